@@ -1,0 +1,12 @@
+//! What the kernel side and the user side of kevmon must agree on: records, map keys and values,
+//! and the kernel field offsets that userspace resolves for the programs.
+//!
+//! Every shared type is `repr(C)`, holds integers and byte arrays only, has no implicit padding, and
+//! its size is asserted below, so both compilers see one layout.
+#![no_std]
+
+mod offsets;
+mod records;
+
+pub use offsets::{ABSENT, Offsets, RSS_COUNTERS};
+pub use records::*;

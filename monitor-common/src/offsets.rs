@@ -1,0 +1,140 @@
+//! Where the running kernel keeps the fields that the programs read.
+//!
+//! rustc emits no CO-RE relocations, so userspace looks the members up in /sys/kernel/btf/vmlinux and
+//! hands them over as one read-only global. The list stands once: the macro makes the struct that the
+//! programs index and the table that the resolver walks.
+
+/// The kernel has no such field.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $field:ident = $need:ident [$($path:literal),+];)+) => {
+        /// Byte offsets of kernel struct members; [`ABSENT`] where this kernel lacks one.
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy)]
+        pub struct Offsets {
+            $($(#[$doc])* pub $field: u32,)+
+            /// `sched_process_exit` passes `group_dead` as its second argument (6.16 and newer): 1, else 0.
+            pub exit_has_group_dead: u32,
+            /// Mask of `task_struct::in_execve` in its byte; 0 when the field is absent.
+            pub in_execve_mask: u32,
+            /// Offset of `in_execve`'s byte in `task_struct`.
+            pub in_execve_byte: u32,
+            /// Offsets in `mm_struct` of the file, anonymous and shared-memory page counts, in that order.
+            pub mm_rss: [u32; RSS_COUNTERS],
+        }
+
+        impl Offsets {
+            /// Nothing resolved yet.
+            pub const UNRESOLVED: Self = Self {
+                $($field: ABSENT,)+
+                exit_has_group_dead: 0,
+                in_execve_mask: 0,
+                in_execve_byte: ABSENT,
+                mm_rss: [ABSENT; RSS_COUNTERS],
+            };
+
+            /// Calls `resolve(paths, required)` for every plain member and stores what it returns. `paths` are
+            /// alternatives (`"struct.member.member"`), the newest kernel's first.
+            pub fn resolve_with<E>(
+                &mut self,
+                mut resolve: impl FnMut(&[&'static str], bool) -> Result<u32, E>,
+            ) -> Result<(), E> {
+                $(self.$field = resolve(&[$($path),+], offsets!(@$need))?;)+
+                Ok(())
+            }
+        }
+    };
+    (@required) => { true };
+    (@optional) => { false };
+}
+
+/// Page counters that make up the resident set: file, anonymous, shared memory.
+pub const RSS_COUNTERS: usize = 3;
+
+offsets! {
+    /// Thread id.
+    task_pid = required ["task_struct.pid"];
+    /// Thread-group id.
+    task_tgid = required ["task_struct.tgid"];
+    /// `PF_*` flags.
+    task_flags = required ["task_struct.flags"];
+    /// Name, 16 bytes.
+    task_comm = required ["task_struct.comm"];
+    /// The thread group's leader.
+    task_group_leader = required ["task_struct.group_leader"];
+    /// The parent that forked it, or its new parent.
+    task_real_parent = required ["task_struct.real_parent"];
+    /// Start, ns of CLOCK_BOOTTIME (`real_start_time` before 5.5).
+    task_start_boottime = required ["task_struct.start_boottime"];
+    /// Wait status of the thread.
+    task_exit_code = required ["task_struct.exit_code"];
+    /// What the thread group shares.
+    task_signal = required ["task_struct.signal"];
+    /// Address space.
+    task_mm = required ["task_struct.mm"];
+    /// CPU time, ns.
+    task_runtime = required ["task_struct.se.sum_exec_runtime"];
+    /// User time, ns.
+    task_utime = required ["task_struct.utime"];
+    /// System time, ns.
+    task_stime = required ["task_struct.stime"];
+    /// Run-queue wait, ns (needs CONFIG_SCHED_INFO).
+    task_run_delay = optional ["task_struct.sched_info.run_delay"];
+    /// Voluntary context switches.
+    task_nvcsw = required ["task_struct.nvcsw"];
+    /// Involuntary context switches.
+    task_nivcsw = required ["task_struct.nivcsw"];
+    /// Minor faults.
+    task_min_flt = required ["task_struct.min_flt"];
+    /// Major faults.
+    task_maj_flt = required ["task_struct.maj_flt"];
+    /// Bytes read (needs CONFIG_TASK_IO_ACCOUNTING).
+    task_read_bytes = optional ["task_struct.ioac.read_bytes"];
+    /// Bytes written.
+    task_write_bytes = optional ["task_struct.ioac.write_bytes"];
+    /// Threads that have not begun to exit.
+    signal_live = required ["signal_struct.live.counter"];
+    /// Threads not yet released.
+    signal_nr_threads = required ["signal_struct.nr_threads"];
+    /// `SIGNAL_*` flags.
+    signal_flags = required ["signal_struct.flags"];
+    /// Status of a group exit.
+    signal_group_exit_code = required ["signal_struct.group_exit_code"];
+    /// Sum of the ended threads' CPU time.
+    signal_runtime = required ["signal_struct.sum_sched_runtime"];
+    /// … user time.
+    signal_utime = required ["signal_struct.utime"];
+    /// … system time.
+    signal_stime = required ["signal_struct.stime"];
+    /// … voluntary context switches.
+    signal_nvcsw = required ["signal_struct.nvcsw"];
+    /// … involuntary context switches.
+    signal_nivcsw = required ["signal_struct.nivcsw"];
+    /// … minor faults.
+    signal_min_flt = required ["signal_struct.min_flt"];
+    /// … major faults.
+    signal_maj_flt = required ["signal_struct.maj_flt"];
+    /// … bytes read.
+    signal_read_bytes = optional ["signal_struct.ioac.read_bytes"];
+    /// … bytes written.
+    signal_write_bytes = optional ["signal_struct.ioac.write_bytes"];
+    /// Highest resident set noted so far, pages.
+    mm_hiwater_rss = required ["mm_struct.hiwater_rss"];
+    /// First byte of the argument vector.
+    mm_arg_start = required ["mm_struct.arg_start"];
+    /// Its end.
+    mm_arg_end = required ["mm_struct.arg_end"];
+    /// The executable.
+    mm_exe_file = required ["mm_struct.exe_file"];
+    /// The executed file's path as given.
+    bprm_filename = required ["linux_binprm.filename"];
+    /// The executed file (the interpreter, for a script).
+    bprm_file = required ["linux_binprm.file"];
+    /// Directory entry of an open file.
+    file_dentry = required ["file.f_path.dentry"];
+    /// Pointer to the entry's name.
+    dentry_name = required ["dentry.d_name.name"];
+    /// First argument block of the iterator context.
+    iter_seq = required ["bpf_iter_meta.seq"];
+}

@@ -1,0 +1,60 @@
+//! task_rename: a process takes another name without an exec (prctl, /proc/self/comm).
+
+use aya_ebpf::{
+    helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use kevmon_common::{COMM_LEN, Failure, Header, Kind, Mark, RenameRecord};
+
+use crate::{
+    maps,
+    task::{self, Kernel, Task},
+};
+
+/// `TP_PROTO(struct task_struct *task, const char *comm)`, 5.10 to 6.18 (include/trace/events/task.h).
+/// Runs in a thread of the same group (fs/proc/base.c, comm_write; kernel/sys.c, PR_SET_NAME), before `comm`
+/// changes; also for every exec and for kernel threads.
+#[btf_tracepoint(function = "task_rename")]
+fn task_rename(ctx: BtfTracePointContext) -> i32 {
+    try_rename(Task(ctx.arg(0)), ctx.arg(1));
+    0
+}
+
+#[inline(always)]
+fn try_rename(task: Task, comm: Kernel) {
+    if !task.is_leader() || task.in_execve() {
+        return; // a thread's name is not the process's; an exec's rename is told by the exec
+    }
+    let key = task.key();
+    let time = task::now();
+    let dead_run_delay = match maps::mark(&key) {
+        // SAFETY: a live map value.
+        Some(mark) => unsafe { (*mark).dead_run_delay },
+        None => 0,
+    };
+    maps::mark_undecided(&key, time);
+    let Some(mut entry) = maps::reserve::<RenameRecord>(Failure::RenameReserve) else {
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit.
+    unsafe {
+        (*record).header = Header {
+            kind: Kind::Rename as u32,
+            flags: task.threads(),
+            time,
+            key,
+        };
+        (*record).sequence = time;
+        (*record).parent = task.parent().key();
+        let mut usage = task.total_usage(&Mark {
+            sequence: time,
+            dead_run_delay,
+        });
+        usage.run_delay += task.run_delay();
+        (*record).usage = usage;
+        (*record).comm = [0; COMM_LEN];
+        // A failed copy leaves an empty name, which matches nothing.
+        let _ = bpf_probe_read_kernel_str_bytes(comm, &mut (*record).comm);
+    }
+    entry.submit(maps::wake_up());
+}

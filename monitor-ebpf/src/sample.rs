@@ -1,0 +1,55 @@
+//! iter/task `sample`: what the watched processes have used so far. One record for each of their threads.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+use kevmon_common::SampleRecord;
+
+use crate::{
+    maps,
+    snapshot::{IterContext, write},
+    task::{Kernel, Task},
+};
+
+#[map]
+static SAMPLE_SCRATCH: PerCpuArray<SampleRecord> = PerCpuArray::with_max_entries(1, 0);
+
+#[unsafe(link_section = "iter/task")]
+#[unsafe(no_mangle)]
+extern "C" fn sample(ctx: *const IterContext) -> i32 {
+    // SAFETY: the kernel passes a valid context; `meta` is never NULL.
+    let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
+    if !task.is_null() {
+        try_sample(meta, Task(task));
+    }
+    0
+}
+
+#[inline(always)]
+fn try_sample(meta: Kernel, task: Task) {
+    let key = task.key();
+    let Some(mark) = maps::mark(&key) else { return };
+    // SAFETY: a live map value; a sequence read while it changes only costs one record too many or too few.
+    let mark = unsafe { *mark };
+    if maps::rejected(&key, mark.sequence) {
+        return;
+    }
+    let Some(record) = SAMPLE_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's scratch, not used by anything else while the iterator runs with migration disabled.
+    unsafe {
+        (*record).key = key;
+        (*record).tid = task.pid();
+        (*record).threads = task.threads();
+        (*record).live = task.live_threads();
+        (*record).status = task.exit_status();
+        (*record).mm = task.mm() as u64;
+        // The sums first: a thread that ends between the two loads is then missed, never counted twice.
+        (*record).ended = task.ended_usage(&mark);
+        let mut own = task.usage();
+        if task.is_exiting() {
+            own.run_delay = 0; // in the mark, or about to be
+        }
+        (*record).own = own;
+        write(meta, record.cast_const().cast(), size_of::<SampleRecord>() as u32);
+    }
+}

@@ -1,0 +1,85 @@
+//! iter/task `snapshot`: who is there. One record for each process, with its identity; also puts the mark on
+//! the processes that userspace picked from an earlier pass.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::generated::bpf_seq_write, macros::map, maps::PerCpuArray};
+use kevmon_common::{SNAPSHOT_ENDED, SNAPSHOT_MARKED, SnapshotRecord};
+
+use crate::{
+    maps,
+    task::{self, Kernel, Task, load, offset},
+};
+
+/// The record is too large for the 512 bytes of stack.
+#[map]
+static SNAPSHOT_SCRATCH: PerCpuArray<SnapshotRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// `struct bpf_iter__task` (kernel/bpf/task_iter.c, 5.8 and newer). The task is NULL at the end of the walk.
+#[repr(C)]
+pub(crate) struct IterContext {
+    pub(crate) meta: Kernel,
+    pub(crate) task: Kernel,
+}
+
+#[unsafe(link_section = "iter/task")]
+#[unsafe(no_mangle)]
+extern "C" fn snapshot(ctx: *const IterContext) -> i32 {
+    // SAFETY: the kernel passes a valid context; `meta` is never NULL.
+    let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
+    if !task.is_null() {
+        try_snapshot(meta, Task(task));
+    }
+    0
+}
+
+#[inline(always)]
+fn try_snapshot(meta: Kernel, task: Task) {
+    if !task.is_leader() {
+        return;
+    }
+    let key = task.key();
+    if maps::wanted_from_snapshot(&key) {
+        maps::mark_from_snapshot(&key);
+    }
+    let Some(record) = SNAPSHOT_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's scratch, not used by anything else while the iterator runs with migration disabled.
+    unsafe {
+        (*record).key = key;
+        (*record).parent = task.parent().key();
+        let mut flags = 0;
+        (*record).sequence = 0;
+        if let Some(mark) = maps::mark(&key) {
+            flags |= SNAPSHOT_MARKED;
+            (*record).sequence = (*mark).sequence;
+        }
+        if task.live_threads() == 0 {
+            flags |= SNAPSHOT_ENDED;
+        }
+        (*record).flags = flags;
+        (*record).comm = task.comm();
+        let mm = task.mm();
+        (*record).exe_len = if mm.is_null() {
+            0
+        } else {
+            task::file_name(load(mm, offset!(mm_exe_file)), &mut (*record).exe)
+        };
+        write(meta, record.cast(), size_of::<SnapshotRecord>() as u32);
+    }
+}
+
+/// Appends to what the reader of the iterator gets. When the buffer is full the kernel calls again for the same
+/// task after the reader took what there was (kernel/bpf/bpf_iter.c, bpf_seq_read).
+///
+/// # Safety
+/// `data` points to `len` readable bytes.
+#[inline(always)]
+pub(crate) unsafe fn write(meta: Kernel, data: *const c_void, len: u32) {
+    // SAFETY: `meta` is the iterator's, and the caller vouches for `data`.
+    unsafe {
+        let seq: Kernel = load(meta, offset!(iter_seq));
+        bpf_seq_write(seq.cast_mut().cast(), data, len);
+    }
+}

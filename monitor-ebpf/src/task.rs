@@ -1,0 +1,298 @@
+//! Field loads from kernel structures, at the offsets that userspace resolved from the kernel's BTF.
+//!
+//! A tracepoint's arguments are trusted BTF pointers: the verifier knows their type, checks each constant
+//! offset against it, and makes a load through them fault-free (a bad pointer reads zero). A direct load
+//! costs a tenth of `bpf_probe_read_kernel`. The offsets live in frozen .rodata, so the verifier sees
+//! constants and drops the branches of fields that are absent.
+
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes};
+use kevmon_common::{ABSENT, Key, Mark, Offsets, Usage};
+
+/// Filled in by the loader before the programs are loaded.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::UNRESOLVED;
+
+/// `PF_EXITING` (include/linux/sched.h, all versions).
+const PF_EXITING: u32 = 0x4;
+/// `SIGNAL_GROUP_EXIT` (include/linux/sched/signal.h, all versions).
+const SIGNAL_GROUP_EXIT: u32 = 0x4;
+
+/// A pointer to a kernel structure.
+pub(crate) type Kernel = *const u8;
+
+/// The resolved offset of one field of [`Offsets`].
+macro_rules! offset {
+    ($($field:tt)+) => {
+        $crate::task::resolved(&$crate::task::OFFSETS.$($field)+)
+    };
+}
+pub(crate) use offset;
+
+/// Reads a field of [`OFFSETS`] as it is at run time.
+#[inline(always)]
+pub(crate) fn resolved(field: &u32) -> u32 {
+    // SAFETY: a reference; volatile, because the loader rewrites the static after compilation.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+/// Reads a `T` at `base + offset`.
+///
+/// # Safety
+/// `base` is a BTF pointer to a structure with a `T` there.
+#[inline(always)]
+pub(crate) unsafe fn load<T>(base: Kernel, offset: u32) -> T {
+    // SAFETY: the verifier proves the access against the structure's BTF.
+    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+}
+
+/// Like [`load`] for a `u64` that this kernel may lack: 0 then, and userspace, which resolved the offset, says so.
+#[inline(always)]
+unsafe fn load_or_zero(base: Kernel, offset: u32) -> u64 {
+    if offset == ABSENT {
+        return 0;
+    }
+    // SAFETY: as for `load`.
+    unsafe { load(base, offset) }
+}
+
+/// Now, ns of CLOCK_BOOTTIME.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// A thread, as a tracepoint or an iterator gave it.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(pub(crate) Kernel);
+
+impl Task {
+    #[inline(always)]
+    pub(crate) fn pid(self) -> u32 {
+        // SAFETY: `Task` wraps a task_struct; likewise in the methods below.
+        unsafe { load(self.0, offset!(task_pid)) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        // SAFETY: see `pid`.
+        unsafe { load(self.0, offset!(task_tgid)) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_leader(self) -> bool {
+        self.pid() == self.tgid()
+    }
+
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Self {
+        // SAFETY: see `pid`.
+        Self(unsafe { load(self.0, offset!(task_group_leader)) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Self {
+        // SAFETY: see `pid`.
+        Self(unsafe { load(self.0, offset!(task_real_parent)) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn signal(self) -> Kernel {
+        // SAFETY: see `pid`.
+        unsafe { load(self.0, offset!(task_signal)) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn mm(self) -> Kernel {
+        // SAFETY: see `pid`.
+        unsafe { load(self.0, offset!(task_mm)) }
+    }
+
+    /// The process this thread belongs to. The start is the leader's: a thread that takes the leader's place in an
+    /// exec inherits it (fs/exec.c, de_thread).
+    #[inline(always)]
+    pub(crate) fn key(self) -> Key {
+        // SAFETY: see `pid`.
+        let start_boottime = unsafe { load(self.leader().0, offset!(task_start_boottime)) };
+        Key {
+            start_boottime,
+            tgid: self.tgid(),
+            pad: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn comm(self) -> [u8; 16] {
+        // SAFETY: see `pid`. Two integers, because the verifier takes loads of at most eight bytes.
+        let halves: [u64; 2] = unsafe {
+            [
+                load(self.0, offset!(task_comm)),
+                load(self.0, offset!(task_comm) + 8),
+            ]
+        };
+        let [first, second] = halves.map(u64::to_ne_bytes);
+        let mut comm = [0; 16];
+        comm[..8].copy_from_slice(&first);
+        comm[8..].copy_from_slice(&second);
+        comm
+    }
+
+    /// True inside execve(2), whose own rename is part of the exec. False where the kernel has no such flag.
+    #[inline(always)]
+    pub(crate) fn in_execve(self) -> bool {
+        if offset!(in_execve_mask) == 0 {
+            return false;
+        }
+        // SAFETY: see `pid`; the byte that holds the bit.
+        let byte: u8 = unsafe { load(self.0, offset!(in_execve_byte)) };
+        u32::from(byte) & offset!(in_execve_mask) != 0
+    }
+
+    /// True once this thread has begun to exit; its `run_delay` is then (about to be) in the mark.
+    #[inline(always)]
+    pub(crate) fn is_exiting(self) -> bool {
+        // SAFETY: see `pid`.
+        let flags: u32 = unsafe { load(self.0, offset!(task_flags)) };
+        flags & PF_EXITING != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn run_delay(self) -> u64 {
+        // SAFETY: see `pid`.
+        unsafe { load_or_zero(self.0, offset!(task_run_delay)) }
+    }
+
+    /// This thread's own usage.
+    #[inline(always)]
+    pub(crate) fn usage(self) -> Usage {
+        // SAFETY: see `pid`.
+        unsafe {
+            Usage {
+                runtime: load(self.0, offset!(task_runtime)),
+                utime: load(self.0, offset!(task_utime)),
+                stime: load(self.0, offset!(task_stime)),
+                run_delay: self.run_delay(),
+                nvcsw: load(self.0, offset!(task_nvcsw)),
+                nivcsw: load(self.0, offset!(task_nivcsw)),
+                min_flt: load(self.0, offset!(task_min_flt)),
+                maj_flt: load(self.0, offset!(task_maj_flt)),
+                read_bytes: load_or_zero(self.0, offset!(task_read_bytes)),
+                write_bytes: load_or_zero(self.0, offset!(task_write_bytes)),
+            }
+        }
+    }
+
+    /// Usage of the group's threads that have been released (kernel/exit.c, __exit_signal adds each one);
+    /// their run-queue wait, which `signal_struct` does not sum, comes from the mark.
+    #[inline(always)]
+    pub(crate) fn ended_usage(self, mark: &Mark) -> Usage {
+        let signal = self.signal();
+        // SAFETY: a task's signal_struct.
+        unsafe {
+            Usage {
+                runtime: load(signal, offset!(signal_runtime)),
+                utime: load(signal, offset!(signal_utime)),
+                stime: load(signal, offset!(signal_stime)),
+                run_delay: mark.dead_run_delay,
+                nvcsw: load(signal, offset!(signal_nvcsw)),
+                nivcsw: load(signal, offset!(signal_nivcsw)),
+                min_flt: load(signal, offset!(signal_min_flt)),
+                maj_flt: load(signal, offset!(signal_maj_flt)),
+                read_bytes: load_or_zero(signal, offset!(signal_read_bytes)),
+                write_bytes: load_or_zero(signal, offset!(signal_write_bytes)),
+            }
+        }
+    }
+
+    /// Threads that have not begun to exit.
+    #[inline(always)]
+    pub(crate) fn live_threads(self) -> u32 {
+        // SAFETY: a task's signal_struct.
+        unsafe { load(self.signal(), offset!(signal_live)) }
+    }
+
+    /// Threads that have not been released.
+    #[inline(always)]
+    pub(crate) fn threads(self) -> u32 {
+        // SAFETY: a task's signal_struct.
+        unsafe { load(self.signal(), offset!(signal_nr_threads)) }
+    }
+
+    /// What wait4(2) reports (kernel/exit.c, wait_task_zombie): the group's code after exit_group or a fatal
+    /// signal, else the leader's.
+    #[inline(always)]
+    pub(crate) fn exit_status(self) -> u32 {
+        let signal = self.signal();
+        // SAFETY: a task's signal_struct, and the group leader's task_struct.
+        unsafe {
+            if load::<u32>(signal, offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0 {
+                load(signal, offset!(signal_group_exit_code))
+            } else {
+                load(self.leader().0, offset!(task_exit_code))
+            }
+        }
+    }
+
+    /// Peak resident set, pages: the noted high-water mark or the present size, whichever is more
+    /// (include/linux/mm.h, get_mm_hiwater_rss). 0 when the address space is gone already, as it is at
+    /// `sched_process_exit` before 6.16. The present size is the counters' shared part, off by some tens of pages.
+    #[inline(always)]
+    pub(crate) fn peak_rss(self) -> u64 {
+        let mm = self.mm();
+        if mm.is_null() {
+            return 0;
+        }
+        let mut rss = 0i64;
+        if offset!(mm_rss[0]) != ABSENT {
+            // SAFETY: a non-null mm_struct.
+            unsafe {
+                rss += load::<i64>(mm, offset!(mm_rss[0]));
+                rss += load::<i64>(mm, offset!(mm_rss[1]));
+                rss += load::<i64>(mm, offset!(mm_rss[2]));
+            }
+        }
+        // SAFETY: as above.
+        let noted: i64 = unsafe { load(mm, offset!(mm_hiwater_rss)) };
+        let peak = if noted > rss { noted } else { rss };
+        if peak < 0 { 0 } else { peak as u64 }
+    }
+}
+
+impl Task {
+    /// Adds two usages; wraps as the kernel's own sums would.
+    #[inline(always)]
+    pub(crate) fn total_usage(self, mark: &Mark) -> Usage {
+        let ended = self.ended_usage(mark);
+        let own = self.usage();
+        Usage {
+            runtime: ended.runtime.wrapping_add(own.runtime),
+            utime: ended.utime.wrapping_add(own.utime),
+            stime: ended.stime.wrapping_add(own.stime),
+            run_delay: ended.run_delay,
+            nvcsw: ended.nvcsw.wrapping_add(own.nvcsw),
+            nivcsw: ended.nivcsw.wrapping_add(own.nivcsw),
+            min_flt: ended.min_flt.wrapping_add(own.min_flt),
+            maj_flt: ended.maj_flt.wrapping_add(own.maj_flt),
+            read_bytes: ended.read_bytes.wrapping_add(own.read_bytes),
+            write_bytes: ended.write_bytes.wrapping_add(own.write_bytes),
+        }
+    }
+}
+
+/// Copies the base name of an open file to `name`; returns its length, 0 when there is none.
+#[inline(always)]
+pub(crate) fn file_name(file: Kernel, name: &mut [u8]) -> u32 {
+    if file.is_null() {
+        return 0;
+    }
+    // SAFETY: a non-null struct file; a null dentry reads as zero, and the copy below then fails.
+    let text = unsafe {
+        let dentry: Kernel = load(file, offset!(file_dentry));
+        load::<Kernel>(dentry, offset!(dentry_name))
+    };
+    // SAFETY: the helper checks the address.
+    match unsafe { bpf_probe_read_kernel_str_bytes(text, name) } {
+        Ok(copied) => copied.len() as u32,
+        Err(_) => 0,
+    }
+}
