@@ -1,0 +1,198 @@
+//! The daemon: drains events, collects what is due, exports beside it, and ends in order.
+
+use std::{os::fd::OwnedFd, time::Duration};
+
+use anyhow::{Context, Result};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+};
+use tracing::{error, info, warn};
+
+use super::{Exit, Setup, output, schedule::Schedule, watch::Watch};
+use crate::{
+    cli::Output,
+    export::{Collection, Exporter, HostIdentity, UnixClock, json_line, requests},
+    health::Soft,
+    plugin::GroupId,
+};
+
+/// Events are taken at least this often; the kernel side calls earlier when a quarter of the ring is full.
+const DRAIN: Duration = Duration::from_millis(100);
+/// At the end, events are awaited this long: the totals of what just ended settle within it.
+const FINAL_DRAIN: Duration = Duration::from_millis(150);
+/// The last export may take this long, so that the end comes within two seconds.
+const FINAL_EXPORT: Duration = Duration::from_millis(1_200);
+/// Collections that wait for a slow receiver; more are dropped, which costs their points in time, not their sums.
+const WAITING: usize = 16;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The source does not work, or has stopped working.
+pub(super) async fn run(setup: Setup) -> Result<Exit> {
+    let Setup {
+        args,
+        loaded,
+        settings,
+        host,
+    } = setup;
+    let faulty = loaded.faulty_files().len() as u64;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let watch = Watch::start(args.source, args.proc_root.clone(), loaded.plugins)?;
+    let ring = watch
+        .event_descriptor()?
+        .map(register)
+        .transpose()
+        .context("ring buffer")?;
+    let exporter = Exporter::new(&settings.endpoint.url, settings.timeout)?;
+    info!(
+        "exporting to {} (from {})",
+        exporter.endpoint(),
+        settings.endpoint.from
+    );
+    let start = std::time::Instant::now();
+    let mut schedule = Schedule::new(
+        watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
+        start,
+    );
+    let (outbox, failures) = start_exporter(exporter.clone(), host.clone());
+    let mut daemon = Daemon {
+        watch,
+        clock: output::clock(),
+        faulty,
+        json: args.output == Output::Json,
+        outbox,
+        failures,
+    };
+
+    let mut drain = interval(DRAIN);
+    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let next = schedule
+            .next()
+            .map_or_else(|| Instant::now() + DRAIN, Instant::from_std);
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = sleep_until(next) => {
+                let due = schedule.take(std::time::Instant::now());
+                daemon.watch.health.add(Soft::TickSkipped, due.skipped);
+                if due.skipped > 0 {
+                    warn!("{} ticks came too late and were left out", due.skipped);
+                }
+                daemon.tick(&due.groups)?;
+            }
+            _ = drain.tick() => daemon.watch.drain(),
+            () = readable(ring.as_ref()) => daemon.watch.drain(),
+        }
+    }
+    daemon.finish(exporter, &host).await
+}
+
+struct Daemon {
+    watch: Watch,
+    clock: UnixClock,
+    faulty: u64,
+    json: bool,
+    outbox: mpsc::Sender<Collection>,
+    failures: mpsc::UnboundedReceiver<()>,
+}
+
+impl Daemon {
+    fn tick(&mut self, due: &[GroupId]) -> Result<()> {
+        while self.failures.try_recv().is_ok() {
+            self.watch.health.count(Soft::ExportFailed);
+        }
+        let collection = output::collect(&mut self.watch, due, self.clock, self.faulty, false)?;
+        self.print(&collection)?;
+        if self.outbox.try_send(collection).is_err() {
+            self.watch.health.count(Soft::ExportFailed);
+        }
+        Ok(())
+    }
+
+    fn print(&self, collection: &Collection) -> Result<()> {
+        if self.json {
+            output::print(&(json_line(collection) + "\n")).context("standard output")?;
+        }
+        Ok(())
+    }
+
+    /// Last events, last collection of every plugin, last export.
+    async fn finish(mut self, mut exporter: Exporter, host: &HostIdentity) -> Result<Exit> {
+        let end = Instant::now() + FINAL_DRAIN;
+        while Instant::now() < end {
+            sleep(Duration::from_millis(10)).await;
+            self.watch.drain();
+        }
+        let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
+        let collection = output::collect(&mut self.watch, &groups, self.clock, self.faulty, true)?;
+        self.print(&collection)?;
+        if collection.unsettled > 0 {
+            warn!(
+                "{} processes have ended and are not reaped: their last totals may be short",
+                collection.unsettled
+            );
+        }
+        match timeout(FINAL_EXPORT, exporter.export(requests(&collection, host))).await {
+            Ok(Ok(())) => info!("ended; the last collection is exported"),
+            Ok(Err(error)) => warn!("ended; the last collection is not exported: {error}"),
+            Err(_) => warn!(
+                "ended; {} took too long to accept the last collection",
+                exporter.endpoint()
+            ),
+        }
+        Ok(Exit::Success)
+    }
+}
+
+/// Exports one collection after the other, beside the ticks. Says when it fails and when it works again, not
+/// every time.
+fn start_exporter(
+    mut exporter: Exporter,
+    host: HostIdentity,
+) -> (mpsc::Sender<Collection>, mpsc::UnboundedReceiver<()>) {
+    let (outbox, mut waiting) = mpsc::channel::<Collection>(WAITING);
+    let (failed, failures) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut well = true;
+        while let Some(collection) = waiting.recv().await {
+            match exporter.export(requests(&collection, &host)).await {
+                Ok(()) if !well => {
+                    info!("{} accepts exports again", exporter.endpoint());
+                    well = true;
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    if std::mem::take(&mut well) {
+                        error!("{error}; trying again at every tick");
+                    }
+                    // Only fails when the daemon is gone.
+                    let _: Result<(), mpsc::error::SendError<()>> = failed.send(());
+                }
+            }
+        }
+    });
+    (outbox, failures)
+}
+
+fn register(ring: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the AsyncFd owns the descriptor, so the registration ends before the descriptor is closed.
+    unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// Completes when the kernel side calls; never without a ring.
+async fn readable(ring: Option<&AsyncFd<OwnedFd>>) {
+    let Some(ring) = ring else {
+        return std::future::pending().await;
+    };
+    match ring.readable().await {
+        Ok(mut guard) => guard.clear_ready(),
+        // The timer drains as well.
+        Err(_) => std::future::pending().await,
+    }
+}

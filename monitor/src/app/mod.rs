@@ -1,0 +1,174 @@
+//! Wiring: reads the configuration, opens the source, runs once or as a daemon, and decides the exit status.
+
+mod daemon;
+mod once;
+mod output;
+mod schedule;
+mod watch;
+
+use std::{fs::File, io, process::ExitCode, sync::Mutex};
+
+use anyhow::{Context, Result};
+use tracing::{error, info, warn};
+use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
+
+use crate::{
+    cli::Args,
+    config::{self, Environment, Loaded, Settings},
+    export::HostIdentity,
+};
+
+/// How kevmon ends; documented in `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All went well.
+    Success,
+    /// `--run-once`: no selected plugin found a process.
+    NothingFound,
+    /// Bad usage or configuration.
+    Usage,
+    /// An endpoint that was asked for could not be reached.
+    Unreachable,
+    /// Something else kept kevmon from working: no permission, no /proc.
+    Failure,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::NothingFound => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+            Exit::Failure => 4,
+        })
+    }
+}
+
+/// Everything a run needs to know.
+struct Setup {
+    args: Args,
+    loaded: Loaded,
+    settings: Settings,
+    host: HostIdentity,
+}
+
+/// Runs kevmon.
+///
+/// # Errors
+/// What kept it from working, with its context.
+pub(crate) fn run(args: Args) -> Result<Exit> {
+    let environment = Environment::of_this_process();
+    let overrides = args.overrides();
+    let loaded = config::load(&args.plugin_sources(), &environment, &overrides);
+    let settled = config::settle(&environment, &overrides, loaded.legacy_endpoint.as_ref());
+    let level = settled
+        .as_ref()
+        .map_or(config::LogLevel::Info, |settings| settings.log_level);
+    start_log(&args, level)?;
+
+    let mut refused = false;
+    for fault in &loaded.faults {
+        let fatal = fault.is_usage() || args.refuses_faulty_files();
+        refused |= fatal;
+        report(fault, fatal);
+    }
+    let settings = match settled {
+        Ok(settings) => settings,
+        Err(faults) => {
+            faults.iter().for_each(|fault| report(fault, true));
+            return Ok(Exit::Usage);
+        }
+    };
+    for warning in args
+        .warnings()
+        .iter()
+        .chain(&loaded.warnings)
+        .chain(&settings.warnings)
+    {
+        warn!("{warning}");
+    }
+    for disabled in &loaded.disabled {
+        info!(
+            "{}: plugin {} is switched off",
+            disabled.path.display(),
+            disabled.name
+        );
+    }
+    if refused || loaded.plugins.is_empty() {
+        return Ok(Exit::Usage);
+    }
+    raise_descriptor_limit();
+    let setup = Setup {
+        args,
+        loaded,
+        settings,
+        host: HostIdentity::read(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("tokio runtime")?;
+    runtime.block_on(async {
+        if setup.args.run_once {
+            once::run(setup).await
+        } else {
+            daemon::run(setup).await
+        }
+    })
+}
+
+/// What keeps kevmon from starting is said to whoever started it, whatever the log's level and place.
+fn report(fault: &config::Fault, fatal: bool) {
+    if fatal {
+        eprintln!("kevmon: {fault}");
+    } else {
+        error!("{fault}");
+    }
+}
+
+/// Log lines go to standard error, or are appended to a file.
+fn start_log(args: &Args, level: config::LogLevel) -> Result<()> {
+    let writer = match &args.log_file {
+        None => BoxMakeWriter::new(io::stderr),
+        Some(path) => {
+            let file = File::options()
+                .append(true)
+                .create(true)
+                .open(path)
+                .with_context(|| format!("--log-file {}", path.display()))?;
+            BoxMakeWriter::new(Mutex::new(file))
+        }
+    };
+    // The libraries' own chatter is of interest only when everything is.
+    let filter = if level == config::LogLevel::Trace {
+        "trace".to_owned()
+    } else {
+        format!("warn,kevmon={level}")
+    };
+    let filter = if matches!(level, config::LogLevel::Off | config::LogLevel::Error) {
+        level.to_string()
+    } else {
+        filter
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+/// Kept iterator links and /proc directories take one descriptor each for a member.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!("could not raise the limit of open files: {error}");
+    }
+}

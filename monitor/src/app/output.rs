@@ -1,0 +1,70 @@
+//! Makes collections out of readings and puts them out.
+
+use std::{
+    io::{self, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+
+use super::watch::Watch;
+use crate::{
+    export::{Collection, UnixClock},
+    plugin::GroupId,
+    procfs::HostReader,
+};
+
+/// Now, Unix ns.
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The clock that start times are told by; to be fixed once.
+pub(super) fn clock() -> UnixClock {
+    UnixClock::new(unix_now(), HostReader::now())
+}
+
+/// CPU time of this process so far, ns.
+fn cpu_time() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Collects the plugins that are due.
+///
+/// # Errors
+/// The source has stopped working.
+pub(super) fn collect(
+    watch: &mut Watch,
+    due: &[GroupId],
+    clock: UnixClock,
+    faulty_plugins: u64,
+    is_final: bool,
+) -> Result<Collection> {
+    let cpu = cpu_time();
+    let services = watch.collect(due)?;
+    let tick_cpu = cpu_time().saturating_sub(cpu);
+    Ok(Collection {
+        time: unix_now(),
+        clock,
+        services,
+        health: watch.health_reading(due, faulty_plugins),
+        tick_cpu,
+        is_final,
+        unsettled: watch.unsettled(),
+    })
+}
+
+/// Writes to standard output at once. A reader that went away is no failure of kevmon's.
+///
+/// # Errors
+/// Any other failure of the write.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

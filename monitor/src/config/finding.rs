@@ -1,0 +1,209 @@
+//! What configuration has to tell a person: one fault or warning, with the place it was found at, so
+//! that every message has the same shape whoever makes it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// Where something was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a file or folder; the line counts from 1, absent where the whole file is meant.
+    File {
+        /// As it was found: the search folder joined with the rest.
+        path: PathBuf,
+        /// 1-based.
+        line: Option<usize>,
+    },
+    /// In an environment variable (its name is the finding's key).
+    Environment,
+    /// On the command line (the flag is the finding's key).
+    CommandLine,
+}
+
+/// One fault or warning. Its `Display` is one line: `place: key: message; remedy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub place: Place,
+    /// The dotted key, the variable or the flag.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+/// A finding that keeps what it is about from being used.
+pub type Fault = Finding;
+
+/// A finding that changes nothing but should be known.
+pub type Warning = Finding;
+
+impl Finding {
+    /// Something about the file `path` (at `line`, from 1).
+    pub fn in_file(path: &Path, line: Option<usize>, message: impl Into<String>) -> Self {
+        Self::at(
+            Place::File {
+                path: path.to_owned(),
+                line,
+            },
+            None,
+            message.into(),
+        )
+    }
+
+    /// Something about the environment variable `name`.
+    pub fn in_variable(name: &str, message: impl Into<String>) -> Self {
+        Self::at(Place::Environment, Some(name), message.into())
+    }
+
+    /// Something about `flag`; `None` for the command line as a whole.
+    pub fn in_flag(flag: Option<&str>, message: impl Into<String>) -> Self {
+        Self::at(Place::CommandLine, flag, message.into())
+    }
+
+    fn at(place: Place, key: Option<&str>, message: String) -> Self {
+        Self {
+            place,
+            key: key.map(str::to_owned),
+            message,
+            remedy: None,
+        }
+    }
+
+    /// Names the key it is about.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The file it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File { path, .. } => Some(path),
+            Place::Environment | Place::CommandLine => None,
+        }
+    }
+
+    /// The line it is about, counted from 1.
+    pub fn line(&self) -> Option<usize> {
+        match self.place {
+            Place::File { line, .. } => line,
+            Place::Environment | Place::CommandLine => None,
+        }
+    }
+
+    /// Whether whoever started kevmon made it (a flag, the environment) rather than a plugin file's
+    /// author. A daemon runs on without a faulty file, and never with faulty usage.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self.place, Place::File { .. })
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::File { path, line } => {
+                write!(f, "{}", one_line(&path.to_string_lossy()))?;
+                if let Some(line) = line {
+                    write!(f, ":{line}")?;
+                }
+            }
+            Place::Environment => f.write_str("environment")?,
+            Place::CommandLine => f.write_str("command line")?,
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {}", one_line(key))?;
+        }
+        write!(f, ": {}", one_line(&self.message))?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, "; {}", one_line(remedy))?;
+        }
+        Ok(())
+    }
+}
+
+/// `text` with its control characters escaped: a message never breaks a line or a terminal.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
+}
+
+/// `text` in quotes, cut to a length that a log line can bear.
+pub(crate) fn quoted(text: &str) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        None => format!("\"{text}\""),
+        Some((end, _)) => format!("\"{}…\"", &text[..end]),
+    }
+}
+
+/// The one of `known` that `name` was most likely meant to be, if any is near.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    // A word may differ in a third of its letters; more is a different word.
+    let most = (name.chars().count() / 3).clamp(1, 4);
+    known
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&name, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_each() {
+        let file = Finding::in_file(Path::new("p/x\n/plugin.toml"), Some(7), "unknown key")
+            .key("monitoring.\u{1b}[1m")
+            .remedy("did you mean \"interval\"?");
+        assert_eq!(
+            file.to_string(),
+            "p/x\\n/plugin.toml:7: monitoring.\\u{1b}[1m: unknown key; did you mean \"interval\"?"
+        );
+        assert_eq!(
+            Finding::in_variable("USE_TLS", "no").to_string(),
+            "environment: USE_TLS: no"
+        );
+        assert_eq!(Finding::in_flag(None, "no").to_string(), "command line: no");
+        assert!(!file.is_usage() && Finding::in_flag(Some("--plugin"), "no").is_usage());
+    }
+
+    #[test]
+    fn near_names() {
+        for (given, known, want) in [
+            ("intervall", ["interval", "enabled"], Some("interval")),
+            ("Interval", ["interval", "enabled"], Some("interval")),
+            ("enbaled", ["interval", "enabled"], Some("enabled")),
+            ("colour", ["interval", "enabled"], None),
+            ("", ["interval", "enabled"], None),
+        ] {
+            assert_eq!(nearest(given, known), want, "{given}");
+        }
+    }
+}

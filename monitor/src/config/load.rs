@@ -1,0 +1,294 @@
+//! From all sources to the plugins that run: names kept unique, the selection applied, precedence
+//! settled for each plugin.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    Disabled, Loaded, Overrides, PluginSources, adhoc, discover, duration,
+    endpoint::{DEFAULT_HOST, DEFAULT_PORT},
+    environment::{Environment, prefix_of},
+    finding::{Fault, Finding, nearest, quoted},
+    pattern,
+    plugin_file::{self, Parsed, PluginFile},
+    settings::split,
+};
+use crate::plugin::definition::{DEFAULT_INTERVAL, Plugin};
+
+/// Reads, checks and merges everything that defines plugins. Never fails as a whole: what is wrong
+/// is in [`Loaded::faults`], and the plugins it does not concern are in [`Loaded::plugins`].
+pub fn load(sources: &PluginSources, environment: &Environment, overrides: &Overrides) -> Loaded {
+    let mut loaded = Loaded::default();
+    let generic = generic_interval(environment, overrides, &mut loaded.faults);
+    let mut taken = BTreeSet::new();
+    if sources.process_names.is_empty() || !sources.plugins.is_empty() {
+        let files = read_files(sources, &mut loaded);
+        taken.extend(files.iter().map(|file| file.name.clone()));
+        let chosen = select(sources, files, &mut loaded);
+        loaded.legacy_endpoint = legacy_endpoint(&chosen, &mut loaded);
+        for file in chosen {
+            let settled = settle_file(&file, environment, overrides, generic);
+            match settled {
+                Ok((patterns, interval)) => loaded.plugins.push(file.into_plugin(patterns, interval)),
+                Err(faults) => loaded.faults.extend(faults),
+            }
+        }
+    } else if !sources.directories.is_empty() {
+        let message = "has no effect: --process-name without --plugin runs the ad hoc plugins alone";
+        let warning = Finding::in_flag(Some("--plugins-dir"), message);
+        loaded
+            .warnings
+            .push(warning.remedy("name the others with --plugin"));
+    }
+    let interval = overrides.interval.or(generic).unwrap_or(DEFAULT_INTERVAL);
+    let (plugins, faults) = adhoc::plugins(&sources.process_names, interval, &mut taken);
+    loaded.plugins.extend(plugins);
+    loaded.faults.extend(faults);
+    warn_of_colliding_ids(&mut loaded);
+    if loaded.plugins.is_empty() && loaded.faults.is_empty() {
+        loaded.faults.push(nothing_to_run(sources, &loaded.disabled));
+    }
+    loaded
+}
+
+/// The files' contents, each name once. Files with faults are left out, their faults kept.
+fn read_files(sources: &PluginSources, loaded: &mut Loaded) -> Vec<PluginFile> {
+    let found = discover::search(&sources.directories, &sources.search_path);
+    loaded.faults.extend(found.faults);
+    loaded.warnings.extend(found.warnings);
+    let mut names = Names::default();
+    let mut files = Vec::new();
+    for (path, text) in found.files {
+        let Parsed { file, mut faults } = match text {
+            Ok(text) => plugin_file::parse(&path, &text),
+            Err(fault) => plugin_file::refused(&path, fault),
+        };
+        faults.extend(names.claim(&file));
+        if faults.is_empty() {
+            files.push(file);
+        }
+        loaded.faults.extend(faults);
+    }
+    files
+}
+
+/// The names that files have claimed, faulty files too.
+#[derive(Default)]
+struct Names {
+    by_name: BTreeMap<String, PathBuf>,
+    by_prefix: BTreeMap<String, (String, PathBuf)>,
+}
+
+impl Names {
+    fn claim(&mut self, file: &PluginFile) -> Option<Fault> {
+        let PluginFile { name, path, .. } = file;
+        if name.is_empty() {
+            return None; // it has a fault of its own
+        }
+        let fault = |message: String| {
+            let fault = Finding::in_file(path, file.name_line, message).key(&file.name_key);
+            Some(fault.remedy("give one of them another name"))
+        };
+        let prefix = prefix_of(name);
+        if let Some(first) = self.by_name.get(name) {
+            return fault(format!(
+                "{} is already the name of {}",
+                quoted(name),
+                first.display()
+            ));
+        }
+        if let Some((other, first)) = self.by_prefix.get(&prefix) {
+            let (name, other) = (quoted(name), quoted(other));
+            let both = format!("{name} and {other} of {}", first.display());
+            return fault(format!("{both} share the environment variables {prefix}*"));
+        }
+        if prefix == "COLLECTION_" {
+            let name = quoted(name);
+            return fault(format!(
+                "{name} and all other plugins share the environment variable COLLECTION_INTERVAL"
+            ));
+        }
+        self.by_name.insert(name.clone(), path.clone());
+        self.by_prefix.insert(prefix, (name.clone(), path.clone()));
+        None
+    }
+}
+
+/// The files that are enabled and, where `--plugin` names some, named.
+fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) -> Vec<PluginFile> {
+    let asked: BTreeSet<&str> = sources.plugins.iter().map(String::as_str).collect();
+    for name in &asked {
+        let fault = |message: String| Finding::in_flag(Some("--plugin"), message);
+        match files.iter().find(|file| file.name == *name) {
+            Some(file) if file.enabled => {}
+            Some(file) => {
+                let message = format!("{} is switched off in {}", quoted(name), file.path.display());
+                loaded
+                    .faults
+                    .push(fault(message).remedy("set monitoring.enabled = true there"));
+            }
+            None => {
+                let known = || files.iter().map(|file| file.name.as_str());
+                let list = known().collect::<Vec<_>>().join(", ");
+                let remedy = match (nearest(name, known()), list.as_str()) {
+                    (_, "") => "no plugin file without faults was found".to_owned(),
+                    (Some(near), list) => format!("did you mean {near}? known: {list}"),
+                    (None, list) => format!("known: {list}"),
+                };
+                loaded
+                    .faults
+                    .push(fault(format!("there is no plugin {}", quoted(name))).remedy(remedy));
+            }
+        }
+    }
+    let mut chosen = Vec::new();
+    for mut file in files {
+        if !file.enabled {
+            loaded.disabled.push(Disabled {
+                name: file.name,
+                path: file.path,
+            });
+        } else if asked.is_empty() || asked.contains(file.name.as_str()) {
+            loaded.warnings.append(&mut file.warnings);
+            chosen.push(file);
+        }
+    }
+    chosen
+}
+
+/// The patterns and the interval that hold for `file`.
+fn settle_file(
+    file: &PluginFile,
+    environment: &Environment,
+    overrides: &Overrides,
+    generic: Option<Duration>,
+) -> Result<(Vec<regex::Regex>, Duration), Vec<Fault>> {
+    let prefix = prefix_of(&file.name);
+    let mut faults = Vec::new();
+    let mut patterns = file.patterns.clone();
+    let variable = format!("{prefix}PROCESS_FILTER");
+    if let Some(text) = environment.get(&variable) {
+        match pattern::compile(text) {
+            Ok(pattern) => patterns = vec![pattern],
+            Err(error) => {
+                let remedy = "write a name, or a regular expression such as ^nginx$";
+                faults.push(Finding::in_variable(&variable, error.to_string()).remedy(remedy));
+            }
+        }
+    }
+    let own = match overrides.interval {
+        Some(interval) => Some(interval),
+        None => interval_variable(&format!("{prefix}INTERVAL"), environment, &mut faults),
+    };
+    let (native, legacy) = if file.native {
+        (file.interval, None)
+    } else {
+        (None, file.interval)
+    };
+    let interval = own.or(native).or(generic).or(legacy).unwrap_or(DEFAULT_INTERVAL);
+    if faults.is_empty() {
+        Ok((patterns, interval))
+    } else {
+        Err(faults)
+    }
+}
+
+fn generic_interval(
+    environment: &Environment,
+    overrides: &Overrides,
+    faults: &mut Vec<Fault>,
+) -> Option<Duration> {
+    match overrides.interval {
+        Some(_) => None,
+        None => interval_variable("COLLECTION_INTERVAL", environment, faults),
+    }
+}
+
+fn interval_variable(name: &str, environment: &Environment, faults: &mut Vec<Fault>) -> Option<Duration> {
+    match duration::parse_interval(environment.get(name)?) {
+        Ok(interval) => Some(interval),
+        Err(error) => {
+            faults.push(split(Finding::in_variable(name, ""), &error.to_string()));
+            None
+        }
+    }
+}
+
+/// One daemon exports to one receiver, so the files' `default_agent_*` count where they agree.
+fn legacy_endpoint(files: &[PluginFile], loaded: &mut Loaded) -> Option<(String, u16)> {
+    let mut agreed: Option<(String, u16, PathBuf)> = None;
+    for file in files
+        .iter()
+        .filter(|file| file.agent_host.is_some() || file.agent_port.is_some())
+    {
+        let host = file.agent_host.clone().unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        let port = file.agent_port.unwrap_or(DEFAULT_PORT);
+        match &agreed {
+            Some((first_host, first_port, first)) if (first_host, *first_port) != (&host, port) => {
+                let message = format!(
+                    "names the agent {host}:{port}, and {} names {first_host}:{first_port}: neither is used",
+                    first.display()
+                );
+                let warning =
+                    Finding::in_file(&file.path, None, message).key("otel_config.default_agent_host");
+                loaded
+                    .warnings
+                    .push(warning.remedy("let them agree, or give --agent-host and --agent-port"));
+                return None;
+            }
+            Some(_) => {}
+            None => agreed = Some((host, port, file.path.clone())),
+        }
+    }
+    agreed.map(|(host, port, _)| (host, port))
+}
+
+fn warn_of_colliding_ids(loaded: &mut Loaded) {
+    let mut first: BTreeMap<&str, &Plugin> = BTreeMap::new();
+    for plugin in &loaded.plugins {
+        let Some(other) = first.get(plugin.service.id.as_str()) else {
+            first.insert(&plugin.service.id, plugin);
+            continue;
+        };
+        let whose = |plugin: &Plugin| format!("{} ({})", plugin.name, quoted(&plugin.service.original));
+        let message = format!(
+            "the services of {} and {} are both shown as {}; they are kept apart by their instance ids",
+            whose(other),
+            whose(plugin),
+            quoted(&plugin.service.display())
+        );
+        let warning = match &plugin.origin {
+            Some(path) => Finding::in_file(path, None, message),
+            None => Finding::in_flag(Some("--process-name"), message),
+        };
+        loaded
+            .warnings
+            .push(warning.remedy("give one of them another service_name_template or process name"));
+    }
+}
+
+fn nothing_to_run(sources: &PluginSources, disabled: &[Disabled]) -> Fault {
+    let searched = if sources.directories.is_empty() {
+        &sources.search_path
+    } else {
+        &sources.directories
+    };
+    let searched: Vec<String> = searched.iter().map(|path| path.display().to_string()).collect();
+    let (message, remedy) = if disabled.is_empty() {
+        (
+            format!("no NAME/plugin.toml was found in {}", searched.join(", ")),
+            "name a folder with --plugins-dir, or a process with --process-name",
+        )
+    } else {
+        let shown = |plugin: &Disabled| format!("{} ({})", plugin.name, plugin.path.display());
+        let names: Vec<String> = disabled.iter().map(shown).collect();
+        (
+            format!("every plugin is switched off: {}", names.join(", ")),
+            "set monitoring.enabled = true in one of them",
+        )
+    };
+    Finding::in_flag(None, message).remedy(remedy)
+}

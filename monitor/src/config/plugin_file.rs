@@ -1,0 +1,382 @@
+//! One plugin file: which schema it follows, a walk over all of its keys that finds every fault at
+//! once, and the typed content of what it says.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use regex::Regex;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    finding::{Fault, Finding, Warning, quoted},
+    pattern::push_new,
+    schema::{Key, Role, Schema, path as key_path},
+    template::{Names, Template},
+    value::{self, Value},
+};
+use crate::plugin::{
+    definition::{Aggregate, DEFAULT_RESTART_WINDOW, Naming, Plugin},
+    service::ServiceName,
+};
+
+/// Namespace of a service whose file names none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// What a file says, checked; absent keys are absent, so that precedence can be applied to them.
+#[derive(Debug)]
+pub(crate) struct PluginFile {
+    pub(crate) path: PathBuf,
+    /// Whether its interval ranks above the generic environment.
+    pub(crate) native: bool,
+    /// From the file, else the folder's; empty only where the file has a fault.
+    pub(crate) name: String,
+    /// The key that gives it, and the line where the file does.
+    pub(crate) name_key: String,
+    pub(crate) name_line: Option<usize>,
+    pub(crate) enabled: bool,
+    pub(crate) interval: Option<Duration>,
+    pub(crate) patterns: Vec<Regex>,
+    pub(crate) agent_host: Option<String>,
+    pub(crate) agent_port: Option<u16>,
+    /// To be known where the plugin runs.
+    pub(crate) warnings: Vec<Warning>,
+    description: String,
+    namespace: String,
+    process_name: String,
+    template: Template,
+    attributes: BTreeMap<String, String>,
+    naming: Naming,
+    aggregate: Aggregate,
+    prefix: bool,
+    restart_window: Duration,
+}
+
+impl PluginFile {
+    fn new(path: &Path, native: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            native,
+            name: String::new(),
+            name_key: String::new(),
+            name_line: None,
+            enabled: true,
+            interval: None,
+            patterns: Vec::new(),
+            agent_host: None,
+            agent_port: None,
+            warnings: Vec::new(),
+            description: String::new(),
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            process_name: String::new(),
+            template: Template::default(),
+            attributes: BTreeMap::new(),
+            naming: Naming::default(),
+            aggregate: Aggregate::default(),
+            prefix: false,
+            restart_window: DEFAULT_RESTART_WINDOW,
+        }
+    }
+
+    /// The plugin that the file defines, watching `patterns` every `interval`.
+    pub(crate) fn into_plugin(self, patterns: Vec<Regex>, interval: Duration) -> Plugin {
+        let names = Names {
+            namespace: &self.namespace,
+            process: &self.process_name,
+            plugin: &self.name,
+        };
+        let original = self.template.expand(names);
+        Plugin {
+            service: ServiceName::new(self.namespace, original),
+            name: self.name,
+            description: self.description,
+            patterns,
+            interval,
+            naming: self.naming,
+            aggregate: self.aggregate,
+            prefix: self.prefix,
+            restart_window: self.restart_window,
+            attributes: self.attributes,
+            origin: Some(self.path),
+        }
+    }
+
+    fn set(&mut self, key: &Key, value: Value, line: usize) {
+        match (key.role, value) {
+            (Role::Name, Value::Text(text)) => {
+                self.name = text;
+                self.name_line = Some(line);
+            }
+            (Role::Description, Value::Text(text)) => self.description = text,
+            (Role::Namespace, Value::Text(text)) => self.namespace = text,
+            (Role::ProcessName, Value::Patterns(patterns)) => {
+                self.process_name = patterns
+                    .first()
+                    .map_or_else(String::new, |p| p.as_str().to_owned());
+                // The name itself goes first, whichever of the two keys is read first.
+                let others = std::mem::replace(&mut self.patterns, patterns);
+                others
+                    .into_iter()
+                    .for_each(|pattern| push_new(&mut self.patterns, pattern));
+            }
+            (Role::Patterns, Value::Patterns(patterns)) => {
+                patterns
+                    .into_iter()
+                    .for_each(|pattern| push_new(&mut self.patterns, pattern));
+            }
+            (Role::Attributes, Value::Attributes(attributes)) => self.attributes = attributes,
+            (Role::Interval, Value::Duration(interval)) => self.interval = Some(interval),
+            (Role::Enabled, Value::Flag(enabled)) => self.enabled = enabled,
+            (Role::Naming, Value::Text(text)) => {
+                self.naming = match text.as_str() {
+                    "otel" => Naming::Otel,
+                    "both" => Naming::Both,
+                    _ => Naming::Instana,
+                };
+            }
+            (Role::Aggregate, Value::Text(text)) => {
+                self.aggregate = if text == "roots" {
+                    Aggregate::Roots
+                } else {
+                    Aggregate::All
+                };
+            }
+            (Role::Prefix, Value::Flag(prefix)) => self.prefix = prefix,
+            (Role::RestartWindow, Value::Duration(window)) => self.restart_window = window,
+            (Role::Template, Value::Template(template)) => self.template = template,
+            (Role::AgentHost, Value::Text(host)) => self.agent_host = Some(host),
+            (Role::AgentPort, Value::Port(port)) => self.agent_port = Some(port),
+            _ => {}
+        }
+    }
+}
+
+/// What reading one file gave.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// Usable when `faults` is empty; its name, where it has one, in any case.
+    pub(crate) file: PluginFile,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// Reads the plugin file `text`, which was found at `path`.
+pub(crate) fn parse(path: &Path, text: &str) -> Parsed {
+    let root = match DeTable::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            let line = error.span().map(|span| line_of(text, span.start));
+            let fault = Finding::in_file(path, line, format!("not valid TOML: {}", error.message()))
+                .remedy("nothing else in this file was checked");
+            return refused(path, fault);
+        }
+    };
+    let schema = match schema_of(path, text, root.get_ref()) {
+        Ok(schema) => schema,
+        Err(fault) => return refused(path, fault),
+    };
+    let mut walk = Walk {
+        path,
+        text,
+        schema,
+        file: PluginFile::new(path, schema == Schema::Native),
+        named: false,
+        process_named: false,
+        no_effect: Vec::new(),
+        faults: Vec::new(),
+    };
+    walk.root(root.get_ref());
+    walk.finish()
+}
+
+/// A file that could not be read as far as its keys.
+pub(crate) fn refused(path: &Path, fault: Fault) -> Parsed {
+    Parsed {
+        file: PluginFile::new(path, false),
+        faults: vec![fault],
+    }
+}
+
+fn schema_of(path: &Path, text: &str, root: &DeTable<'_>) -> Result<Schema, Fault> {
+    let find = |name: &str| {
+        root.iter()
+            .find(|(key, _)| key.get_ref() == name)
+            .map(|(key, value)| (line_of(text, key.span().start), value))
+    };
+    match (find("metadata"), find("plugin"), find("schema")) {
+        (Some((line, _)), Some((other, _)), _) => {
+            let message = format!("[metadata] and [plugin] (line {other}) are of two different schemas");
+            let remedy = "keep [metadata] with the repository's keys, or [plugin] with the guide's";
+            Err(Finding::in_file(path, Some(line), message)
+                .key("metadata")
+                .remedy(remedy))
+        }
+        (Some((line, _)), None, Some(_)) => {
+            let message = "[metadata] is not part of kevmon's own schema, which schema = 1 announces";
+            let remedy = "remove schema, or replace [metadata] with [plugin] and [service]";
+            Err(Finding::in_file(path, Some(line), message)
+                .key("metadata")
+                .remedy(remedy))
+        }
+        (Some(_), None, None) => Ok(Schema::Repository),
+        (None, _, None) => Ok(Schema::Guide),
+        (None, _, Some((line, version))) => {
+            let kind = Schema::Native.key_of(Role::Version).map(|key| key.kind);
+            let wrong = kind
+                .and_then(|kind| value::read(kind, version).err())
+                .and_then(|mut all| all.pop());
+            // Another version has other keys: there is nothing to check the rest against.
+            wrong.map_or(Ok(Schema::Native), |wrong| {
+                let fault = Finding::in_file(path, Some(line), wrong.message).key("schema");
+                Err(match wrong.remedy {
+                    Some(remedy) => fault.remedy(remedy),
+                    None => fault,
+                })
+            })
+        }
+    }
+}
+
+struct Walk<'a> {
+    path: &'a Path,
+    text: &'a str,
+    schema: Schema,
+    file: PluginFile,
+    /// Whether the file has a name and a process name, right or wrong.
+    named: bool,
+    process_named: bool,
+    no_effect: Vec<(usize, String)>,
+    faults: Vec<Fault>,
+}
+
+impl Walk<'_> {
+    fn root(&mut self, root: &DeTable<'_>) {
+        for (key, value) in root {
+            let (name, at) = (key.get_ref().as_ref(), key.span().start);
+            if self.schema.has_table(name) {
+                match value.get_ref() {
+                    DeValue::Table(table) => self.table(name, table),
+                    _ => {
+                        let remedy = format!("write [{name}] on a line of its own");
+                        self.fault(at, name, format!("must be one table, [{name}]"), Some(remedy));
+                    }
+                }
+            } else if let (None, DeValue::Table(_)) = (self.schema.key("", name), value.get_ref()) {
+                let remedy = self.schema.instead_of_table(name);
+                self.fault(at, name, "unknown table", Some(remedy));
+            } else {
+                self.entry("", key, value);
+            }
+        }
+    }
+
+    fn table(&mut self, table: &str, entries: &DeTable<'_>) {
+        for (key, value) in entries {
+            self.entry(table, key, value);
+        }
+    }
+
+    fn entry(&mut self, table: &str, key: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
+        let (name, at) = (key.get_ref().as_ref(), key.span().start);
+        let path = key_path(table, name);
+        let Some(known) = self.schema.key(table, name) else {
+            let remedy = self.schema.instead_of_key(table, name);
+            self.fault(at, &path, "unknown key", Some(remedy));
+            return;
+        };
+        let line = line_of(self.text, at);
+        match known.role {
+            Role::Name => self.named = true,
+            Role::ProcessName => self.process_named = true,
+            Role::NoEffect => self.no_effect.push((line, path.clone())),
+            _ => {}
+        }
+        match value::read(known.kind, value) {
+            Ok(value) => self.file.set(known, value, line),
+            Err(wrongs) => {
+                for wrong in wrongs {
+                    self.fault(wrong.at, &path, wrong.message, wrong.remedy);
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, at: usize, key: &str, message: impl Into<String>, remedy: Option<String>) {
+        let line = Some(line_of(self.text, at));
+        let fault = Finding::in_file(self.path, line, message).key(key);
+        self.faults.push(match remedy {
+            Some(remedy) => fault.remedy(remedy),
+            None => fault,
+        });
+    }
+
+    fn finish(mut self) -> Parsed {
+        self.file.name_key = self.schema.key_of(Role::Name).map_or_else(String::new, Key::path);
+        if !self.named {
+            self.name_after_folder();
+        }
+        if !self.process_named {
+            let key = self
+                .schema
+                .key_of(Role::ProcessName)
+                .map_or_else(String::new, Key::path);
+            let remedy = "name the process to watch, or give a regular expression such as \"^nginx$\"";
+            self.faults.push(
+                Finding::in_file(self.path, None, "is missing")
+                    .key(key)
+                    .remedy(remedy),
+            );
+        }
+        self.faults.sort_by_key(Finding::line);
+        self.no_effect.sort();
+        if let Some((line, _)) = self.no_effect.first() {
+            let keys: Vec<&str> = self.no_effect.iter().map(|(_, key)| key.as_str()).collect();
+            let message = format!("accepted, without effect in kevmon: {}", keys.join(", "));
+            self.file
+                .warnings
+                .push(Finding::in_file(self.path, Some(*line), message));
+        }
+        Parsed {
+            file: self.file,
+            faults: self.faults,
+        }
+    }
+
+    fn name_after_folder(&mut self) {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        // "plugins/.." and "." have no name of their own.
+        let named = match folder.file_name() {
+            Some(_) => folder.to_owned(),
+            None if folder.as_os_str().is_empty() => Path::new(".").canonicalize().unwrap_or_default(),
+            None => folder.canonicalize().unwrap_or_default(),
+        };
+        let name = named
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let key = self.file.name_key.clone();
+        if value::check_name(&name).is_ok() {
+            self.file.name = name;
+        } else {
+            let message = format!(
+                "is missing, and the folder's name, {}, is no plugin name",
+                quoted(&name)
+            );
+            let remedy = format!("write {key}, with letters A-Z a-z, digits, '.', '_' and '-' only");
+            self.faults
+                .push(Finding::in_file(self.path, None, message).key(key).remedy(remedy));
+        }
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text
+        .as_bytes()
+        .iter()
+        .take(at)
+        .filter(|byte| **byte == b'\n')
+        .count()
+}

@@ -1,0 +1,300 @@
+//! The keys of a plugin file, in one table: type, default, bounds and effect. Reading, the "did you
+//! mean" suggestions and `docs/plugins.md` all follow it, so they cannot disagree.
+
+/// Which of the three layouts a file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// kevmon's own: `schema = 1`, the guide's tables and kevmon's keys.
+    Native,
+    /// The one that the Instana framework's guide publishes: `[plugin]`.
+    Guide,
+    /// The one that the framework's repository uses: `[metadata]`.
+    Repository,
+}
+
+/// What a value has to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string that is not blank.
+    Text,
+    /// A string, possibly blank.
+    FreeText,
+    /// A plugin name.
+    Name,
+    /// A service name template.
+    Template,
+    /// One regular expression.
+    Pattern,
+    /// One regular expression or a list of them.
+    PatternOrPatterns,
+    /// A list of regular expressions.
+    Patterns,
+    /// `true` or `false`.
+    Flag,
+    /// A length of time within an interval's bounds.
+    Interval,
+    /// A length of time within a restart window's bounds.
+    Window,
+    /// A host name or address, without port.
+    Host,
+    /// A TCP port.
+    Port,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A table of strings.
+    Attributes,
+    /// The number 1.
+    Version,
+    /// Not looked at.
+    Anything,
+}
+
+impl Kind {
+    /// The kind and its bounds, as the documentation puts it.
+    #[cfg(test)]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "string, not blank".to_owned(),
+            Self::FreeText => "string".to_owned(),
+            Self::Name => "string, 1–64 of `A-Z a-z 0-9 . _ -`".to_owned(),
+            Self::Template => "string with placeholders".to_owned(),
+            Self::Pattern => "regex".to_owned(),
+            Self::PatternOrPatterns => "regex, or list of them".to_owned(),
+            Self::Patterns => "list of regexes".to_owned(),
+            Self::Flag => "boolean".to_owned(),
+            Self::Interval => "duration, 10 ms – 24 h".to_owned(),
+            Self::Window => "duration, 0 s – 24 h".to_owned(),
+            Self::Host => "host or address".to_owned(),
+            Self::Port => "integer, 1–65535".to_owned(),
+            Self::Choice(words) => words
+                .iter()
+                .map(|word| format!("`\"{word}\"`"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+            Self::Attributes => "table of strings".to_owned(),
+            Self::Version => "`1`".to_owned(),
+            Self::Anything => "any".to_owned(),
+        }
+    }
+}
+
+/// What a key's value is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Announces the native schema.
+    Version,
+    /// The plugin's name.
+    Name,
+    /// The plugin's description.
+    Description,
+    /// `service.namespace`.
+    Namespace,
+    /// The process name: a pattern, and a part of the service's name.
+    ProcessName,
+    /// More patterns.
+    Patterns,
+    /// Resource attributes.
+    Attributes,
+    /// Time between collections.
+    Interval,
+    /// Whether it runs at all.
+    Enabled,
+    /// Metric names.
+    Naming,
+    /// Members to aggregate.
+    Aggregate,
+    /// Service id before metric names.
+    Prefix,
+    /// Pairing of ends with starts.
+    RestartWindow,
+    /// The service's name.
+    Template,
+    /// Where to export to.
+    AgentHost,
+    /// Where to export to.
+    AgentPort,
+    /// For the reader of the file alone (an author, a version).
+    Remark,
+    /// Meant something to the Python framework; kevmon says once that it does nothing here.
+    NoEffect,
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its table; empty at the top level.
+    pub table: &'static str,
+    /// Its name inside the table.
+    pub name: &'static str,
+    /// What its value has to look like.
+    pub kind: Kind,
+    /// What its value is used for.
+    pub role: Role,
+    /// What holds when it is absent, as the documentation puts it.
+    #[cfg(test)]
+    pub default: &'static str,
+    schemas: &'static [Schema],
+}
+
+impl Key {
+    /// The dotted path: `monitoring.interval`.
+    pub fn path(&self) -> String {
+        path(self.table, self.name)
+    }
+}
+
+/// The dotted path of `name` in `table` (empty: the top level).
+pub(crate) fn path(table: &str, name: &str) -> String {
+    if table.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{table}.{name}")
+    }
+}
+
+#[cfg_attr(
+    not(test),
+    expect(
+        unused_variables,
+        reason = "only the check of docs/plugins.md reads the default"
+    )
+)]
+const fn key(
+    schemas: &'static [Schema],
+    table: &'static str,
+    name: &'static str,
+    kind: Kind,
+    role: Role,
+    default: &'static str,
+) -> Key {
+    Key {
+        table,
+        name,
+        kind,
+        role,
+        #[cfg(test)]
+        default,
+        schemas,
+    }
+}
+
+const OWN: &[Schema] = &[Schema::Native];
+const GUIDE: &[Schema] = &[Schema::Native, Schema::Guide];
+const REPO: &[Schema] = &[Schema::Repository];
+const ALL: &[Schema] = &[Schema::Native, Schema::Guide, Schema::Repository];
+
+const NAMINGS: Kind = Kind::Choice(&["instana", "otel", "both"]);
+const AGGREGATES: Kind = Kind::Choice(&["all", "roots"]);
+const TEMPLATE: &str = "`\"{service_namespace}.{process_name}\"`";
+
+/// Every key of every schema, one a line.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key(OWN, "", "schema", Kind::Version, Role::Version, "required"),
+    key(GUIDE, "plugin", "name", Kind::Name, Role::Name, "the folder's name"),
+    key(GUIDE, "plugin", "description", Kind::FreeText, Role::Description, "`\"\"`"),
+    key(GUIDE, "plugin", "version", Kind::Anything, Role::Remark, "none"),
+    key(GUIDE, "service", "namespace", Kind::Text, Role::Namespace, "`\"default\"`"),
+    key(OWN, "service", "process_name", Kind::PatternOrPatterns, Role::ProcessName, "required"),
+    key(&[Schema::Guide], "service", "process_name", Kind::Pattern, Role::ProcessName, "required"),
+    key(OWN, "service", "attributes", Kind::Attributes, Role::Attributes, "`{}`"),
+    key(GUIDE, "monitoring", "interval", Kind::Interval, Role::Interval, "`60`"),
+    key(GUIDE, "monitoring", "enabled", Kind::Flag, Role::Enabled, "`true`"),
+    key(OWN, "monitoring", "naming", NAMINGS, Role::Naming, "`\"instana\"`"),
+    key(OWN, "monitoring", "aggregate", AGGREGATES, Role::Aggregate, "`\"all\"`"),
+    key(OWN, "monitoring", "prefix", Kind::Flag, Role::Prefix, "`false`"),
+    key(OWN, "monitoring", "restart_window", Kind::Window, Role::RestartWindow, "`\"5m\"`"),
+    key(GUIDE, "dependencies", "python_version", Kind::Anything, Role::NoEffect, "none"),
+    key(GUIDE, "dependencies", "packages", Kind::Anything, Role::NoEffect, "none"),
+    key(GUIDE, "systemd", "service_name", Kind::Anything, Role::NoEffect, "none"),
+    key(GUIDE, "systemd", "description", Kind::Anything, Role::NoEffect, "none"),
+    key(ALL, "otel_config", "service_name_template", Kind::Template, Role::Template, TEMPLATE),
+    key(GUIDE, "otel_config", "metrics_prefix", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "metadata", "service_namespace", Kind::Text, Role::Namespace, "`\"default\"`"),
+    key(REPO, "metadata", "process_name", Kind::Pattern, Role::ProcessName, "required"),
+    key(REPO, "metadata", "plugin_name", Kind::Name, Role::Name, "the folder's name"),
+    key(REPO, "metadata", "description", Kind::FreeText, Role::Description, "`\"\"`"),
+    key(REPO, "metadata", "author", Kind::Anything, Role::Remark, "none"),
+    key(REPO, "monitoring", "default_interval", Kind::Interval, Role::Interval, "`60`"),
+    key(REPO, "monitoring", "process_patterns", Kind::Patterns, Role::Patterns, "`[]`"),
+    key(REPO, "monitoring", "metric_types", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "monitoring", "supports_discovery", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "monitoring", "log_process_details", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "installation", "systemd_service_name", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "installation", "service_description", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "installation", "default_base_dir", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "installation", "requires_root", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "installation", "creates_logs_directory", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "dependencies", "python_min_version", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "dependencies", "additional_packages", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "otel_config", "default_agent_host", Kind::Host, Role::AgentHost, "`\"localhost\"`"),
+    key(REPO, "otel_config", "default_agent_port", Kind::Port, Role::AgentPort, "`4317`"),
+];
+
+impl Schema {
+    /// Its keys.
+    pub fn keys(self) -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(move |key| key.schemas.contains(&self))
+    }
+
+    /// Its key `name` in `table`.
+    pub fn key(self, table: &str, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.table == table && key.name == name)
+    }
+
+    /// The key that serves `role`.
+    pub fn key_of(self, role: Role) -> Option<&'static Key> {
+        self.keys().find(|key| key.role == role)
+    }
+
+    /// Whether `[table]` is one of its tables.
+    pub fn has_table(self, table: &str) -> bool {
+        !table.is_empty() && self.keys().any(|key| key.table == table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_documented_with_its_type_and_default() {
+        let docs = include_str!("../../../docs/plugins.md");
+        for key in KEYS {
+            let path = key.path();
+            if key.role == Role::NoEffect {
+                assert!(
+                    docs.contains(&format!("`{path}`")),
+                    "docs/plugins.md misses {path}"
+                );
+            } else {
+                let row = format!("| `{path}` | {} | {} |", key.kind.describe(), key.default);
+                assert!(docs.contains(&row), "docs/plugins.md misses the row {row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_ones_that_hold() {
+        use crate::plugin::definition::{DEFAULT_INTERVAL, DEFAULT_RESTART_WINDOW};
+        assert_eq!(DEFAULT_INTERVAL.as_secs(), 60, "the table above says 60");
+        assert_eq!(
+            DEFAULT_RESTART_WINDOW.as_secs(),
+            5 * 60,
+            "the table above says 5m"
+        );
+    }
+
+    #[test]
+    fn a_role_has_one_key_in_a_schema() {
+        for schema in [Schema::Native, Schema::Guide, Schema::Repository] {
+            for key in schema
+                .keys()
+                .filter(|key| !matches!(key.role, Role::NoEffect | Role::Remark))
+            {
+                let same: Vec<_> = schema.keys().filter(|other| other.role == key.role).collect();
+                assert_eq!(same.len(), 1, "{schema:?} {:?}", key.role);
+            }
+        }
+    }
+}

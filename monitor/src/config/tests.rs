@@ -1,0 +1,233 @@
+//! Whole files and folders of them through `load`: the shipped plugins, the published examples, every
+//! kind of fault with its line, key and remedy, precedence, and files that no one would write.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use super::*;
+use crate::plugin::definition::{Aggregate, Naming};
+
+mod faults;
+mod mutations;
+mod selection;
+
+/// A folder of its own for one test, removed with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "kevmon-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("a new folder");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        self.write_bytes(name, text.as_bytes());
+    }
+
+    pub(crate) fn write_bytes(&self, name: &str, bytes: &[u8]) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        fs::write(path, bytes).expect("a written file");
+    }
+
+    fn sources(&self) -> PluginSources {
+        PluginSources {
+            directories: vec![self.0.clone()],
+            ..PluginSources::default()
+        }
+    }
+
+    /// The findings, one line each, without this folder's own path.
+    fn lines(&self, findings: &[Finding]) -> Vec<String> {
+        let root = format!("{}/", self.0.display());
+        findings
+            .iter()
+            .map(|finding| finding.to_string().replace(&root, ""))
+            .collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Environment {
+    Environment::from_pairs(pairs.iter().copied())
+}
+
+fn load_plain(sources: &PluginSources) -> Loaded {
+    load(sources, &Environment::default(), &Overrides::default())
+}
+
+pub(super) const GUIDE: &str = r#"[plugin]
+name = "myapp"
+description = "MyApp process monitoring for Instana"
+version = "1.0.0"
+
+[service]
+namespace = "MyCompany"
+process_name = "MyApp"
+
+[monitoring]
+interval = 60
+enabled = true
+
+[dependencies]
+python_version = ">=3.6"
+packages = ["opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp"]
+
+[systemd]
+service_name = "instana-myapp-monitor"
+description = "MyApp monitoring service for Instana"
+
+[otel_config]
+service_name_template = "{service_namespace}.{process_name}"
+metrics_prefix = "mycompany.myapp"
+"#;
+
+pub(super) const NATIVE: &str = r#"schema = 1
+[plugin]
+name = "native"
+[service]
+namespace = "Team"
+process_name = ["^web$", "worker"]
+attributes = { "service.version" = "1.0", "deployment.environment" = "test" }
+[monitoring]
+interval = "500ms"
+naming = "both"
+aggregate = "roots"
+prefix = true
+restart_window = "30s"
+[otel_config]
+service_name_template = "{plugin_name} of {service_namespace}"
+"#;
+
+#[test]
+fn the_shipped_plugins() {
+    let directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins"))];
+    let loaded = load_plain(&PluginSources {
+        directories,
+        ..PluginSources::default()
+    });
+    assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
+    let shown: Vec<_> = loaded
+        .plugins
+        .iter()
+        .map(|plugin| {
+            let patterns: Vec<&str> = plugin.patterns.iter().map(regex::Regex::as_str).collect();
+            (plugin.name.as_str(), plugin.service.display(), patterns)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("kevmon", "Kevmon".to_owned(), vec!["^kevmon$"]),
+            ("m8mulprc", "Strategy M8mulprc".to_owned(), vec!["M8MulPrc"]),
+            ("m8prcsvr", "Strategy M8prcsvr".to_owned(), vec!["M8PrcSvr"]),
+            ("m8refsvr", "Strategy M8refsvr".to_owned(), vec!["M8RefSvr"]),
+            ("mstrsvr", "Strategy Mstrsvr".to_owned(), vec!["MstrSvr"]),
+        ]
+    );
+    assert!(
+        loaded
+            .plugins
+            .iter()
+            .all(|plugin| plugin.interval == Duration::from_secs(60))
+    );
+    assert!(
+        loaded.plugins[1..]
+            .iter()
+            .all(|plugin| plugin.service.namespace == "Strategy₿")
+    );
+    assert_eq!(loaded.legacy_endpoint, Some(("localhost".to_owned(), 4317)));
+    assert_eq!(
+        loaded.warnings.len(),
+        4,
+        "one for each file of the repository's schema"
+    );
+    assert!(loaded.warnings[0].message.ends_with(
+        "without effect in kevmon: monitoring.metric_types, monitoring.supports_discovery, \
+         monitoring.log_process_details, installation.systemd_service_name, \
+         installation.service_description, installation.default_base_dir, installation.requires_root, \
+         installation.creates_logs_directory, dependencies.python_min_version, \
+         dependencies.additional_packages"
+    ));
+}
+
+#[test]
+fn the_guides_example_as_published() {
+    let folder = Folder::new();
+    folder.write("myapp/plugin.toml", GUIDE);
+    let loaded = load_plain(&folder.sources());
+    assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
+    assert_eq!(
+        folder.lines(&loaded.warnings),
+        [
+            "myapp/plugin.toml:15: accepted, without effect in kevmon: dependencies.python_version, \
+          dependencies.packages, systemd.service_name, systemd.description, otel_config.metrics_prefix"
+        ]
+    );
+    let [plugin] = loaded.plugins.as_slice() else {
+        panic!("one plugin: {:?}", loaded.plugins)
+    };
+    assert_eq!(
+        (plugin.name.as_str(), plugin.service.id.as_str()),
+        ("myapp", "mycompany_myapp")
+    );
+    assert_eq!(plugin.service.original, "MyCompany.MyApp");
+    assert_eq!(plugin.origin, Some(folder.path().join("myapp/plugin.toml")));
+    assert!(plugin.patterns[0].is_match("MYAPPSERVER"));
+    assert_eq!(
+        (plugin.naming, plugin.aggregate, plugin.prefix),
+        (Naming::Instana, Aggregate::All, false)
+    );
+}
+
+#[test]
+fn every_native_key() {
+    let folder = Folder::new();
+    folder.write("x/plugin.toml", NATIVE);
+    folder.write(
+        "smallest/plugin.toml",
+        "schema = 1\nservice.process_name = '^nginx$'\n",
+    );
+    let loaded = load_plain(&folder.sources());
+    assert!(
+        loaded.faults.is_empty() && loaded.warnings.is_empty(),
+        "{loaded:?}"
+    );
+    let [smallest, plugin] = loaded.plugins.as_slice() else {
+        panic!("two plugins: {:?}", loaded.plugins)
+    };
+    assert_eq!(
+        (plugin.naming, plugin.aggregate, plugin.prefix),
+        (Naming::Both, Aggregate::Roots, true)
+    );
+    assert_eq!(plugin.interval, Duration::from_millis(500));
+    assert_eq!(plugin.restart_window, Duration::from_secs(30));
+    assert_eq!(plugin.service.original, "native of Team");
+    assert_eq!(plugin.attributes["deployment.environment"], "test");
+    assert_eq!(plugin.patterns.len(), 2);
+    assert_eq!(
+        (smallest.name.as_str(), smallest.service.id.as_str()),
+        ("smallest", "default_nginx")
+    );
+    assert_eq!(smallest.service.namespace, "default");
+}

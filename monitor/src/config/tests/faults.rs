@@ -1,0 +1,253 @@
+//! Each kind of fault, as the one line that a person reads.
+
+use super::{super::*, Folder, load_plain, variables};
+
+/// What one file's faults look like; the file is `x/plugin.toml`.
+#[test]
+fn one_file() {
+    for (file, faults) in [
+        (
+            "a = [",
+            &[
+                "x/plugin.toml:1: not valid TOML: unclosed array, expected `]`; nothing else in this file was checked",
+            ][..],
+        ),
+        (
+            "[service]\nprocess_name = 'a'\nprocess_name = 'b'",
+            &["x/plugin.toml:3: not valid TOML: duplicate key; nothing else in this file was checked"],
+        ),
+        (
+            "[service]\nprocess_name = 'a'\n\n[monitoring]\nintervall = 1",
+            &["x/plugin.toml:5: monitoring.intervall: unknown key; did you mean \"interval\"?"],
+        ),
+        (
+            "[plugin]\nnamespace = 'x'\n[service]\nprocess_name = 'a'",
+            &["x/plugin.toml:2: plugin.namespace: unknown key; \"namespace\" belongs in [service]"],
+        ),
+        (
+            "[servise]\nprocess_name = 'a'",
+            &[
+                "x/plugin.toml: service.process_name: is missing; name the process to watch, or give a regular expression such as \"^nginx$\"",
+                "x/plugin.toml:1: servise: unknown table; did you mean [service]?",
+            ],
+        ),
+        (
+            "plugin = 5\n[[service]]\nprocess_name = 'a'",
+            &[
+                "x/plugin.toml: service.process_name: is missing; name the process to watch, or give a regular expression such as \"^nginx$\"",
+                "x/plugin.toml:1: plugin: must be one table, [plugin]; write [plugin] on a line of its own",
+                "x/plugin.toml:2: service: must be one table, [service]; write [service] on a line of its own",
+            ],
+        ),
+        (
+            "[service]\nprocess_name = '(web'",
+            &[
+                "x/plugin.toml:2: service.process_name: \"(web\" is not a valid regular expression: unclosed group; write a name, or a regular expression such as \"^nginx$\"",
+            ],
+        ),
+        (
+            "[service]\nprocess_name = ' '\nnamespace = ''\n[plugin]\nname = ''",
+            &[
+                "x/plugin.toml:2: service.process_name: the pattern is empty and would match every process; write a name, or a regular expression such as \"^nginx$\"",
+                "x/plugin.toml:3: service.namespace: is empty; write a name, or leave the key out",
+                "x/plugin.toml:5: plugin.name: the plugin name is empty; write one, or leave the key out to use the folder's name",
+            ],
+        ),
+        (
+            "[service]\nprocess_name = ['a']\n[plugin]\nname = 'a b'\n[monitoring]\ninterval = -1\nenabled = 'yes'",
+            &[
+                "x/plugin.toml:2: service.process_name: must be a string, found a list; write a name, or a regular expression such as \"^nginx$\"",
+                "x/plugin.toml:4: plugin.name: the plugin name \"a b\" holds ' '; use letters A-Z a-z, digits, '.', '_' and '-' only",
+                "x/plugin.toml:6: monitoring.interval: \"-1\" is negative; write 10ms to 24h",
+                "x/plugin.toml:7: monitoring.enabled: must be true or false, found a string; write it without quotes",
+            ],
+        ),
+        (
+            "schema = 1\nservice.process_name = []\n[monitoring]\nnaming = 'instanna'\naggregate = 5\nprefix = 1\nrestart_window = '2d'\ninterval = 1e9",
+            &[
+                "x/plugin.toml:2: service.process_name: the list is empty; name at least one process",
+                "x/plugin.toml:4: monitoring.naming: \"instanna\" is not known; did you mean \"instana\"?",
+                "x/plugin.toml:5: monitoring.aggregate: must be a string, found an integer; put it in quotes",
+                "x/plugin.toml:6: monitoring.prefix: must be true or false, found an integer; write it without quotes",
+                "x/plugin.toml:7: monitoring.restart_window: \"d\" is not a known unit; write ms, s, m or h",
+                "x/plugin.toml:8: monitoring.interval: \"1e9\" is too long; write 10ms to 24h",
+            ],
+        ),
+        (
+            "schema = 1\n[service]\nprocess_name = [\n'a',\n'(',\n3]\n[service.attributes]\nservice.version = '1'\n\"host.id\" = 'x'\nn = 1",
+            &[
+                "x/plugin.toml:5: service.process_name: \"(\" is not a valid regular expression: unclosed group; write a name, or a regular expression such as \"^nginx$\"",
+                "x/plugin.toml:6: service.process_name: must be a string, found an integer; write a name, or a regular expression such as \"^nginx$\"",
+                "x/plugin.toml:8: service.attributes: the attribute \"service\" is a table; quote a dotted name: \"service.version\" = \"1.0\"",
+                "x/plugin.toml:9: service.attributes: kevmon sets the attribute \"host.id\" itself; choose another name or remove it",
+                "x/plugin.toml:10: service.attributes: the attribute \"n\" must be a string, found an integer; put it in quotes",
+            ],
+        ),
+        (
+            "schema = 2\nnonsense = 1",
+            &["x/plugin.toml:1: schema: schema 2 is not known to this version of kevmon; write schema = 1"],
+        ),
+        (
+            "schema = '1'",
+            &["x/plugin.toml:1: schema: must be an integer, found a string; write schema = 1"],
+        ),
+        (
+            "[plugin]\n[metadata]",
+            &[
+                "x/plugin.toml:2: metadata: [metadata] and [plugin] (line 1) are of two different schemas; keep [metadata] with the repository's keys, or [plugin] with the guide's",
+            ],
+        ),
+        (
+            "schema = 1\n[metadata]",
+            &[
+                "x/plugin.toml:2: metadata: [metadata] is not part of kevmon's own schema, which schema = 1 announces; remove schema, or replace [metadata] with [plugin] and [service]",
+            ],
+        ),
+        (
+            "[metadata]\nprocess_name = 'a'\n[monitoring]\ninterval = 1\nprocess_patterns = 'b'\n[otel_config]\nservice_name_template = '{host}'\ndefault_agent_host = 'http://x'\ndefault_agent_port = 0",
+            &[
+                "x/plugin.toml:4: monitoring.interval: unknown key; did you mean \"default_interval\"? \"interval\" belongs to kevmon's own schema (put schema = 1 at the top of the file to use it)",
+                "x/plugin.toml:5: monitoring.process_patterns: must be a list of strings, found a string; write [\"first\", \"second\"]",
+                "x/plugin.toml:7: otel_config.service_name_template: unknown placeholder \"{host}\"; known: {service_namespace}, {process_name}, {plugin_name}",
+                "x/plugin.toml:8: otel_config.default_agent_host: \"http://x\" is a URL; write the host alone, and the port apart from it",
+                "x/plugin.toml:9: otel_config.default_agent_port: \"0\" is not a port; write 1 to 65535",
+            ],
+        ),
+        (
+            "[service]\nprocess_name = 'a'\n\"a\\nb\" = 1",
+            &["x/plugin.toml:3: service.a\\nb: unknown key; known here: namespace, process_name"],
+        ),
+    ] {
+        let folder = Folder::new();
+        folder.write("x/plugin.toml", file);
+        let loaded = load_plain(&folder.sources());
+        assert_eq!(folder.lines(&loaded.faults), faults, "{file}");
+        assert!(loaded.plugins.is_empty());
+    }
+}
+
+fn usage_faults(loaded: &Loaded) -> usize {
+    loaded.faults.iter().filter(|fault| fault.is_usage()).count()
+}
+
+#[test]
+fn every_faulty_file_at_once_beside_a_good_one() {
+    let folder = Folder::new();
+    folder.write("bad/plugin.toml", "[service]");
+    folder.write("broken/plugin.toml", "\n=");
+    folder.write("good/plugin.toml", "[service]\nprocess_name = 'a'");
+    folder.write("latin/plugin.toml", "");
+    folder.write_bytes("latin/plugin.toml", b"\xff");
+    folder.write("no name/plugin.toml", "[service]\nprocess_name = 'a'");
+    let loaded = load_plain(&folder.sources());
+    let lines = folder.lines(&loaded.faults);
+    for (line, beginning) in lines.iter().zip([
+        "bad/plugin.toml: service.process_name: is missing; name the process",
+        "broken/plugin.toml:2: not valid TOML: ",
+        "latin/plugin.toml:1: is not UTF-8",
+        "no name/plugin.toml: plugin.name: is missing, and the folder's name, \"no name\", is no plugin name; write plugin.name",
+    ]) {
+        assert!(line.starts_with(beginning), "{line}\n{beginning}");
+    }
+    assert_eq!(
+        (lines.len(), loaded.faulty_files().len(), usage_faults(&loaded)),
+        (4, 4, 0)
+    );
+    assert_eq!(loaded.plugins.len(), 1);
+}
+
+#[test]
+fn names_that_collide() {
+    let file = |name: &str| format!("[service]\nprocess_name = '{name}'\n[plugin]\nname = '{name}'");
+    let folder = Folder::new();
+    folder.write("1/plugin.toml", &file("my-app"));
+    folder.write("2/plugin.toml", &file("my-app"));
+    folder.write("3/plugin.toml", &file("my_app"));
+    folder.write("4/plugin.toml", &file("collection"));
+    folder.write(
+        "5/plugin.toml",
+        "[metadata]\nprocess_name = 'MY.APP'\nplugin_name = 'my-app'",
+    );
+    let loaded = load_plain(&folder.sources());
+    assert_eq!(
+        folder.lines(&loaded.faults),
+        [
+            "2/plugin.toml:4: plugin.name: \"my-app\" is already the name of 1/plugin.toml; give one of them another name",
+            "3/plugin.toml:4: plugin.name: \"my_app\" and \"my-app\" of 1/plugin.toml share the environment variables MY_APP_*; give one of them another name",
+            "4/plugin.toml:4: plugin.name: \"collection\" and all other plugins share the environment variable COLLECTION_INTERVAL; give one of them another name",
+            "5/plugin.toml:3: metadata.plugin_name: \"my-app\" is already the name of 1/plugin.toml; give one of them another name",
+        ]
+    );
+    assert_eq!(loaded.plugins.len(), 1);
+}
+
+#[test]
+fn services_that_look_the_same_are_kept_with_a_warning() {
+    let folder = Folder::new();
+    folder.write("a/plugin.toml", "[service]\nprocess_name = '^web$'");
+    folder.write("b/plugin.toml", "[service]\nprocess_name = 'WEB'");
+    let loaded = load_plain(&folder.sources());
+    assert_eq!(loaded.plugins.len(), 2);
+    assert_eq!(
+        folder.lines(&loaded.warnings),
+        [
+            "b/plugin.toml: the services of a (\"default.^web$\") and b (\"default.WEB\") are both shown as \
+          \"Default Web\"; they are kept apart by their instance ids; give one of them another \
+          service_name_template or process name"
+        ]
+    );
+}
+
+#[test]
+fn usage() {
+    let folder = Folder::new();
+    folder.write("my-app/plugin.toml", "[service]\nprocess_name = 'a'");
+    let environment = variables(&[
+        ("COLLECTION_INTERVAL", "0"),
+        ("MY_APP_INTERVAL", "soon"),
+        ("MY_APP_PROCESS_FILTER", "["),
+    ]);
+    let sources = PluginSources {
+        plugins: vec!["my-app".to_owned()],
+        process_names: vec!["(".to_owned(), String::new()],
+        ..folder.sources()
+    };
+    let loaded = load(&sources, &environment, &Overrides::default());
+    assert_eq!(
+        folder.lines(&loaded.faults),
+        [
+            "environment: COLLECTION_INTERVAL: \"0\" is too short; write 10ms to 24h",
+            "environment: MY_APP_PROCESS_FILTER: \"[\" is not a valid regular expression: unclosed character class; write a name, or a regular expression such as ^nginx$",
+            "environment: MY_APP_INTERVAL: \"soon\" is not a length of time; write seconds (60, 0.5) or a number with a unit (500ms, 2s, 1m, 1h)",
+            "command line: --process-name: \"(\" is not a valid regular expression: unclosed group; write a name, or a regular expression such as '^nginx$'",
+            "command line: --process-name: the pattern is empty and would match every process; write a name, or a regular expression such as '^nginx$'",
+        ]
+    );
+    assert_eq!(usage_faults(&loaded), 5);
+    assert!(loaded.plugins.is_empty());
+}
+
+#[test]
+fn nothing_to_run() {
+    let folder = Folder::new();
+    let sources = PluginSources {
+        search_path: vec![folder.path().join("none")],
+        ..PluginSources::default()
+    };
+    assert_eq!(
+        folder.lines(&load_plain(&sources).faults),
+        [
+            "command line: no NAME/plugin.toml was found in none; name a folder with --plugins-dir, or a process with --process-name"
+        ]
+    );
+    folder.write(
+        "off/plugin.toml",
+        "[service]\nprocess_name = 'b'\n[monitoring]\nenabled = false",
+    );
+    assert_eq!(
+        folder.lines(&load_plain(&folder.sources()).faults),
+        [
+            "command line: every plugin is switched off: off (off/plugin.toml); set monitoring.enabled = true in one of them"
+        ]
+    );
+}

@@ -1,0 +1,203 @@
+//! Which plugins run, and which source each of their values comes from.
+
+use super::{super::*, Folder, load_plain, variables};
+
+#[test]
+fn precedence_of_the_interval() {
+    const FLAG: Option<Duration> = Some(Duration::from_secs(1));
+    let own = ("MY_APP_INTERVAL", "2");
+    let generic = ("COLLECTION_INTERVAL", "4s");
+    let native = "schema = 1\n[service]\nprocess_name = 'a'\n[monitoring]\ninterval = 3";
+    let native_silent = "schema = 1\n[service]\nprocess_name = 'a'";
+    let guide = "[service]\nprocess_name = 'a'\n[monitoring]\ninterval = 5";
+    let repository = "[metadata]\nprocess_name = 'a'\n[monitoring]\ndefault_interval = 5";
+    for (file, flag, environment, seconds) in [
+        (native, FLAG, &[own, generic][..], 1),
+        (native, None, &[own, generic][..], 2),
+        (native, None, &[generic][..], 3),
+        (native_silent, None, &[generic][..], 4),
+        (guide, None, &[own, generic][..], 2),
+        (guide, None, &[generic][..], 4),
+        (guide, None, &[][..], 5),
+        (repository, None, &[generic][..], 4),
+        (repository, None, &[][..], 5),
+        (native_silent, None, &[][..], 60),
+        // Overridden, and so not looked at.
+        (
+            native,
+            FLAG,
+            &[("MY_APP_INTERVAL", "soon"), ("COLLECTION_INTERVAL", "-1")][..],
+            1,
+        ),
+    ] {
+        let folder = Folder::new();
+        folder.write("my-app/plugin.toml", file);
+        let overrides = Overrides {
+            interval: flag,
+            ..Overrides::default()
+        };
+        let loaded = load(&folder.sources(), &variables(environment), &overrides);
+        assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
+        assert_eq!(
+            loaded.plugins[0].interval.as_secs(),
+            seconds,
+            "{file} {flag:?} {environment:?}"
+        );
+    }
+}
+
+#[test]
+fn a_filter_replaces_the_patterns() {
+    let folder = Folder::new();
+    folder.write(
+        "my-app/plugin.toml",
+        "[metadata]\nprocess_name='a'\n[monitoring]\nprocess_patterns=['b']",
+    );
+    let filter = variables(&[("MY_APP_PROCESS_FILTER", "^other$")]);
+    let loaded = load(&folder.sources(), &filter, &Overrides::default());
+    let patterns: Vec<&str> = loaded.plugins[0]
+        .patterns
+        .iter()
+        .map(regex::Regex::as_str)
+        .collect();
+    assert_eq!(patterns, ["^other$"]);
+    assert_eq!(
+        loaded.plugins[0].service.original, "default.a",
+        "the service stays the same"
+    );
+}
+
+#[test]
+fn ad_hoc_plugins() {
+    let folder = Folder::new();
+    folder.write("nginx/plugin.toml", "schema = 1\nservice.process_name = 'x'");
+    folder.write("broken/plugin.toml", "=");
+    let process_names = vec!["^nginx$".to_owned(), "Nginx".to_owned(), ".*".to_owned()];
+    let alone = PluginSources {
+        process_names,
+        ..PluginSources::default()
+    };
+    let seconds = variables(&[("COLLECTION_INTERVAL", "7")]);
+    let loaded = load(&alone, &seconds, &Overrides::default());
+    let shown: Vec<_> = loaded
+        .plugins
+        .iter()
+        .map(|p| (p.name.as_str(), p.service.id.as_str()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("nginx", "kevmon_nginx"),
+            ("nginx-2", "kevmon_nginx_2"),
+            ("unknown", "kevmon_unknown")
+        ]
+    );
+    assert!(
+        loaded
+            .plugins
+            .iter()
+            .all(|p| p.interval.as_secs() == 7 && p.origin.is_none())
+    );
+    assert!(
+        loaded.faults.is_empty() && loaded.warnings.is_empty(),
+        "{loaded:?}"
+    );
+
+    let beside = PluginSources {
+        directories: vec![folder.path().to_owned()],
+        ..alone
+    };
+    let loaded = load_plain(&beside);
+    assert_eq!(loaded.faults, [], "no file is read");
+    assert_eq!(loaded.warnings[0].key.as_deref(), Some("--plugins-dir"));
+
+    let loaded = load_plain(&PluginSources {
+        plugins: vec!["nginx".to_owned()],
+        ..beside
+    });
+    let names: Vec<&str> = loaded.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    assert_eq!(names, ["nginx", "nginx-2", "nginx-3", "unknown"]);
+}
+
+#[test]
+fn disabled_plugins_and_the_selection() {
+    let folder = Folder::new();
+    folder.write("on/plugin.toml", "[service]\nprocess_name = 'a'");
+    folder.write(
+        "off/plugin.toml",
+        "[service]\nprocess_name = 'b'\n[monitoring]\nenabled = false",
+    );
+    let sources = folder.sources();
+    let loaded = load_plain(&sources);
+    assert_eq!(
+        loaded.disabled,
+        [Disabled {
+            name: "off".to_owned(),
+            path: folder.path().join("off/plugin.toml")
+        }]
+    );
+    assert_eq!((loaded.plugins.len(), loaded.faults.len()), (1, 0));
+
+    let plugins = ["on", "off", "onn", "else"].map(str::to_owned).to_vec();
+    let loaded = load_plain(&PluginSources { plugins, ..sources });
+    assert_eq!(
+        folder.lines(&loaded.faults),
+        [
+            "command line: --plugin: there is no plugin \"else\"; known: off, on",
+            "command line: --plugin: \"off\" is switched off in off/plugin.toml; set monitoring.enabled = true there",
+            "command line: --plugin: there is no plugin \"onn\"; did you mean on? known: off, on",
+        ]
+    );
+    assert_eq!(loaded.plugins.len(), 1);
+}
+
+#[test]
+fn warnings_are_of_what_runs() {
+    let folder = Folder::new();
+    folder.write(
+        "a/plugin.toml",
+        "[service]\nprocess_name = 'a'\n[systemd]\nservice_name = 'a'",
+    );
+    folder.write(
+        "b/plugin.toml",
+        "[service]\nprocess_name = 'b'\n[systemd]\nservice_name = 'b'",
+    );
+    assert_eq!(load_plain(&folder.sources()).warnings.len(), 2);
+    let only = PluginSources {
+        plugins: vec!["b".to_owned()],
+        ..folder.sources()
+    };
+    assert_eq!(
+        folder.lines(&load_plain(&only).warnings),
+        ["b/plugin.toml:4: accepted, without effect in kevmon: systemd.service_name"]
+    );
+}
+
+#[test]
+fn files_agree_on_the_receiver_or_have_no_say() {
+    let file = |name: &str, rest: &str| format!("[metadata]\nprocess_name='{name}'\n[otel_config]\n{rest}");
+    for (second, agreed) in [
+        ("default_agent_host = 'agent'", true),
+        ("default_agent_host = 'agent'\ndefault_agent_port = 4317", true),
+        ("default_agent_host = 'agent'\ndefault_agent_port = 4318", false),
+        ("default_agent_port = 4317", false),
+        ("", true),
+    ] {
+        let folder = Folder::new();
+        folder.write("a/plugin.toml", &file("a", "default_agent_host = 'agent'"));
+        folder.write("b/plugin.toml", &file("b", second));
+        let loaded = load_plain(&folder.sources());
+        assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
+        assert_eq!(
+            loaded.legacy_endpoint,
+            agreed.then(|| ("agent".to_owned(), 4317)),
+            "{second}"
+        );
+        assert_eq!(
+            loaded.warnings.len(),
+            usize::from(!agreed),
+            "{:?}",
+            loaded.warnings
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! The resource that a plugin's metrics belong to.
+
+use std::path::Path;
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    resource::v1::Resource,
+};
+use uuid::Uuid;
+
+use crate::plugin::Plugin;
+
+/// Namespace of kevmon's UUIDv5 names.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6b65_766d_6f6e_4f54_8c50_7365_7276_6963);
+
+/// Who the host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostIdentity {
+    /// `host.id`: /etc/machine-id, where there is one.
+    pub id: Option<String>,
+    /// `host.name`.
+    pub name: String,
+}
+
+impl HostIdentity {
+    /// This host's.
+    pub fn read() -> Self {
+        let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+            .iter()
+            .filter_map(|path| std::fs::read_to_string(Path::new(path)).ok())
+            .map(|id| id.trim().to_owned())
+            .find(|id| !id.is_empty());
+        Self {
+            id,
+            name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// The plugin's resource.
+pub fn of_plugin(plugin: &Plugin, host: &HostIdentity) -> Resource {
+    let service = &plugin.service;
+    let mut attributes = vec![
+        text("service.name", service.display()),
+        text("service.namespace", service.namespace.clone()),
+        text(
+            "service.instance.id",
+            instance_id(host, &service.namespace, &service.original, &plugin.name),
+        ),
+        text("kevmon.service.id", service.id.clone()),
+        text("kevmon.service.original_name", service.original.clone()),
+        text("kevmon.plugin", plugin.name.clone()),
+    ];
+    attributes.extend(
+        plugin
+            .patterns
+            .iter()
+            .find_map(|pattern| plain_name(pattern.as_str()))
+            .map(|name| text("process.executable.name", name.to_owned())),
+    );
+    finish(attributes, host, &plugin.attributes)
+}
+
+/// kevmon's own resource.
+pub fn of_kevmon(host: &HostIdentity) -> Resource {
+    let attributes = vec![
+        text("service.name", "kevmon".to_owned()),
+        text("service.namespace", "kevmon".to_owned()),
+        text("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        text("service.instance.id", instance_id(host, "kevmon", "kevmon", "")),
+    ];
+    finish(attributes, host, &std::collections::BTreeMap::new())
+}
+
+/// A plugin's own attributes win over those that kevmon would set.
+fn finish(
+    mut attributes: Vec<KeyValue>,
+    host: &HostIdentity,
+    custom: &std::collections::BTreeMap<String, String>,
+) -> Resource {
+    attributes.extend(host.id.clone().map(|id| text("host.id", id)));
+    attributes.push(text("host.name", host.name.clone()));
+    attributes.retain(|attribute| !custom.contains_key(&attribute.key));
+    attributes.extend(custom.iter().map(|(key, value)| text(key, value.clone())));
+    Resource {
+        attributes,
+        ..Resource::default()
+    }
+}
+
+/// Depends on nothing that could be lost: the same host, service and plugin have the same id for ever.
+fn instance_id(host: &HostIdentity, namespace: &str, name: &str, plugin: &str) -> String {
+    let host = host.id.as_deref().unwrap_or(&host.name);
+    // Separated by NUL, which no part can hold, so that no two lists of parts read alike.
+    Uuid::new_v5(
+        &NAMESPACE,
+        format!("{host}\0{namespace}\0{name}\0{plugin}\0").as_bytes(),
+    )
+    .to_string()
+}
+
+/// The executable's name, where the pattern is nothing but one.
+fn plain_name(pattern: &str) -> Option<&str> {
+    let name = pattern.strip_prefix('^').unwrap_or(pattern);
+    let name = name.strip_suffix('$').unwrap_or(name);
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    (!name.is_empty() && name.chars().all(plain)).then_some(name)
+}
+
+/// An attribute with a text value.
+pub fn text(key: &str, value: String) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value)),
+        }),
+        ..KeyValue::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instance_ids_are_stable_and_distinct() {
+        let host = HostIdentity {
+            id: Some("h".into()),
+            name: "n".into(),
+        };
+        let id = instance_id(&host, "ns", "name", "plugin");
+        assert_eq!(id, instance_id(&host, "ns", "name", "plugin"));
+        assert_eq!(Uuid::parse_str(&id).unwrap().get_version_num(), 5);
+        assert_ne!(
+            id,
+            instance_id(&host, "nsn", "ame", "plugin"),
+            "parts do not run together"
+        );
+        assert_ne!(
+            id,
+            instance_id(
+                &HostIdentity {
+                    id: Some("i".into()),
+                    ..host
+                },
+                "ns",
+                "name",
+                "plugin"
+            )
+        );
+    }
+
+    #[test]
+    fn only_a_plain_name_names_an_executable() {
+        for (pattern, expected) in [
+            ("^nginx$", Some("nginx")),
+            ("M8RefSvr", Some("M8RefSvr")),
+            ("MyApp.*", None),
+            ("a|b", None),
+            ("^$", None),
+        ] {
+            assert_eq!(plain_name(pattern), expected, "{pattern}");
+        }
+    }
+}

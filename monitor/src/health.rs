@@ -1,0 +1,62 @@
+//! Every soft failure's counter: what went wrong without stopping anything.
+
+/// A kind of soft failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Soft {
+    /// A ring record that no decoder knows.
+    Undecodable,
+    /// A verdict that the kernel's map did not take.
+    VerdictRefused,
+    /// A process that vanished while /proc was read.
+    Vanished,
+    /// A value of a process that /proc did not give (permission, mostly).
+    Unreadable,
+    /// An iterator that could not be read.
+    IteratorFailed,
+    /// An export that did not succeed.
+    ExportFailed,
+    /// A tick skipped because the one before took too long.
+    TickSkipped,
+    /// Members that shared their address space with another one, whose memory counts once.
+    SharedMemory,
+}
+
+const KINDS: [(Soft, &str); 8] = [
+    (Soft::Undecodable, "undecodable_record"),
+    (Soft::VerdictRefused, "verdict_refused"),
+    (Soft::Vanished, "process_vanished"),
+    (Soft::Unreadable, "proc_unreadable"),
+    (Soft::IteratorFailed, "iterator_failed"),
+    (Soft::ExportFailed, "export_failed"),
+    (Soft::TickSkipped, "tick_skipped"),
+    (Soft::SharedMemory, "shared_memory"),
+];
+
+/// The counters.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    counts: [u64; KINDS.len()],
+}
+
+impl Health {
+    /// One more.
+    pub fn count(&mut self, kind: Soft) {
+        self.add(kind, 1);
+    }
+
+    /// Some more.
+    pub fn add(&mut self, kind: Soft, times: u64) {
+        self.counts[kind as usize] += times;
+    }
+
+    /// How many so far.
+    pub fn get(&self, kind: Soft) -> u64 {
+        self.counts[kind as usize]
+    }
+
+    /// All, by the name they are exported under.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        KINDS.iter().map(|&(kind, name)| (name, self.get(kind)))
+    }
+}

@@ -1,0 +1,184 @@
+//! Looks the programs' field offsets up in the running kernel's BTF.
+//!
+//! Layout of BTF: Documentation/bpf/btf.rst. Unnamed struct and union members are searched through, as C does.
+
+use std::path::Path;
+
+use btf_rs::{Btf, BtfType, Struct, Type};
+use kevmon_common::{ABSENT, Offsets, RSS_COUNTERS};
+
+/// The kernel's BTF does not hold what the programs need.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// No BTF, or not readable.
+    #[error("{path}: {source} (the kernel must be built with CONFIG_DEBUG_INFO_BTF)")]
+    Unreadable {
+        /// Where it was looked for.
+        path: String,
+        /// Why it could not be read.
+        source: btf_rs::Error,
+    },
+    /// A structure member that no program can do without.
+    #[error("the kernel's BTF has no {0}; this kernel is older than 5.10 or patched")]
+    Missing(&'static str),
+}
+
+/// Resolves everything in [`Offsets`] from the BTF file at `path`.
+///
+/// # Errors
+/// The file cannot be read, or a required member is missing.
+pub fn resolve(path: &Path) -> Result<Offsets, BtfError> {
+    let btf = Btf::from_file(path).map_err(|source| BtfError::Unreadable {
+        path: path.display().to_string(),
+        source,
+    })?;
+    let mut offsets = Offsets::UNRESOLVED;
+    offsets.resolve_with(|paths, required| {
+        let found = paths.iter().find_map(|path| member_bits(&btf, path));
+        match found {
+            Some(bits) => Ok(bits.offset / 8),
+            None if required => Err(BtfError::Missing(paths[0])),
+            None => Ok(ABSENT),
+        }
+    })?;
+    if let Some(bits) = member_bits(&btf, "task_struct.in_execve") {
+        offsets.in_execve_byte = bits.offset / 8;
+        offsets.in_execve_mask = 1 << (bits.offset % 8);
+    }
+    offsets.exit_has_group_dead = u32::from(arguments(&btf, "btf_trace_sched_process_exit") == Some(2));
+    offsets.mm_rss = resident_counters(&btf).unwrap_or([ABSENT; RSS_COUNTERS]);
+    Ok(offsets)
+}
+
+/// A member found: where, and its type.
+struct Bits {
+    offset: u32,
+    type_id: u32,
+}
+
+/// Follows `struct.member.member…` through embedded structures.
+fn member_bits(btf: &Btf, path: &str) -> Option<Bits> {
+    let mut names = path.split('.');
+    let mut structure = named_struct(btf, names.next()?)?;
+    let mut offset = 0;
+    let mut names = names.peekable();
+    while let Some(name) = names.next() {
+        let member = find_member(btf, &structure, name)?;
+        offset += member.offset;
+        if names.peek().is_none() {
+            return Some(Bits { offset, ..member });
+        }
+        structure = as_struct(btf, member.type_id)?;
+    }
+    None
+}
+
+fn named_struct(btf: &Btf, name: &str) -> Option<Struct> {
+    btf.resolve_types_by_name(name)
+        .ok()?
+        .into_iter()
+        .find_map(|found| match found {
+            Type::Struct(structure) => Some(structure),
+            _ => None,
+        })
+}
+
+fn find_member(btf: &Btf, structure: &Struct, name: &str) -> Option<Bits> {
+    structure.members.iter().find_map(|member| {
+        let type_id = member.get_type_id()?;
+        let offset = member.bit_offset();
+        let member_name = btf.resolve_name(member).unwrap_or_default();
+        if member_name == name {
+            return Some(Bits { offset, type_id });
+        }
+        if !member_name.is_empty() {
+            return None;
+        }
+        let inner = find_member(btf, &as_struct(btf, type_id)?, name)?;
+        Some(Bits {
+            offset: offset + inner.offset,
+            ..inner
+        })
+    })
+}
+
+/// The structure or union behind typedefs and qualifiers.
+fn as_struct(btf: &Btf, type_id: u32) -> Option<Struct> {
+    let mut id = type_id;
+    loop {
+        match btf.resolve_type_by_id(id).ok()? {
+            Type::Struct(structure) | Type::Union(structure) => return Some(structure),
+            Type::Typedef(alias) => id = alias.get_type_id()?,
+            Type::Const(qualified) => id = qualified.get_type_id()?,
+            Type::Volatile(qualified) => id = qualified.get_type_id()?,
+            Type::TypeTag(tagged) => id = tagged.get_type_id()?,
+            // Behind a pointer or in an array lies no member of the structure itself.
+            _ => return None,
+        }
+    }
+}
+
+/// Number of arguments of a tracepoint: those of its prototype less the leading `void *`.
+fn arguments(btf: &Btf, typedef: &str) -> Option<usize> {
+    let mut found = btf
+        .resolve_types_by_name(typedef)
+        .ok()?
+        .into_iter()
+        .find(|t| matches!(t, Type::Typedef(_)))?;
+    loop {
+        match found {
+            Type::FuncProto(prototype) => return prototype.parameters.len().checked_sub(1),
+            other => found = btf.resolve_chained_type(other.as_btf_type()?).ok()?,
+        }
+    }
+}
+
+/// Where the resident-set counters are: since 6.2 an array of `percpu_counter` in `mm->rss_stat`, before that an
+/// array of plain counters in `mm->rss_stat.count`. Their order is MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS,
+/// MM_SHMEMPAGES (include/linux/mm_types_task.h, 5.10 to 6.18).
+fn resident_counters(btf: &Btf) -> Option<[u32; RSS_COUNTERS]> {
+    const INDICES: [u32; RSS_COUNTERS] = [0, 1, 3];
+    if let Some(plain) = member_bits(btf, "mm_struct.rss_stat.count") {
+        return Some(INDICES.map(|index| plain.offset / 8 + index * 8));
+    }
+    let array = member_bits(btf, "mm_struct.rss_stat")?;
+    let count = member_bits(btf, "percpu_counter.count")?.offset / 8;
+    let size = u32::try_from(named_struct(btf, "percpu_counter")?.size()).ok()?;
+    matches!(btf.resolve_type_by_id(array.type_id).ok()?, Type::Array(_))
+        .then(|| INDICES.map(|index| array.offset / 8 + index * size + count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernels_offsets_are_plausible() {
+        let offsets = resolve(Path::new("/sys/kernel/btf/vmlinux")).expect("a kernel with BTF");
+        assert_eq!(
+            offsets.task_tgid,
+            offsets.task_pid + 4,
+            "tgid follows pid in every version"
+        );
+        assert!(
+            offsets.task_runtime > 0 && offsets.task_runtime < 1024,
+            "se is near the front of task_struct"
+        );
+        assert_eq!(offsets.task_stime, offsets.task_utime + 8);
+        assert_eq!(offsets.signal_stime, offsets.signal_utime + 8);
+        assert_eq!(offsets.task_write_bytes, offsets.task_read_bytes + 8);
+        assert!(offsets.mm_rss.iter().all(|&offset| offset != ABSENT));
+        assert_eq!(offsets.in_execve_mask.count_ones(), 1);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = resolve(Path::new("/nonexistent/vmlinux"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/nonexistent/vmlinux") && error.contains("CONFIG_DEBUG_INFO_BTF"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! From the kernel side's bytes to the process module's types. Nothing is believed unchecked: lengths and
+//! discriminants first.
+
+use kevmon_common::{
+    EndRecord, ExecRecord, ForkRecord, Header, Kind, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED,
+    SampleRecord, SnapshotRecord,
+};
+
+use crate::process::{BootTime, Counter, Event, Identity, ProcessKey, Seen, Tgid, Usage};
+
+/// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
+///
+/// # Safety
+/// Implementors are `repr(C)`, have no padding, and every bit pattern is valid.
+pub unsafe trait Record: Copy {}
+
+// SAFETY: kevmon-common's records are repr(C), hold integers and byte arrays, and assert their sizes.
+unsafe impl Record for Header {}
+// SAFETY: as above.
+unsafe impl Record for ExecRecord {}
+// SAFETY: as above.
+unsafe impl Record for ForkRecord {}
+// SAFETY: as above.
+unsafe impl Record for RenameRecord {}
+// SAFETY: as above.
+unsafe impl Record for EndRecord {}
+// SAFETY: as above.
+unsafe impl Record for SnapshotRecord {}
+// SAFETY: as above.
+unsafe impl Record for SampleRecord {}
+
+/// The record that `bytes` begin with; `None` when they are too few.
+pub fn record<T: Record>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: the length is checked, the read is unaligned, and `Record` vouches for every bit pattern.
+    (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// What this kernel cannot tell, and no zero may stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Blind {
+    /// No CONFIG_SCHED_INFO.
+    pub run_delay: bool,
+    /// No CONFIG_TASK_IO_ACCOUNTING.
+    pub io: bool,
+    /// The page size, bytes.
+    pub page_size: u64,
+}
+
+impl Blind {
+    /// The kernel's sums as a [`Usage`].
+    pub fn usage(&self, usage: &kevmon_common::Usage) -> Usage {
+        let io = |bytes| (!self.io).then_some(bytes);
+        Usage::UNKNOWN
+            .with(Counter::Runtime, Some(usage.runtime))
+            .with(Counter::User, Some(usage.utime))
+            .with(Counter::System, Some(usage.stime))
+            .with(Counter::RunDelay, (!self.run_delay).then_some(usage.run_delay))
+            .with(Counter::Voluntary, Some(usage.nvcsw))
+            .with(Counter::Involuntary, Some(usage.nivcsw))
+            .with(Counter::MinorFaults, Some(usage.min_flt))
+            .with(Counter::MajorFaults, Some(usage.maj_flt))
+            .with(Counter::ReadBytes, io(usage.read_bytes))
+            .with(Counter::WriteBytes, io(usage.write_bytes))
+    }
+
+    /// The event that a ring record tells; `None` for bytes that are no record.
+    pub fn event(&self, bytes: &[u8]) -> Option<Event> {
+        let header: Header = record(bytes)?;
+        let (key, time) = (key(&header.key), BootTime(header.time));
+        Some(match Kind::from_raw(header.kind)? {
+            Kind::Exec => {
+                let exec: ExecRecord = record(bytes)?;
+                Event::Exec {
+                    key,
+                    time,
+                    sequence: exec.sequence,
+                    parent: self::key(&exec.parent),
+                    identity: Identity {
+                        comm: text(until_nul(&exec.comm)),
+                        exe: text(prefix(&exec.exe, exec.exe_len)),
+                        filename: text(prefix(&exec.filename, exec.filename_len)),
+                        argv: arguments(prefix(&exec.argv, exec.argv_len)),
+                    },
+                    usage: self.usage(&exec.usage),
+                }
+            }
+            Kind::Fork => {
+                let fork: ForkRecord = record(bytes)?;
+                Event::Fork {
+                    key,
+                    time,
+                    sequence: fork.sequence,
+                    parent: self::key(&fork.parent),
+                }
+            }
+            Kind::Rename => {
+                let rename: RenameRecord = record(bytes)?;
+                Event::Rename {
+                    key,
+                    time,
+                    sequence: rename.sequence,
+                    parent: self::key(&rename.parent),
+                    comm: text(until_nul(&rename.comm)),
+                    threads: header.flags,
+                    found: None,
+                    usage: self.usage(&rename.usage),
+                }
+            }
+            Kind::Exit => {
+                let end: EndRecord = record(bytes)?;
+                let peak_rss = (end.peak_rss > 0).then(|| end.peak_rss.saturating_mul(self.page_size));
+                Event::Exit {
+                    key,
+                    time,
+                    status: end.status,
+                    usage: self.usage(&end.usage),
+                    peak_rss,
+                }
+            }
+            Kind::Free => {
+                let end: EndRecord = record(bytes)?;
+                Event::Free {
+                    key,
+                    time,
+                    status: end.status,
+                    usage: self.usage(&end.usage),
+                }
+            }
+        })
+    }
+}
+
+/// The process a snapshot record shows; its argument vector is not in it.
+pub fn seen(record: &SnapshotRecord) -> Seen {
+    Seen {
+        key: key(&record.key),
+        parent: Some(key(&record.parent)),
+        sequence: (record.flags & SNAPSHOT_MARKED != 0).then_some(record.sequence),
+        identity: Identity {
+            comm: text(until_nul(&record.comm)),
+            exe: text(prefix(&record.exe, record.exe_len)),
+            filename: String::new(),
+            argv: Vec::new(),
+        },
+        ended: record.flags & SNAPSHOT_ENDED != 0,
+    }
+}
+
+/// Between the two spellings of a key.
+pub fn key(key: &kevmon_common::Key) -> ProcessKey {
+    ProcessKey {
+        tgid: Tgid(key.tgid),
+        start: BootTime(key.start_boottime),
+    }
+}
+
+/// The other way.
+pub fn raw_key(key: ProcessKey) -> kevmon_common::Key {
+    kevmon_common::Key {
+        start_boottime: key.start.0,
+        tgid: key.tgid.0,
+        pad: 0,
+    }
+}
+
+fn prefix(bytes: &[u8], len: u32) -> &[u8] {
+    bytes.get(..len as usize).unwrap_or(bytes)
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn arguments(bytes: &[u8]) -> Vec<String> {
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    if bytes.is_empty() {
+        Vec::new()
+    } else {
+        bytes.split(|&byte| byte == 0).map(text).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLIND: Blind = Blind {
+        run_delay: false,
+        io: false,
+        page_size: 4096,
+    };
+
+    fn bytes<T: Record>(record: &T) -> Vec<u8> {
+        // SAFETY: `Record` types have no padding.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }.to_vec()
+    }
+
+    fn exit() -> EndRecord {
+        let key = kevmon_common::Key {
+            start_boottime: 5,
+            tgid: 7,
+            pad: 0,
+        };
+        EndRecord {
+            header: Header {
+                kind: Kind::Exit as u32,
+                flags: 0,
+                time: 9,
+                key,
+            },
+            status: 0x700,
+            pad: 0,
+            usage: kevmon_common::Usage {
+                runtime: 3,
+                read_bytes: 4,
+                run_delay: 1,
+                ..Default::default()
+            },
+            peak_rss: 2,
+        }
+    }
+
+    #[test]
+    fn an_exit_record() {
+        let Some(Event::Exit {
+            key,
+            time,
+            status,
+            usage,
+            peak_rss,
+        }) = BLIND.event(&bytes(&exit()))
+        else {
+            panic!("not an exit");
+        };
+        assert_eq!((key.tgid, key.start, time), (Tgid(7), BootTime(5), BootTime(9)));
+        assert_eq!(
+            (status, usage.get(Counter::Runtime), peak_rss),
+            (0x700, Some(3), Some(8192))
+        );
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_count_is_unknown_and_not_zero() {
+        let blind = Blind {
+            run_delay: true,
+            io: true,
+            page_size: 4096,
+        };
+        let mut record = exit();
+        record.peak_rss = 0;
+        let Some(Event::Exit { usage, peak_rss, .. }) = blind.event(&bytes(&record)) else {
+            panic!("not an exit")
+        };
+        assert_eq!(
+            (
+                usage.get(Counter::ReadBytes),
+                usage.get(Counter::RunDelay),
+                peak_rss
+            ),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_refused() {
+        let whole = bytes(&exit());
+        for len in 0..whole.len() {
+            assert_eq!(BLIND.event(&whole[..len]), None, "{len} of {} bytes", whole.len());
+        }
+        let mut unknown = whole;
+        unknown[0] = 99;
+        assert_eq!(BLIND.event(&unknown), None, "an unknown kind");
+    }
+
+    #[test]
+    fn names_are_bounded_by_their_arrays_and_may_be_any_bytes() {
+        assert_eq!(prefix(b"abc", 2), b"ab");
+        assert_eq!(prefix(b"abc", 9), b"abc", "a length beyond the array");
+        assert_eq!(text(until_nul(b"a\xffb\0rest")), "a\u{fffd}b");
+        assert_eq!(arguments(b"a\0\0b\0"), ["a", "", "b"]);
+        assert_eq!(arguments(b""), Vec::<String>::new());
+    }
+}

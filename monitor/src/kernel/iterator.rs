@@ -1,0 +1,207 @@
+//! Reads the task iterators: snapshots of everybody, samples of the watched.
+//!
+//! A sample of one process costs a few microseconds (a kept link, one BPF_ITER_CREATE); a walk costs time for every
+//! task of the host, watched or not. Few processes are therefore read one by one, many by one walk.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::{self, Read},
+    os::fd::{AsFd, OwnedFd},
+};
+
+use aya::programs::ProgramFd;
+use kevmon_common::{SampleRecord, SnapshotRecord, Usage};
+
+use super::{
+    decode::{self, Blind, Record},
+    sys,
+};
+use crate::process::{ProcessKey, Sample, Seen};
+
+/// Links held at most; more processes than that are always read by a walk.
+const LINKS: usize = 128;
+/// What a restricted read costs, in tasks walked: measured, see `cargo xtask bench tick` and docs/performance.md.
+const READ_IN_TASKS: usize = 40;
+
+/// The iterators of one loaded object.
+#[derive(Debug)]
+pub struct Iterators {
+    snapshot: ProgramFd,
+    sample: ProgramFd,
+    walk: Option<OwnedFd>,
+    links: HashMap<ProcessKey, OwnedFd>,
+    /// False once the kernel has refused a restricted iterator (before 6.1).
+    restricted: bool,
+    buffer: Vec<u8>,
+}
+
+impl Iterators {
+    /// Over the object's two iterator programs.
+    pub fn new(snapshot: ProgramFd, sample: ProgramFd) -> Self {
+        Self {
+            snapshot,
+            sample,
+            walk: None,
+            links: HashMap::new(),
+            restricted: true,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Every process of the host.
+    ///
+    /// # Errors
+    /// Any of bpf(2) or read(2).
+    pub fn snapshot(&mut self) -> io::Result<Vec<Seen>> {
+        let link = sys::link_full_iterator(self.snapshot.as_fd())?;
+        read_all(&link, &mut self.buffer)?;
+        Ok(records::<SnapshotRecord>(&self.buffer)
+            .map(|record| decode::seen(&record))
+            .collect())
+    }
+
+    /// The usage of the processes in `wanted` that still exist. `tasks` is the number of tasks on the host.
+    ///
+    /// # Errors
+    /// Any of bpf(2) or read(2).
+    pub fn sample(
+        &mut self,
+        wanted: &HashSet<ProcessKey>,
+        tasks: usize,
+        blind: &Blind,
+    ) -> io::Result<HashMap<ProcessKey, Sample>> {
+        self.links.retain(|key, _| wanted.contains(key));
+        self.read(wanted, tasks, blind)
+    }
+
+    /// The usage of one process, if it still exists.
+    ///
+    /// # Errors
+    /// Any of bpf(2) or read(2).
+    pub fn sample_one(&mut self, key: ProcessKey, blind: &Blind) -> io::Result<Option<Sample>> {
+        let mut samples = self.read(&HashSet::from([key]), usize::MAX, blind)?;
+        Ok(samples.remove(&key))
+    }
+
+    fn read(
+        &mut self,
+        wanted: &HashSet<ProcessKey>,
+        tasks: usize,
+        blind: &Blind,
+    ) -> io::Result<HashMap<ProcessKey, Sample>> {
+        let mut groups = Groups::default();
+        let one_by_one = self.restricted && wanted.len() <= LINKS && wanted.len() * READ_IN_TASKS < tasks;
+        if !one_by_one || !self.sample_one_by_one(wanted, &mut groups)? {
+            if self.walk.is_none() {
+                self.walk = Some(sys::link_full_iterator(self.sample.as_fd())?);
+            }
+            if let Some(walk) = &self.walk {
+                groups = Groups::default();
+                read_all(walk, &mut self.buffer)?;
+                groups.add_all(&self.buffer);
+            }
+        }
+        Ok(groups.samples(wanted, blind))
+    }
+
+    /// Returns false when the kernel cannot restrict iterators.
+    fn sample_one_by_one(&mut self, wanted: &HashSet<ProcessKey>, groups: &mut Groups) -> io::Result<bool> {
+        for &key in wanted {
+            let link = match self.links.entry(key) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    match sys::link_process_iterator(self.sample.as_fd(), key.tgid.0) {
+                        Ok(link) => entry.insert(link),
+                        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue, // it has vanished
+                        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                            self.restricted = false;
+                            return Ok(false);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            read_all(link, &mut self.buffer)?;
+            groups.add_all(&self.buffer);
+        }
+        Ok(true)
+    }
+}
+
+/// Reads one whole walk into `buffer`.
+fn read_all(link: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    let mut walk = File::from(sys::open_iterator(link.as_fd())?);
+    loop {
+        match walk.read_to_end(buffer) {
+            Ok(_) => return Ok(()),
+            // EAGAIN: the kernel gave up its time slice in a long stretch without output (bpf_iter.c, bpf_seq_read).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn records<T: Record + 'static>(bytes: &[u8]) -> impl Iterator<Item = T> {
+    bytes.chunks_exact(size_of::<T>()).filter_map(decode::record)
+}
+
+/// Threads' records, gathered into processes.
+#[derive(Default)]
+struct Groups(HashMap<ProcessKey, Gathered>);
+
+struct Gathered {
+    /// As the first thread's record shows the sums: a thread that ends during the walk is then missed, not counted
+    /// twice.
+    first: SampleRecord,
+    own: Usage,
+    mm: u64,
+}
+
+impl Groups {
+    fn add_all(&mut self, bytes: &[u8]) {
+        for record in records::<SampleRecord>(bytes) {
+            let gathered = self.0.entry(decode::key(&record.key)).or_insert(Gathered {
+                first: record,
+                own: Usage::default(),
+                mm: 0,
+            });
+            gathered.own = plus(&gathered.own, &record.own);
+            gathered.mm = gathered.mm.max(record.mm);
+        }
+    }
+
+    fn samples(self, wanted: &HashSet<ProcessKey>, blind: &Blind) -> HashMap<ProcessKey, Sample> {
+        self.0
+            .into_iter()
+            .filter(|(key, _)| wanted.contains(key))
+            .map(|(key, gathered)| {
+                let live = gathered.first.live > 0;
+                let sample = Sample {
+                    key,
+                    usage: blind.usage(&plus(&gathered.first.ended, &gathered.own)),
+                    threads: live.then_some(u64::from(gathered.first.threads)),
+                    address_space: (gathered.mm != 0).then_some(gathered.mm),
+                    live,
+                };
+                (key, sample)
+            })
+            .collect()
+    }
+}
+
+fn plus(a: &Usage, b: &Usage) -> Usage {
+    Usage {
+        runtime: a.runtime.saturating_add(b.runtime),
+        utime: a.utime.saturating_add(b.utime),
+        stime: a.stime.saturating_add(b.stime),
+        run_delay: a.run_delay.saturating_add(b.run_delay),
+        nvcsw: a.nvcsw.saturating_add(b.nvcsw),
+        nivcsw: a.nivcsw.saturating_add(b.nivcsw),
+        min_flt: a.min_flt.saturating_add(b.min_flt),
+        maj_flt: a.maj_flt.saturating_add(b.maj_flt),
+        read_bytes: a.read_bytes.saturating_add(b.read_bytes),
+        write_bytes: a.write_bytes.saturating_add(b.write_bytes),
+    }
+}

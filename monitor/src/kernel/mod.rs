@@ -1,0 +1,11 @@
+//! The only door to eBPF: resolves kernel offsets, loads and attaches the programs, drains their records, reads
+//! their iterators, and answers with verdicts. Everything it hands on is in the process module's own types.
+
+mod btf;
+mod decode;
+mod iterator;
+mod object;
+mod source;
+mod sys;
+
+pub use source::KernelSource;

@@ -1,0 +1,197 @@
+//! Loads the eBPF object and attaches its programs.
+
+use std::path::Path;
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, Pod,
+    programs::{BtfTracePoint, Iter, ProgramFd},
+};
+use kevmon_common::{Key, Mark, Offsets, Verdict};
+
+use super::btf::{self, BtfError};
+
+/// The object that `cargo xtask build` made from `monitor-ebpf`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KEVMON_EBPF_OBJECT_PATH"));
+
+/// Where the kernel tells its types.
+pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Programs that report events, by the tracepoint they attach to.
+pub const TRACEPOINTS: [&str; 5] = [
+    "sched_process_exec",
+    "sched_process_fork",
+    "sched_process_exit",
+    "sched_process_free",
+    "task_rename",
+];
+
+/// Why the programs could not be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Field offsets.
+    #[error(transparent)]
+    Offsets(#[from] BtfError),
+    /// aya's view of the BTF.
+    #[error("{VMLINUX_BTF}: {0}")]
+    Btf(#[from] aya::BtfError),
+    /// The object as a whole: maps, mostly.
+    #[error("eBPF object: {}", chain(.0))]
+    Object(#[from] aya::EbpfError),
+    /// One program.
+    #[error("eBPF program {program}: {}", brief(.source))]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        source: aya::programs::ProgramError,
+    },
+    /// A map or program that should be in the object is not.
+    #[error("the eBPF object has no {0}; it does not belong to this kevmon")]
+    Foreign(&'static str),
+    /// A map of an unexpected type.
+    #[error("eBPF map: {0}")]
+    Map(#[from] aya::maps::MapError),
+}
+
+/// aya's errors say only the outermost part by themselves.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// A refused program, without the verifier's account of how it got there: its last words only.
+fn brief(error: &aya::programs::ProgramError) -> String {
+    let aya::programs::ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return chain(error);
+    };
+    let log = verifier_log.to_string();
+    let verdict = log.lines().rev().find(|line| {
+        !line.is_empty()
+            && !["verification time", "stack depth", "processed"]
+                .iter()
+                .any(|s| line.starts_with(s))
+    });
+    match verdict {
+        Some(verdict) => format!("{io_error}: the verifier says: {verdict}"),
+        None => io_error.to_string(),
+    }
+}
+
+impl LoadError {
+    /// True when more privilege would help.
+    pub fn is_permission(&self) -> bool {
+        let mut cause: Option<&dyn std::error::Error> = Some(self);
+        while let Some(error) = cause {
+            if error
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)))
+            {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+/// A value of a shared type, for aya's map and global interfaces.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub struct Shared<T>(pub T);
+
+// SAFETY: repr(C), integers only, no padding (asserted in kevmon-common).
+unsafe impl Pod for Shared<Offsets> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<Key> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<Mark> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<Verdict> {}
+
+/// Sizes that depend on the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Ring buffer, bytes; a power of two and a multiple of the page size.
+    pub ring: u32,
+    /// Processes marked at once.
+    pub marks: u32,
+}
+
+/// A loaded and attached object.
+#[derive(Debug)]
+pub struct Attached {
+    /// Maps, and the programs' lifetime.
+    pub ebpf: Ebpf,
+    /// What the programs were told.
+    pub offsets: Offsets,
+    /// The iterators' programs: snapshot, sample.
+    pub iterators: (ProgramFd, ProgramFd),
+    /// The tracepoint programs, in the order of [`TRACEPOINTS`].
+    pub tracepoints: Vec<ProgramFd>,
+}
+
+/// Loads and attaches everything.
+///
+/// # Errors
+/// The kernel lacks something, or refuses.
+pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
+    let offsets = Shared(btf::resolve(Path::new(VMLINUX_BTF))?);
+    // Dropped at the end: it takes 23 MB.
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .override_global("OFFSETS", &offsets, true)
+        .map_max_entries("EVENTS", sizes.ring)
+        .map_max_entries("MARKS", sizes.marks)
+        .map_max_entries("VERDICTS", sizes.marks)
+        .load(OBJECT)?;
+    let mut load_iterator = |program: &'static str| -> Result<ProgramFd, LoadError> {
+        let error = |source| LoadError::Program { program, source };
+        let iterator: &mut Iter = ebpf
+            .program_mut(program)
+            .ok_or(LoadError::Foreign(program))?
+            .try_into()
+            .map_err(error)?;
+        iterator.load("task", &btf).map_err(error)?;
+        iterator
+            .fd()
+            .and_then(|fd| fd.try_clone().map_err(Into::into))
+            .map_err(error)
+    };
+    let iterators = (load_iterator("snapshot")?, load_iterator("sample")?);
+    let mut tracepoints = Vec::new();
+    for program in TRACEPOINTS {
+        let error = |source| LoadError::Program { program, source };
+        let hook: &mut BtfTracePoint = ebpf
+            .program_mut(program)
+            .ok_or(LoadError::Foreign(program))?
+            .try_into()
+            .map_err(error)?;
+        hook.load(program, &btf).map_err(error)?;
+        hook.attach().map_err(error)?;
+        tracepoints.push(
+            hook.fd()
+                .and_then(|fd| fd.try_clone().map_err(Into::into))
+                .map_err(error)?,
+        );
+    }
+    Ok(Attached {
+        ebpf,
+        offsets: offsets.0,
+        iterators,
+        tracepoints,
+    })
+}

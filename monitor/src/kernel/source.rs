@@ -1,0 +1,271 @@
+//! The eBPF source as the rest of kevmon sees it: events, snapshots, samples, verdicts, and what was lost.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
+
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
+use kevmon_common::{ABSENT, Failure, Key, Mark, Verdict};
+
+use super::{
+    decode::{self, Blind},
+    iterator::Iterators,
+    object::{self, Attached, LoadError, Shared, Sizes, TRACEPOINTS},
+    sys,
+};
+use crate::{
+    health::{Health, Soft},
+    process::{BootTime, Event, Judgement, ProcessKey, Sample, Seen},
+};
+
+/// Ring size: 4 MiB hold about 2,000 process lives, the reader is woken at a quarter.
+const RING_BYTES: u32 = 4 << 20;
+/// Marks held at most, however large pid_max is; a mark takes about 100 bytes of kernel memory.
+const MARKS: u32 = 1 << 16;
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+/// A mark that two snapshots this far apart do not show has been missed by `sched_process_free`.
+const STALE_AFTER: Duration = Duration::from_secs(15);
+
+/// Why there is no eBPF source.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Tracepoints tell pids of the initial namespace, the iterator and /proc those of kevmon's own.
+    #[error(
+        "kevmon runs in a pid namespace of its own, where the kernel's pids mean other processes; run it on the host"
+    )]
+    PidNamespace,
+    /// The kernel refused.
+    #[error("{error}; {}", remedy(.error))]
+    Load {
+        /// What it said.
+        #[from]
+        error: LoadError,
+    },
+}
+
+fn remedy(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Offsets(_) | LoadError::Btf(_) => {
+            "eBPF needs Linux 5.10 or newer with CONFIG_DEBUG_INFO_BTF=y"
+        }
+        LoadError::Foreign(_) => "build it anew with `cargo xtask build`",
+        _ if error.is_permission() => "run kevmon as root, or with CAP_BPF and CAP_PERFMON",
+        _ => "this kernel is not supported yet: please report its version with `--log-level debug`'s output",
+    }
+}
+
+/// Records that did not reach userspace, by program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    counts: [u64; Failure::COUNT as usize],
+    /// Program runs that the kernel skipped.
+    skipped: u64,
+}
+
+impl Losses {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.skipped
+    }
+
+    /// By the name of the program or map that failed.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Failure::ALL
+            .iter()
+            .map(|&(failure, name)| (name, self.counts[failure as usize]))
+            .chain(std::iter::once(("recursion", self.skipped)))
+    }
+}
+
+/// The programs at work.
+pub struct KernelSource {
+    ring: RingBuf<MapData>,
+    marks: BpfHashMap<MapData, Shared<Key>, Shared<Mark>>,
+    verdicts: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>,
+    failures: PerCpuArray<MapData, u64>,
+    iterators: Iterators,
+    blind: Blind,
+    attached: Attached,
+    /// Marked keys that the last reconciling snapshot did not show, and when.
+    suspects: HashMap<ProcessKey, BootTime>,
+}
+
+impl KernelSource {
+    /// Loads and attaches the programs.
+    ///
+    /// # Errors
+    /// Not permitted, not supported, or not in the initial pid namespace.
+    pub fn attach() -> Result<Self, Refusal> {
+        if !in_initial_pid_namespace() {
+            return Err(Refusal::PidNamespace);
+        }
+        let mut attached = object::attach(Sizes {
+            ring: RING_BYTES,
+            marks: marks(),
+        })?;
+        let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
+        let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("FAILURES")?);
+        let offsets = &attached.offsets;
+        Ok(Self {
+            ring: maps.0.try_into().map_err(LoadError::Map)?,
+            marks: maps.1.try_into().map_err(LoadError::Map)?,
+            verdicts: maps.2.try_into().map_err(LoadError::Map)?,
+            failures: maps.3.try_into().map_err(LoadError::Map)?,
+            iterators: {
+                let (snapshot, sample) = &attached.iterators;
+                let clone = |program: &aya::programs::ProgramFd, name| {
+                    program.try_clone().map_err(|error| LoadError::Program {
+                        program: name,
+                        source: error.into(),
+                    })
+                };
+                Iterators::new(clone(snapshot, "snapshot")?, clone(sample, "sample")?)
+            },
+            blind: Blind {
+                run_delay: offsets.task_run_delay == ABSENT,
+                io: offsets.signal_write_bytes == ABSENT || offsets.task_write_bytes == ABSENT,
+                page_size: rustix::param::page_size() as u64,
+            },
+            suspects: HashMap::new(),
+            attached,
+        })
+    }
+
+    /// A descriptor that is readable once a quarter of the ring is waiting.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn event_descriptor(&self) -> io::Result<OwnedFd> {
+        // SAFETY: the ring is open as long as `self` is, which the borrow does not outlive.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()
+    }
+
+    /// The next event waiting in the ring, or `None`.
+    pub fn next_event(&mut self, health: &mut Health) -> Option<Event> {
+        while let Some(record) = self.ring.next() {
+            match self.blind.event(&record) {
+                Some(event) => return Some(event),
+                None => health.count(Soft::Undecodable),
+            }
+        }
+        None
+    }
+
+    /// Tells the kernel side what became of an identity.
+    pub fn judge(&mut self, judgement: &Judgement, health: &mut Health) {
+        let verdict = Verdict {
+            sequence: judgement.sequence,
+            keep: u64::from(judgement.keep),
+        };
+        // Without a verdict everything about the process is reported: costly, not wrong.
+        if self
+            .verdicts
+            .insert(Shared(decode::raw_key(judgement.key)), Shared(verdict), 0)
+            .is_err()
+        {
+            health.count(Soft::VerdictRefused);
+        }
+    }
+
+    /// The process has been freed: drops a verdict that came after the kernel side had forgotten it.
+    pub fn forget(&mut self, key: ProcessKey) {
+        // Usually gone already.
+        let _: Result<(), MapError> = self.verdicts.remove(&Shared(decode::raw_key(key)));
+    }
+
+    /// Every process of the host; marks those that were judged worth keeping in an earlier snapshot.
+    ///
+    /// # Errors
+    /// Any of bpf(2) or read(2).
+    pub fn snapshot(&mut self) -> io::Result<Vec<Seen>> {
+        self.iterators.snapshot()
+    }
+
+    /// Reads the processes in `wanted`.
+    ///
+    /// # Errors
+    /// Any of bpf(2) or read(2).
+    pub fn sample(
+        &mut self,
+        wanted: &HashSet<ProcessKey>,
+        tasks: usize,
+    ) -> io::Result<HashMap<ProcessKey, Sample>> {
+        self.iterators.sample(wanted, tasks, &self.blind)
+    }
+
+    /// Reads one process, if it still exists.
+    ///
+    /// # Errors
+    /// Any of bpf(2) or read(2).
+    pub fn sample_one(&mut self, key: ProcessKey) -> io::Result<Option<Sample>> {
+        self.iterators.sample_one(key, &self.blind)
+    }
+
+    /// What has been lost since the programs were attached.
+    pub fn losses(&self) -> Losses {
+        let mut losses = Losses::default();
+        for (index, slot) in losses.counts.iter_mut().enumerate() {
+            if let Ok(values) = self.failures.get(&(index as u32), 0) {
+                *slot = values.iter().sum();
+            }
+        }
+        losses.skipped = self
+            .attached
+            .tracepoints
+            .iter()
+            .zip(TRACEPOINTS)
+            // Before 5.12 the kernel does not count them.
+            .filter_map(|(program, _)| sys::recursion_misses(program.as_fd()).ok())
+            .sum();
+        losses
+    }
+
+    /// Removes marks of processes that are long gone and were never freed under our eyes: those that two snapshots
+    /// some time apart do not show. `present` is a snapshot taken at `began`. Returns when the next one is wanted.
+    pub fn sweep(&mut self, present: &HashSet<ProcessKey>, began: BootTime) -> Option<BootTime> {
+        let marked = self
+            .marks
+            .keys()
+            .filter_map(Result::ok)
+            .map(|Shared(key)| decode::key(&key));
+        let absent: HashSet<ProcessKey> = marked
+            .filter(|key| key.start < began && !present.contains(key))
+            .collect();
+        self.suspects.retain(|key, _| absent.contains(key));
+        for key in absent {
+            let since = *self.suspects.entry(key).or_insert(began);
+            if began.since(since) >= STALE_AFTER {
+                let raw = Shared(decode::raw_key(key));
+                // Gone meanwhile is as good.
+                let _: Result<(), MapError> = self.marks.remove(&raw);
+                let _: Result<(), MapError> = self.verdicts.remove(&raw);
+                self.suspects.remove(&key);
+            }
+        }
+        let delay = u64::try_from(STALE_AFTER.as_nanos()).unwrap_or(u64::MAX);
+        self.suspects
+            .values()
+            .min()
+            .map(|since| BootTime(since.0.saturating_add(delay)))
+    }
+}
+
+/// As many marks as there can be processes, within reason.
+fn marks() -> u32 {
+    std::fs::read_to_string("/proc/sys/kernel/pid_max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .map_or(MARKS, |pid_max| pid_max.min(MARKS))
+}
+
+fn in_initial_pid_namespace() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // Unreadable only without /proc, which the daemon needs anyway: the load will tell.
+    std::fs::metadata(Path::new("/proc/self/ns/pid"))
+        .map_or(true, |namespace| namespace.ino() == INITIAL_PID_NAMESPACE)
+}

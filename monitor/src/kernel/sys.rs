@@ -1,0 +1,142 @@
+//! The bpf(2) calls that aya has no words for: links to iterators restricted to one process, and a program's
+//! count of skipped runs. Layouts: `union bpf_attr` and `struct bpf_prog_info`, include/uapi/linux/bpf.h, 6.1.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_ITER_CREATE: libc::c_int = 33;
+const BPF_TRACE_ITER: u32 = 28;
+
+/// `struct { … } link_create`, with iter_info.
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    iter_info: u64,
+    iter_info_len: u32,
+    pad: u32,
+}
+
+/// `union bpf_iter_link_info`, its `task` member.
+#[repr(C)]
+struct TaskInfo {
+    tid: u32,
+    pid: u32,
+    pid_fd: u32,
+    /// The union is as long as its longest member in 6.1; the kernel accepts shorter ones.
+    pad: u32,
+}
+
+#[repr(C)]
+struct IterCreate {
+    link_fd: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct ObjGetInfo {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of `attributes`, and what they point to outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>() as libc::c_uint,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn descriptor(result: libc::c_long) -> OwnedFd {
+    // SAFETY: a successful LINK_CREATE or ITER_CREATE returns a new descriptor that nobody else owns.
+    unsafe { OwnedFd::from_raw_fd(result as i32) }
+}
+
+/// A link that makes the task iterator `program` visit the threads of process `tgid` only (6.1 and newer).
+///
+/// # Errors
+/// ESRCH: no such process. EINVAL: the kernel knows no restricted task iterators.
+pub fn link_process_iterator(program: BorrowedFd<'_>, tgid: u32) -> io::Result<OwnedFd> {
+    let info = TaskInfo {
+        tid: 0,
+        pid: tgid,
+        pid_fd: 0,
+        pad: 0,
+    };
+    let attributes = LinkCreate {
+        prog_fd: program.as_raw_fd() as u32,
+        target_fd: 0,
+        attach_type: BPF_TRACE_ITER,
+        flags: 0,
+        iter_info: std::ptr::from_ref(&info) as u64,
+        iter_info_len: size_of::<TaskInfo>() as u32,
+        pad: 0,
+    };
+    bpf(BPF_LINK_CREATE, &attributes).map(descriptor)
+}
+
+/// A link that makes the task iterator `program` visit every thread of the opener's pid namespace.
+///
+/// # Errors
+/// Any of bpf(2).
+pub fn link_full_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let attributes = LinkCreate {
+        prog_fd: program.as_raw_fd() as u32,
+        target_fd: 0,
+        attach_type: BPF_TRACE_ITER,
+        flags: 0,
+        iter_info: 0,
+        iter_info_len: 0,
+        pad: 0,
+    };
+    bpf(BPF_LINK_CREATE, &attributes).map(descriptor)
+}
+
+/// One walk of a linked iterator, to be read to its end.
+///
+/// # Errors
+/// Any of bpf(2).
+pub fn open_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    bpf(
+        BPF_ITER_CREATE,
+        &IterCreate {
+            link_fd: link.as_raw_fd() as u32,
+            flags: 0,
+        },
+    )
+    .map(descriptor)
+}
+
+/// How often the kernel skipped a program because it was running on that CPU already
+/// (`bpf_prog_info::recursion_misses`, 5.12 and newer).
+///
+/// # Errors
+/// Any of bpf(2).
+pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    /// Offset of `recursion_misses` in `struct bpf_prog_info`.
+    const OFFSET: usize = 208;
+    let mut info = [0u64; OFFSET / 8 + 1];
+    let attributes = ObjGetInfo {
+        bpf_fd: program.as_raw_fd() as u32,
+        info_len: size_of_val(&info) as u32,
+        info: std::ptr::from_mut(&mut info) as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    Ok(info[OFFSET / 8])
+}

@@ -1,0 +1,26 @@
+//! kevmon: an eBPF-assisted process monitor that speaks OTLP.
+
+mod app;
+mod cli;
+mod config;
+mod export;
+mod health;
+mod kernel;
+mod metrics;
+mod plugin;
+mod process;
+mod procfs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match app::run(cli::Args::parse()) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("kevmon: {error:#}");
+            app::Exit::Failure.into()
+        }
+    }
+}

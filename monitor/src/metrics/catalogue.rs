@@ -1,0 +1,269 @@
+//! Every metric, once: name, unit, instrument, description, and how it comes out of a reading. The reference in
+//! docs/metrics.md is generated from here.
+
+use super::{
+    Instrument::{self, Counter, Gauge, UpDownCounter},
+    Number::{self, Float, Integer},
+    Since::{self, Usage, Watch},
+    Value,
+};
+use crate::{
+    plugin::{Naming, Reading},
+    process::Counter as Sum,
+};
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its unit; UCUM, except where the original framework's dashboards expect its own words.
+    pub unit: &'static str,
+    /// Its instrument.
+    pub instrument: Instrument,
+    /// Where its sum begins.
+    pub since: Since,
+    /// What it means.
+    pub description: &'static str,
+    /// Its points; none when the value is not known.
+    pub values: fn(&Reading) -> Vec<Value>,
+}
+
+/// The metrics that a plugin with this naming exports.
+pub fn metrics(naming: Naming) -> impl Iterator<Item = &'static Metric> {
+    let (instana, otel): (&[Metric], &[Metric]) = match naming {
+        Naming::Instana => (INSTANA, &[]),
+        Naming::Otel => (&[], OTEL),
+        Naming::Both => (INSTANA, OTEL),
+    };
+    instana.iter().chain(otel)
+}
+
+fn one(number: Option<Number>) -> Vec<Value> {
+    number
+        .map(|number| Value {
+            attributes: Vec::new(),
+            number,
+        })
+        .into_iter()
+        .collect()
+}
+
+fn integer(value: Option<u64>) -> Vec<Value> {
+    one(value.map(Integer))
+}
+
+fn float(value: Option<f64>) -> Vec<Value> {
+    one(value.map(Float))
+}
+
+fn seconds(nanos: Option<u64>) -> Option<Number> {
+    nanos.map(|nanos| Float(nanos as f64 / 1e9))
+}
+
+fn split<const N: usize>(key: &'static str, parts: [(&str, Option<Number>); N]) -> Vec<Value> {
+    parts
+        .into_iter()
+        .filter_map(|(value, number)| {
+            Some(Value {
+                attributes: vec![(key, value.to_owned())],
+                number: number?,
+            })
+        })
+        .collect()
+}
+
+macro_rules! catalogue {
+    ($($name:literal, $unit:literal, $instrument:ident, $since:ident, $values:expr, $description:literal;)+) => {
+        &[$(Metric {
+            name: $name,
+            unit: $unit,
+            instrument: $instrument,
+            since: $since,
+            description: $description,
+            values: $values,
+        }),+]
+    };
+}
+
+/// `naming = "instana"`: names, instruments and units of the original framework, and what it could not know.
+pub const INSTANA: &[Metric] = catalogue! {
+    "cpu_usage", "%", Gauge, Watch, |r| float(r.cpu_usage),
+        "Mean per process of the CPU time used since the last collection, over the time the processes lived in it; a fraction: 2.5 is two and a half CPUs";
+    "memory_usage", "%", Gauge, Watch, |r| float(r.memory_usage),
+        "Mean per process of the resident set over the host's physical memory; a fraction";
+    "process_count", "processes", UpDownCounter, Watch, |r| integer(Some(r.process_count)),
+        "Live processes";
+    "disk_read_bytes", "bytes", Counter, Usage, |r| integer(r.usage.get(Sum::ReadBytes)),
+        "Bytes that the processes caused to be fetched from storage";
+    "disk_write_bytes", "bytes", Counter, Usage, |r| integer(r.usage.get(Sum::WriteBytes)),
+        "Bytes that the processes caused to be sent to storage";
+    "open_file_descriptors", "descriptors", UpDownCounter, Watch, |r| integer(r.fds),
+        "Open file descriptors of every kind";
+    "thread_count", "threads", UpDownCounter, Watch, |r| integer(r.threads),
+        "Threads";
+    "max_threads_per_process", "threads", Gauge, Watch, |r| integer(r.max_threads),
+        "Most threads in one process";
+    "min_threads_per_process", "threads", Gauge, Watch, |r| integer(r.min_threads),
+        "Fewest threads in one process";
+    "avg_threads_per_process", "threads", Gauge, Watch, |r| float(r.avg_threads),
+        "Mean number of threads per process";
+    "voluntary_ctx_switches", "switches", Counter, Usage, |r| integer(r.usage.get(Sum::Voluntary)),
+        "Context switches because the process waited";
+    "nonvoluntary_ctx_switches", "switches", Counter, Usage, |r| integer(r.usage.get(Sum::Involuntary)),
+        "Context switches because another process was to run";
+    "cpu_user_time_total", "seconds", Counter, Usage, |r| one(seconds(r.usage.get(Sum::User))),
+        "CPU time in user mode";
+    "cpu_system_time_total", "seconds", Counter, Usage, |r| one(seconds(r.usage.get(Sum::System))),
+        "CPU time in the kernel";
+    "memory_rss_total", "bytes", Gauge, Watch, |r| integer(r.rss),
+        "Sum of the resident sets; memory shared by all of an address space counts once";
+    "memory_vms_total", "bytes", Gauge, Watch, |r| integer(r.vms),
+        "Sum of the virtual sizes";
+    "starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.starts)),
+        "Processes that started and whose parent is not in the group";
+    "worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
+        "Processes that were started by a process of the group";
+    "restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts)),
+        "Starts that took the place of an ended process, and re-executions";
+    "exits", "{process}", Counter, Watch, |r| integer(Some(r.happened.exits)),
+        "Processes that ended";
+    "joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
+        "Processes that came otherwise than by a start: found running, renamed, returned";
+    "leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
+        "Processes that live on under another name";
+    "run_queue_wait_time", "s", Counter, Usage, |r| one(seconds(r.usage.get(Sum::RunDelay))),
+        "Time that threads were ready to run and waited for a CPU";
+    "peak_rss", "By", Gauge, Watch, |r| integer(r.peak_rss),
+        "Largest resident set that one process ever had";
+};
+
+/// Names that `--output json` has beside those of [`INSTANA`]: exact integers.
+pub const JSON_ONLY: &[Metric] = catalogue! {
+    "cpu_time_ns", "ns", Counter, Usage, |r| integer(r.usage.get(Sum::Runtime)),
+        "CPU time, user and system, exact";
+    "run_queue_wait_ns", "ns", Counter, Usage, |r| integer(r.usage.get(Sum::RunDelay)),
+        "Time that threads were ready to run and waited for a CPU";
+    "peak_rss_bytes", "By", Gauge, Watch, |r| integer(r.peak_rss),
+        "Largest resident set that one process ever had";
+};
+
+/// `naming = "otel"`: the semantic conventions for process metrics (1.38), as sums over the group, and what they
+/// have no name for under `kevmon.`.
+pub const OTEL: &[Metric] = catalogue! {
+    "process.cpu.time", "s", Counter, Usage,
+        |r| split("cpu.mode", [
+            ("user", seconds(r.usage.get(Sum::User))),
+            ("system", seconds(r.usage.get(Sum::System))),
+        ]),
+        "CPU time";
+    "process.cpu.utilization", "1", Gauge, Watch,
+        |r| split("cpu.mode", [
+            ("user", r.cpu_utilization.map(|(user, _)| Float(user))),
+            ("system", r.cpu_utilization.map(|(_, system)| Float(system))),
+        ]),
+        "CPU time since the last collection, over the elapsed time and the CPUs available";
+    "process.memory.usage", "By", UpDownCounter, Watch, |r| integer(r.rss),
+        "Physical memory in use";
+    "process.memory.virtual", "By", UpDownCounter, Watch, |r| integer(r.vms),
+        "Virtual memory";
+    "process.disk.io", "By", Counter, Usage,
+        |r| split("disk.io.direction", [
+            ("read", r.usage.get(Sum::ReadBytes).map(Integer)),
+            ("write", r.usage.get(Sum::WriteBytes).map(Integer)),
+        ]),
+        "Bytes transferred from and to storage";
+    "process.thread.count", "{thread}", UpDownCounter, Watch, |r| integer(r.threads),
+        "Threads";
+    "process.unix.file_descriptor.count", "{file_descriptor}", UpDownCounter, Watch, |r| integer(r.fds),
+        "Open file descriptors";
+    "process.context_switches", "{context_switch}", Counter, Usage,
+        |r| split("process.context_switch.type", [
+            ("voluntary", r.usage.get(Sum::Voluntary).map(Integer)),
+            ("involuntary", r.usage.get(Sum::Involuntary).map(Integer)),
+        ]),
+        "Context switches";
+    "process.paging.faults", "{fault}", Counter, Usage,
+        |r| split("system.paging.fault.type", [
+            ("minor", r.usage.get(Sum::MinorFaults).map(Integer)),
+            ("major", r.usage.get(Sum::MajorFaults).map(Integer)),
+        ]),
+        "Page faults";
+    "process.uptime", "s", Gauge, Watch, |r| float(r.uptime.map(|uptime| uptime.as_secs_f64())),
+        "Age of the oldest live process";
+    "kevmon.process.count", "{process}", UpDownCounter, Watch, |r| integer(Some(r.process_count)),
+        "Live processes";
+    "kevmon.process.starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.starts)),
+        "Processes that started and whose parent is not in the group";
+    "kevmon.process.worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
+        "Processes that were started by a process of the group";
+    "kevmon.process.restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts)),
+        "Starts that took the place of an ended process, and re-executions";
+    "kevmon.process.exits", "{process}", Counter, Watch, |r| integer(Some(r.happened.exits)),
+        "Processes that ended";
+    "kevmon.process.joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
+        "Processes that came otherwise than by a start: found running, renamed, returned";
+    "kevmon.process.leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
+        "Processes that live on under another name";
+    "kevmon.process.run_queue.wait_time", "s", Counter, Usage, |r| one(seconds(r.usage.get(Sum::RunDelay))),
+        "Time that threads were ready to run and waited for a CPU";
+    "kevmon.process.memory.peak", "By", Gauge, Watch, |r| integer(r.peak_rss),
+        "Largest resident set that one process ever had";
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lines_complete() {
+        let all: Vec<_> = INSTANA.iter().chain(OTEL).chain(JSON_ONLY).collect();
+        for (index, metric) in all.iter().enumerate() {
+            assert!(
+                !metric.description.is_empty() && !metric.unit.is_empty(),
+                "{}",
+                metric.name
+            );
+            assert!(
+                !all[..index].iter().any(|other| other.name == metric.name),
+                "{} twice",
+                metric.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_reference_is_up_to_date() {
+        let written = include_str!("../../../docs/metrics.md");
+        for metric in INSTANA.iter().chain(OTEL).chain(JSON_ONLY) {
+            let line = reference_line(metric);
+            assert!(written.contains(&line), "docs/metrics.md lacks the line\n{line}");
+        }
+    }
+
+    fn reference_line(metric: &Metric) -> String {
+        format!(
+            "| `{}` | {:?} | `{}` | {} |",
+            metric.name, metric.instrument, metric.unit, metric.description
+        )
+    }
+
+    /// `cargo test -p kevmon print_reference -- --ignored --nocapture` prints the tables for docs/metrics.md.
+    #[test]
+    #[ignore = "prints the reference tables, checks nothing"]
+    fn print_reference() {
+        for (title, metrics) in [("instana", INSTANA), ("json", JSON_ONLY), ("otel", OTEL)] {
+            println!("\n{title}\n| name | instrument | unit | meaning |\n|---|---|---|---|");
+            for metric in metrics {
+                println!("{}", reference_line(metric));
+            }
+        }
+        println!("\nown\n| name | instrument | unit | meaning |\n|---|---|---|---|");
+        for own in crate::metrics::OWN {
+            println!(
+                "| `{}` | {:?} | `{}` | {} |",
+                own.name, own.instrument, own.unit, own.description
+            );
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! A validated plugin: what one OTLP service watches and how it wants its numbers. Everything here
+//! has passed configuration's checks, so the rest of kevmon never meets a bad pattern or interval.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use regex::Regex;
+
+use super::service::ServiceName;
+
+/// Interval of a plugin that names none (CONTRACT: "standard 60 s").
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long after a root's end a new root still counts as its replacement.
+pub const DEFAULT_RESTART_WINDOW: Duration = Duration::from_secs(300);
+
+/// Which metric names a plugin exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Naming {
+    /// The names, instruments and units of the original Instana framework.
+    #[default]
+    Instana,
+    /// OpenTelemetry's `process.*` semantic conventions.
+    Otel,
+    /// Both of the above.
+    Both,
+}
+
+/// Which members a group's usage and gauges are taken over. Starts, ends and the like count for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Aggregate {
+    /// Every member.
+    #[default]
+    All,
+    /// Only members whose parent is not a member (the original framework's view).
+    Roots,
+}
+
+/// One service to watch.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// Unique among the plugins of one run.
+    pub name: String,
+    /// Free text from the file; empty where it gave none.
+    pub description: String,
+    /// The service its metrics are reported as.
+    pub service: ServiceName,
+    /// Case-insensitive and unanchored unless they say otherwise; one match is enough. Never empty.
+    pub patterns: Vec<Regex>,
+    /// Time between two collections.
+    pub interval: Duration,
+    /// Metric names to export.
+    pub naming: Naming,
+    /// Members that gauges are taken over.
+    pub aggregate: Aggregate,
+    /// Put `<service id>.` before every metric name.
+    pub prefix: bool,
+    /// See [`DEFAULT_RESTART_WINDOW`].
+    pub restart_window: Duration,
+    /// Extra resource attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// The file it was read from; `None` for one made by `--process-name`.
+    pub origin: Option<PathBuf>,
+}

@@ -1,0 +1,77 @@
+//! What one collection says about one group.
+
+use std::time::Duration;
+
+use crate::process::{BootTime, ProcessKey, Usage};
+
+/// Counts of what happened, since the group's first watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Happened {
+    /// Roots that appeared by exec, fork, or a rename right after their fork.
+    pub starts: u64,
+    /// Other members that appeared so.
+    pub worker_starts: u64,
+    /// Root starts that took the place of an ended root, and re-executions of a live one.
+    pub restarts: u64,
+    /// Members that ended.
+    pub exits: u64,
+    /// Members that came some other way: found running, by a later rename, back from elsewhere.
+    pub joins: u64,
+    /// Members that went on living under another name.
+    pub leaves: u64,
+}
+
+/// One live member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessReading {
+    /// Which process.
+    pub key: ProcessKey,
+    /// Its most telling name.
+    pub name: String,
+}
+
+/// One group at one collection. Values that could not be known are `None`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Since when the usage sums count.
+    pub usage_start: BootTime,
+    /// Since when the events are counted.
+    pub watch_start: BootTime,
+    /// Usage sums.
+    pub usage: Usage,
+    /// Events.
+    pub happened: Happened,
+    /// Live members.
+    pub process_count: u64,
+    /// CPU time per process and unit of time since the last collection: 1 = one CPU fully used by each.
+    /// `None` at the first collection, and when no process lived in between.
+    pub cpu_usage: Option<f64>,
+    /// User and system CPU time since the last collection, over elapsed time times the host's CPUs.
+    pub cpu_utilization: Option<(f64, f64)>,
+    /// Mean share of physical memory that a process's resident set takes.
+    pub memory_usage: Option<f64>,
+    /// Sum of resident sets, bytes; address spaces shared by members count once.
+    pub rss: Option<u64>,
+    /// Sum of virtual sizes, bytes, likewise.
+    pub vms: Option<u64>,
+    /// Open file descriptors.
+    pub fds: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Most threads in one process.
+    pub max_threads: Option<u64>,
+    /// Fewest.
+    pub min_threads: Option<u64>,
+    /// Mean.
+    pub avg_threads: Option<f64>,
+    /// Highest resident set that one member ever had, bytes.
+    pub peak_rss: Option<u64>,
+    /// Age of the oldest live member.
+    pub uptime: Option<Duration>,
+    /// The live members, by pid.
+    pub processes: Vec<ProcessReading>,
+    /// Members that have ended and whose totals may still grow.
+    pub unsettled: u64,
+    /// Live members that share their address space with another one.
+    pub sharing: u64,
+}

@@ -1,0 +1,131 @@
+//! What sources tell about processes: events as they happen, snapshots of who is there, samples of what they used.
+
+use super::{BootTime, Identity, ProcessKey, Usage};
+
+/// Something happened to a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It runs a new program.
+    Exec {
+        /// The process.
+        key: ProcessKey,
+        /// When.
+        time: BootTime,
+        /// Names this identity in a [`Judgement`].
+        sequence: u64,
+        /// Its parent.
+        parent: ProcessKey,
+        /// Who it is now.
+        identity: Identity,
+        /// What it used before.
+        usage: Usage,
+    },
+    /// It was made by `parent`, whose identity it has.
+    Fork {
+        /// The new process.
+        key: ProcessKey,
+        /// When.
+        time: BootTime,
+        /// Names this identity in a [`Judgement`].
+        sequence: u64,
+        /// The process that forked.
+        parent: ProcessKey,
+    },
+    /// It goes by another `comm`.
+    Rename {
+        /// The process.
+        key: ProcessKey,
+        /// When.
+        time: BootTime,
+        /// Names this identity in a [`Judgement`].
+        sequence: u64,
+        /// Its parent.
+        parent: ProcessKey,
+        /// The new name.
+        comm: String,
+        /// Threads it has: the usage holds the leader's and the ended ones' only.
+        threads: u32,
+        /// The rest of its identity, for the case that nothing is known of it.
+        found: Option<Identity>,
+        /// What it used before.
+        usage: Usage,
+    },
+    /// Its last thread began to exit.
+    Exit {
+        /// The process.
+        key: ProcessKey,
+        /// When.
+        time: BootTime,
+        /// Wait status, as wait4(2) reports it.
+        status: u32,
+        /// Provisional totals.
+        usage: Usage,
+        /// Peak resident set, bytes, where the kernel still knew it.
+        peak_rss: Option<u64>,
+    },
+    /// The kernel let go of it.
+    Free {
+        /// The process.
+        key: ProcessKey,
+        /// When.
+        time: BootTime,
+        /// Wait status, final.
+        status: u32,
+        /// Final totals.
+        usage: Usage,
+    },
+}
+
+impl Event {
+    /// The process it is about.
+    pub fn key(&self) -> ProcessKey {
+        match self {
+            Self::Exec { key, .. }
+            | Self::Fork { key, .. }
+            | Self::Rename { key, .. }
+            | Self::Exit { key, .. }
+            | Self::Free { key, .. } => *key,
+        }
+    }
+}
+
+/// Tells the source whether an identity is worth further events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// The process.
+    pub key: ProcessKey,
+    /// The identity judged.
+    pub sequence: u64,
+    /// False: nothing more is wanted about it.
+    pub keep: bool,
+}
+
+/// A process that a snapshot or a scan shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The process.
+    pub key: ProcessKey,
+    /// Its parent, where that is known.
+    pub parent: Option<ProcessKey>,
+    /// The sequence of its mark, if it carries one.
+    pub sequence: Option<u64>,
+    /// Who it is.
+    pub identity: Identity,
+    /// No thread of it runs any more.
+    pub ended: bool,
+}
+
+/// A reading of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// The process.
+    pub key: ProcessKey,
+    /// Its totals. A reading of a process with several threads is not atomic; it errs downwards only.
+    pub usage: Usage,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Equal values share an address space.
+    pub address_space: Option<u64>,
+    /// Some thread of it still runs.
+    pub live: bool,
+}

@@ -1,0 +1,117 @@
+//! The names a process goes by.
+
+/// What a process is called; matching looks at all of it. Bytes that are not UTF-8 have become U+FFFD.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// `comm`: at most 15 bytes, cut by the kernel.
+    pub comm: String,
+    /// Base name of the executable file (an interpreter's, for a script); empty for kernel threads.
+    pub exe: String,
+    /// The path as given to execve(2), where it was seen: a script's own path.
+    pub filename: String,
+    /// The argument vector, as far as it was kept.
+    pub argv: Vec<String>,
+}
+
+impl Identity {
+    /// The names that a pattern is tried on, most telling first, without repetition: the executable's base name,
+    /// `argv[0]`'s, the script's, and `comm`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let argv0 = self.argv.first().map_or("", |argument| base_name(argument));
+        let names = [self.exe.as_str(), argv0, self.script(), self.comm.as_str()];
+        (0..names.len())
+            .map(move |i| (i, names))
+            .filter_map(|(i, names)| {
+                let name = names[i];
+                (!name.is_empty() && !names[..i].contains(&name)).then_some(name)
+            })
+    }
+
+    /// The one name to show.
+    pub fn name(&self) -> &str {
+        self.names().next().unwrap_or("")
+    }
+
+    /// Base name of the script that an interpreter runs, or an empty string. The kernel puts the script's path
+    /// behind the interpreter's own arguments (fs/binfmt_script.c), and execve was given that same path.
+    fn script(&self) -> &str {
+        let given = base_name(&self.filename);
+        if !given.is_empty() && given != self.exe {
+            return given;
+        }
+        if !is_interpreter(&self.exe) {
+            return "";
+        }
+        // Found running, or started as `python3 script.py`: the first argument that is no option.
+        self.argv
+            .iter()
+            .skip(1)
+            .find(|argument| !argument.starts_with('-'))
+            .map_or("", |argument| base_name(argument))
+    }
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Executables whose first plain argument names the program that people mean.
+fn is_interpreter(exe: &str) -> bool {
+    const INTERPRETERS: [&str; 12] = [
+        "bash", "dash", "sh", "zsh", "ksh", "python", "perl", "ruby", "node", "php", "lua", "tclsh",
+    ];
+    let stem = exe.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    INTERPRETERS.contains(&stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(exe: &str, filename: &str, argv: &[&str], comm: &str) -> Identity {
+        Identity {
+            comm: comm.into(),
+            exe: exe.into(),
+            filename: filename.into(),
+            argv: argv.iter().map(|&argument| argument.into()).collect(),
+        }
+    }
+
+    #[test]
+    fn names_in_order_and_once() {
+        let cases = [
+            (
+                identity("nginx", "/usr/sbin/nginx", &["nginx: master"], "nginx"),
+                vec!["nginx", "nginx: master"],
+            ),
+            (
+                identity(
+                    "bash",
+                    "/opt/backup.sh",
+                    &["/bin/bash", "/opt/backup.sh"],
+                    "backup.sh",
+                ),
+                vec!["bash", "backup.sh"],
+            ),
+            (
+                identity("python3.11", "", &["python3", "-u", "/srv/app.py"], "python3"),
+                vec!["python3.11", "python3", "app.py"],
+            ),
+            (
+                identity(
+                    "a-name-longer-than-fifteen",
+                    "",
+                    &["./a-name-longer-than-fifteen"],
+                    "a-name-longer-t",
+                ),
+                vec!["a-name-longer-than-fifteen", "a-name-longer-t"],
+            ),
+            (identity("", "", &[], "kworker/0:1"), vec!["kworker/0:1"]),
+            (identity("", "", &[], ""), vec![]),
+        ];
+        for (identity, expected) in cases {
+            assert_eq!(identity.names().collect::<Vec<_>>(), expected, "{identity:?}");
+            assert_eq!(identity.name(), expected.first().copied().unwrap_or(""));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The process table: every process that was ever of interest, until the kernel has let go of it.
+
+use std::collections::HashMap;
+
+use super::{BootTime, Counter, Identity, ProcessKey, Usage, usage::CpuSplit};
+
+/// Where a process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Runs.
+    Live,
+    /// Has ended; its totals may still grow until the kernel frees it.
+    Ended {
+        /// When.
+        at: BootTime,
+        /// Wait status; `None` when it was only found missing.
+        status: Option<u32>,
+    },
+}
+
+/// One process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its parent when it was last told.
+    pub parent: Option<ProcessKey>,
+    /// Live or ended.
+    pub state: State,
+    /// When kevmon first heard of it.
+    pub known_since: BootTime,
+    /// Highest peak of the resident set seen, bytes.
+    pub peak_rss: Option<u64>,
+    /// How much of its usage some group has taken into account already: always a prefix of its life.
+    pub attributed: Usage,
+    raw: Usage,
+    split: CpuSplit,
+}
+
+impl Process {
+    /// A process that kevmon hears of at `now`, with nothing known of its usage yet.
+    pub fn new(identity: Identity, parent: Option<ProcessKey>, now: BootTime) -> Self {
+        Self {
+            identity,
+            parent,
+            state: State::Live,
+            known_since: now,
+            peak_rss: None,
+            attributed: Usage::ZERO,
+            raw: Usage::UNKNOWN,
+            split: CpuSplit::default(),
+        }
+    }
+
+    /// Takes a reading; totals never fall.
+    pub fn observe(&mut self, usage: &Usage) {
+        self.raw = self.raw.at_least(usage);
+        if let (Some(runtime), Some(user), Some(system)) = (
+            self.raw.get(Counter::Runtime),
+            self.raw.get(Counter::User),
+            self.raw.get(Counter::System),
+        ) {
+            self.split.advance(runtime, user, system);
+        }
+    }
+
+    /// No more usage will come.
+    pub fn settle(&mut self) {
+        self.split.settle();
+    }
+
+    /// Its totals: as observed, with user and system time as parts of the exact CPU time.
+    pub fn totals(&self) -> Usage {
+        let (user, system) = self.split.parts();
+        let known = self.raw.get(Counter::User).is_some();
+        self.raw
+            .with(Counter::User, known.then_some(user))
+            .with(Counter::System, known.then_some(system))
+    }
+
+    /// Some reading has been taken.
+    pub fn is_observed(&self) -> bool {
+        self.raw.get(Counter::Runtime).is_some()
+    }
+
+    /// Runs.
+    pub fn is_live(&self) -> bool {
+        self.state == State::Live
+    }
+
+    /// Raises the peak of the resident set.
+    pub fn raise_peak_rss(&mut self, bytes: Option<u64>) {
+        self.peak_rss = self.peak_rss.max(bytes);
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct ProcessTable {
+    processes: HashMap<ProcessKey, Process>,
+}
+
+impl ProcessTable {
+    /// The process, if it is known.
+    pub fn get(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.get(&key)
+    }
+
+    /// The process, if it is known, to change.
+    pub fn get_mut(&mut self, key: ProcessKey) -> Option<&mut Process> {
+        self.processes.get_mut(&key)
+    }
+
+    /// Adds a process, or leaves the one that is there; either way returns it.
+    pub fn entry(&mut self, key: ProcessKey, new: impl FnOnce() -> Process) -> &mut Process {
+        self.processes.entry(key).or_insert_with(new)
+    }
+
+    /// Forgets a process.
+    pub fn remove(&mut self, key: ProcessKey) -> Option<Process> {
+        self.processes.remove(&key)
+    }
+
+    /// Number of processes held.
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// All, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
+        self.processes.iter().map(|(&key, process)| (key, process))
+    }
+}

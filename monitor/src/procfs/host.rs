@@ -1,0 +1,43 @@
+//! Facts of the host.
+
+use std::path::PathBuf;
+
+use procfs::{FromRead, LoadAverage, Meminfo};
+
+use crate::process::{BootTime, Host};
+
+/// Reads them.
+#[derive(Debug, Clone)]
+pub struct HostReader {
+    root: PathBuf,
+}
+
+impl HostReader {
+    /// Below `root`, usually /proc.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Memory and CPUs.
+    pub fn host(&self) -> Host {
+        Host {
+            memory: Meminfo::from_file(self.root.join("meminfo"))
+                .ok()
+                .map(|memory| memory.mem_total),
+            cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),
+        }
+    }
+
+    /// Number of tasks (threads) on the host; `loadavg` tells it without a walk.
+    pub fn tasks(&self) -> Option<usize> {
+        LoadAverage::from_file(self.root.join("loadavg"))
+            .ok()
+            .map(|load| load.max as usize)
+    }
+
+    /// Now, CLOCK_BOOTTIME.
+    pub fn now() -> BootTime {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        BootTime(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
+    }
+}

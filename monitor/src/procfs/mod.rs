@@ -1,0 +1,57 @@
+//! /proc readers: what the kernel side does not give, and a source of its own where eBPF is refused. The root is
+//! injectable. Layouts: proc(5); Documentation/filesystems/proc.rst.
+
+mod gauges;
+mod host;
+mod identity;
+mod source;
+
+pub use gauges::GaugeReader;
+pub use host::HostReader;
+pub use identity::{argv, identity};
+pub use source::ProcSource;
+
+use std::{path::Path, path::PathBuf};
+
+use procfs::{ProcError, process::Process};
+
+use crate::process::{BootTime, ProcessKey, Tgid};
+
+/// Why a process's file gave nothing.
+#[derive(Debug)]
+pub enum Unread {
+    /// The process is gone, or its pid is another process's now.
+    Gone,
+    /// It may not be read, or makes no sense.
+    Unreadable,
+}
+
+impl From<ProcError> for Unread {
+    fn from(error: ProcError) -> Self {
+        match error {
+            ProcError::NotFound(_) => Self::Gone,
+            // A read through a kept directory descriptor after the process ended.
+            ProcError::Io(error, _) if error.raw_os_error() == Some(libc::ESRCH) => Self::Gone,
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+/// Opens a process's directory and makes sure that it is this process's.
+fn open(root: &Path, key: ProcessKey) -> Result<Process, Unread> {
+    let process = Process::new_with_root(directory(root, key.tgid))?;
+    let start = process.stat()?.starttime;
+    let found = ProcessKey {
+        tgid: key.tgid,
+        start: BootTime(start.saturating_mul(ProcessKey::TICK_NANOS)),
+    };
+    if found.same_process(key) {
+        Ok(process)
+    } else {
+        Err(Unread::Gone)
+    }
+}
+
+fn directory(root: &Path, tgid: Tgid) -> PathBuf {
+    root.join(tgid.to_string())
+}
