@@ -55,6 +55,9 @@ fn try_exit(task: Task, group_dead: bool) {
         (*record).status = task.exit_status();
         (*record).pad = 0;
         (*record).usage = task.total_usage(&snapshot);
+        // The last switch, away from a dead thread, is still to come, and certain (kernel/sched/core.c, do_task_dead):
+        // with it the provisional count is right whenever nothing else made the thread wait on its way out.
+        (*record).usage.nvcsw += 1;
         (*record).peak_rss = task.peak_rss();
     }
     entry.submit(maps::wake_up());

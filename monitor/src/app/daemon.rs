@@ -133,6 +133,7 @@ impl Daemon {
         let collection = output::collect(&mut self.watch, &groups, self.clock, self.faulty, true)?;
         self.print(&collection)?;
         if collection.unsettled > 0 {
+            self.watch.log_unsettled();
             warn!(
                 "{} processes have ended and are not reaped: their last totals may be short",
                 collection.unsettled

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     cli,
@@ -195,7 +195,14 @@ impl Watch {
 
     /// Members that have ended and whose totals may still grow.
     pub fn unsettled(&self) -> u64 {
-        self.tracker.unsettled() as u64
+        self.tracker.unsettled().count() as u64
+    }
+
+    /// Says which those are.
+    pub fn log_unsettled(&self) {
+        for key in self.tracker.unsettled() {
+            debug!("pid {} has ended and is not settled", key.tgid);
+        }
     }
 
     /// Brings the table up to date: events, and a new snapshot when some of them were lost.

@@ -416,12 +416,10 @@ impl Tracker {
         self.groups[group.0].read(now, host, gauges, &self.table)
     }
 
-    /// Members whose totals may still grow although they have ended.
-    pub fn unsettled(&self) -> usize {
-        self.memberships
-            .keys()
-            .filter(|key| self.table.get(**key).is_some_and(|process| !process.is_live()))
-            .count()
+    /// Members that have ended and whose totals may still grow.
+    pub fn unsettled(&self) -> impl Iterator<Item = ProcessKey> {
+        self.tracked()
+            .filter(|&key| self.table.get(key).is_some_and(|process| !process.is_live()))
     }
 
     fn note_encoding(&mut self, identity: &Identity) {
