@@ -1,0 +1,174 @@
+//! The eBPF half: its setup and its build, with a compiler and flags of its own.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::linker;
+use crate::packages::Apt;
+use crate::shell;
+use crate::toolchain::{self, Toolchain};
+use crate::workspace::Workspace;
+
+const TARGET: &str = "bpfel-unknown-none";
+
+/// What builds the eBPF half.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    toolchain: Toolchain,
+    linker: PathBuf,
+}
+
+/// What happens to the compiler's warnings. It is no part of cargo's freshness, so changing it rebuilds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Warnings {
+    Shown,
+    Denied,
+}
+
+/// Finds or installs everything that the builds of both halves need.
+pub(crate) fn setup(workspace: &Workspace) -> Result<Builder> {
+    require_c_compiler()?;
+    let toolchain = toolchain::find_or_install()?;
+    let linker = linker::find_or_build(workspace, &toolchain)?;
+    shell::say(format_args!(
+        "eBPF toolchain: rustc {} ({}), bpf-linker {} on LLVM {}",
+        toolchain.release,
+        toolchain.rustc.display(),
+        linker::VERSION,
+        toolchain.llvm_major
+    ));
+    Ok(Builder { toolchain, linker })
+}
+
+/// Crates with C code (SQLite) and every link need it.
+fn require_c_compiler() -> Result<()> {
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    if shell::read(shell::command(&compiler).arg("--version")).is_some() {
+        return Ok(());
+    }
+    match Apt::find() {
+        Some(mut apt) => {
+            shell::say(format_args!("setup: the C compiler `{compiler}` is missing"));
+            apt.install(&["gcc".to_owned(), "g++".to_owned(), "libc6-dev".to_owned()])
+        }
+        None => bail!(
+            "the C compiler `{compiler}` does not run: install gcc or clang with the C library's headers \
+             (Fedora: dnf install gcc gcc-c++; Arch: pacman -S gcc)"
+        ),
+    }
+}
+
+impl Builder {
+    /// Builds the object file, where it is not fresh.
+    pub(crate) fn build(&self, workspace: &Workspace, warnings: Warnings) -> Result<()> {
+        let mut command = shell::command(&self.toolchain.cargo);
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(leads_cargo_astray) {
+                command.env_remove(&name);
+            }
+        }
+        command
+            .current_dir(workspace.root())
+            .env("RUSTC", &self.toolchain.rustc)
+            // Lets a stable compiler build `core`; a nightly one does not mind.
+            .env("RUSTC_BOOTSTRAP", "1")
+            // Empty and not absent: a wrapper in the user's cargo configuration is switched off too.
+            .env("RUSTC_WRAPPER", "")
+            .env("RUSTC_WORKSPACE_WRAPPER", "")
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags())
+            .arg("build")
+            .arg("--manifest-path")
+            .arg(workspace.root().join("Cargo.toml"))
+            .args([
+                "-p",
+                "kevmon-ebpf",
+                "--release",
+                "-Z",
+                "build-std=core",
+                "--target",
+                TARGET,
+            ])
+            .arg("--target-dir")
+            .arg(workspace.ebpf_target());
+        if warnings == Warnings::Denied {
+            command.args(["-Z", "warnings", "--config", "build.warnings='deny'"]);
+        }
+        if workspace.root().join("Cargo.lock").exists() {
+            command.arg("--locked");
+        }
+        shell::run(&mut command).context("cannot build the eBPF half (monitor-ebpf)")?;
+
+        let object = workspace.ebpf_object();
+        if !object.exists() {
+            bail!(
+                "the eBPF build succeeded but left no {}: has the binary been renamed?",
+                object.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn rustflags(&self) -> String {
+        let mut linker = String::from("-Clinker=");
+        linker.push_str(&self.linker.to_string_lossy());
+        [
+            // aya-ebpf chooses the kernel's register layout by it.
+            &format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+            "-Cdebuginfo=2",
+            &linker,
+            "-Clink-arg=--btf",
+        ]
+        .join("\u{1f}")
+    }
+}
+
+/// Variables that would choose another compiler, target folder, profile or flags for the eBPF build. What says where
+/// cargo's home is and how it reaches the network stays.
+fn leads_cargo_astray(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
+        "RUSTC",
+        "RUSTFLAGS",
+        "RUSTDOC",
+        "RUSTUP_TOOLCHAIN",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_INCREMENTAL",
+    ];
+    const PREFIXES: [&str; 5] = [
+        "CARGO_BUILD_",
+        "CARGO_TARGET_",
+        "CARGO_PROFILE_",
+        "CARGO_UNSTABLE_",
+        "RUSTC_",
+    ];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_cargo_astray;
+
+    #[test]
+    fn the_network_settings_stay_and_the_outer_toolchain_goes() {
+        for name in [
+            "RUSTUP_TOOLCHAIN",
+            "RUSTC_WRAPPER",
+            "CARGO_BUILD_RUSTC",
+            "CARGO_TARGET_DIR",
+            "RUSTFLAGS",
+        ] {
+            assert!(leads_cargo_astray(name), "{name}");
+        }
+        for name in [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "CARGO_HTTP_CAINFO",
+            "CARGO_REGISTRIES_X_INDEX",
+            "PATH",
+            "HOME",
+        ] {
+            assert!(!leads_cargo_astray(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The import rules of monitor/src as tables: which module may import which, and who owns a dependency.
+
+const EVERY_MODULE: &[&str] = &[
+    "config", "kernel", "procfs", "process", "plugin", "metrics", "export", "store", "health", "app", "cli",
+    "main",
+];
+
+/// Each top-level module of the daemon and the modules that it may import.
+const MODULES: [(&str, &[&str]); 12] = [
+    ("process", &[]),
+    ("health", &[]),
+    ("plugin", &["process"]),
+    ("metrics", &["plugin", "process"]),
+    ("config", &["plugin", "process"]),
+    ("kernel", &["process", "health"]),
+    ("procfs", &["process", "health"]),
+    ("store", &["process", "plugin", "metrics", "health"]),
+    ("export", &["metrics", "plugin", "process", "health"]),
+    ("cli", &["config", "plugin"]),
+    ("app", EVERY_MODULE),
+    ("main", &["app", "cli"]),
+];
+
+/// What a module may import; `None` for a name that is no module of the table.
+pub(super) fn allowed_modules(module: &str) -> Option<&'static [&'static str]> {
+    MODULES
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, allowed)| *allowed)
+}
+
+/// Modules that do no I/O and hold no clock.
+pub(super) const PURE_MODULES: [&str; 3] = ["process", "plugin", "metrics"];
+
+/// What a pure module may not use.
+pub(super) const IMPURE_PATHS: [&str; 6] = [
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+
+/// Where a dependency may appear.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CrateRule {
+    name: &'static str,
+    /// `name` is the beginning of several crates' names.
+    is_prefix: bool,
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    OnlyIn(&'static str),
+    NotIn(&'static [&'static str]),
+}
+
+/// Swapping one of these dependencies changes one folder.
+pub(super) const CRATES: [CrateRule; 8] = [
+    CrateRule {
+        name: "aya",
+        is_prefix: false,
+        place: Place::OnlyIn("kernel"),
+    },
+    CrateRule {
+        name: "aya_log",
+        is_prefix: false,
+        place: Place::OnlyIn("kernel"),
+    },
+    CrateRule {
+        name: "btf_rs",
+        is_prefix: false,
+        place: Place::OnlyIn("kernel"),
+    },
+    CrateRule {
+        name: "procfs",
+        is_prefix: false,
+        place: Place::OnlyIn("procfs"),
+    },
+    CrateRule {
+        name: "rusqlite",
+        is_prefix: false,
+        place: Place::OnlyIn("store"),
+    },
+    CrateRule {
+        name: "opentelemetry",
+        is_prefix: true,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "tonic",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "tokio",
+        is_prefix: false,
+        place: Place::NotIn(&["process", "plugin", "metrics", "config"]),
+    },
+];
+
+impl CrateRule {
+    pub(super) fn covers(&self, krate: &str) -> bool {
+        krate == self.name || self.is_prefix && krate.starts_with(self.name)
+    }
+
+    /// Why the crate may not appear in this module.
+    pub(super) fn refusal(&self, module: &str) -> Option<String> {
+        match self.place {
+            Place::OnlyIn(owner) if owner != module => Some(format!("`{owner}` alone owns that dependency")),
+            Place::NotIn(modules) if modules.contains(&module) => {
+                Some(format!("`{module}` knows no runtime"))
+            }
+            Place::OnlyIn(_) | Place::NotIn(_) => None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `cargo xtask`: builds, runs and tests kevmon. Arguments and wiring only; each command's work is in its module.
+
+mod bench;
+mod ebpf;
+mod imports;
+mod linker;
+mod packages;
+mod preflight;
+mod privilege;
+mod rotel;
+mod rustup;
+mod shell;
+mod test;
+mod toolchain;
+mod user;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::user::Profile;
+use crate::workspace::Workspace;
+
+/// Builds, runs and tests kevmon.
+///
+/// kevmon has two halves: programs that the kernel runs (eBPF, built with a toolchain of their own) and
+/// the daemon that loads them. `run` and `test` prepare all that is needed, announce each step, and
+/// do nothing twice. Start with: cargo xtask run -- --run-once
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = false
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find or install what the build needs (the other commands do this themselves)
+    Setup(SetupArgs),
+    /// Build both halves: target/release/kevmon
+    Build(BuildArgs),
+    /// Build, then start kevmon as root with the arguments after `--`
+    Run(RunArgs),
+    /// Formatting, import rules, clippy, unit tests and end-to-end tests
+    Test(TestArgs),
+    /// Build, then run one of the benchmarks of tests/
+    Bench(BenchArgs),
+    /// Check which module of monitor/src imports what (part of `test`)
+    CheckImports,
+}
+
+#[derive(Debug, Args)]
+struct SetupArgs {
+    /// Also install what the end-to-end tests need: rotel, an OTLP receiver, from PyPI
+    #[arg(long)]
+    tests: bool,
+}
+
+#[derive(Debug, Args)]
+struct BuildArgs {
+    /// Build the daemon without optimisation, as target/debug/kevmon (the eBPF half is always optimised)
+    #[arg(long)]
+    debug: bool,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// kevmon's arguments, after `--`; paths are relative to the repository's root
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Only the unit tests
+    #[arg(long, conflicts_with = "e2e")]
+    unit: bool,
+    /// Only the end-to-end tests (the real binary on this machine's kernel; needs root or sudo)
+    #[arg(long)]
+    e2e: bool,
+    /// Arguments for the test programs, after `--`: filters on test names, or flags such as --nocapture
+    #[arg(last = true, value_name = "FILTERS")]
+    filters: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// Which benchmark; without it, tests/ says which exist
+    name: Option<OsString>,
+    /// The benchmark's arguments, after `--`
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    match command {
+        Command::Setup(args) => {
+            ebpf::setup(&workspace)?;
+            if args.tests {
+                rotel::setup(&workspace)?;
+            }
+        }
+        Command::Build(args) => {
+            let profile = if args.debug {
+                Profile::Dev
+            } else {
+                Profile::Release
+            };
+            let binary = user::build_both(&workspace, profile)?;
+            shell::say(format_args!("built {}", binary.display()));
+        }
+        // `exec` replaces this process, so it comes back only with an error.
+        Command::Run(args) => return Err(user::run(&workspace, &args.args)?),
+        Command::Test(args) => {
+            return test::run(
+                &workspace,
+                test::Selection::new(args.unit, args.e2e),
+                &args.filters,
+            );
+        }
+        Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
+        Command::CheckImports => return imports::run(&workspace),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,160 @@
+//! What the end-to-end tests demand of the machine. Each missing thing is named; nothing is skipped.
+
+use std::fs;
+
+use anyhow::{Result, bail};
+
+use crate::packages::Version;
+use crate::privilege::{Credentials, Root};
+
+/// The oldest kernel whose facts kevmon relies on (ring buffer, BTF-typed tracepoints, task iterator).
+const OLDEST_KERNEL: Version = Version { major: 5, minor: 10 };
+/// PROC_PID_INIT_INO in the kernel's include/linux/proc_ns.h.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+/// Names and numbers from linux/capability.h.
+const CAPABILITIES: [(&str, u32); 2] = [("CAP_BPF", 39), ("CAP_PERFMON", 38)];
+
+/// What was found on this machine.
+#[derive(Debug)]
+struct Facts {
+    kernel_release: String,
+    has_btf: bool,
+    pid_namespace: String,
+    credentials: Credentials,
+}
+
+pub(crate) fn check(root: &Root) -> Result<()> {
+    let facts = Facts {
+        kernel_release: fs::read_to_string("/proc/sys/kernel/osrelease")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        has_btf: fs::metadata("/sys/kernel/btf/vmlinux").is_ok_and(|file| file.len() > 0),
+        pid_namespace: fs::read_link("/proc/self/ns/pid")
+            .map(|link| link.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        credentials: root.credentials()?,
+    };
+    let missing = missing(&facts);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "this machine cannot run the end-to-end tests:\n  - {}",
+        missing.join("\n  - ")
+    )
+}
+
+fn missing(facts: &Facts) -> Vec<String> {
+    let mut missing = Vec::new();
+    if Version::parse(&facts.kernel_release).is_none_or(|version| version < OLDEST_KERNEL) {
+        let release = &facts.kernel_release;
+        missing.push(format!(
+            "kernel {OLDEST_KERNEL} or later: this is {release:?}; boot a newer kernel"
+        ));
+    }
+    if !facts.has_btf {
+        missing.push(
+            "/sys/kernel/btf/vmlinux: the kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted; \
+             boot a distribution's kernel"
+                .to_owned(),
+        );
+    }
+    if facts.pid_namespace != INITIAL_PID_NAMESPACE {
+        let namespace = &facts.pid_namespace;
+        missing.push(format!(
+            "the initial pid namespace: this is {namespace:?}; run on the host, or in a container started with --pid=host"
+        ));
+    }
+    if facts.credentials.effective_uid != 0 {
+        missing.push(format!(
+            "root: the tests would run as uid {}",
+            facts.credentials.effective_uid
+        ));
+    }
+    for (name, number) in CAPABILITIES {
+        if !facts.credentials.has_capability(number) {
+            missing.push(format!(
+                "{name}: not among the effective capabilities; a container needs --cap-add {name}"
+            ));
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            kernel_release: "6.1.0-44-amd64".to_owned(),
+            has_btf: true,
+            pid_namespace: INITIAL_PID_NAMESPACE.to_owned(),
+            credentials: Credentials::parse("Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n").unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_fit_machine_misses_nothing() {
+        assert_eq!(missing(&facts()), Vec::<String>::new());
+        assert!(
+            missing(&Facts {
+                kernel_release: "5.10.0".to_owned(),
+                ..facts()
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn each_missing_thing_is_named() {
+        let user = Credentials::parse("Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\n").unwrap();
+        for (facts, names) in [
+            (
+                Facts {
+                    kernel_release: "5.4.0-200".to_owned(),
+                    ..facts()
+                },
+                vec!["kernel 5.10"],
+            ),
+            (
+                Facts {
+                    kernel_release: String::new(),
+                    ..facts()
+                },
+                vec!["kernel 5.10"],
+            ),
+            (
+                Facts {
+                    has_btf: false,
+                    ..facts()
+                },
+                vec!["/sys/kernel/btf/vmlinux"],
+            ),
+            (
+                Facts {
+                    pid_namespace: "pid:[4026532281]".to_owned(),
+                    ..facts()
+                },
+                vec!["the initial pid namespace"],
+            ),
+            (
+                Facts {
+                    credentials: user,
+                    ..facts()
+                },
+                vec!["root", "CAP_BPF", "CAP_PERFMON"],
+            ),
+        ] {
+            let found = missing(&facts);
+            assert_eq!(found.len(), names.len(), "{found:?}");
+            for (message, name) in found.iter().zip(names) {
+                assert!(
+                    message.starts_with(name),
+                    "{message:?} does not begin with {name:?}"
+                );
+            }
+        }
+    }
+}
