@@ -115,10 +115,10 @@ offsets! {
     signal_min_flt = required ["signal_struct.min_flt"];
     /// … major faults.
     signal_maj_flt = required ["signal_struct.maj_flt"];
-    /// … bytes read.
-    signal_read_bytes = optional ["signal_struct.ioac.read_bytes"];
-    /// … bytes written.
-    signal_write_bytes = optional ["signal_struct.ioac.write_bytes"];
+    /// … blocks of 512 bytes read. (`ioac` would be wrong: it holds the reaped children's bytes too.)
+    signal_inblock = required ["signal_struct.inblock"];
+    /// … blocks of 512 bytes written.
+    signal_oublock = required ["signal_struct.oublock"];
     /// Highest resident set noted so far, pages.
     mm_hiwater_rss = required ["mm_struct.hiwater_rss"];
     /// First byte of the argument vector.

@@ -14,6 +14,8 @@ pub(crate) static OFFSETS: Offsets = Offsets::UNRESOLVED;
 
 /// `PF_EXITING` (include/linux/sched.h, all versions).
 const PF_EXITING: u32 = 0x4;
+/// Bytes in a block of `inblock` and `oublock` (include/linux/task_io_accounting_ops.h, task_io_get_inblock).
+const BLOCK: u64 = 512;
 /// `SIGNAL_GROUP_EXIT` (include/linux/sched/signal.h, all versions).
 const SIGNAL_GROUP_EXIT: u32 = 0x4;
 
@@ -183,7 +185,8 @@ impl Task {
     }
 
     /// Usage of the group's threads that have been released (kernel/exit.c, __exit_signal adds each one);
-    /// their run-queue wait, which `signal_struct` does not sum, comes from the mark.
+    /// their run-queue wait, which `signal_struct` does not sum, comes from the mark. Bytes come from the block
+    /// counts: to `ioac`, unlike to these, wait_task_zombie adds what reaped children read and wrote.
     #[inline(always)]
     pub(crate) fn ended_usage(self, mark: &Mark) -> Usage {
         let signal = self.signal();
@@ -198,8 +201,8 @@ impl Task {
                 nivcsw: load(signal, offset!(signal_nivcsw)),
                 min_flt: load(signal, offset!(signal_min_flt)),
                 maj_flt: load(signal, offset!(signal_maj_flt)),
-                read_bytes: load_or_zero(signal, offset!(signal_read_bytes)),
-                write_bytes: load_or_zero(signal, offset!(signal_write_bytes)),
+                read_bytes: load::<u64>(signal, offset!(signal_inblock)) * BLOCK,
+                write_bytes: load::<u64>(signal, offset!(signal_oublock)) * BLOCK,
             }
         }
     }

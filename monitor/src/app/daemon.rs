@@ -21,8 +21,10 @@ use crate::{
 
 /// Events are taken at least this often; the kernel side calls earlier when a quarter of the ring is full.
 const DRAIN: Duration = Duration::from_millis(100);
-/// At the end, events are awaited this long: the totals of what just ended settle within it.
-const FINAL_DRAIN: Duration = Duration::from_millis(150);
+/// At the end, events are awaited this long at least …
+const FINAL_DRAIN: Duration = Duration::from_millis(100);
+/// … and this long when totals of what just ended have not settled by then.
+const FINAL_SETTLING: Duration = Duration::from_millis(500);
 /// The last export may take this long, so that the end comes within two seconds.
 const FINAL_EXPORT: Duration = Duration::from_millis(1_200);
 /// Collections that wait for a slow receiver; more are dropped, which costs their points in time, not their sums.
@@ -124,8 +126,10 @@ impl Daemon {
 
     /// Last events, last collection of every plugin, last export.
     async fn finish(mut self, mut exporter: Exporter, host: &HostIdentity) -> Result<Exit> {
-        let end = Instant::now() + FINAL_DRAIN;
-        while Instant::now() < end {
+        let began = Instant::now();
+        while began.elapsed() < FINAL_DRAIN
+            || (self.watch.unsettled() > 0 && began.elapsed() < FINAL_SETTLING)
+        {
             sleep(Duration::from_millis(10)).await;
             self.watch.drain();
         }

@@ -128,7 +128,7 @@ impl KernelSource {
             },
             blind: Blind {
                 run_delay: offsets.task_run_delay == ABSENT,
-                io: offsets.signal_write_bytes == ABSENT || offsets.task_write_bytes == ABSENT,
+                io: offsets.task_write_bytes == ABSENT,
                 page_size: rustix::param::page_size() as u64,
             },
             suspects: HashMap::new(),

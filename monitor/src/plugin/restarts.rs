@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn pairs() {
         const MS: u64 = 1_000_000;
-        let cases: [(&str, &[Step], &[Option<u64>]); 6] = [
+        type Case<'a> = (&'a str, &'a [Step], &'a [Option<u64>]);
+        let cases: [Case<'_>; 6] = [
             ("a first start replaces nothing", &[Start(0)], &[None]),
             (
                 "a crash loop",

@@ -288,6 +288,7 @@ impl Tracker {
             return; // told before: by the other one of two last threads, or by the exit record
         }
         process.state = State::Ended { at: time, status };
+        process.end_split();
         for group in self.memberships.get(&key).into_iter().flatten() {
             self.groups[group.0].ended(key, time, &self.table);
         }
@@ -295,7 +296,7 @@ impl Tracker {
 
     fn settle(&mut self, key: ProcessKey) {
         if let Some(process) = self.table.get_mut(key) {
-            process.settle();
+            process.end_split();
         }
         self.memberships.remove(&key);
         // Every group: one that the process left may still remember it.

@@ -64,8 +64,8 @@ impl Process {
         }
     }
 
-    /// No more usage will come.
-    pub fn settle(&mut self) {
+    /// It has ended: no tick will tell the mode of what it used last.
+    pub fn end_split(&mut self) {
         self.split.settle();
     }
 

@@ -110,54 +110,52 @@ fn read(root: &Path, key: ProcessKey, health: &mut Health) -> Result<Sample, Unr
     let stat = process.stat()?;
     let user = stat.utime.saturating_mul(ProcessKey::TICK_NANOS);
     let system = stat.stime.saturating_mul(ProcessKey::TICK_NANOS);
-    let mut usage = Usage::UNKNOWN
+    let usage = Usage::UNKNOWN
         .with(Counter::Runtime, Some(user.saturating_add(system)))
         .with(Counter::User, Some(user))
         .with(Counter::System, Some(system))
         .with(Counter::MinorFaults, Some(stat.minflt))
         .with(Counter::MajorFaults, Some(stat.majflt));
-    match process.io() {
-        Ok(io) => {
-            usage = usage
-                .with(Counter::ReadBytes, Some(io.read_bytes))
-                .with(Counter::WriteBytes, Some(io.write_bytes));
-        }
-        // Needs the same user, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
-        Err(_) => health.count(Soft::Unreadable),
-    }
     Ok(Sample {
         key,
-        usage: add_threads(&process, usage),
+        usage: add_threads(&process, usage, health),
         threads: u64::try_from(stat.num_threads).ok(),
         address_space: None,
         live: !matches!(stat.state, 'Z' | 'X'),
     })
 }
 
-/// Switches and run-queue wait, which /proc tells per thread only: the living ones' sum. What ended threads had is
-/// not to be had here, so these sums are short by it.
-fn add_threads(process: &Process, usage: Usage) -> Usage {
+/// Switches and run-queue wait, which /proc tells per thread only, and bytes: the living threads' sums. What ended
+/// threads had is not to be had here, so these sums are short by it. (The process's own `io` would have their bytes,
+/// but those of its reaped children too.)
+fn add_threads(process: &Process, usage: Usage, health: &mut Health) -> Usage {
     let Ok(threads) = process.tasks() else {
         return usage;
     };
-    let (mut voluntary, mut involuntary, mut delay) = (Some(0), Some(0), Some(0));
+    let mut sums = Usage::ZERO;
     for thread in threads.flatten() {
-        if let Ok(status) = thread.status() {
-            voluntary = add(voluntary, status.voluntary_ctxt_switches);
-            involuntary = add(involuntary, status.nonvoluntary_ctxt_switches);
-        }
-        // Absent without CONFIG_SCHED_INFO.
-        delay = add(
-            delay,
-            thread.schedstat().ok().map(|schedstat| schedstat.run_delay),
-        );
+        let Ok(status) = thread.status() else { continue }; // it has ended meanwhile
+        // Needs the same user, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+        let io = thread.io().inspect_err(|_| health.count(Soft::Unreadable)).ok();
+        let own = Usage::ZERO
+            .with(Counter::Voluntary, status.voluntary_ctxt_switches)
+            .with(Counter::Involuntary, status.nonvoluntary_ctxt_switches)
+            // Absent without CONFIG_SCHED_INFO.
+            .with(
+                Counter::RunDelay,
+                thread.schedstat().ok().map(|schedstat| schedstat.run_delay),
+            )
+            .with(Counter::ReadBytes, io.as_ref().map(|io| io.read_bytes))
+            .with(Counter::WriteBytes, io.as_ref().map(|io| io.write_bytes));
+        sums = sums.plus(&own);
     }
-    usage
-        .with(Counter::Voluntary, voluntary)
-        .with(Counter::Involuntary, involuntary)
-        .with(Counter::RunDelay, delay)
-}
-
-fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    Some(a?.saturating_add(b?))
+    [
+        Counter::Voluntary,
+        Counter::Involuntary,
+        Counter::RunDelay,
+        Counter::ReadBytes,
+        Counter::WriteBytes,
+    ]
+    .into_iter()
+    .fold(usage, |usage, counter| usage.with(counter, sums.get(counter)))
 }
