@@ -5,6 +5,7 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
+use aya_log_ebpf::debug;
 use kevmon_common::{ARGV_LEN, EXEC_ARGV_CUT, ExecRecord, Failure, Header, Kind, Mark};
 
 use crate::{
@@ -17,12 +18,16 @@ use crate::{
 /// and every other thread is gone (fs/exec.c, exec_binprm).
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    try_exec(Task(ctx.arg(0)), ctx.arg(2));
+    let task = Task(ctx.arg(0));
+    if try_exec(task, ctx.arg(2)).is_none() {
+        // Off unless kevmon logs at `debug`: the verifier then drops it.
+        debug!(&ctx, "exec of pid {} not told: no ring space", task.tgid());
+    }
     0
 }
 
 #[inline(always)]
-fn try_exec(task: Task, bprm: Kernel) {
+fn try_exec(task: Task, bprm: Kernel) -> Option<()> {
     let key = task.key();
     let time = task::now();
     let dead_run_delay = match maps::mark(&key) {
@@ -31,9 +36,7 @@ fn try_exec(task: Task, bprm: Kernel) {
         None => 0,
     };
     maps::mark_undecided(&key, time);
-    let Some(mut entry) = maps::reserve::<ExecRecord>(Failure::ExecReserve) else {
-        return;
-    };
+    let mut entry = maps::reserve::<ExecRecord>(Failure::ExecReserve)?;
     let record = entry.as_mut_ptr();
     // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit,
     // and of the three text arrays only the bytes that their lengths cover are read by userspace.
@@ -64,6 +67,7 @@ fn try_exec(task: Task, bprm: Kernel) {
         };
     }
     entry.submit(maps::wake_up());
+    Some(())
 }
 
 /// Copies the argument vector, at most [`ARGV_LEN`] bytes of it. Its pages were written a moment ago by the

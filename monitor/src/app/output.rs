@@ -46,14 +46,15 @@ pub(super) fn collect(
     let cpu = cpu_time();
     let services = watch.collect(due)?;
     let tick_cpu = cpu_time().saturating_sub(cpu);
+    let unsettled = services.iter().map(|service| service.reading.unsettled).sum();
     Ok(Collection {
+        unsettled,
         time: unix_now(),
         clock,
         services,
         health: watch.health_reading(due, faulty_plugins),
         tick_cpu,
         is_final,
-        unsettled: watch.unsettled(),
     })
 }
 

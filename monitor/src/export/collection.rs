@@ -61,6 +61,6 @@ pub struct Collection {
     pub tick_cpu: u64,
     /// The last one before the end.
     pub is_final: bool,
-    /// Members that have ended and whose totals may still grow.
+    /// Members that have ended without their final totals: the sum over the services.
     pub unsettled: u64,
 }

@@ -19,6 +19,8 @@ use super::{
 };
 use crate::process::{ProcessKey, Sample, Seen};
 
+/// Room for one read.
+const CHUNK: usize = 32 << 10;
 /// Links held at most; more processes than that are always read by a walk.
 const LINKS: usize = 128;
 /// What a restricted read costs, in tasks walked: measured, see `cargo xtask bench tick` and docs/performance.md.
@@ -131,13 +133,23 @@ impl Iterators {
 
 /// Reads one whole walk into `buffer`.
 fn read_all(link: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<()> {
-    buffer.clear();
     let mut walk = File::from(sys::open_iterator(link.as_fd())?);
+    let mut filled = 0;
     loop {
-        match walk.read_to_end(buffer) {
-            Ok(_) => return Ok(()),
+        // The kernel hands out whole records, as many as fit its own buffer of eight pages at most.
+        buffer.resize(filled + CHUNK, 0);
+        match walk.read(&mut buffer[filled..]) {
+            Ok(0) => {
+                buffer.truncate(filled);
+                return Ok(());
+            }
+            Ok(read) => filled += read,
             // EAGAIN: the kernel gave up its time slice in a long stretch without output (bpf_iter.c, bpf_seq_read).
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
             Err(error) => return Err(error),
         }
     }

@@ -16,6 +16,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KEVMON_EBPF_OBJECT_PATH
 /// Where the kernel tells its types.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// The smallest ring there is.
+const LOG_OFF_BYTES: u32 = 4096;
+
 /// Programs that report events, by the tracepoint they attach to.
 pub const TRACEPOINTS: [&str; 5] = [
     "sched_process_exec",
@@ -128,6 +131,8 @@ pub struct Sizes {
     pub ring: u32,
     /// Processes marked at once.
     pub marks: u32,
+    /// The programs' own log, bytes; `None` keeps it out of them.
+    pub log: Option<u32>,
 }
 
 /// A loaded and attached object.
@@ -151,9 +156,17 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
     let offsets = Shared(btf::resolve(Path::new(VMLINUX_BTF))?);
     // Dropped at the end: it takes 23 MB.
     let btf = Btf::from_sys_fs()?;
+    // Before the load: what no level lets through, the verifier drops from the programs.
+    let log_level = if sizes.log.is_some() {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    };
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .override_global("OFFSETS", &offsets, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("AYA_LOGS", sizes.log.unwrap_or(LOG_OFF_BYTES))
         .map_max_entries("EVENTS", sizes.ring)
         .map_max_entries("MARKS", sizes.marks)
         .map_max_entries("VERDICTS", sizes.marks)

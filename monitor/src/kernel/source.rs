@@ -9,7 +9,11 @@ use std::{
 };
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya_log::EbpfLogger;
 use kevmon_common::{ABSENT, Failure, Key, Mark, Verdict};
+
+use log::Log;
+use tracing::warn;
 
 use super::{
     decode::{self, Blind},
@@ -24,6 +28,8 @@ use crate::{
 
 /// Ring size: 4 MiB hold about 2,000 process lives, the reader is woken at a quarter.
 const RING_BYTES: u32 = 4 << 20;
+/// The programs' own log, at `--log-level debug`.
+const LOG_BYTES: u32 = 64 << 10;
 /// Marks held at most, however large pid_max is; a mark takes about 100 bytes of kernel memory.
 const MARKS: u32 = 1 << 16;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
@@ -91,6 +97,7 @@ pub struct KernelSource {
     iterators: Iterators,
     blind: Blind,
     attached: Attached,
+    log: Option<EbpfLogger<&'static dyn Log>>,
     /// Marked keys that the last reconciling snapshot did not show, and when.
     suspects: HashMap<ProcessKey, BootTime>,
 }
@@ -104,10 +111,17 @@ impl KernelSource {
         if !in_initial_pid_namespace() {
             return Err(Refusal::PidNamespace);
         }
+        let log = tracing::enabled!(tracing::Level::DEBUG).then_some(LOG_BYTES);
         let mut attached = object::attach(Sizes {
             ring: RING_BYTES,
             marks: marks(),
+            log,
         })?;
+        let log = log.and_then(|_| {
+            EbpfLogger::init(&mut attached.ebpf)
+                .inspect_err(|error| warn!("no log from the eBPF programs: {error}"))
+                .ok()
+        });
         let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
         let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("FAILURES")?);
         let offsets = &attached.offsets;
@@ -132,6 +146,7 @@ impl KernelSource {
                 page_size: rustix::param::page_size() as u64,
             },
             suspects: HashMap::new(),
+            log,
             attached,
         })
     }
@@ -147,6 +162,9 @@ impl KernelSource {
 
     /// The next event waiting in the ring, or `None`.
     pub fn next_event(&mut self, health: &mut Health) -> Option<Event> {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         while let Some(record) = self.ring.next() {
             match self.blind.event(&record) {
                 Some(event) => return Some(event),

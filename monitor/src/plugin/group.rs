@@ -64,6 +64,8 @@ pub struct Group {
     /// Process time of past memberships, ns.
     lived: u64,
     happened: Happened,
+    /// Members that ended and whose final totals never came.
+    given_up: u64,
     pairing: RestartPairing,
     peak_rss: Option<u64>,
     watch_start: BootTime,
@@ -83,6 +85,7 @@ impl Group {
             brought: Usage::ZERO,
             lived: 0,
             happened: Happened::default(),
+            given_up: 0,
             peak_rss: None,
             watch_start: now,
             usage_start: None,
@@ -173,10 +176,11 @@ impl Group {
         }
     }
 
-    /// The kernel is done with a process: its totals are what they are.
-    pub fn settled(&mut self, key: ProcessKey, table: &ProcessTable) {
+    /// The totals of a process are what they are: final, or (`given_up`) the last that could be had.
+    pub fn settled(&mut self, key: ProcessKey, given_up: bool, table: &ProcessTable) {
         self.former.remove(&key);
         if let Some(membership) = self.members.get(&key) {
+            self.given_up += u64::from(given_up);
             self.left_behind = self.left_behind.plus(&self.contribution(key, membership, table));
             self.members.remove(&key);
         }
@@ -269,7 +273,7 @@ impl Group {
         let usage_start = self.usage_start();
         let mut usage = self.left_behind;
         let mut lived = self.lived;
-        let mut unsettled = 0;
+        let mut unsettled = self.given_up;
         let mut live = Vec::new();
         for (&key, membership) in &self.members {
             let Some(process) = table.get(key) else { continue };

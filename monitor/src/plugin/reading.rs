@@ -70,7 +70,7 @@ pub struct Reading {
     pub uptime: Option<Duration>,
     /// The live members, by pid.
     pub processes: Vec<ProcessReading>,
-    /// Members that have ended and whose totals may still grow.
+    /// Members that have ended without their final totals: not yet freed, or freed unseen.
     pub unsettled: u64,
     /// Live members that share their address space with another one.
     pub sharing: u64,

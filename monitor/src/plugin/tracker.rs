@@ -166,7 +166,7 @@ impl Tracker {
                 if let Some(process) = self.table.get_mut(key) {
                     process.observe(&usage);
                     self.ended(key, time, Some(status));
-                    self.settle(key);
+                    self.settle(key, false);
                 }
                 None
             }
@@ -294,14 +294,14 @@ impl Tracker {
         }
     }
 
-    fn settle(&mut self, key: ProcessKey) {
+    fn settle(&mut self, key: ProcessKey, given_up: bool) {
         if let Some(process) = self.table.get_mut(key) {
             process.end_split();
         }
         self.memberships.remove(&key);
         // Every group: one that the process left may still remember it.
         for group in &mut self.groups {
-            group.settled(key, &self.table);
+            group.settled(key, given_up, &self.table);
         }
         self.table.remove(key);
     }
@@ -374,7 +374,7 @@ impl Tracker {
             .collect();
         for &key in &missing {
             self.ended(key, now, None);
-            self.settle(key);
+            self.settle(key, true);
         }
         self.irregular.missing += missing.len() as u64;
         missing.len() as u64
@@ -401,7 +401,7 @@ impl Tracker {
             .map(|(key, _)| key)
             .collect();
         for key in given_up {
-            self.settle(key);
+            self.settle(key, true);
             self.irregular.unsettled += 1;
         }
     }

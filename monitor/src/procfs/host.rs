@@ -10,22 +10,24 @@ use crate::process::{BootTime, Host};
 #[derive(Debug, Clone)]
 pub struct HostReader {
     root: PathBuf,
+    host: Host,
 }
 
 impl HostReader {
     /// Below `root`, usually /proc.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    /// Memory and CPUs.
-    pub fn host(&self) -> Host {
-        Host {
-            memory: Meminfo::from_file(self.root.join("meminfo"))
+        let host = Host {
+            memory: Meminfo::from_file(root.join("meminfo"))
                 .ok()
                 .map(|memory| memory.mem_total),
             cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),
-        }
+        };
+        Self { root, host }
+    }
+
+    /// Memory and CPUs, as they were when kevmon started: reading them costs as much as several processes.
+    pub fn host(&self) -> Host {
+        self.host
     }
 
     /// Number of tasks (threads) on the host; `loadavg` tells it without a walk.

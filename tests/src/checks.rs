@@ -1,0 +1,129 @@
+//! Comparisons that several tests share: a group against the truth, and the rules that hold for every
+//! group at every tick.
+
+use crate::{
+    tick::{Group, Tick},
+    truth::Truth,
+};
+
+/// The tolerance for CPU time.
+pub const CPU_TOLERANCE: f64 = 0.005;
+
+/// Asserts that a group whose members have all been reaped shows exactly what wait4 showed.
+pub fn assert_equals_truth(group: Group<'_>, truth: &Truth) {
+    let exact = [
+        ("exits", truth.count),
+        ("disk_write_bytes", truth.write_bytes),
+        ("disk_read_bytes", truth.read_bytes),
+        ("voluntary_ctx_switches", truth.voluntary),
+        ("nonvoluntary_ctx_switches", truth.involuntary),
+        ("process_count", 0),
+    ];
+    for (metric, expected) in exact {
+        assert_eq!(
+            group.int(metric),
+            expected,
+            "{metric}; truth {truth:?}; group {}",
+            group.0
+        );
+    }
+    assert_cpu(group, truth);
+}
+
+/// Asserts that the group's CPU time is the truth's, within the tolerance, and that its parts add up.
+pub fn assert_cpu(group: Group<'_>, truth: &Truth) {
+    let (told, expected) = (float(group.int("cpu_time_ns")), float(truth.cpu_ns));
+    let error = told / expected - 1.0;
+    assert!(
+        error.abs() <= CPU_TOLERANCE,
+        "cpu_time_ns {told} is {:+.3} % off the truth {expected}; group {}",
+        error * 100.0,
+        group.0
+    );
+    let parts = 1e9 * (group.float("cpu_user_time_total") + group.float("cpu_system_time_total"));
+    // A runtime that no tick has hit yet is split when the process settles.
+    let held_back = if group.0["unsettled"].as_u64().unwrap_or(0) == 0 {
+        1e3
+    } else {
+        told * CPU_TOLERANCE
+    };
+    assert!(
+        (parts - told).abs() <= held_back,
+        "user + system = {parts} ns, cpu_time_ns = {told}: {}",
+        group.0
+    );
+}
+
+/// Asserts starts + worker starts + joins − exits − leaves = the change of `process_count`, between
+/// every two ticks of the plugin, and that no counter fell.
+pub fn assert_sum_rule(ticks: &[Tick], plugin: &str) {
+    let groups: Vec<Group<'_>> = ticks.iter().filter_map(|tick| tick.group(plugin)).collect();
+    assert!(groups.len() >= 2, "{} ticks of {plugin}", groups.len());
+    let balance = |group: &Group<'_>| {
+        let count = |metric| i128::from(group.int(metric));
+        count("starts") + count("worker_starts") + count("joins")
+            - count("exits")
+            - count("leaves")
+            - count("process_count")
+    };
+    for pair in groups.windows(2) {
+        assert_eq!(
+            balance(&pair[0]),
+            balance(&pair[1]),
+            "the sum rule between {} and {}",
+            pair[0].0,
+            pair[1].0
+        );
+        assert_never_falls(pair[0], pair[1]);
+    }
+}
+
+/// Asserts that no cumulative value is smaller in the later tick, and that the start time stayed.
+pub fn assert_never_falls(earlier: Group<'_>, later: Group<'_>) {
+    const COUNTERS: [&str; 13] = [
+        "disk_read_bytes",
+        "disk_write_bytes",
+        "voluntary_ctx_switches",
+        "nonvoluntary_ctx_switches",
+        "cpu_user_time_total",
+        "cpu_system_time_total",
+        "starts",
+        "worker_starts",
+        "restarts",
+        "exits",
+        "joins",
+        "leaves",
+        "cpu_time_ns",
+    ];
+    for metric in COUNTERS {
+        let (before, after) = (earlier.float(metric), later.float(metric));
+        assert!(
+            after >= before,
+            "{metric} fell from {before} to {after}: {}",
+            later.0
+        );
+    }
+    assert_eq!(
+        earlier.start_time(),
+        later.start_time(),
+        "start_time moved: {}",
+        later.0
+    );
+}
+
+/// Asserts that kevmon lost nothing in any tick.
+pub fn assert_complete(ticks: &[Tick]) {
+    for tick in ticks {
+        assert_eq!(tick.source(), "ebpf", "source of {}", tick.0);
+        assert!(tick.complete(), "a tick is incomplete: {}", tick.0);
+    }
+}
+
+/// For comparisons with a tolerance.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "compared with a tolerance far above 2^-53"
+)]
+pub fn float(value: u64) -> f64 {
+    value as f64
+}

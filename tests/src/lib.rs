@@ -1,0 +1,25 @@
+//! The end-to-end harness: starts the real kevmon on the real kernel, gives it child processes of
+//! known behaviour, asks the kernel (wait4) what they did, and receives what kevmon pushed.
+//!
+//! `cargo xtask test` runs the tests and `cargo xtask bench` the benchmarks; both set the variables
+//! that [`kevmon::binary`] and [`rotel::Rotel`] read. Everything here panics with the reason when an
+//! assumption fails: a missing prerequisite is a failed run, never a skipped one.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption in a test is a failed test"
+)]
+
+pub mod checks;
+pub mod kevmon;
+pub mod modes;
+pub mod plugin_dir;
+pub mod push;
+pub mod receiver;
+pub mod rotel;
+pub mod scratch;
+pub mod tick;
+pub mod truth;
+pub mod wait;
+pub mod watch;
+pub mod workload;

@@ -1,0 +1,136 @@
+//! An independent receiver: `rotel`, whose debug exporter prints what it decoded. It shares no line
+//! of code with kevmon or with [`crate::receiver`].
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::{kevmon, scratch::Scratch, wait};
+
+/// A running rotel; killed when dropped.
+#[derive(Debug)]
+pub struct Rotel {
+    child: Child,
+    port: u16,
+    printed: Arc<Mutex<String>>,
+    _scratch: Scratch,
+}
+
+impl Rotel {
+    /// Starts the launcher that `KEVMON_ROTEL` names and waits until it listens.
+    pub fn start() -> Self {
+        let launcher = kevmon::required("KEVMON_ROTEL", "the rotel launcher");
+        let scratch = Scratch::new();
+        let (port, http_port) = free_ports();
+        let mut child = Command::new(launcher)
+            .args(["start", "--exporter", "blackhole", "--debug-log", "metrics"])
+            .args(["--debug-log-verbosity", "detailed"])
+            .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{port}")])
+            .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http_port}")])
+            .arg("--pid-file")
+            .arg(scratch.path().join("pid"))
+            .arg("--log-file")
+            .arg(scratch.path().join("log"))
+            .env("NO_COLOR", "1")
+            .current_dir(scratch.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rotel starts");
+        let printed = Arc::default();
+        collect(child.stdout.take().expect("piped"), Arc::clone(&printed));
+        collect(child.stderr.take().expect("piped"), Arc::clone(&printed));
+        let mut rotel = Self {
+            child,
+            port,
+            printed,
+            _scratch: scratch,
+        };
+        wait::until("rotel to listen", wait::SOON, || {
+            let ended = rotel.child.try_wait().expect("our child");
+            assert!(ended.is_none(), "rotel ended: {}", rotel.printed());
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+        });
+        rotel
+    }
+
+    /// Its gRPC port, as an argument.
+    pub fn port(&self) -> String {
+        self.port.to_string()
+    }
+
+    /// What it printed so far, without colours.
+    pub fn printed(&self) -> String {
+        self.printed.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Waits until the metric was printed under a resource whose attributes hold the text `service`;
+    /// returns the metric's descriptor and points.
+    pub fn wait_for_metric(&self, service: &str, metric: &str, limit: Duration) -> String {
+        wait::until(&format!("rotel to print {metric} of {service}"), limit, || {
+            let printed = self.printed();
+            let resources = printed.split("ResourceMetrics #").skip(1);
+            let of_service = |block: &&str| {
+                let attributes = block.split("ScopeMetrics").next().unwrap_or_default();
+                attributes.contains(service)
+            };
+            let name = format!("-> Name: {metric}");
+            let complete =
+                |block: &&str| block.lines().any(|line| line.trim() == name) && block.contains("\nValue: ");
+            resources
+                .filter(of_service)
+                .flat_map(|block| block.split("\nMetric #").skip(1))
+                .find(complete)
+                .map(str::to_owned)
+        })
+    }
+
+    /// Waits until `text` was printed.
+    pub fn wait_for(&self, text: &str, limit: Duration) -> String {
+        wait::until(&format!("rotel to print {text:?}"), limit, || {
+            Some(self.printed()).filter(|printed| printed.contains(text))
+        })
+    }
+}
+
+impl Drop for Rotel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two ports that were free a moment ago; rotel cannot say which it took if it chose itself.
+fn free_ports() -> (u16, u16) {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let (one, other) = (bind(), bind());
+    let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
+    (port(&one), port(&other))
+}
+
+fn collect(pipe: impl Read + Send + 'static, printed: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut printed = printed.lock().expect("nobody panics with it");
+            printed.push_str(&without_colours(&line));
+            printed.push('\n');
+        }
+    });
+}
+
+/// The line without its ANSI escape sequences.
+fn without_colours(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, after)| after);
+    }
+    plain.push_str(rest);
+    plain
+}

@@ -1,0 +1,149 @@
+//! One line of kevmon's JSON output, schema 1, as the tests read it: typed accessors that fail with
+//! the whole group when a name is missing.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// One collection.
+#[derive(Debug, Clone)]
+pub struct Tick(pub Value);
+
+/// One plugin's group in a [`Tick`].
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a>(pub &'a Value);
+
+/// One member of a [`Group`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub pid: u32,
+    /// Unix nanoseconds.
+    pub start_time: u64,
+    pub name: String,
+}
+
+impl Tick {
+    /// Parses one line and checks what every line must hold.
+    pub fn parse(line: &str) -> Self {
+        let value: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("not a JSON object: {error}: {line:?}"));
+        assert_eq!(value["schema"], 1, "schema of {line}");
+        assert!(value["time"].is_u64(), "time of {line}");
+        assert!(
+            value["source"] == "ebpf" || value["source"] == "proc",
+            "source of {line}"
+        );
+        assert!(value["complete"].is_boolean(), "complete of {line}");
+        assert!(value["plugins"].is_array(), "plugins of {line}");
+        Self(value)
+    }
+
+    /// When it was collected, Unix nanoseconds.
+    pub fn time(&self) -> u64 {
+        self.0["time"].as_u64().expect("checked in parse")
+    }
+
+    /// Whether kevmon says that nothing was lost.
+    pub fn complete(&self) -> bool {
+        self.0["complete"] == true
+    }
+
+    /// `ebpf` or `proc`.
+    pub fn source(&self) -> &str {
+        self.0["source"].as_str().expect("checked in parse")
+    }
+
+    /// Whether it is the last line, written at shutdown.
+    pub fn last(&self) -> bool {
+        self.0["final"] == true
+    }
+
+    /// Ends whose totals have not settled.
+    pub fn unsettled(&self) -> u64 {
+        self.0["unsettled"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no unsettled in {}", self.0))
+    }
+
+    /// CPU of this collection by kevmon's own process clock, nanoseconds.
+    pub fn cpu_ns(&self) -> u64 {
+        self.0["tick_cpu_ns"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no tick_cpu_ns in {}", self.0))
+    }
+
+    /// The plugins due at this tick.
+    pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        self.0["plugins"]
+            .as_array()
+            .expect("checked in parse")
+            .iter()
+            .map(Group)
+    }
+
+    /// The group of the plugin `name`, if it was due.
+    pub fn group(&self, name: &str) -> Option<Group<'_>> {
+        self.groups().find(|group| group.0["plugin"] == name)
+    }
+
+    /// The same, and panics when it was not due.
+    pub fn expect_group(&self, name: &str) -> Group<'_> {
+        self.group(name)
+            .unwrap_or_else(|| panic!("no plugin {name:?} in {}", self.0))
+    }
+}
+
+impl Group<'_> {
+    /// A metric, if it could be read.
+    pub fn get(&self, metric: &str) -> Option<&Value> {
+        self.0["metrics"].get(metric)
+    }
+
+    /// An integer metric; panics when it is absent, negative or a fraction.
+    pub fn int(&self, metric: &str) -> u64 {
+        self.get(metric)
+            .unwrap_or_else(|| panic!("{metric} is absent: {}", self.0))
+            .as_u64()
+            .unwrap_or_else(|| panic!("{metric} is no integer of 64 bits: {}", self.0))
+    }
+
+    /// A metric as a float; panics when it is absent.
+    pub fn float(&self, metric: &str) -> f64 {
+        self.get(metric)
+            .and_then(Value::as_f64)
+            .unwrap_or_else(|| panic!("{metric} is absent: {}", self.0))
+    }
+
+    /// Every metric present.
+    pub fn metrics(&self) -> BTreeMap<&str, &Value> {
+        let metrics = self.0["metrics"]
+            .as_object()
+            .unwrap_or_else(|| panic!("no metrics: {}", self.0));
+        metrics
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+            .collect()
+    }
+
+    /// Unix nanoseconds since when the group's event counters count.
+    pub fn start_time(&self) -> u64 {
+        self.0["start_time"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no start_time: {}", self.0))
+    }
+
+    /// The live members.
+    pub fn members(&self) -> Vec<Member> {
+        let members = self.0["processes"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no processes: {}", self.0));
+        members
+            .iter()
+            .map(|member| Member {
+                pid: u32::try_from(member["pid"].as_u64().expect("a pid")).expect("a pid of 32 bits"),
+                start_time: member["start_time"].as_u64().expect("a start time"),
+                name: member["name"].as_str().expect("a name").to_owned(),
+            })
+            .collect()
+    }
+}

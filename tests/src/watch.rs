@@ -1,0 +1,74 @@
+//! A daemon that watches one name at a short interval: the frame of the tests about membership.
+
+use std::time::Duration;
+
+use crate::{
+    checks,
+    kevmon::Daemon,
+    tick::{Group, Tick},
+    workload,
+};
+
+/// Deadline of everything that takes a few ticks.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A running kevmon with one ad hoc plugin.
+#[derive(Debug)]
+pub struct Watch {
+    daemon: Daemon,
+    plugin: String,
+}
+
+impl Watch {
+    /// Watches the processes called `name`.
+    pub fn start(name: &str) -> Self {
+        let daemon = Daemon::start(&["--interval", "200ms", "--process-name", &workload::pattern(name)]);
+        Self {
+            daemon,
+            plugin: workload::adhoc_plugin(name),
+        }
+    }
+
+    /// Waits until the group satisfies `condition` and returns that tick.
+    pub fn until(&mut self, what: &str, condition: impl Fn(Group<'_>) -> bool) -> Tick {
+        let plugin = &self.plugin;
+        self.daemon
+            .wait_until(what, LIMIT, |tick| condition(tick.expect_group(plugin)))
+    }
+
+    /// Waits until so many processes live, then asserts that each of `expected` has its value.
+    pub fn expect(&mut self, processes: u64, expected: &[(&str, u64)]) -> Tick {
+        let tick = self.until(&format!("{processes} processes"), |group| {
+            group.int("process_count") == processes
+        });
+        let group = tick.expect_group(&self.plugin);
+        for (metric, value) in expected {
+            assert_eq!(group.int(metric), *value, "{metric}; {}", group.0);
+        }
+        tick
+    }
+
+    /// The first tick at least half a second after `since`: what ended by then has settled.
+    pub fn settled(&mut self, since: u64) -> Tick {
+        self.daemon.tick_after(since, Duration::from_millis(500), LIMIT)
+    }
+
+    /// Its group in a tick.
+    pub fn group<'a>(&self, tick: &'a Tick) -> Group<'a> {
+        tick.expect_group(&self.plugin)
+    }
+
+    /// What kevmon wrote to stderr so far.
+    pub fn stderr(&self) -> String {
+        self.daemon.stderr()
+    }
+
+    /// Stops kevmon and checks the rules that hold for every tick; returns the last one.
+    pub fn finish(self) -> Tick {
+        checks::assert_sum_rule(self.daemon.ticks(), &self.plugin);
+        checks::assert_complete(self.daemon.ticks());
+        let told = self.daemon.stderr();
+        assert!(!told.contains("panicked"), "kevmon panicked:\n{told}");
+        self.daemon.terminate()
+    }
+}
