@@ -9,16 +9,40 @@ use crate::{
 /// The tolerance for CPU time.
 pub const CPU_TOLERANCE: f64 = 0.005;
 
+/// Switches that a process may make on its way out, after the totals of its exit record were taken.
+const SWITCHES_ON_THE_WAY_OUT: u64 = 4;
+
 /// Asserts that a group whose members have all been reaped shows exactly what wait4 showed.
+///
+/// Some kernels do not tell every free (docs/adr/0005): kevmon then counts the process as unsettled. For each of
+/// those, and only for those, switches may be short by what a process does on its way out; at most one process in a
+/// hundred, or one, may be so.
 pub fn assert_equals_truth(group: Group<'_>, truth: &Truth) {
     let exact = [
         ("exits", truth.count),
         ("disk_write_bytes", truth.write_bytes),
         ("disk_read_bytes", truth.read_bytes),
-        ("voluntary_ctx_switches", truth.voluntary),
-        ("nonvoluntary_ctx_switches", truth.involuntary),
         ("process_count", 0),
     ];
+    let unsettled = group.0["unsettled"].as_u64().expect("unsettled in every group");
+    assert!(
+        unsettled <= (truth.count / 100).max(1),
+        "{unsettled} of {} ends without final totals: {}",
+        truth.count,
+        group.0
+    );
+    for (metric, expected) in [
+        ("voluntary_ctx_switches", truth.voluntary),
+        ("nonvoluntary_ctx_switches", truth.involuntary),
+    ] {
+        let told = group.int(metric);
+        let short = unsettled * SWITCHES_ON_THE_WAY_OUT;
+        assert!(
+            (expected.saturating_sub(short)..=expected).contains(&told),
+            "{metric}: {told}, not {expected} ({unsettled} unsettled); truth {truth:?}; group {}",
+            group.0
+        );
+    }
     for (metric, expected) in exact {
         assert_eq!(
             group.int(metric),
