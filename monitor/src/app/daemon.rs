@@ -7,7 +7,7 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{error, info, warn};
 
@@ -19,8 +19,11 @@ use crate::{
     plugin::GroupId,
 };
 
-/// Events are taken at least this often; the kernel side calls earlier when a quarter of the ring is full.
+/// Events are taken this often while there are any …
 const DRAIN: Duration = Duration::from_millis(100);
+/// … and at least this often when there are none: an idle host costs next to nothing. Nothing waits for it: a
+/// collection takes the events first, and the kernel side calls when a quarter of the ring is full.
+const DRAIN_IDLE: Duration = Duration::from_millis(400);
 /// At the end, events are awaited this long at least …
 const FINAL_DRAIN: Duration = Duration::from_millis(100);
 /// … and this long when totals of what just ended have not settled by then.
@@ -71,16 +74,14 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         failures,
     };
 
-    let mut drain = interval(DRAIN);
-    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pause = DRAIN;
+    let mut drain_at = Instant::now() + pause;
     loop {
-        let next = schedule
-            .next()
-            .map_or_else(|| Instant::now() + DRAIN, Instant::from_std);
+        let tick_at = schedule.next().map_or(drain_at, Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            () = sleep_until(next) => {
+            () = sleep_until(tick_at) => {
                 let due = schedule.take(std::time::Instant::now());
                 daemon.watch.health.add(Soft::TickSkipped, due.skipped);
                 if due.skipped > 0 {
@@ -88,8 +89,11 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
                 }
                 daemon.tick(&due.groups)?;
             }
-            _ = drain.tick() => daemon.watch.drain(),
-            () = readable(ring.as_ref()) => daemon.watch.drain(),
+            () = either(sleep_until(drain_at), readable(ring.as_ref())) => {
+                let idle = daemon.watch.drain() == 0;
+                pause = if idle { DRAIN_IDLE.min(pause * 2) } else { DRAIN };
+                drain_at = Instant::now() + pause;
+            }
         }
     }
     daemon.finish(exporter, &host).await
@@ -183,6 +187,13 @@ fn start_exporter(
         }
     });
     (outbox, failures)
+}
+
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
+    }
 }
 
 fn register(ring: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {

@@ -24,6 +24,9 @@ use crate::{
 /// Snapshots at the start until one shows nothing new; a fork bomb of matching processes is left to its events.
 const SNAPSHOTS: usize = 8;
 
+/// More than the ring can hold: what waits when a drain begins is taken by it, and a storm does not keep it for ever.
+const EVENTS_AT_ONCE: usize = 1 << 16;
+
 enum Source {
     Ebpf(Box<KernelSource>),
     Proc(ProcSource),
@@ -101,12 +104,15 @@ impl Watch {
         }
     }
 
-    /// Takes all events that wait.
-    pub fn drain(&mut self) {
+    /// Takes all events that wait; returns how many.
+    pub fn drain(&mut self) -> usize {
         let Source::Ebpf(kernel) = &mut self.source else {
-            return;
+            return 0;
         };
-        while let Some(mut event) = kernel.next_event(&mut self.health) {
+        let mut taken = 0;
+        while taken < EVENTS_AT_ONCE
+            && let Some(mut event) = kernel.next_event(&mut self.health)
+        {
             if let Event::Rename {
                 key,
                 threads,
@@ -124,6 +130,7 @@ impl Watch {
                     *usage = usage.at_least(&sample.usage);
                 }
             }
+            taken += 1;
             let freed = matches!(event, Event::Free { .. }).then(|| event.key());
             if let Some(judgement) = self.tracker.apply(event) {
                 kernel.judge(&judgement, &mut self.health);
@@ -132,6 +139,7 @@ impl Watch {
                 kernel.forget(key);
             }
         }
+        taken
     }
 
     /// Reads the groups in `due`.

@@ -122,6 +122,7 @@ impl KernelSource {
                 .inspect_err(|error| warn!("no log from the eBPF programs: {error}"))
                 .ok()
         });
+        give_back_memory();
         let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
         let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("FAILURES")?);
         let offsets = &attached.offsets;
@@ -270,6 +271,15 @@ impl KernelSource {
             .values()
             .min()
             .map(|since| BootTime(since.0.saturating_add(delay)))
+    }
+}
+
+/// Loading takes some 40 MB for the kernel's types, which the allocator would keep.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer and touches free memory only (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

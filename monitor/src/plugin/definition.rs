@@ -35,6 +35,10 @@ pub enum Aggregate {
     Roots,
 }
 
+/// A group's number: the position of its plugin among those of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub usize);
+
 /// One service to watch.
 #[derive(Debug, Clone)]
 pub struct Plugin {

@@ -2,7 +2,7 @@
 
 use regex::{RegexSet, RegexSetBuilder};
 
-use super::{Plugin, tracker::GroupId};
+use super::{GroupId, Plugin};
 use crate::process::Identity;
 
 /// Bound on the combined automaton, bytes; each pattern alone has passed a smaller one.

@@ -9,6 +9,6 @@ pub mod restarts;
 pub mod service;
 pub mod tracker;
 
-pub use definition::{Aggregate, Naming, Plugin};
+pub use definition::{Aggregate, GroupId, Naming, Plugin};
 pub use reading::Reading;
-pub use tracker::{GroupId, Tracker};
+pub use tracker::Tracker;

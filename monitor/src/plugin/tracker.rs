@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Plugin, Reading,
+    GroupId, Plugin, Reading,
     group::{Arrival, Group},
     matcher::Matcher,
 };
@@ -22,10 +22,6 @@ pub const NAMED_AT_START: Duration = Duration::from_secs(1);
 /// How long after its end a process that is neither there nor freed is waited for. The free comes from RCU, within
 /// tens of milliseconds; kernels with lazy RCU callbacks may hold it back for ten seconds (CONFIG_RCU_LAZY).
 pub const SETTLE_WITHIN: Duration = Duration::from_secs(15);
-
-/// A group's number: the position of its plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub usize);
 
 /// What could not be done as it should, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,7 +113,6 @@ impl Tracker {
                 identity,
                 usage,
             } => {
-                self.note_encoding(&identity);
                 let keep = self.executed(key, time, parent, identity, &usage);
                 Some(Judgement { key, sequence, keep })
             }
@@ -181,6 +176,31 @@ impl Tracker {
         identity: Identity,
         usage: &Usage,
     ) -> bool {
+        let before = self.memberships.get(&key).cloned().unwrap_or_default();
+        let keep = self.identified(key, time, parent, identity, usage, Arrival::Appeared);
+        for &group in self.memberships.get(&key).into_iter().flatten() {
+            if before.contains(&group) {
+                self.groups[group.0].executed(key);
+            }
+        }
+        // The new image has a peak of its own; the old one's counted where it belonged.
+        if let Some(process) = self.table.get_mut(key) {
+            process.peak_rss = None;
+        }
+        keep
+    }
+
+    /// A process goes by these names now. Returns whether it is of interest: known, or matched by some plugin.
+    fn identified(
+        &mut self,
+        key: ProcessKey,
+        time: BootTime,
+        parent: ProcessKey,
+        identity: Identity,
+        usage: &Usage,
+        arrival: Arrival,
+    ) -> bool {
+        self.note_encoding(&identity);
         let groups = self.matcher.groups(&identity);
         if groups.is_empty() && !self.knows(key) {
             return false;
@@ -191,16 +211,7 @@ impl Tracker {
         process.identity = identity;
         process.parent = Some(parent);
         process.observe(usage);
-        for &group in self.memberships.get(&key).into_iter().flatten() {
-            if groups.contains(&group) {
-                self.groups[group.0].executed(key);
-            }
-        }
-        self.move_to(key, groups, Arrival::Appeared, time);
-        // The new image has a peak of its own; the old one's counted where it belonged.
-        if let Some(process) = self.table.get_mut(key) {
-            process.peak_rss = None;
-        }
+        self.move_to(key, groups, arrival, time);
         true
     }
 
@@ -229,29 +240,16 @@ impl Tracker {
         usage: &Usage,
     ) -> bool {
         let known = self.table.get(key).map(|process| process.identity.clone());
-        let was_known = known.is_some();
         let identity = Identity {
             comm,
             ..known.or(found).unwrap_or_default()
         };
-        self.note_encoding(&identity);
-        let groups = self.matcher.groups(&identity);
-        if groups.is_empty() && !was_known {
-            return false;
-        }
-        let process = self
-            .table
-            .entry(key, || Process::new(Identity::default(), None, time));
-        process.identity = identity;
-        process.parent = Some(parent);
-        process.observe(usage);
         let arrival = if time.since(key.start) <= NAMED_AT_START {
             Arrival::Appeared
         } else {
             Arrival::Joined
         };
-        self.move_to(key, groups, arrival, time);
-        true
+        self.identified(key, time, parent, identity, usage, arrival)
     }
 
     /// Makes `groups` the groups of the process, whose totals are up to date.
