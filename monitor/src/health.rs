@@ -1,4 +1,4 @@
-//! Every soft failure's counter: what went wrong without stopping anything.
+//! The edges' soft failures, counted: what went wrong without stopping anything. (The tracker counts its own.)
 
 /// A kind of soft failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

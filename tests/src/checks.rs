@@ -6,7 +6,7 @@ use crate::{
     truth::Truth,
 };
 
-/// The tolerance for CPU time.
+/// Tolerance for CPU time, a fraction.
 pub const CPU_TOLERANCE: f64 = 0.005;
 
 /// Switches that a process may make on its way out, after the totals of its exit record were taken.

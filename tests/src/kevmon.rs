@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{scratch::Scratch, tick::Tick, wait};
 
-/// What the issue allows from the signal to the exit.
+/// From the signal to the exit at most.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Longest start: load, attach and snapshot take about 0.2 s on an idle machine.
@@ -22,7 +22,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// Longest `--run-once`: its window is 1 s.
 const RUN_ONCE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Every metric name of the JSON, in the contract's order.
+/// Every metric name of the JSON, in the order of docs/metrics.md.
 pub const METRICS: [&str; 25] = [
     "cpu_usage",
     "memory_usage",

@@ -27,7 +27,7 @@ pub const UP_DOWN: Instrument = Instrument::Sum {
 /// A value of the moment.
 pub const GAUGE: Instrument = Instrument::Gauge;
 
-/// The contract's table.
+/// The table of docs/metrics.md.
 pub const INSTANA: [(&str, Instrument, &str); 16] = [
     ("cpu_usage", GAUGE, "%"),
     ("memory_usage", GAUGE, "%"),

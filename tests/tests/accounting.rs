@@ -1,4 +1,4 @@
-//! The item 2: what a group says of short-lived children is what wait4 says, however short
+//! What a group says of short-lived children is what wait4 says, however short
 //! they live and however long the interval is.
 #![expect(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The item 4: what an OTLP receiver decodes. Names, units, instruments, times and
+//! What an OTLP receiver decodes. Names, units, instruments, times and
 //! values, against the in-process receiver.
 
 use std::{collections::BTreeSet, time::Duration};

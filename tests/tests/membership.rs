@@ -122,7 +122,7 @@ fn an_exec_of_itself_is_one_life() {
     let mut watch = Watch::start(program.name());
     let running = program.start(&["exec-chain", "3"]);
     // Of its four execs the first makes it a member, and the second is the start's own; the other two
-    // are restarts in place (DESIGN: `reexec`).
+    // are restarts in place (docs/metrics.md, `restarts`).
     watch.expect(
         1,
         &[

@@ -1,4 +1,4 @@
-//! The resource of what was pushed: the service's names as the contract's table has them, a stable
+//! The resource of what was pushed: the service's names as sanitised, a stable
 //! instance id, the host.
 
 use kevmon_tests::{

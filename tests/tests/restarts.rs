@@ -1,4 +1,4 @@
-//! The item 3: a service that crashes several times within one interval is counted each time.
+//! A service that crashes several times within one interval is counted each time.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

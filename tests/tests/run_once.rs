@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
     time::Duration,
@@ -299,19 +300,40 @@ fn beside_a_running_service_disturbs_neither() {
     let program = Program::new(WORKLOAD, "beside");
     let pattern = program.pattern();
     let plugin = program.plugin();
-    let mut daemon = Daemon::start(&["--interval", "300ms", "--process-name", &pattern]);
+    let receiver = Receiver::start();
+    let port = receiver.port();
+    let endpoint = [
+        "--agent-host",
+        "127.0.0.1",
+        "--agent-port",
+        &port,
+        "--process-name",
+        &pattern,
+    ];
+    let mut daemon = Daemon::start(&[&["--interval", "300ms"], &endpoint[..]].concat());
     let running = program.start(&["forks", "2"]);
     let limit = Duration::from_secs(5);
     daemon.wait_until("three", limit, |tick| {
         tick.expect_group(&plugin).int("process_count") == 3
     });
     for _ in 0..3 {
-        let tick = kevmon::run_once(&["--output", "json", "--process-name", &pattern])
+        let tick = kevmon::run_once(&[&["--output", "json"], &endpoint[..]].concat())
             .assert_code(0)
             .json();
         assert!(tick.complete(), "{}", tick.0);
         assert_eq!(tick.expect_group(&plugin).int("process_count"), 3);
     }
+    // At the receiver: the single runs have series of their own and do not cut into the service's.
+    let mut services = BTreeMap::new();
+    for point in receiver.points().iter().filter(|point| point.metric == "starts") {
+        let starts: &mut BTreeSet<u64> = services
+            .entry(point.resource["service.instance.id"].clone())
+            .or_default();
+        starts.insert(point.start_time);
+    }
+    let mut lives: Vec<usize> = services.values().map(BTreeSet::len).collect();
+    lives.sort_unstable();
+    assert_eq!(lives, [1, 3], "start times by instance: {services:?}");
     let ended = running.finish();
     let end = ended.truth.last_reap;
     let tick = daemon.tick_after(end, Duration::from_millis(200), limit);

@@ -42,7 +42,7 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<Builder> {
     Ok(Builder { toolchain, linker })
 }
 
-/// Crates with C code (SQLite) and every link need it.
+/// Every link needs it.
 fn require_c_compiler() -> Result<()> {
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     if shell::read(shell::command(&compiler).arg("--version")).is_some() {

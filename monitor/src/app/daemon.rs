@@ -11,10 +11,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Exit, Setup, output, schedule::Schedule, watch::Watch};
+use super::{Exit, Setup, faulty_files, output, schedule::Schedule, watch::Watch};
 use crate::{
     cli::Output,
-    export::{Collection, Exporter, HostIdentity, UnixClock, json_line, requests},
+    export::{Collection, Exporter, HostIdentity, Run, UnixClock, json_line, requests},
     health::Soft,
     plugin::GroupId,
 };
@@ -30,6 +30,8 @@ const FINAL_DRAIN: Duration = Duration::from_millis(100);
 const FINAL_SETTLING: Duration = Duration::from_millis(500);
 /// The last export may take this long, so that the end comes within two seconds.
 const FINAL_EXPORT: Duration = Duration::from_millis(1_200);
+/// Faulty plugin files are named in the log again after this long.
+const NAME_FAULTY: Duration = Duration::from_secs(3600);
 /// Collections that wait for a slow receiver; more are dropped, which costs their points in time, not their sums.
 const WAITING: usize = 16;
 
@@ -44,7 +46,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         settings,
         host,
     } = setup;
-    let faulty = loaded.faulty_files().len() as u64;
+    let faulty = faulty_files(&loaded);
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let watch = Watch::start(args.source, args.proc_root.clone(), loaded.plugins)?;
@@ -69,6 +71,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         watch,
         clock: output::clock(),
         faulty,
+        named_at: Instant::now(),
         json: args.output == Output::Json,
         outbox,
         failures,
@@ -102,7 +105,9 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
 struct Daemon {
     watch: Watch,
     clock: UnixClock,
-    faulty: u64,
+    faulty: Vec<String>,
+    /// When the faulty files were last named in the log.
+    named_at: Instant,
     json: bool,
     outbox: mpsc::Sender<Collection>,
     failures: mpsc::UnboundedReceiver<()>,
@@ -113,7 +118,14 @@ impl Daemon {
         while self.failures.try_recv().is_ok() {
             self.watch.health.count(Soft::ExportFailed);
         }
-        let collection = output::collect(&mut self.watch, due, self.clock, self.faulty, false)?;
+        if !self.faulty.is_empty() && self.named_at.elapsed() > NAME_FAULTY {
+            self.named_at = Instant::now();
+            error!(
+                "running without these plugin files, which have faults: {}",
+                self.faulty.join(", ")
+            );
+        }
+        let collection = output::collect(&mut self.watch, due, self.clock, &self.faulty, false)?;
         self.print(&collection)?;
         if self.outbox.try_send(collection).is_err() {
             self.watch.health.count(Soft::ExportFailed);
@@ -121,9 +133,10 @@ impl Daemon {
         Ok(())
     }
 
-    fn print(&self, collection: &Collection) -> Result<()> {
-        if self.json {
-            output::print(&(json_line(collection) + "\n")).context("standard output")?;
+    fn print(&mut self, collection: &Collection) -> Result<()> {
+        if self.json && !output::print(&(json_line(collection) + "\n")).context("standard output")? {
+            warn!("nobody reads standard output any more: no further JSON; exports go on");
+            self.json = false;
         }
         Ok(())
     }
@@ -138,16 +151,21 @@ impl Daemon {
             self.watch.drain();
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
-        let collection = output::collect(&mut self.watch, &groups, self.clock, self.faulty, true)?;
+        let collection = output::collect(&mut self.watch, &groups, self.clock, &self.faulty, true)?;
         self.print(&collection)?;
-        if collection.unsettled > 0 {
+        let unsettled = self.watch.unsettled();
+        if unsettled > 0 {
             self.watch.log_unsettled();
             warn!(
-                "{} processes have ended and are not reaped: their last totals may be short",
-                collection.unsettled
+                "{unsettled} ended processes are not settled, most likely not reaped: their totals may be short"
             );
         }
-        match timeout(FINAL_EXPORT, exporter.export(requests(&collection, host))).await {
+        match timeout(
+            FINAL_EXPORT,
+            exporter.export(requests(&collection, host, Run::Service)),
+        )
+        .await
+        {
             Ok(Ok(())) => info!("ended; the last collection is exported"),
             Ok(Err(error)) => warn!("ended; the last collection is not exported: {error}"),
             Err(_) => warn!(
@@ -170,7 +188,7 @@ fn start_exporter(
     tokio::spawn(async move {
         let mut well = true;
         while let Some(collection) = waiting.recv().await {
-            match exporter.export(requests(&collection, &host)).await {
+            match exporter.export(requests(&collection, &host, Run::Service)).await {
                 Ok(()) if !well => {
                     info!("{} accepts exports again", exporter.endpoint());
                     well = true;

@@ -9,7 +9,7 @@ mod watch;
 use std::{fs::File, io, process::ExitCode, sync::Mutex};
 
 use anyhow::{Context, Result};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
@@ -65,11 +65,11 @@ pub(crate) fn run(args: Args) -> Result<Exit> {
     let level = settled
         .as_ref()
         .map_or(config::LogLevel::Info, |settings| settings.log_level);
-    start_log(&args, level)?;
+    let log = start_log(&args, level);
 
     let mut refused = false;
     for fault in &loaded.faults {
-        let fatal = fault.is_usage() || args.refuses_faulty_files();
+        let fatal = fault.is_usage() || args.refuses_faulty_files() || loaded.plugins.is_empty();
         refused |= fatal;
         report(fault, fatal);
     }
@@ -80,13 +80,22 @@ pub(crate) fn run(args: Args) -> Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    if let Err(error) = log {
+        eprintln!("kevmon: {error:#}; name a file in a folder that exists and can be written");
+        return Ok(Exit::Usage);
+    }
     for warning in args
         .warnings()
         .iter()
         .chain(&loaded.warnings)
         .chain(&settings.warnings)
     {
-        warn!("{warning}");
+        // What a file asks for in vain concerns who keeps the file, not who takes one look at a process.
+        if args.run_once && warning.path().is_some() {
+            debug!("{warning}");
+        } else {
+            warn!("{warning}");
+        }
     }
     for disabled in &loaded.disabled {
         info!(
@@ -116,6 +125,15 @@ pub(crate) fn run(args: Args) -> Result<Exit> {
             daemon::run(setup).await
         }
     })
+}
+
+/// The plugin files that are left out.
+fn faulty_files(loaded: &Loaded) -> Vec<String> {
+    loaded
+        .faulty_files()
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect()
 }
 
 /// What keeps kevmon from starting is said to whoever started it, whatever the log's level and place.

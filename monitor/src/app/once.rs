@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
-use tracing::error;
+use tracing::{error, info};
 
-use super::{Exit, Setup, output, watch::Watch};
+use super::{Exit, Setup, faulty_files, output, watch::Watch};
 use crate::{
     cli::Output,
     config::Settings,
-    export::{Collection, Exporter, HostIdentity, json_line, render, requests},
+    export::{Collection, Exporter, HostIdentity, Run, json_line, render, requests},
     plugin::GroupId,
 };
 
@@ -28,7 +28,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         settings,
         host,
     } = setup;
-    let faulty = loaded.faulty_files().len() as u64;
+    let faulty = faulty_files(&loaded);
     let mut watch = Watch::start(args.source, args.proc_root.clone(), loaded.plugins)?;
     let clock = output::clock();
     let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
@@ -39,7 +39,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         sleep_until(end.min(Instant::now() + DRAIN)).await;
         watch.drain();
     }
-    let collection = output::collect(&mut watch, &groups, clock, faulty, true)?;
+    let collection = output::collect(&mut watch, &groups, clock, &faulty, true)?;
     let found = collection
         .services
         .iter()
@@ -55,8 +55,10 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let (line, reached) = export(&collection, &host, &settings).await;
     if !json {
         output::print(&format!("{line}\n")).context("standard output")?;
-    } else if !reached {
+    } else if !reached && settings.endpoint.asked_for {
         error!("{line}");
+    } else {
+        info!("{line}");
     }
     Ok(match (found, reached || !settings.endpoint.asked_for) {
         (_, false) => Exit::Unreachable,
@@ -69,14 +71,17 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
 async fn export(collection: &Collection, host: &HostIdentity, settings: &Settings) -> (String, bool) {
     let endpoint = &settings.endpoint;
     let result = match Exporter::new(&endpoint.url, settings.timeout) {
-        Ok(mut exporter) => exporter.export(requests(collection, host)).await,
+        Ok(mut exporter) => exporter.export(requests(collection, host, Run::Once)).await,
         Err(error) => Err(error),
     };
     match result {
         Ok(()) => (format!("exported to {}", endpoint.url), true),
         Err(error) if endpoint.asked_for => (format!("not exported: {error}"), false),
         Err(error) => (
-            format!("not exported (nobody asked for it: default endpoint): {error}"),
+            format!(
+                "not exported; nothing asked for it ({} comes from: {}): {error}",
+                endpoint.url, endpoint.from
+            ),
             false,
         ),
     }

@@ -40,7 +40,7 @@ pub(super) fn collect(
     watch: &mut Watch,
     due: &[GroupId],
     clock: UnixClock,
-    faulty_plugins: u64,
+    faulty_plugins: &[String],
     is_final: bool,
 ) -> Result<Collection> {
     let cpu = cpu_time();
@@ -52,20 +52,21 @@ pub(super) fn collect(
         time: unix_now(),
         clock,
         services,
-        health: watch.health_reading(due, faulty_plugins),
+        health: watch.health_reading(due, faulty_plugins.to_vec()),
         tick_cpu,
         is_final,
     })
 }
 
-/// Writes to standard output at once. A reader that went away is no failure of kevmon's.
+/// Writes to standard output at once. Returns false when its reader has gone away, which is no failure of kevmon's.
 ///
 /// # Errors
 /// Any other failure of the write.
-pub(super) fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
     }
 }

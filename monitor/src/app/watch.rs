@@ -46,6 +46,8 @@ pub(super) struct Watch {
     lost: u64,
     /// The same as of each group's last reading.
     lost_at_reading: Vec<u64>,
+    /// The usage could not be read at this tick: the last values stand.
+    stale: bool,
     /// When /proc was last scanned.
     scanned: BootTime,
     /// A sweep is to be repeated then.
@@ -77,6 +79,7 @@ impl Watch {
             health: Health::default(),
             lost: 0,
             lost_at_reading: vec![0; groups],
+            stale: false,
             scanned: began,
             sweep_at: None,
         };
@@ -174,8 +177,9 @@ impl Watch {
     }
 
     /// kevmon's own state; to be read after [`Watch::collect`] for the same groups, whose interval it closes.
-    pub fn health_reading(&mut self, due: &[GroupId], faulty_plugins: u64) -> HealthReading {
-        let nothing_lost = due.iter().all(|group| self.lost_at_reading[group.0] == self.lost);
+    pub fn health_reading(&mut self, due: &[GroupId], faulty_plugins: Vec<String>) -> HealthReading {
+        let nothing_lost = !std::mem::take(&mut self.stale)
+            && due.iter().all(|group| self.lost_at_reading[group.0] == self.lost);
         for group in due {
             self.lost_at_reading[group.0] = self.lost;
         }
@@ -222,7 +226,7 @@ impl Watch {
                 let Source::Ebpf(kernel) = &self.source else {
                     return Ok(());
                 };
-                let lost = kernel.losses().total();
+                let lost = kernel.losses().total() + self.health.get(Soft::Undecodable);
                 let sweep = self.sweep_at.is_some_and(|at| HostReader::now() >= at);
                 if lost == self.lost && !sweep {
                     return Ok(());

@@ -11,5 +11,5 @@ pub use collection::{Collection, ServiceReading, UnixClock};
 pub use grpc::Exporter;
 pub use json::json_line;
 pub use otlp::requests;
-pub use resource::HostIdentity;
+pub use resource::{HostIdentity, Run};
 pub use text::render;

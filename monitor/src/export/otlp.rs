@@ -12,16 +12,16 @@ use opentelemetry_proto::tonic::{
 
 use super::{
     collection::{Collection, ServiceReading},
-    resource::{self, HostIdentity},
+    resource::{self, HostIdentity, Run},
 };
 use crate::metrics::{self, Instrument, Number, OWN, Value};
 
 /// The collection as one request: a resource for each plugin, and kevmon's own.
-pub fn requests(collection: &Collection, host: &HostIdentity) -> ExportMetricsServiceRequest {
+pub fn requests(collection: &Collection, host: &HostIdentity, run: Run) -> ExportMetricsServiceRequest {
     let mut resource_metrics: Vec<ResourceMetrics> = collection
         .services
         .iter()
-        .map(|service| of_service(collection, service, host))
+        .map(|service| of_service(collection, service, host, run))
         .collect();
     let own = OWN.iter().filter_map(|own| {
         let start = collection
@@ -44,11 +44,16 @@ pub fn requests(collection: &Collection, host: &HostIdentity) -> ExportMetricsSe
             points,
         )
     });
-    resource_metrics.push(scoped(resource::of_kevmon(host), own.collect()));
+    resource_metrics.push(scoped(resource::of_kevmon(host, run), own.collect()));
     ExportMetricsServiceRequest { resource_metrics }
 }
 
-fn of_service(collection: &Collection, service: &ServiceReading, host: &HostIdentity) -> ResourceMetrics {
+fn of_service(
+    collection: &Collection,
+    service: &ServiceReading,
+    host: &HostIdentity,
+    run: Run,
+) -> ResourceMetrics {
     let prefix = if service.plugin.prefix {
         format!("{}.", service.plugin.service.id)
     } else {
@@ -70,7 +75,7 @@ fn of_service(collection: &Collection, service: &ServiceReading, host: &HostIden
             points,
         )
     });
-    scoped(resource::of_plugin(&service.plugin, host), metrics.collect())
+    scoped(resource::of_plugin(&service.plugin, host, run), metrics.collect())
 }
 
 fn scoped(resource: Resource, metrics: Vec<Metric>) -> ResourceMetrics {

@@ -37,15 +37,24 @@ impl HostIdentity {
     }
 }
 
+/// What kind of run exports: a single run beside a service must not write into the service's series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// The daemon, whose series go on over its restarts.
+    Service,
+    /// `--run-once`.
+    Once,
+}
+
 /// The plugin's resource.
-pub fn of_plugin(plugin: &Plugin, host: &HostIdentity) -> Resource {
+pub fn of_plugin(plugin: &Plugin, host: &HostIdentity, run: Run) -> Resource {
     let service = &plugin.service;
     let mut attributes = vec![
         text("service.name", service.display()),
         text("service.namespace", service.namespace.clone()),
         text(
             "service.instance.id",
-            instance_id(host, &service.namespace, &service.original, &plugin.name),
+            instance_id(host, &service.namespace, &service.original, &plugin.name, run),
         ),
         text("kevmon.service.id", service.id.clone()),
         text("kevmon.service.original_name", service.original.clone()),
@@ -62,17 +71,20 @@ pub fn of_plugin(plugin: &Plugin, host: &HostIdentity) -> Resource {
 }
 
 /// kevmon's own resource.
-pub fn of_kevmon(host: &HostIdentity) -> Resource {
+pub fn of_kevmon(host: &HostIdentity, run: Run) -> Resource {
     let attributes = vec![
         text("service.name", "kevmon".to_owned()),
         text("service.namespace", "kevmon".to_owned()),
         text("service.version", env!("CARGO_PKG_VERSION").to_owned()),
-        text("service.instance.id", instance_id(host, "kevmon", "kevmon", "")),
+        text(
+            "service.instance.id",
+            instance_id(host, "kevmon", "kevmon", "", run),
+        ),
     ];
     finish(attributes, host, &std::collections::BTreeMap::new())
 }
 
-/// A plugin's own attributes win over those that kevmon would set.
+/// The plugin's own attributes come last; configuration has refused those that kevmon sets itself.
 fn finish(
     mut attributes: Vec<KeyValue>,
     host: &HostIdentity,
@@ -80,7 +92,6 @@ fn finish(
 ) -> Resource {
     attributes.extend(host.id.clone().map(|id| text("host.id", id)));
     attributes.push(text("host.name", host.name.clone()));
-    attributes.retain(|attribute| !custom.contains_key(&attribute.key));
     attributes.extend(custom.iter().map(|(key, value)| text(key, value.clone())));
     Resource {
         attributes,
@@ -88,13 +99,17 @@ fn finish(
     }
 }
 
-/// Depends on nothing that could be lost: the same host, service and plugin have the same id for ever.
-fn instance_id(host: &HostIdentity, namespace: &str, name: &str, plugin: &str) -> String {
+/// Depends on nothing that could be lost: the same host, service, plugin and kind of run have the same id for ever.
+fn instance_id(host: &HostIdentity, namespace: &str, name: &str, plugin: &str, run: Run) -> String {
     let host = host.id.as_deref().unwrap_or(&host.name);
+    let run = match run {
+        Run::Service => "",
+        Run::Once => "run-once",
+    };
     // Separated by NUL, which no part can hold, so that no two lists of parts read alike.
     Uuid::new_v5(
         &NAMESPACE,
-        format!("{host}\0{namespace}\0{name}\0{plugin}\0").as_bytes(),
+        format!("{host}\0{namespace}\0{name}\0{plugin}\0{run}").as_bytes(),
     )
     .to_string()
 }
@@ -128,12 +143,12 @@ mod tests {
             id: Some("h".into()),
             name: "n".into(),
         };
-        let id = instance_id(&host, "ns", "name", "plugin");
-        assert_eq!(id, instance_id(&host, "ns", "name", "plugin"));
+        let id = instance_id(&host, "ns", "name", "plugin", Run::Service);
+        assert_eq!(id, instance_id(&host, "ns", "name", "plugin", Run::Service));
         assert_eq!(Uuid::parse_str(&id).unwrap().get_version_num(), 5);
         assert_ne!(
             id,
-            instance_id(&host, "nsn", "ame", "plugin"),
+            instance_id(&host, "nsn", "ame", "plugin", Run::Service),
             "parts do not run together"
         );
         assert_ne!(
@@ -145,9 +160,20 @@ mod tests {
                 },
                 "ns",
                 "name",
-                "plugin"
+                "plugin",
+                Run::Service
             )
         );
+    }
+
+    #[test]
+    fn a_single_run_has_series_of_its_own() {
+        let host = HostIdentity {
+            id: Some("h".into()),
+            name: "n".into(),
+        };
+        let id = |run| instance_id(&host, "ns", "name", "plugin", run);
+        assert_ne!(id(Run::Service), id(Run::Once));
     }
 
     #[test]

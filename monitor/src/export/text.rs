@@ -84,8 +84,21 @@ fn with_unit(metric: &Metric, number: Number) -> String {
         ("%", Number::Float(share)) => format!("{:.2} %", share * 100.0),
         ("bytes" | "By", Number::Integer(bytes)) => format!("{bytes} B{}", scaled(bytes)),
         ("seconds" | "s", Number::Float(seconds)) => format!("{seconds:.6} s"),
-        (unit, Number::Integer(count)) => format!("{count} {}", unit.trim_matches(['{', '}'])),
-        (unit, Number::Float(value)) => format!("{value:.2} {}", unit.trim_matches(['{', '}'])),
+        (unit, Number::Integer(count)) => format!("{count} {}", counted(unit, count == 1)),
+        (unit, Number::Float(value)) => format!("{value:.2} {}", counted(unit, false)),
+    }
+}
+
+/// What is counted, in the right number; some units are plural already, others UCUM annotations in the singular.
+fn counted(unit: &str, one: bool) -> String {
+    let noun = unit.trim_matches(['{', '}']);
+    match (noun, one) {
+        ("processes" | "process", true) => "process".to_owned(),
+        ("processes" | "process", false) => "processes".to_owned(),
+        ("switches", true) => "switch".to_owned(),
+        (noun, true) => noun.trim_end_matches('s').to_owned(),
+        (noun, false) if noun.ends_with('s') => noun.to_owned(),
+        (noun, false) => format!("{noun}s"),
     }
 }
 
@@ -99,22 +112,48 @@ fn scaled(bytes: u64) -> String {
 }
 
 /// Why a plugin may have found nothing.
-pub fn explain_absence(service: &ServiceReading, source: &str) -> Vec<String> {
+fn explain_absence(service: &ServiceReading, source: &str) -> Vec<String> {
     let patterns: Vec<&str> = service.plugin.patterns.iter().map(regex::Regex::as_str).collect();
-    let patterns = patterns.join("\" or \"");
-    let mut causes = vec![
-        format!(
-            "nothing on this host is called \"{patterns}\" at the moment (case does not matter): is it running?"
-        ),
-        "it runs under another name: `ps -eo pid,comm,args` shows names; \
-         `kevmon --run-once --process-name REGEX` tries one"
+    let shown = patterns.join("\" or \"");
+    let mut causes = vec![format!(
+        "nothing on this host is called \"{shown}\" at the moment (case does not matter): is it running?"
+    )];
+    causes.push(match service.plugin.origin {
+        Some(_) => "it runs under another name: `ps -eo pid,comm,args` shows names; \
+                    `kevmon --run-once --process-name REGEX` tries one"
             .to_owned(),
-    ];
-    if patterns.starts_with('^') || patterns.ends_with('$') {
-        causes.push("the pattern is anchored (^ or $): it fits whole names only".to_owned());
+        None => "it runs under another name: `ps -eo pid,comm,args` shows names".to_owned(),
+    });
+    if patterns
+        .iter()
+        .any(|pattern| pattern.starts_with('^') || pattern.ends_with('$'))
+    {
+        causes.push("the pattern is anchored: ^ is where a name begins, $ where it ends".to_owned());
     }
     if source == "proc" {
         causes.push("it lives shorter than the interval: /proc shows only what runs at a scan".to_owned());
     }
     causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_two_processes() {
+        for (unit, one, many) in [
+            ("processes", "process", "processes"),
+            ("{process}", "process", "processes"),
+            ("switches", "switch", "switches"),
+            ("threads", "thread", "threads"),
+            ("descriptors", "descriptor", "descriptors"),
+            ("{restart}", "restart", "restarts"),
+        ] {
+            assert_eq!(
+                (counted(unit, true).as_str(), counted(unit, false).as_str()),
+                (one, many)
+            );
+        }
+    }
 }

@@ -13,7 +13,7 @@ use aya_log::EbpfLogger;
 use kevmon_common::{ABSENT, Failure, Key, Mark, Verdict};
 
 use log::Log;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     decode::{self, Blind},
@@ -45,13 +45,25 @@ pub enum Refusal {
         "kevmon runs in a pid namespace of its own, where the kernel's pids mean other processes; run it on the host"
     )]
     PidNamespace,
+    /// kevmon may not.
+    #[error("not permitted to load eBPF programs; run kevmon as root, or with CAP_BPF and CAP_PERFMON")]
+    Permission,
     /// The kernel refused.
     #[error("{error}; {}", remedy(.error))]
     Load {
         /// What it said.
-        #[from]
         error: LoadError,
     },
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        if error.is_permission() {
+            debug!("{error}");
+            return Self::Permission;
+        }
+        Self::Load { error }
+    }
 }
 
 fn remedy(error: &LoadError) -> &'static str {
@@ -60,7 +72,6 @@ fn remedy(error: &LoadError) -> &'static str {
             "eBPF needs Linux 5.10 or newer with CONFIG_DEBUG_INFO_BTF=y"
         }
         LoadError::Foreign(_) => "build it anew with `cargo xtask build`",
-        _ if error.is_permission() => "run kevmon as root, or with CAP_BPF and CAP_PERFMON",
         _ => "this kernel is not supported yet: please report its version with `--log-level debug`'s output",
     }
 }

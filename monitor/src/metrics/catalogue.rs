@@ -235,8 +235,19 @@ mod tests {
     #[test]
     fn the_reference_is_up_to_date() {
         let written = include_str!("../../../docs/metrics.md");
-        for metric in INSTANA.iter().chain(OTEL).chain(JSON_ONLY) {
-            let line = reference_line(metric);
+        let own = crate::metrics::OWN.iter().map(|own| {
+            format!(
+                "| `{}` | {:?} | `{}` | {} |",
+                own.name, own.instrument, own.unit, own.description
+            )
+        });
+        for line in INSTANA
+            .iter()
+            .chain(OTEL)
+            .chain(JSON_ONLY)
+            .map(reference_line)
+            .chain(own)
+        {
             assert!(written.contains(&line), "docs/metrics.md lacks the line\n{line}");
         }
     }

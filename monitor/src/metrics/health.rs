@@ -20,7 +20,7 @@ pub struct HealthReading {
     /// Soft failures since the start, by kind.
     pub soft_failures: Vec<(&'static str, u64)>,
     /// Plugin files that are faulty at this moment.
-    pub faulty_plugins: u64,
+    pub faulty_plugins: Vec<String>,
     /// Processes in the table.
     pub tracked: u64,
 }
@@ -99,8 +99,14 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.plugins.faulty",
         unit: "{file}",
         instrument: Gauge,
-        description: "Plugin files that could not be used",
-        values: |r| plain(r.faulty_plugins),
+        description: "1 for each plugin file that could not be used, by `kevmon.plugin.file`",
+        values: |r| {
+            let point = |file: &String| Value {
+                attributes: vec![("kevmon.plugin.file", file.clone())],
+                number: Integer(1),
+            };
+            r.faulty_plugins.iter().map(point).collect()
+        },
     },
     OwnMetric {
         name: "kevmon.processes.tracked",

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::service::ServiceName;
 
-/// Interval of a plugin that names none (CONTRACT: "standard 60 s").
+/// Interval of a plugin that names none (the original framework's standard frequency).
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long after a root's end a new root still counts as its replacement.

@@ -27,9 +27,12 @@ impl Identity {
             })
     }
 
-    /// The one name to show.
+    /// The one name to show: a script's own rather than its interpreter's.
     pub fn name(&self) -> &str {
-        self.names().next().unwrap_or("")
+        match self.script() {
+            "" => self.names().next().unwrap_or(""),
+            script => script,
+        }
     }
 
     /// Base name of the script that an interpreter runs, or an empty string. The kernel puts the script's path
@@ -111,7 +114,29 @@ mod tests {
         ];
         for (identity, expected) in cases {
             assert_eq!(identity.names().collect::<Vec<_>>(), expected, "{identity:?}");
-            assert_eq!(identity.name(), expected.first().copied().unwrap_or(""));
+        }
+    }
+
+    #[test]
+    fn the_name_shown_is_the_scripts_where_there_is_one() {
+        for (identity, shown) in [
+            (
+                identity("nginx", "/usr/sbin/nginx", &["nginx: master"], "nginx"),
+                "nginx",
+            ),
+            (
+                identity(
+                    "bash",
+                    "/opt/backup.sh",
+                    &["/bin/bash", "/opt/backup.sh"],
+                    "backup.sh",
+                ),
+                "backup.sh",
+            ),
+            (identity("bash", "/bin/bash", &["-bash"], "bash"), "bash"),
+            (identity("", "", &[], "kthreadd"), "kthreadd"),
+        ] {
+            assert_eq!(identity.name(), shown, "{identity:?}");
         }
     }
 }

@@ -62,6 +62,7 @@ impl GaugeReader {
                 }
             }
         }
+        tell_shared_spaces(&mut gauges);
         gauges
     }
 
@@ -114,6 +115,38 @@ impl GaugeReader {
     }
 }
 
+/// Gives processes that share their memory a common address space, where the source did not tell: /proc does not.
+/// Sharers have equal sizes, so only equal ones are asked for (kcmp(2), which takes the right to trace both).
+fn tell_shared_spaces(gauges: &mut HashMap<ProcessKey, Gauges>) {
+    let mut by_size: HashMap<(Option<u64>, Option<u64>), Vec<ProcessKey>> = HashMap::new();
+    for (&key, gauge) in gauges
+        .iter()
+        .filter(|(_, gauge)| gauge.address_space.is_none() && gauge.vms > Some(0))
+    {
+        by_size.entry((gauge.rss, gauge.vms)).or_default().push(key);
+    }
+    for same_size in by_size.into_values().filter(|keys| keys.len() > 1) {
+        let mut spaces: Vec<ProcessKey> = Vec::new();
+        for key in same_size {
+            let space = spaces.iter().copied().find(|&space| share_memory(space, key));
+            if space.is_none() {
+                spaces.push(key);
+            }
+            if let Some(gauge) = gauges.get_mut(&key) {
+                gauge.address_space = Some(u64::from(space.unwrap_or(key).tgid.0));
+            }
+        }
+    }
+}
+
+fn share_memory(one: ProcessKey, other: ProcessKey) -> bool {
+    /// `enum kcmp_type`, include/uapi/linux/kcmp.h.
+    const KCMP_VM: libc::c_int = 1;
+    // SAFETY: takes numbers only.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, one.tgid.0, other.tgid.0, KCMP_VM, 0, 0) };
+    order == 0
+}
+
 fn fd_count(process: &Process, by_size: bool) -> Result<Option<u64>, Unread> {
     if by_size {
         let directory =
@@ -154,6 +187,31 @@ mod tests {
         for other in [&b"Name:\tkthreadd\n"[..], b"VmHWM:\t x kB\n", b"VmHWM:\t12", b""] {
             assert_eq!(vm_hwm(other), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn memory_shared_with_another_process_is_told() {
+        let me = ProcessKey {
+            tgid: crate::process::Tgid(std::process::id()),
+            start: crate::process::BootTime(1),
+        };
+        let same = ProcessKey {
+            start: crate::process::BootTime(2),
+            ..me
+        };
+        let init = ProcessKey {
+            tgid: crate::process::Tgid(1),
+            start: crate::process::BootTime(3),
+        };
+        let gauge = Gauges {
+            rss: Some(4096),
+            vms: Some(8192),
+            ..Gauges::default()
+        };
+        let mut gauges = HashMap::from([(me, gauge), (same, gauge), (init, gauge)]);
+        tell_shared_spaces(&mut gauges);
+        assert_eq!(gauges[&me].address_space, gauges[&same].address_space);
+        assert_ne!(gauges[&me].address_space, gauges[&init].address_space);
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl HostReader {
             memory: Meminfo::from_file(root.join("meminfo"))
                 .ok()
                 .map(|memory| memory.mem_total),
-            cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),
+            cpus: online_cpus(),
         };
         Self { root, host }
     }
@@ -42,4 +42,11 @@ impl HostReader {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         BootTime(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
     }
+}
+
+/// The host's CPUs, whatever part of them kevmon itself may use.
+fn online_cpus() -> u64 {
+    // SAFETY: takes no pointer (sysconf(3)).
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    u64::try_from(online).unwrap_or(0).max(1)
 }

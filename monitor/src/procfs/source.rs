@@ -159,3 +159,118 @@ fn add_threads(process: &Process, usage: Usage, health: &mut Health) -> Usage {
     .into_iter()
     .fold(usage, |usage, counter| usage.with(counter, sums.get(counter)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use super::*;
+
+    /// A /proc of our own, removed when it goes out of scope.
+    struct Root(PathBuf);
+
+    impl Root {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("kevmon-procfs-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        /// A process of one thread. `comm` may be any bytes.
+        fn process(&self, pid: u32, ppid: u32, state: char, comm: &[u8], start_ticks: u64) -> &Self {
+            let directory = self.0.join(pid.to_string());
+            let thread = directory.join("task").join(pid.to_string());
+            fs::create_dir_all(&thread).unwrap();
+            let mut stat = format!("{pid} (").into_bytes();
+            stat.write_all(comm).unwrap();
+            let rest = "1 1 0 -1 4194304 11 0 22 0 150 50 0 0 20 0 3 0";
+            write!(
+                stat,
+                ") {state} {ppid} {rest} {start_ticks} 1000 25 {}",
+                "0 ".repeat(28)
+            )
+            .unwrap();
+            fs::write(directory.join("stat"), &stat).unwrap();
+            fs::write(directory.join("cmdline"), b"/opt/app\0--flag\0").unwrap();
+            fs::write(thread.join("stat"), &stat).unwrap();
+            let io = "rchar: 1\nwchar: 1\nsyscr: 1\nsyscw: 1\nread_bytes: 512\nwrite_bytes: 4096\ncancelled_write_bytes: 0\n";
+            fs::write(thread.join("io"), io).unwrap();
+            fs::write(thread.join("schedstat"), "900 700 5\n").unwrap();
+            self
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn key(tgid: u32, ticks: u64) -> ProcessKey {
+        ProcessKey {
+            tgid: Tgid(tgid),
+            start: BootTime(ticks * ProcessKey::TICK_NANOS),
+        }
+    }
+
+    #[test]
+    fn a_scan_tells_names_parents_and_zombies() {
+        let root = Root::new("scan");
+        root.process(10, 1, 'S', b"app", 500)
+            .process(11, 10, 'Z', b"a) (pp\xff", 600);
+        fs::create_dir(root.0.join("12")).unwrap(); // vanished between the listing and the read
+        fs::write(root.0.join("uptime"), "1 1").unwrap();
+        let mut health = Health::default();
+        let mut seen = ProcSource::new(root.0.clone()).scan(&mut health).unwrap();
+        seen.sort_by_key(|seen| seen.key);
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert_eq!(
+            (seen[0].key, seen[0].parent, seen[0].ended),
+            (key(10, 500), None, false)
+        );
+        assert_eq!(seen[0].identity.names().collect::<Vec<_>>(), ["app"]);
+        assert_eq!(
+            (seen[1].key, seen[1].parent, seen[1].ended),
+            (key(11, 600), Some(key(10, 500)), true)
+        );
+        assert_eq!(seen[1].identity.comm, "a) (pp\u{fffd}");
+        assert_eq!(health.get(Soft::Vanished), 1, "counted, no error");
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_is_an_error() {
+        let mut source = ProcSource::new(PathBuf::from("/nonexistent/proc"));
+        assert!(source.scan(&mut Health::default()).is_err());
+    }
+
+    #[test]
+    fn a_sample_is_the_processs_own_and_what_cannot_be_read_is_unknown() {
+        let root = Root::new("sample");
+        root.process(10, 1, 'S', b"app", 500);
+        let mut health = Health::default();
+        let wanted = HashSet::from([key(10, 500), key(10, 499), key(77, 1)]);
+        let samples = ProcSource::new(root.0.clone()).sample(&wanted, &mut health);
+        assert_eq!(
+            samples.keys().copied().collect::<Vec<_>>(),
+            [key(10, 500)],
+            "a reused pid is another process"
+        );
+        assert_eq!(health.get(Soft::Vanished), 2);
+        let sample = samples[&key(10, 500)];
+        assert_eq!(sample.usage.get(Counter::Runtime), Some(2_000_000_000));
+        assert_eq!(
+            (sample.usage.get(Counter::User), sample.usage.get(Counter::System)),
+            (Some(1_500_000_000), Some(500_000_000))
+        );
+        assert_eq!(
+            (
+                sample.usage.get(Counter::MinorFaults),
+                sample.threads,
+                sample.live
+            ),
+            (Some(11), Some(3), true)
+        );
+        // This thread has no status: it ended meanwhile, and nothing of it is counted.
+        assert_eq!(sample.usage.get(Counter::WriteBytes), Some(0));
+    }
+}

@@ -25,7 +25,7 @@ const MATCHED: usize = 10;
 /// Processes beside them.
 const MANY: u64 = 5_000;
 const FEW: u64 = 100;
-/// The limits.
+/// What docs/performance.md promises.
 const LIMIT_NS: f64 = 1e6;
 const LIMIT_RATIO: f64 = 1.20;
 
