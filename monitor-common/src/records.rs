@@ -56,7 +56,15 @@ pub struct Mark {
     pub sequence: u64,
     /// `run_delay` of the threads that ended while marked, ns; `signal_struct` does not sum it.
     pub dead_run_delay: u64,
+    /// When the present second of [`RENAMES_A_SECOND`] began, ns of CLOCK_BOOTTIME.
+    pub renames_since: u64,
+    /// Renames reported in it.
+    pub renames: u64,
 }
+
+/// Renames reported of one process within a second at most: any program may rename itself in a loop, and must not
+/// push everybody else's records out of the ring. What is beyond is counted as lost.
+pub const RENAMES_A_SECOND: u64 = 64;
 
 /// Userspace's answer to a mark; in the map `VERDICTS`. Holds only while the sequences agree.
 #[repr(C)]
@@ -252,11 +260,13 @@ pub enum Failure {
     FreeReserve = 4,
     /// `MARKS` was full (or its lock was not to be had).
     MarkInsert = 5,
+    /// A process renamed itself more than [`RENAMES_A_SECOND`] times in a second.
+    RenameLimit = 6,
 }
 
 impl Failure {
     /// Number of slots.
-    pub const COUNT: u32 = 6;
+    pub const COUNT: u32 = 7;
     /// Every slot, with the name it is reported under.
     pub const ALL: [(Self, &'static str); Self::COUNT as usize] = [
         (Self::ExecReserve, "sched_process_exec"),
@@ -265,13 +275,14 @@ impl Failure {
         (Self::ExitReserve, "sched_process_exit"),
         (Self::FreeReserve, "sched_process_free"),
         (Self::MarkInsert, "marks"),
+        (Self::RenameLimit, "rename_limit"),
     ];
 }
 
 const _: () = {
     assert!(size_of::<Key>() == 16);
     assert!(size_of::<Usage>() == 80);
-    assert!(size_of::<Mark>() == 16);
+    assert!(size_of::<Mark>() == 32);
     assert!(size_of::<Verdict>() == 16);
     assert!(size_of::<Header>() == 32);
     assert!(size_of::<ExecRecord>() == 32 + 8 + 16 + 80 + 16 + 16 + EXE_LEN + FILENAME_LEN + ARGV_LEN);

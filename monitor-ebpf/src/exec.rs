@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
-use kevmon_common::{ARGV_LEN, EXEC_ARGV_CUT, ExecRecord, Failure, Header, Kind, Mark};
+use kevmon_common::{ARGV_LEN, EXEC_ARGV_CUT, ExecRecord, Failure, Header, Kind};
 
 use crate::{
     maps,
@@ -30,12 +30,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 fn try_exec(task: Task, bprm: Kernel) -> Option<()> {
     let key = task.key();
     let time = task::now();
-    let dead_run_delay = match maps::mark(&key) {
-        // SAFETY: a live map value.
-        Some(mark) => unsafe { (*mark).dead_run_delay },
-        None => 0,
-    };
-    maps::mark_undecided(&key, time);
+    let mark = maps::mark_undecided(&key, time);
     let mut entry = maps::reserve::<ExecRecord>(Failure::ExecReserve)?;
     let record = entry.as_mut_ptr();
     // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit,
@@ -43,10 +38,7 @@ fn try_exec(task: Task, bprm: Kernel) -> Option<()> {
     unsafe {
         (*record).sequence = time;
         (*record).parent = task.parent().key();
-        let mut usage = task.total_usage(&Mark {
-            sequence: time,
-            dead_run_delay,
-        });
+        let mut usage = task.total_usage(&mark);
         usage.run_delay += task.run_delay();
         (*record).usage = usage;
         (*record).comm = task.comm();

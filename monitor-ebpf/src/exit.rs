@@ -1,7 +1,7 @@
 //! sched_process_exit: a thread ends; with the last one, its process.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kevmon_common::{EndRecord, Failure, Header, Kind, Mark};
+use kevmon_common::{EndRecord, Failure, Header, Kind};
 
 use crate::{
     maps,
@@ -32,10 +32,7 @@ fn try_exit(task: Task, group_dead: bool) {
     // CPUs at once, `sequence` is written by the running process alone.
     let snapshot = unsafe {
         add(&raw mut (*mark).dead_run_delay, task.run_delay());
-        Mark {
-            sequence: (*mark).sequence,
-            dead_run_delay: (*mark).dead_run_delay,
-        }
+        *mark
     };
     if !group_dead || maps::rejected(&key, snapshot.sequence) {
         return;
@@ -55,9 +52,6 @@ fn try_exit(task: Task, group_dead: bool) {
         (*record).status = task.exit_status();
         (*record).pad = 0;
         (*record).usage = task.total_usage(&snapshot);
-        // The last switch, away from a dead thread, is still to come, and certain (kernel/sched/core.c, do_task_dead):
-        // with it the provisional count is right whenever nothing else made the thread wait on its way out.
-        (*record).usage.nvcsw += 1;
         (*record).peak_rss = task.peak_rss();
     }
     entry.submit(maps::wake_up());

@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
-use kevmon_common::{Failure, Key, Mark, Verdict};
+use kevmon_common::{Failure, Key, Mark, RENAMES_A_SECOND, Verdict};
 
 /// All lifecycle records, in one ring: reservation order is causal across CPUs. The loader sets its size.
 #[map]
@@ -51,22 +51,43 @@ pub(crate) fn wanted_from_snapshot(key: &Key) -> bool {
     }
 }
 
-/// Gives the process a new identity: a new sequence, which no verdict fits yet.
+/// Gives the process a new identity: a new sequence, which no verdict fits yet. Returns its mark as it is then.
 #[inline(always)]
-pub(crate) fn mark_undecided(key: &Key, sequence: u64) {
+pub(crate) fn mark_undecided(key: &Key, sequence: u64) -> Mark {
     if let Some(mark) = MARKS.get_ptr_mut(key) {
         // SAFETY: the pointer is a live map value; only code running in this process writes its sequence.
-        unsafe { (*mark).sequence = sequence };
-        return;
+        unsafe {
+            (*mark).sequence = sequence;
+            return *mark;
+        }
     }
-    insert(
-        key,
-        &Mark {
-            sequence,
-            dead_run_delay: 0,
-        },
-        u64::from(BPF_ANY),
-    );
+    let mark = Mark {
+        sequence,
+        ..Mark::default()
+    };
+    insert(key, &mark, u64::from(BPF_ANY));
+    mark
+}
+
+/// False when the process has renamed itself too often; that is counted.
+#[inline(always)]
+pub(crate) fn may_rename(key: &Key, time: u64) -> bool {
+    let Some(mark) = MARKS.get_ptr_mut(key) else {
+        return true;
+    };
+    // SAFETY: a live map value. Two threads renaming at once may cost or win one rename.
+    unsafe {
+        if time.wrapping_sub((*mark).renames_since) > 1_000_000_000 {
+            (*mark).renames_since = time;
+            (*mark).renames = 0;
+        }
+        if (*mark).renames >= RENAMES_A_SECOND {
+            count(Failure::RenameLimit);
+            return false;
+        }
+        (*mark).renames += 1;
+    }
+    true
 }
 
 /// Marks a process that a snapshot showed, unless an exec or fork has marked it meanwhile.
@@ -74,14 +95,7 @@ pub(crate) fn mark_undecided(key: &Key, sequence: u64) {
 pub(crate) fn mark_from_snapshot(key: &Key) {
     // An existing mark is the better one: its insertion "fails" with EEXIST and nothing is lost.
     if MARKS.get_ptr(key).is_none() {
-        insert(
-            key,
-            &Mark {
-                sequence: 0,
-                dead_run_delay: 0,
-            },
-            u64::from(BPF_NOEXIST),
-        );
+        insert(key, &Mark::default(), u64::from(BPF_NOEXIST));
     }
 }
 

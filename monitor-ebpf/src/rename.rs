@@ -3,7 +3,7 @@
 use aya_ebpf::{
     helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use kevmon_common::{COMM_LEN, Failure, Header, Kind, Mark, RenameRecord};
+use kevmon_common::{COMM_LEN, Failure, Header, Kind, RenameRecord};
 
 use crate::{
     maps,
@@ -26,12 +26,10 @@ fn try_rename(task: Task, comm: Kernel) {
     }
     let key = task.key();
     let time = task::now();
-    let dead_run_delay = match maps::mark(&key) {
-        // SAFETY: a live map value.
-        Some(mark) => unsafe { (*mark).dead_run_delay },
-        None => 0,
-    };
-    maps::mark_undecided(&key, time);
+    if !maps::may_rename(&key, time) {
+        return;
+    }
+    let mark = maps::mark_undecided(&key, time);
     let Some(mut entry) = maps::reserve::<RenameRecord>(Failure::RenameReserve) else {
         return;
     };
@@ -46,10 +44,7 @@ fn try_rename(task: Task, comm: Kernel) {
         };
         (*record).sequence = time;
         (*record).parent = task.parent().key();
-        let mut usage = task.total_usage(&Mark {
-            sequence: time,
-            dead_run_delay,
-        });
+        let mut usage = task.total_usage(&mark);
         usage.run_delay += task.run_delay();
         (*record).usage = usage;
         (*record).comm = [0; COMM_LEN];

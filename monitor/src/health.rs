@@ -18,11 +18,13 @@ pub enum Soft {
     ExportFailed,
     /// A tick skipped because the one before took too long.
     TickSkipped,
+    /// A line of JSON that the reader of standard output was too slow for.
+    OutputDropped,
     /// Members that shared their address space with another one, whose memory counts once.
     SharedMemory,
 }
 
-const KINDS: [(Soft, &str); 8] = [
+const KINDS: [(Soft, &str); 9] = [
     (Soft::Undecodable, "undecodable_record"),
     (Soft::VerdictRefused, "verdict_refused"),
     (Soft::Vanished, "process_vanished"),
@@ -30,6 +32,7 @@ const KINDS: [(Soft, &str); 8] = [
     (Soft::IteratorFailed, "iterator_failed"),
     (Soft::ExportFailed, "export_failed"),
     (Soft::TickSkipped, "tick_skipped"),
+    (Soft::OutputDropped, "output_dropped"),
     (Soft::SharedMemory, "shared_memory"),
 ];
 

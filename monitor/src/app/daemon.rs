@@ -7,11 +7,17 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
+    task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{error, info, warn};
 
-use super::{Exit, Setup, faulty_files, output, schedule::Schedule, watch::Watch};
+use super::{
+    Exit, Setup, faulty_files,
+    output::{self, Lines},
+    schedule::Schedule,
+    watch::{Drained, Watch},
+};
 use crate::{
     cli::Output,
     export::{Collection, Exporter, HostIdentity, Run, UnixClock, json_line, requests},
@@ -29,7 +35,9 @@ const FINAL_DRAIN: Duration = Duration::from_millis(100);
 /// … and this long when totals of what just ended have not settled by then.
 const FINAL_SETTLING: Duration = Duration::from_millis(500);
 /// The last export may take this long, so that the end comes within two seconds.
-const FINAL_EXPORT: Duration = Duration::from_millis(1_200);
+const FINAL_EXPORT: Duration = Duration::from_millis(1_000);
+/// A reader of the JSON that is slow may take this long for the last lines.
+const FINAL_OUTPUT: Duration = Duration::from_millis(200);
 /// Faulty plugin files are named in the log again after this long.
 const NAME_FAULTY: Duration = Duration::from_secs(3600);
 /// Collections that wait for a slow receiver; more are dropped, which costs their points in time, not their sums.
@@ -66,15 +74,16 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
         start,
     );
-    let (outbox, failures) = start_exporter(exporter.clone(), host.clone());
+    let (outbox, failures, exporting) = start_exporter(exporter.clone(), host.clone());
     let mut daemon = Daemon {
         watch,
         clock: output::clock(),
         faulty,
         named_at: Instant::now(),
-        json: args.output == Output::Json,
+        lines: (args.output == Output::Json).then(Lines::start).transpose()?,
         outbox,
         failures,
+        exporting,
     };
 
     let mut pause = DRAIN;
@@ -90,16 +99,20 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
                 if due.skipped > 0 {
                     warn!("{} ticks came too late and were left out", due.skipped);
                 }
-                daemon.tick(&due.groups)?;
+                daemon.tick(&due.groups);
             }
             () = either(sleep_until(drain_at), readable(ring.as_ref())) => {
-                let idle = daemon.watch.drain() == 0;
-                pause = if idle { DRAIN_IDLE.min(pause * 2) } else { DRAIN };
+                let drained = daemon.watch.drain();
+                pause = match drained {
+                    Drained { all: false, .. } => Duration::ZERO,
+                    Drained { taken: 0, .. } => DRAIN_IDLE.min(pause * 2).max(DRAIN),
+                    Drained { .. } => DRAIN,
+                };
                 drain_at = Instant::now() + pause;
             }
         }
     }
-    daemon.finish(exporter, &host).await
+    Ok(daemon.finish(exporter, &host).await)
 }
 
 struct Daemon {
@@ -108,13 +121,14 @@ struct Daemon {
     faulty: Vec<String>,
     /// When the faulty files were last named in the log.
     named_at: Instant,
-    json: bool,
+    lines: Option<Lines>,
     outbox: mpsc::Sender<Collection>,
     failures: mpsc::UnboundedReceiver<()>,
+    exporting: JoinHandle<()>,
 }
 
 impl Daemon {
-    fn tick(&mut self, due: &[GroupId]) -> Result<()> {
+    fn tick(&mut self, due: &[GroupId]) {
         while self.failures.try_recv().is_ok() {
             self.watch.health.count(Soft::ExportFailed);
         }
@@ -125,24 +139,23 @@ impl Daemon {
                 self.faulty.join(", ")
             );
         }
-        let collection = output::collect(&mut self.watch, due, self.clock, &self.faulty, false)?;
-        self.print(&collection)?;
+        let collection = output::collect(&mut self.watch, due, self.clock, &self.faulty, false);
+        self.print(&collection);
         if self.outbox.try_send(collection).is_err() {
             self.watch.health.count(Soft::ExportFailed);
         }
-        Ok(())
     }
 
-    fn print(&mut self, collection: &Collection) -> Result<()> {
-        if self.json && !output::print(&(json_line(collection) + "\n")).context("standard output")? {
-            warn!("nobody reads standard output any more: no further JSON; exports go on");
-            self.json = false;
+    fn print(&mut self, collection: &Collection) {
+        if let Some(lines) = &mut self.lines
+            && !lines.push(json_line(collection) + "\n")
+        {
+            self.watch.health.count(Soft::OutputDropped);
         }
-        Ok(())
     }
 
     /// Last events, last collection of every plugin, last export.
-    async fn finish(mut self, mut exporter: Exporter, host: &HostIdentity) -> Result<Exit> {
+    async fn finish(mut self, mut exporter: Exporter, host: &HostIdentity) -> Exit {
         let began = Instant::now();
         while began.elapsed() < FINAL_DRAIN
             || (self.watch.unsettled() > 0 && began.elapsed() < FINAL_SETTLING)
@@ -151,8 +164,8 @@ impl Daemon {
             self.watch.drain();
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
-        let collection = output::collect(&mut self.watch, &groups, self.clock, &self.faulty, true)?;
-        self.print(&collection)?;
+        let collection = output::collect(&mut self.watch, &groups, self.clock, &self.faulty, true);
+        self.print(&collection);
         let unsettled = self.watch.unsettled();
         if unsettled > 0 {
             self.watch.log_unsettled();
@@ -160,6 +173,8 @@ impl Daemon {
                 "{unsettled} ended processes are not settled, most likely not reaped: their totals may be short"
             );
         }
+        // What still waits is older than the last collection, whose sums hold it all.
+        self.exporting.abort();
         match timeout(
             FINAL_EXPORT,
             exporter.export(requests(&collection, host, Run::Service)),
@@ -173,7 +188,10 @@ impl Daemon {
                 exporter.endpoint()
             ),
         }
-        Ok(Exit::Success)
+        if let Some(lines) = self.lines {
+            lines.finish(FINAL_OUTPUT);
+        }
+        Exit::Success
     }
 }
 
@@ -182,10 +200,14 @@ impl Daemon {
 fn start_exporter(
     mut exporter: Exporter,
     host: HostIdentity,
-) -> (mpsc::Sender<Collection>, mpsc::UnboundedReceiver<()>) {
+) -> (
+    mpsc::Sender<Collection>,
+    mpsc::UnboundedReceiver<()>,
+    JoinHandle<()>,
+) {
     let (outbox, mut waiting) = mpsc::channel::<Collection>(WAITING);
     let (failed, failures) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let exporting = tokio::spawn(async move {
         let mut well = true;
         while let Some(collection) = waiting.recv().await {
             match exporter.export(requests(&collection, &host, Run::Service)).await {
@@ -204,7 +226,7 @@ fn start_exporter(
             }
         }
     });
-    (outbox, failures)
+    (outbox, failures, exporting)
 }
 
 async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {

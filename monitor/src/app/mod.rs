@@ -118,13 +118,16 @@ pub(crate) fn run(args: Args) -> Result<Exit> {
         .enable_all()
         .build()
         .context("tokio runtime")?;
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         if setup.args.run_once {
             once::run(setup).await
         } else {
             daemon::run(setup).await
         }
-    })
+    });
+    // A name server that does not answer would hold an ordinary shutdown up.
+    runtime.shutdown_background();
+    exit
 }
 
 /// The plugin files that are left out.

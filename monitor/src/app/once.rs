@@ -33,13 +33,13 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let clock = output::clock();
     let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
     // A first reading: rates are measured from here.
-    watch.collect(&groups)?;
+    watch.collect(&groups);
     let end = Instant::now() + args.window();
     while Instant::now() < end {
         sleep_until(end.min(Instant::now() + DRAIN)).await;
         watch.drain();
     }
-    let collection = output::collect(&mut watch, &groups, clock, &faulty, true)?;
+    let collection = output::collect(&mut watch, &groups, clock, &faulty, true);
     let found = collection
         .services
         .iter()

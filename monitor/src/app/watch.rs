@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     os::fd::OwnedFd,
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -24,8 +25,27 @@ use crate::{
 /// Snapshots at the start until one shows nothing new; a fork bomb of matching processes is left to its events.
 const SNAPSHOTS: usize = 8;
 
-/// More than the ring can hold: what waits when a drain begins is taken by it, and a storm does not keep it for ever.
-const EVENTS_AT_ONCE: usize = 1 << 16;
+/// A drain ends after this long, so that a storm does not keep the ticks and signals waiting.
+const DRAIN_FOR: Duration = Duration::from_millis(50);
+/// Events between two looks at the clock.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Drained {
+    /// Events taken.
+    pub(super) taken: usize,
+    /// Nothing waited any more at its end.
+    pub(super) all: bool,
+}
+
+/// What a snapshot brought.
+struct Found {
+    /// Processes of interest that were not known.
+    new: usize,
+    /// Known ones that the kernel side does not watch: its map was full.
+    unmarked: usize,
+}
 
 enum Source {
     Ebpf(Box<KernelSource>),
@@ -46,6 +66,8 @@ pub(super) struct Watch {
     lost: u64,
     /// The same as of each group's last reading.
     lost_at_reading: Vec<u64>,
+    /// Members that the kernel side does not watch, as of the last snapshot: nothing tells their ends.
+    unmarked: usize,
     /// The usage could not be read at this tick: the last values stand.
     stale: bool,
     /// When /proc was last scanned.
@@ -79,6 +101,7 @@ impl Watch {
             health: Health::default(),
             lost: 0,
             lost_at_reading: vec![0; groups],
+            unmarked: 0,
             stale: false,
             scanned: began,
             sweep_at: None,
@@ -107,25 +130,28 @@ impl Watch {
         }
     }
 
-    /// Takes all events that wait; returns how many.
-    pub fn drain(&mut self) -> usize {
+    /// Takes the events that wait.
+    pub fn drain(&mut self) -> Drained {
+        let mut drained = Drained { taken: 0, all: true };
+        let began = Instant::now();
         let Source::Ebpf(kernel) = &mut self.source else {
-            return 0;
+            return drained;
         };
-        let mut taken = 0;
-        while taken < EVENTS_AT_ONCE
-            && let Some(mut event) = kernel.next_event(&mut self.health)
-        {
+        while let Some(mut event) = kernel.next_event(&mut self.health) {
             if let Event::Rename {
                 key,
                 threads,
+                comm,
                 found,
                 usage,
                 ..
             } = &mut event
             {
+                // What is not known has been judged by all its names but this one.
                 if !self.tracker.knows(*key) {
-                    *found = procfs::identity(&self.root, *key).ok();
+                    if self.tracker.matches_name(comm) {
+                        *found = procfs::identity(&self.root, *key).ok();
+                    }
                 } else if *threads > 1
                     && let Ok(Some(sample)) = kernel.sample_one(*key)
                 {
@@ -133,7 +159,6 @@ impl Watch {
                     *usage = usage.at_least(&sample.usage);
                 }
             }
-            taken += 1;
             let freed = matches!(event, Event::Free { .. }).then(|| event.key());
             if let Some(judgement) = self.tracker.apply(event) {
                 kernel.judge(&judgement, &mut self.health);
@@ -141,19 +166,31 @@ impl Watch {
             if let Some(key) = freed {
                 kernel.forget(key);
             }
+            drained.taken += 1;
+            if drained.taken.is_multiple_of(EVENTS_AT_ONCE) && began.elapsed() > DRAIN_FOR {
+                drained.all = false;
+                break;
+            }
         }
-        taken
+        drained
     }
 
     /// Reads the groups in `due`.
-    ///
-    /// # Errors
-    /// The source has stopped working.
-    pub fn collect(&mut self, due: &[GroupId]) -> Result<Vec<ServiceReading>> {
-        self.catch_up()?;
+    pub fn collect(&mut self, due: &[GroupId]) -> Vec<ServiceReading> {
+        if let Err(error) = self.catch_up() {
+            self.not_read(&error);
+        }
         let tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
-        let samples = self.sample(&tracked);
-        self.tracker.observe(&samples, HostReader::now());
+        let samples = match self.sample(&tracked) {
+            Ok(samples) => {
+                self.tracker.observe(&samples, HostReader::now());
+                samples
+            }
+            Err(error) => {
+                self.not_read(&error);
+                HashMap::new()
+            }
+        };
         self.gauges.retain(&tracked);
         let gauges = self
             .gauges
@@ -164,7 +201,7 @@ impl Watch {
             .map(|&group| (group, self.tracker.read(group, now, host, &gauges)))
             .collect::<Vec<_>>();
         let plugins: Vec<&Plugin> = self.tracker.plugins().map(|(_, plugin)| plugin).collect();
-        Ok(readings
+        readings
             .into_iter()
             .map(|(group, reading)| {
                 self.health.add(Soft::SharedMemory, reading.sharing);
@@ -173,17 +210,26 @@ impl Watch {
                     reading,
                 }
             })
-            .collect())
+            .collect()
+    }
+
+    /// The last values stand, the interval says so, and the next tick tries again.
+    fn not_read(&mut self, error: &anyhow::Error) {
+        warn!("not read at this tick: {error:#}");
+        self.health.count(Soft::IteratorFailed);
+        self.stale = true;
     }
 
     /// kevmon's own state; to be read after [`Watch::collect`] for the same groups, whose interval it closes.
     pub fn health_reading(&mut self, due: &[GroupId], faulty_plugins: Vec<String>) -> HealthReading {
-        let nothing_lost = !std::mem::take(&mut self.stale)
-            && due.iter().all(|group| self.lost_at_reading[group.0] == self.lost);
-        for group in due {
-            self.lost_at_reading[group.0] = self.lost;
-        }
         let irregular = self.tracker.irregularities();
+        let lost = self.lost + irregular.missing;
+        let nothing_lost = !std::mem::take(&mut self.stale)
+            && self.unmarked == 0
+            && due.iter().all(|group| self.lost_at_reading[group.0] == lost);
+        for group in due {
+            self.lost_at_reading[group.0] = lost;
+        }
         let (source, complete, lost) = match &self.source {
             Source::Ebpf(kernel) => ("ebpf", nothing_lost, kernel.losses().by_name().collect()),
             Source::Proc(_) => ("proc", false, Vec::new()),
@@ -227,8 +273,9 @@ impl Watch {
                     return Ok(());
                 };
                 let lost = kernel.losses().total() + self.health.get(Soft::Undecodable);
+                let unmarked = std::mem::take(&mut self.unmarked) > 0;
                 let sweep = self.sweep_at.is_some_and(|at| HostReader::now() >= at);
-                if lost == self.lost && !sweep {
+                if lost == self.lost && !sweep && !unmarked {
                     return Ok(());
                 }
                 if lost > self.lost {
@@ -252,15 +299,24 @@ impl Watch {
             };
             let seen = kernel.snapshot().context("the process snapshot")?;
             let present: HashSet<ProcessKey> = seen.iter().map(|seen| seen.key).collect();
-            let new = self.discover(seen, None);
+            let ended: Vec<ProcessKey> = seen
+                .iter()
+                .filter(|seen| seen.ended)
+                .map(|seen| seen.key)
+                .collect();
+            let found = self.discover(seen, None);
             // What ended before the snapshot has its record in the ring by now; what is missing still was lost.
-            self.drain();
-            self.tracker.end_missing(&present, began, HostReader::now());
+            if self.drain().all {
+                let now = HostReader::now();
+                self.tracker.end_seen(&ended, now);
+                self.tracker.end_missing(&present, began, now);
+            }
             let Source::Ebpf(kernel) = &mut self.source else {
                 return Ok(());
             };
             self.sweep_at = kernel.sweep(&present, began);
-            if new == 0 {
+            self.unmarked = found.unmarked;
+            if found.new == 0 && found.unmarked == 0 {
                 break;
             }
         }
@@ -280,48 +336,43 @@ impl Watch {
             .filter(|seen| !seen.ended)
             .map(|seen| seen.key)
             .collect();
-        self.discover(seen, new_since);
+        // Ends first: what started since may have taken an ended one's place.
         self.tracker.end_missing(&present, began, began);
+        self.discover(seen, new_since);
         self.scanned = began;
         Ok(())
     }
 
-    /// Returns how many were new and of interest.
-    fn discover(&mut self, seen: Vec<Seen>, new_since: Option<BootTime>) -> usize {
+    fn discover(&mut self, seen: Vec<Seen>, new_since: Option<BootTime>) -> Found {
         let now = HostReader::now();
-        let mut new = 0;
+        let mut found = Found { new: 0, unmarked: 0 };
         for mut seen in seen {
             let known = self.tracker.knows(seen.key);
             if let Source::Ebpf(_) = self.source
-                && !known
                 && !seen.identity.exe.is_empty()
+                && self.tracker.is_news(&seen)
             {
                 seen.identity.argv = procfs::argv(&self.root, seen.key.tgid);
             }
             if let Some(judgement) = self.tracker.discover(&seen, now, new_since) {
-                new += usize::from(judgement.keep && !known);
+                found.new += usize::from(judgement.keep && !known);
                 if let Source::Ebpf(kernel) = &mut self.source {
+                    found.unmarked += usize::from(judgement.keep && known && seen.sequence.is_none());
                     kernel.judge(&judgement, &mut self.health);
                 }
             }
         }
-        new
+        found
     }
 
-    fn sample(&mut self, tracked: &HashSet<ProcessKey>) -> HashMap<ProcessKey, Sample> {
+    fn sample(&mut self, tracked: &HashSet<ProcessKey>) -> Result<HashMap<ProcessKey, Sample>> {
         match &mut self.source {
-            Source::Proc(proc) => proc.sample(tracked, &mut self.health),
+            Source::Proc(proc) => Ok(proc.sample(tracked, &mut self.health)),
             Source::Ebpf(kernel) => {
                 let tasks = self.host.tasks().unwrap_or(usize::MAX);
-                kernel.sample(tracked, tasks).unwrap_or_else(|error| {
-                    // The last values stand; the next tick tries again.
-                    warn!(
-                        "the usage of {} processes could not be read: {error}",
-                        tracked.len()
-                    );
-                    self.health.count(Soft::IteratorFailed);
-                    HashMap::new()
-                })
+                kernel
+                    .sample(tracked, tasks)
+                    .with_context(|| format!("the usage of {} processes", tracked.len()))
             }
         }
     }

@@ -34,6 +34,8 @@ const LOG_BYTES: u32 = 64 << 10;
 const MARKS: u32 = 1 << 16;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+/// … and of the initial time namespace (`PROC_TIME_INIT_INO`).
+const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 /// A mark that two snapshots this far apart do not show has been missed by `sched_process_free`.
 const STALE_AFTER: Duration = Duration::from_secs(15);
 
@@ -45,6 +47,11 @@ pub enum Refusal {
         "kevmon runs in a pid namespace of its own, where the kernel's pids mean other processes; run it on the host"
     )]
     PidNamespace,
+    /// CLOCK_BOOTTIME and /proc tell other start times here than the kernel side does.
+    #[error(
+        "kevmon runs in a time namespace of its own, where start times differ from the kernel's; run it on the host"
+    )]
+    TimeNamespace,
     /// kevmon may not.
     #[error("not permitted to load eBPF programs; run kevmon as root, or with CAP_BPF and CAP_PERFMON")]
     Permission,
@@ -119,8 +126,11 @@ impl KernelSource {
     /// # Errors
     /// Not permitted, not supported, or not in the initial pid namespace.
     pub fn attach() -> Result<Self, Refusal> {
-        if !in_initial_pid_namespace() {
+        if !in_namespace("pid", INITIAL_PID_NAMESPACE) {
             return Err(Refusal::PidNamespace);
+        }
+        if !in_namespace("time", INITIAL_TIME_NAMESPACE) {
+            return Err(Refusal::TimeNamespace);
         }
         let log = tracing::enabled!(tracing::Level::DEBUG).then_some(LOG_BYTES);
         let mut attached = object::attach(Sizes {
@@ -258,11 +268,12 @@ impl KernelSource {
     /// Removes marks of processes that are long gone and were never freed under our eyes: those that two snapshots
     /// some time apart do not show. `present` is a snapshot taken at `began`. Returns when the next one is wanted.
     pub fn sweep(&mut self, present: &HashSet<ProcessKey>, began: BootTime) -> Option<BootTime> {
-        let marked = self
+        let keys = self
             .marks
             .keys()
-            .filter_map(Result::ok)
-            .map(|Shared(key)| decode::key(&key));
+            .chain(self.verdicts.keys())
+            .filter_map(Result::ok);
+        let marked = keys.map(|Shared(key)| decode::key(&key));
         let absent: HashSet<ProcessKey> = marked
             .filter(|key| key.start < began && !present.contains(key))
             .collect();
@@ -302,9 +313,9 @@ fn marks() -> u32 {
         .map_or(MARKS, |pid_max| pid_max.min(MARKS))
 }
 
-fn in_initial_pid_namespace() -> bool {
+fn in_namespace(kind: &str, initial: u64) -> bool {
     use std::os::unix::fs::MetadataExt;
-    // Unreadable only without /proc, which the daemon needs anyway: the load will tell.
-    std::fs::metadata(Path::new("/proc/self/ns/pid"))
-        .map_or(true, |namespace| namespace.ino() == INITIAL_PID_NAMESPACE)
+    // Unreadable: the kernel has no such namespaces (time: before 5.6), or there is no /proc, which the load will tell.
+    std::fs::metadata(Path::new("/proc/self/ns").join(kind))
+        .map_or(true, |namespace| namespace.ino() == initial)
 }

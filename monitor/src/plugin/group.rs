@@ -122,8 +122,10 @@ impl Group {
             (Arrival::Appeared, Role::Worker) if !returns => self.happened.worker_starts += 1,
             _ => self.happened.joins += 1,
         }
-        let unobserved = !process.is_observed();
-        if !unobserved && self.counts(role) {
+        let observed = process.is_observed();
+        // Of what began under our eyes nothing was used before it came, even if it is yet to be read.
+        let unobserved = !observed && arrival == Arrival::Joined;
+        if observed && self.counts(role) {
             self.brought = plus_known(&self.brought, &process.totals().since(&base));
         }
         self.members.insert(
@@ -150,10 +152,13 @@ impl Group {
 
     /// A member goes on under another name; what it used stays.
     pub fn leave(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable) {
+        let role = self.members.get(&key).map(|membership| membership.role);
         if self.close(key, time, table) {
             self.happened.leaves += 1;
             self.former.insert(key);
-            self.promote_a_child(key, time, table);
+            if role == Some(Role::Root) {
+                self.promote_a_child(key, time, table);
+            }
         }
     }
 
@@ -170,8 +175,11 @@ impl Group {
         self.peak_rss = self
             .peak_rss
             .max(table.get(key).and_then(|process| process.peak_rss));
-        let succeeded = self.promote_a_child(key, time, table);
-        if role == Role::Root && !succeeded && self.pairing.end(time, since).is_some() {
+        // Only a root has a role to hand over, and only one without an heir has ended for its group.
+        if role == Role::Root
+            && !self.promote_a_child(key, time, table)
+            && self.pairing.end(time, since).is_some()
+        {
             self.happened.restarts += 1;
         }
     }
@@ -207,7 +215,10 @@ impl Group {
 
     fn contribution(&self, key: ProcessKey, membership: &Membership, table: &ProcessTable) -> Usage {
         match table.get(key) {
-            Some(process) if self.counts(membership.role) => process.totals().since(&membership.base),
+            // Of a process that was found and is not read yet, nothing has been taken into account so far.
+            Some(process) if self.counts(membership.role) && process.is_observed() => {
+                process.totals().since(&membership.base)
+            }
             _ => Usage::ZERO,
         }
     }
@@ -298,6 +309,7 @@ impl Group {
             .iter()
             .filter_map(|process| gauges.get(&process.key))
             .collect();
+        let unread = read.is_empty() && !live.is_empty();
         let spaces = Spaces::of(&read);
         self.peak_rss = self
             .peak_rss
@@ -319,10 +331,17 @@ impl Group {
             cpu_usage: last.and_then(|last| last.cpu_usage(&own, lived)),
             cpu_utilization: last.and_then(|last| last.cpu_utilization(&own, now, host)),
             memory_usage: mean_share(spaces.rss, read.len(), host.memory),
-            rss: spaces.rss,
-            vms: spaces.vms,
-            fds: read.iter().map(|gauges| gauges.fds).sum(),
-            threads: threads.as_ref().map(|threads| threads.iter().sum()),
+            rss: spaces.rss.filter(|_| !unread),
+            vms: spaces.vms.filter(|_| !unread),
+            fds: read
+                .iter()
+                .map(|gauges| gauges.fds)
+                .sum::<Option<u64>>()
+                .filter(|_| !unread),
+            threads: threads
+                .as_ref()
+                .map(|threads| threads.iter().sum())
+                .filter(|_| !unread),
             max_threads: threads.as_ref().and_then(|threads| threads.iter().copied().max()),
             min_threads: threads.as_ref().and_then(|threads| threads.iter().copied().min()),
             avg_threads: threads

@@ -308,22 +308,27 @@ impl Tracker {
     /// or carries a mark whose exec was never told. `new_since` is set by a source that has no events: a process
     /// that started after then has appeared.
     pub fn discover(&mut self, seen: &Seen, now: BootTime, new_since: Option<BootTime>) -> Option<Judgement> {
-        let sequence = seen.sequence.unwrap_or(0);
-        if let Some(process) = self.table.get(seen.key) {
-            let known = &process.identity;
-            if !process.is_live() || (known.exe == seen.identity.exe && known.comm == seen.identity.comm) {
-                return None;
-            }
-            // An exec or rename between two scans, or one whose record was lost.
-            self.changed_unseen(seen, now);
-            return Some(Judgement {
-                key: seen.key,
-                sequence,
-                keep: true,
-            });
-        }
+        // What has ended tells no names any more (its address space is gone); its end is told by other means.
         if seen.ended {
             return None;
+        }
+        let sequence = seen.sequence.unwrap_or(0);
+        let keep = Judgement {
+            key: seen.key,
+            sequence,
+            keep: true,
+        };
+        if let Some(process) = self.table.get(seen.key) {
+            if !process.is_live() {
+                return None;
+            }
+            if process.identity.differs_from(&seen.identity) {
+                // An exec or rename between two scans, or one whose record was lost.
+                self.changed_unseen(seen, now);
+                return Some(keep);
+            }
+            // Known, but not marked: the kernel side's map was full when it tried.
+            return (new_since.is_none() && seen.sequence.is_none()).then_some(keep);
         }
         let groups = self.matcher.groups(&seen.identity);
         if groups.is_empty() {
@@ -343,20 +348,44 @@ impl Tracker {
             (Arrival::Joined, now)
         };
         self.move_to(seen.key, groups, arrival, time);
-        Some(Judgement {
-            key: seen.key,
-            sequence,
-            keep: true,
-        })
+        Some(keep)
     }
 
     fn changed_unseen(&mut self, seen: &Seen, now: BootTime) {
-        if let Some(process) = self.table.get_mut(seen.key) {
-            process.identity = seen.identity.clone();
-            process.parent = seen.parent;
-        }
-        let groups = self.matcher.groups(&seen.identity);
+        let Some(process) = self.table.get_mut(seen.key) else {
+            return;
+        };
+        process.identity.update(&seen.identity);
+        process.parent = seen.parent;
+        let groups = self.matcher.groups(&process.identity);
         self.move_to(seen.key, groups, Arrival::Joined, now);
+    }
+
+    /// True when a snapshot shows a process that is not known, or by other names than it is known by.
+    pub fn is_news(&self, seen: &Seen) -> bool {
+        self.table
+            .get(seen.key)
+            .is_none_or(|process| process.identity.differs_from(&seen.identity))
+    }
+
+    /// True when a name alone makes a process a member of something.
+    pub fn matches_name(&self, comm: &str) -> bool {
+        let identity = Identity {
+            comm: comm.to_owned(),
+            ..Identity::default()
+        };
+        !self.matcher.groups(&identity).is_empty()
+    }
+
+    /// Ends, for an unknown reason, what a snapshot shows as ended and still counts as live: its exit record was
+    /// lost. Its totals are still to be had. All events up to the snapshot must have been applied.
+    pub fn end_seen(&mut self, ended: &[ProcessKey], now: BootTime) {
+        for &key in ended {
+            if self.table.get(key).is_some_and(Process::is_live) {
+                self.ended(key, now, None);
+                self.irregular.missing += 1;
+            }
+        }
     }
 
     /// Ends, for an unknown reason, what was known to live before `began` and is not in the snapshot that began then.

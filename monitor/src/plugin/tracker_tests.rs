@@ -1,3 +1,5 @@
+//! The rules of groups as tables: events and samples in, readings out.
+
 use std::collections::{HashMap, HashSet};
 
 use regex::RegexBuilder;
@@ -445,10 +447,15 @@ fn what_a_snapshot_finds_is_no_start_and_what_it_misses_no_crash() {
                 keep: true
             })
         );
+        let marked = Seen {
+            sequence: Some(0),
+            ..seen(process, "app")
+        };
+        assert_eq!(tracker.discover(&marked, BootTime(101 * MS), None), None, "once");
+        let unmarked = tracker.discover(&seen(process, "app"), BootTime(101 * MS), None);
         assert_eq!(
-            tracker.discover(&seen(process, "app"), BootTime(101 * MS), None),
-            None,
-            "once"
+            unmarked, judgement,
+            "again when the kernel side could not mark it"
         );
     }
     assert_eq!(
@@ -647,4 +654,68 @@ fn a_name_that_is_not_utf8_is_counted() {
     tracker.apply(exec(100, key(10, 100), INIT, "app\u{fffd}", 0));
     assert_eq!(tracker.irregularities().not_utf8, 1);
     assert_eq!(read(&mut tracker, 0, 200).process_count, 1);
+}
+
+#[test]
+fn a_process_that_was_found_and_never_read_makes_nothing_unknown() {
+    let mut tracker = tracker(&["^app$"]);
+    let (read_once, vanished) = (key(10, 1), key(11, 2));
+    for process in [read_once, vanished] {
+        tracker.discover(&seen(process, "app"), BootTime(100 * MS), None);
+    }
+    sample(&mut tracker, 110, read_once, 40);
+    assert_eq!(written(&read(&mut tracker, 0, 120)), 40, "while it is there");
+    tracker.end_missing(
+        &HashSet::from([read_once]),
+        BootTime(200 * MS),
+        BootTime(210 * MS),
+    );
+    let reading = read(&mut tracker, 0, 220);
+    assert_eq!(
+        (written(&reading), reading.unsettled),
+        (40, 1),
+        "and when it has gone, which is counted"
+    );
+}
+
+#[test]
+fn what_a_snapshot_shows_ended_keeps_its_names_and_ends() {
+    let mut tracker = tracker(&["^app$"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "app", 5));
+    let zombie = Seen {
+        identity: Identity {
+            comm: "app".into(),
+            ..Identity::default()
+        },
+        ended: true,
+        ..seen(process, "")
+    };
+    assert_eq!(tracker.discover(&zombie, BootTime(200 * MS), None), None);
+    tracker.end_seen(&[process], BootTime(200 * MS));
+    let reading = read(&mut tracker, 0, 210);
+    assert_eq!(
+        (reading.happened.exits, reading.happened.leaves, reading.unsettled),
+        (1, 0, 1)
+    );
+    sample(&mut tracker, 220, process, 8);
+    tracker.apply(free(300, process, 9));
+    assert_eq!(written(&read(&mut tracker, 0, 310)), 9, "its totals still come");
+}
+
+#[test]
+fn only_a_root_hands_its_role_over() {
+    let mut tracker = tracker(&["^server$"]);
+    let (root, worker, grandchild) = (key(10, 100), key(11, 150), key(12, 160));
+    tracker.apply(exec(100, root, INIT, "server", 0));
+    tracker.apply(fork(150, worker, root));
+    tracker.apply(fork(160, grandchild, worker));
+    tracker.apply(exit(200, worker, 1));
+    tracker.apply(exit(210, grandchild, 1));
+    tracker.apply(exec(300, key(20, 299), INIT, "server", 0));
+    assert_eq!(
+        read(&mut tracker, 0, 400).happened.restarts,
+        0,
+        "the root has lived throughout"
+    );
 }

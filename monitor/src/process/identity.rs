@@ -35,22 +35,46 @@ impl Identity {
         }
     }
 
+    /// True when a snapshot, which tells only these two names, shows another program or another `comm`. No executable
+    /// is none: the leader of a process may have given up its address space while other threads go on.
+    pub fn differs_from(&self, seen: &Self) -> bool {
+        self.comm != seen.comm || (!seen.exe.is_empty() && self.exe != seen.exe)
+    }
+
+    /// Takes over what a snapshot shows; what it cannot tell stays, as long as the program is the same.
+    pub fn update(&mut self, seen: &Self) {
+        if seen.exe.is_empty() || self.exe == seen.exe {
+            self.comm.clone_from(&seen.comm);
+        } else {
+            *self = seen.clone();
+        }
+    }
+
     /// Base name of the script that an interpreter runs, or an empty string. The kernel puts the script's path
     /// behind the interpreter's own arguments (fs/binfmt_script.c), and execve was given that same path.
     fn script(&self) -> &str {
         let given = base_name(&self.filename);
-        if !given.is_empty() && given != self.exe {
+        if !given.is_empty() && given != self.exe && !is_interpreter(given) {
             return given;
         }
         if !is_interpreter(&self.exe) {
             return "";
         }
-        // Found running, or started as `python3 script.py`: the first argument that is no option.
-        self.argv
-            .iter()
-            .skip(1)
-            .find(|argument| !argument.starts_with('-'))
-            .map_or("", |argument| base_name(argument))
+        // Found running, or started as `python3 script.py`.
+        let mut arguments = self.argv.iter().skip(1);
+        while let Some(argument) = arguments.next() {
+            if argument == "-m" {
+                return arguments.next().map_or("", String::as_str); // python's module
+            }
+            if !argument.starts_with('-') {
+                return base_name(argument);
+            }
+            // `sh -c`, `bash -lc`, `perl -e`: what follows is a program text and no name.
+            if !argument.starts_with("--") && argument.ends_with(['c', 'e']) {
+                return "";
+            }
+        }
+        ""
     }
 }
 
@@ -109,12 +133,76 @@ mod tests {
                 ),
                 vec!["a-name-longer-than-fifteen", "a-name-longer-t"],
             ),
+            // Interpreters are often run through a link: /bin/sh → dash, python3 → python3.11.
+            (
+                identity("dash", "/bin/sh", &["sh", "/opt/job.sh"], "job.sh"),
+                vec!["dash", "sh", "job.sh"],
+            ),
+            (
+                identity(
+                    "python3.11",
+                    "/usr/bin/python3",
+                    &["python3", "/srv/app.py"],
+                    "python3",
+                ),
+                vec!["python3.11", "python3", "app.py"],
+            ),
+            (
+                identity("python3.11", "", &["python3", "-m", "http.server"], "python3"),
+                vec!["python3.11", "python3", "http.server"],
+            ),
+            (
+                identity(
+                    "env",
+                    "/srv/app.py",
+                    &["/usr/bin/env", "python3", "/srv/app.py"],
+                    "app.py",
+                ),
+                vec!["env", "app.py"],
+            ),
+            // A program text is no name.
+            (
+                identity(
+                    "bash",
+                    "/bin/bash",
+                    &["bash", "-lc", "tail /var/log/nginx"],
+                    "bash",
+                ),
+                vec!["bash"],
+            ),
             (identity("", "", &[], "kworker/0:1"), vec!["kworker/0:1"]),
             (identity("", "", &[], ""), vec![]),
         ];
         for (identity, expected) in cases {
             assert_eq!(identity.names().collect::<Vec<_>>(), expected, "{identity:?}");
         }
+    }
+
+    #[test]
+    fn a_snapshot_that_tells_less_takes_nothing_away() {
+        let known = identity(
+            "bash",
+            "/opt/backup.sh",
+            &["/bin/bash", "/opt/backup.sh"],
+            "backup.sh",
+        );
+        assert!(!known.differs_from(&identity("bash", "", &[], "backup.sh")));
+        assert!(
+            !known.differs_from(&identity("", "", &[], "backup.sh")),
+            "an executable that is gone"
+        );
+        let mut renamed = known.clone();
+        renamed.update(&identity("bash", "", &[], "other"));
+        assert_eq!(
+            renamed,
+            Identity {
+                comm: "other".into(),
+                ..known.clone()
+            }
+        );
+        let mut executed = known;
+        executed.update(&identity("cat", "", &["cat"], "cat"));
+        assert_eq!(executed, identity("cat", "", &["cat"], "cat"));
     }
 
     #[test]

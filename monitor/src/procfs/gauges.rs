@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io::Read,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use procfs::process::Process;
@@ -88,7 +88,18 @@ impl GaugeReader {
                 &opened
             }
         };
-        let statm = process.statm()?;
+        let mut statm = process.statm()?;
+        let other;
+        let mut process = process;
+        // A leader that ended before its threads has neither memory nor descriptors; the process has.
+        if statm.size == 0
+            && sample.is_some_and(|sample| sample.address_space.is_some())
+            && let Some(thread) = living_thread(&self.root, process)
+        {
+            other = thread;
+            process = &other;
+            statm = process.statm()?;
+        }
         let mut known = |value: Result<Option<u64>, Unread>| match value {
             Ok(value) => value,
             Err(_) => {
@@ -115,6 +126,19 @@ impl GaugeReader {
     }
 }
 
+/// A thread of the process that still has memory, opened like a process of its own.
+fn living_thread(root: &Path, process: &Process) -> Option<Process> {
+    let tasks = root.join(process.pid().to_string()).join("task");
+    let threads = process.tasks().ok()?.flatten();
+    threads
+        .filter_map(|thread| Process::new_with_root(tasks.join(thread.tid.to_string())).ok())
+        .find(|thread| thread.statm().is_ok_and(|statm| statm.size > 0))
+}
+
+/// Processes of equal size that are asked for at most: more than this are one program started many times, and their
+/// number squared is too much to ask.
+const ASKED: usize = 32;
+
 /// Gives processes that share their memory a common address space, where the source did not tell: /proc does not.
 /// Sharers have equal sizes, so only equal ones are asked for (kcmp(2), which takes the right to trace both).
 fn tell_shared_spaces(gauges: &mut HashMap<ProcessKey, Gauges>) {
@@ -125,7 +149,10 @@ fn tell_shared_spaces(gauges: &mut HashMap<ProcessKey, Gauges>) {
     {
         by_size.entry((gauge.rss, gauge.vms)).or_default().push(key);
     }
-    for same_size in by_size.into_values().filter(|keys| keys.len() > 1) {
+    for same_size in by_size
+        .into_values()
+        .filter(|keys| (2..=ASKED).contains(&keys.len()))
+    {
         let mut spaces: Vec<ProcessKey> = Vec::new();
         for key in same_size {
             let space = spaces.iter().copied().find(|&space| share_memory(space, key));
