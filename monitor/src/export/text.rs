@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::collection::{Collection, ServiceReading};
-use crate::metrics::{INSTANA, Metric, Number};
+use crate::metrics::{INSTANA, JSON_ONLY, Metric, Number};
 
 /// Processes listed at most for each plugin.
 const LISTED: usize = 10;
@@ -59,7 +59,7 @@ fn present(text: &mut String, service: &ServiceReading) -> fmt::Result {
     if !service.plugin.description.is_empty() {
         writeln!(text, "    {}", service.plugin.description)?;
     }
-    for metric in INSTANA {
+    for metric in INSTANA.iter().chain(JSON_ONLY) {
         match (metric.values)(reading).first() {
             Some(value) => writeln!(
                 text,
@@ -84,6 +84,7 @@ fn with_unit(metric: &Metric, number: Number) -> String {
         ("%", Number::Float(share)) => format!("{:.2} %", share * 100.0),
         ("bytes" | "By", Number::Integer(bytes)) => format!("{bytes} B{}", scaled(bytes)),
         ("seconds" | "s", Number::Float(seconds)) => format!("{seconds:.6} s"),
+        ("ns", Number::Integer(nanos)) => format!("{nanos} ns"),
         (unit, Number::Integer(count)) => format!("{count} {}", counted(unit, count == 1)),
         (unit, Number::Float(value)) => format!("{value:.2} {}", counted(unit, false)),
     }

@@ -138,7 +138,7 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Largest resident set that one process ever had";
 };
 
-/// Names that `--output json` has beside those of [`INSTANA`]: exact integers.
+/// Names that `--output json` and the text have beside those of [`INSTANA`]: exact integers.
 pub const JSON_ONLY: &[Metric] = catalogue! {
     "cpu_time_ns", "ns", Counter, Usage, |r| integer(r.usage.get(Sum::Runtime)),
         "CPU time, user and system, exact";
