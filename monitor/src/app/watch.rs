@@ -285,7 +285,11 @@ impl Watch {
                     );
                     self.lost = lost;
                 }
-                self.reconcile()
+                let result = self.reconcile();
+                if result.is_err() {
+                    self.sweep_at = Some(HostReader::now()); // what was lost is still to be looked for
+                }
+                result
             }
         }
     }
@@ -306,15 +310,18 @@ impl Watch {
                 .collect();
             let found = self.discover(seen, None);
             // What ended before the snapshot has its record in the ring by now; what is missing still was lost.
-            if self.drain().all {
-                let now = HostReader::now();
+            let drained = self.drain();
+            let now = HostReader::now();
+            if drained.all {
                 self.tracker.end_seen(&ended, now);
                 self.tracker.end_missing(&present, began, now);
             }
             let Source::Ebpf(kernel) = &mut self.source else {
                 return Ok(());
             };
-            self.sweep_at = kernel.sweep(&present, began);
+            let sweep_at = kernel.sweep(&present, began);
+            // In a storm that outlasts the drain nothing can be called missing yet: again at the next collection.
+            self.sweep_at = if drained.all { sweep_at } else { Some(now) };
             self.unmarked = found.unmarked;
             if found.new == 0 && found.unmarked == 0 {
                 break;
