@@ -10,7 +10,7 @@ use super::{
     pattern,
 };
 use crate::plugin::{
-    definition::{Aggregate, DEFAULT_RESTART_WINDOW, Naming, Plugin},
+    definition::{Aggregate, DEFAULT_FAILED_START, DEFAULT_RESTART_WINDOW, Matching, Naming, Plugin},
     service::{ServiceName, sanitise},
 };
 
@@ -37,11 +37,14 @@ pub(crate) fn plugins(
                     service: ServiceName::new(NAMESPACE, format!("{NAMESPACE}.{name}")),
                     name,
                     patterns: vec![pattern],
+                    matching: Matching::default(),
                     interval,
                     naming: Naming::default(),
                     aggregate: Aggregate::default(),
                     prefix: false,
                     restart_window: DEFAULT_RESTART_WINDOW,
+                    failed_start: DEFAULT_FAILED_START,
+                    events: false,
                     attributes: BTreeMap::new(),
                     origin: None,
                 });

@@ -21,7 +21,7 @@ use super::{
     value::{self, Value},
 };
 use crate::plugin::{
-    definition::{Aggregate, DEFAULT_RESTART_WINDOW, Naming, Plugin},
+    definition::{Aggregate, DEFAULT_FAILED_START, DEFAULT_RESTART_WINDOW, Matching, Naming, Plugin},
     service::ServiceName,
 };
 
@@ -101,6 +101,9 @@ impl PluginFile {
             aggregate: self.aggregate,
             prefix: self.prefix,
             restart_window: self.restart_window,
+            failed_start: DEFAULT_FAILED_START,
+            events: false,
+            matching: Matching::default(),
             attributes: self.attributes,
             origin: Some(self.path),
         }

@@ -3,7 +3,7 @@
 use crate::{
     metrics::{HealthReading, Since},
     plugin::{Plugin, Reading},
-    process::BootTime,
+    process::{BootTime, Moment},
 };
 
 /// Turns CLOCK_BOOTTIME into Unix time. Fixed once, so that a start told once is told the same ever after,
@@ -22,8 +22,11 @@ impl UnixClock {
     }
 
     /// Unix time, ns; 0 for what lies before 1970.
-    pub fn unix(&self, time: BootTime) -> u64 {
-        u64::try_from(i128::from(time.0) + self.offset).unwrap_or(0)
+    pub fn unix(&self, time: impl Into<Moment>) -> u64 {
+        match time.into() {
+            Moment::Boot(time) => u64::try_from(i128::from(time.0) + self.offset).unwrap_or(0),
+            Moment::Unix(nanos) => nanos,
+        }
     }
 }
 
@@ -38,7 +41,7 @@ pub struct ServiceReading {
 
 impl ServiceReading {
     /// When the sums of this kind began.
-    pub fn start(&self, since: Since) -> BootTime {
+    pub fn start(&self, since: Since) -> Moment {
         match since {
             Since::Usage => self.reading.usage_start,
             Since::Watch => self.reading.watch_start,

@@ -27,9 +27,9 @@ pub fn requests(collection: &Collection, host: &HostIdentity, run: Run) -> Expor
         let start = collection
             .services
             .iter()
-            .map(|service| service.reading.watch_start)
-            .min();
-        let start = start.map_or(collection.time, |start| collection.clock.unix(start));
+            .map(|service| collection.clock.unix(service.reading.watch_start))
+            .min()
+            .unwrap_or(collection.time);
         let points = points(
             (own.values)(&collection.health),
             start,

@@ -6,7 +6,7 @@ use kevmon_common::{
     SampleRecord, SnapshotRecord,
 };
 
-use crate::process::{BootTime, Counter, Event, Identity, ProcessKey, Seen, Tgid, Usage};
+use crate::process::{BootTime, Counter, Ending, Event, Identity, ProcessKey, Seen, Tgid, Usage};
 
 /// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
 ///
@@ -112,7 +112,7 @@ impl Blind {
                 Event::Exit {
                     key,
                     time,
-                    status: end.status,
+                    ending: ending(&end),
                     usage: self.usage(&end.usage),
                     peak_rss,
                 }
@@ -122,11 +122,20 @@ impl Blind {
                 Event::Free {
                     key,
                     time,
-                    status: end.status,
+                    ended: None,
+                    ending: ending(&end),
                     usage: self.usage(&end.usage),
+                    peak_rss: None,
                 }
             }
         })
+    }
+}
+
+fn ending(end: &EndRecord) -> Ending {
+    Ending {
+        status: Some(end.status),
+        ..Ending::default()
     }
 }
 
@@ -229,7 +238,7 @@ mod tests {
         let Some(Event::Exit {
             key,
             time,
-            status,
+            ending,
             usage,
             peak_rss,
         }) = BLIND.event(&bytes(&exit()))
@@ -238,8 +247,8 @@ mod tests {
         };
         assert_eq!((key.tgid, key.start, time), (Tgid(7), BootTime(5), BootTime(9)));
         assert_eq!(
-            (status, usage.get(Counter::Runtime), peak_rss),
-            (0x700, Some(3), Some(8192))
+            (ending.status, usage.get(Counter::Runtime), peak_rss),
+            (Some(0x700), Some(3), Some(8192))
         );
     }
 

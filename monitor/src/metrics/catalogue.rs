@@ -124,7 +124,7 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Processes that started and whose parent is not in the group";
     "worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
         "Processes that were started by a process of the group";
-    "restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts)),
+    "restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts())),
         "Starts that took the place of an ended process, and re-executions";
     "exits", "{process}", Counter, Watch, |r| integer(Some(r.happened.exits)),
         "Processes that ended";
@@ -197,7 +197,7 @@ pub const OTEL: &[Metric] = catalogue! {
         "Processes that started and whose parent is not in the group";
     "kevmon.process.worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
         "Processes that were started by a process of the group";
-    "kevmon.process.restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts)),
+    "kevmon.process.restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts())),
         "Starts that took the place of an ended process, and re-executions";
     "kevmon.process.exits", "{process}", Counter, Watch, |r| integer(Some(r.happened.exits)),
         "Processes that ended";

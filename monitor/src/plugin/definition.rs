@@ -13,6 +13,21 @@ pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long after a root's end a new root still counts as its replacement.
 pub const DEFAULT_RESTART_WINDOW: Duration = Duration::from_secs(300);
 
+/// A process that ends this soon after its start, and not with exit code 0, is a failed start.
+pub const DEFAULT_FAILED_START: Duration = Duration::from_secs(1);
+
+/// What of a process a plugin's patterns are tried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Matching {
+    /// Each of its names: executable, `argv[0]`, script, `comm`.
+    #[default]
+    Name,
+    /// The executable's base name alone.
+    Exe,
+    /// The argument vector, joined by spaces.
+    Cmdline,
+}
+
 /// Which metric names a plugin exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Naming {
@@ -50,6 +65,8 @@ pub struct Plugin {
     pub service: ServiceName,
     /// Case-insensitive and unanchored unless they say otherwise; one match is enough. Never empty.
     pub patterns: Vec<Regex>,
+    /// What the patterns are tried on.
+    pub matching: Matching,
     /// Time between two collections.
     pub interval: Duration,
     /// Metric names to export.
@@ -60,6 +77,10 @@ pub struct Plugin {
     pub prefix: bool,
     /// See [`DEFAULT_RESTART_WINDOW`].
     pub restart_window: Duration,
+    /// See [`DEFAULT_FAILED_START`]; zero: none is.
+    pub failed_start: Duration,
+    /// Export lifecycle events as log records.
+    pub events: bool,
     /// Extra resource attributes.
     pub attributes: BTreeMap<String, String>,
     /// The file it was read from; `None` for one made by `--process-name`.

@@ -116,7 +116,7 @@ impl Group {
             (Arrival::Appeared, Role::Root) if !returns => {
                 self.happened.starts += 1;
                 if self.pairing.start(time).is_some() {
-                    self.happened.restarts += 1;
+                    self.happened.respawns += 1;
                 }
             }
             (Arrival::Appeared, Role::Worker) if !returns => self.happened.worker_starts += 1,
@@ -146,7 +146,7 @@ impl Group {
             && std::mem::replace(&mut membership.executed, true)
             && membership.role == Role::Root
         {
-            self.happened.restarts += 1;
+            self.happened.reexecs += 1;
         }
     }
 
@@ -180,7 +180,7 @@ impl Group {
             && !self.promote_a_child(key, time, table)
             && self.pairing.end(time, since).is_some()
         {
-            self.happened.restarts += 1;
+            self.happened.respawns += 1;
         }
     }
 
@@ -323,8 +323,14 @@ impl Group {
         });
         let threads: Option<Vec<u64>> = read.iter().map(|gauges| gauges.threads).collect();
         Reading {
-            usage_start,
-            watch_start: self.watch_start,
+            usage_start: usage_start.into(),
+            watch_start: self.watch_start.into(),
+            exits: Vec::new(),
+            downtime: super::Durations::default(),
+            lifetime: super::Durations::default(),
+            last_start: None,
+            last_exit: None,
+            crash_loop: false,
             usage,
             happened: self.happened,
             process_count: live.len() as u64,

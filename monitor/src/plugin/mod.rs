@@ -2,13 +2,19 @@
 //! lost and restarted. Pure: no I/O, no clock.
 
 pub mod definition;
+pub mod durations;
 pub mod group;
 pub mod matcher;
+pub mod notice;
 pub mod reading;
 pub mod restarts;
+pub mod saved;
 pub mod service;
 pub mod tracker;
 
-pub use definition::{Aggregate, GroupId, Naming, Plugin};
+pub use definition::{Aggregate, GroupId, Matching, Naming, Plugin};
+pub use durations::Durations;
+pub use notice::{Notice, RestartKind, What};
 pub use reading::Reading;
+pub use saved::{SavedGroup, SavedMember};
 pub use tracker::Tracker;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::process::{BootTime, ProcessKey, Usage};
+use super::Durations;
+use crate::process::{Moment, ProcessKey, Reason, Usage};
 
 /// Counts of what happened, since the group's first watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,14 +12,27 @@ pub struct Happened {
     pub starts: u64,
     /// Other members that appeared so.
     pub worker_starts: u64,
-    /// Root starts that took the place of an ended root, and re-executions of a live one.
-    pub restarts: u64,
+    /// Root starts that took the place of an ended root.
+    pub respawns: u64,
+    /// Re-executions of a live root.
+    pub reexecs: u64,
+    /// Starts of which nobody can say whether they were restarts: records around them were lost.
+    pub unpaired_starts: u64,
+    /// Members that ended within the plugin's `failed_start` of their start, other than with exit code 0.
+    pub failed_starts: u64,
     /// Members that ended.
     pub exits: u64,
     /// Members that came some other way: found running, by a later rename, back from elsewhere.
     pub joins: u64,
     /// Members that went on living under another name.
     pub leaves: u64,
+}
+
+impl Happened {
+    /// Restarts of either kind.
+    pub fn restarts(&self) -> u64 {
+        self.respawns + self.reexecs
+    }
 }
 
 /// One live member.
@@ -34,13 +48,25 @@ pub struct ProcessReading {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// Since when the usage sums count.
-    pub usage_start: BootTime,
+    pub usage_start: Moment,
     /// Since when the events are counted.
-    pub watch_start: BootTime,
+    pub watch_start: Moment,
     /// Usage sums.
     pub usage: Usage,
     /// Events.
     pub happened: Happened,
+    /// Ends by reason, in the order of the reasons.
+    pub exits: Vec<(Reason, u64)>,
+    /// From a root's end to the start that took its place.
+    pub downtime: Durations,
+    /// From a member's start to its end.
+    pub lifetime: Durations,
+    /// The last start of a member.
+    pub last_start: Option<Moment>,
+    /// The last end of a member.
+    pub last_exit: Option<Moment>,
+    /// The group keeps failing and coming back: see [`super::restarts::CRASHES`].
+    pub crash_loop: bool,
     /// Live members.
     pub process_count: u64,
     /// CPU time per process and unit of time since the last collection: 1 = one CPU fully used by each.

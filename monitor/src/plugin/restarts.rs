@@ -7,6 +7,10 @@ use crate::process::BootTime;
 /// A start this long before its predecessor's end still replaces it (a rolling hand-over); its downtime is 0.
 pub const OVERLAP: Duration = Duration::from_secs(1);
 
+/// A group is in a crash loop when so many of its roots have ended, other than with exit code 0, and been replaced
+/// within the last [`RestartPairing`] window.
+pub const CRASHES: usize = 3;
+
 /// Unpaired starts or ends held at most; the oldest are given up first.
 const HELD: usize = 1024;
 

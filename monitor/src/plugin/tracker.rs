@@ -141,26 +141,29 @@ impl Tracker {
             Event::Exit {
                 key,
                 time,
-                status,
+                ending,
                 usage,
                 peak_rss,
             } => {
                 if let Some(process) = self.table.get_mut(key) {
                     process.observe(&usage);
                     process.raise_peak_rss(peak_rss);
-                    self.ended(key, time, Some(status));
+                    self.ended(key, time, ending.status);
                 }
                 None
             }
             Event::Free {
                 key,
                 time,
-                status,
+                ended,
+                ending,
                 usage,
+                peak_rss,
             } => {
                 if let Some(process) = self.table.get_mut(key) {
                     process.observe(&usage);
-                    self.ended(key, time, Some(status));
+                    process.raise_peak_rss(peak_rss);
+                    self.ended(key, ended.unwrap_or(time), ending.status);
                     self.settle(key, false);
                 }
                 None

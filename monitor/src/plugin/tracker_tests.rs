@@ -6,8 +6,8 @@ use regex::RegexBuilder;
 
 use super::*;
 use crate::{
-    plugin::{Aggregate, Naming, service::ServiceName},
-    process::{Counter, Tgid},
+    plugin::{Aggregate, Matching, Naming, service::ServiceName},
+    process::{Counter, Ending, Moment, Tgid},
 };
 
 const MS: u64 = 1_000_000;
@@ -28,6 +28,9 @@ pub(crate) fn plugin(pattern: &str) -> Plugin {
         aggregate: Aggregate::All,
         prefix: false,
         restart_window: Duration::from_secs(10),
+        failed_start: Duration::from_secs(1),
+        events: false,
+        matching: Matching::Name,
         attributes: std::collections::BTreeMap::new(),
         origin: None,
     }
@@ -110,11 +113,18 @@ fn rename(time: u64, key: ProcessKey, parent: ProcessKey, comm: &str, amount: u6
     }
 }
 
+fn ending(status: u32) -> Ending {
+    Ending {
+        status: Some(status),
+        ..Ending::default()
+    }
+}
+
 fn exit(time: u64, key: ProcessKey, amount: u64) -> Event {
     Event::Exit {
         key,
         time: BootTime(time * MS),
-        status: 0,
+        ending: ending(0),
         usage: used(amount),
         peak_rss: Some(amount),
     }
@@ -124,7 +134,9 @@ fn free(time: u64, key: ProcessKey, amount: u64) -> Event {
     Event::Free {
         key,
         time: BootTime(time * MS),
-        status: 0,
+        ended: None,
+        ending: ending(0),
+        peak_rss: None,
         usage: used(amount),
     }
 }
@@ -369,14 +381,14 @@ fn a_double_forking_daemon_starts_once_and_restarts_never() {
         (
             reading.happened.starts,
             reading.happened.worker_starts,
-            reading.happened.restarts
+            reading.happened.restarts()
         ),
         (1, 2, 0)
     );
     // The heir is a root now: its end and a new start are a restart.
     tracker.apply(exit(500, third, 1));
     tracker.apply(exec(600, key(20, 599), INIT, "daemon", 0));
-    assert_eq!(read(&mut tracker, 0, 700).happened.restarts, 1);
+    assert_eq!(read(&mut tracker, 0, 700).happened.restarts(), 1);
 }
 
 #[test]
@@ -393,7 +405,7 @@ fn restarts_are_counted_between_readings() {
         (
             reading.happened.starts,
             reading.happened.exits,
-            reading.happened.restarts
+            reading.happened.restarts()
         ),
         (86, 86, 85)
     );
@@ -406,13 +418,13 @@ fn a_root_that_executes_itself_again_restarts_and_a_wrapper_does_not() {
     tracker.apply(exec(100, process, INIT, "app-wrapper", 0));
     tracker.apply(exec(101, process, INIT, "app", 0));
     assert_eq!(
-        read(&mut tracker, 0, 110).happened.restarts,
+        read(&mut tracker, 0, 110).happened.restarts(),
         0,
         "a wrapper that gives way to what it wraps"
     );
     tracker.apply(exec(5_000, process, INIT, "app", 0));
     let reading = read(&mut tracker, 0, 5_100);
-    assert_eq!((reading.happened.restarts, reading.happened.starts), (1, 1));
+    assert_eq!((reading.happened.restarts(), reading.happened.starts), (1, 1));
 }
 
 #[test]
@@ -472,7 +484,11 @@ fn what_a_snapshot_finds_is_no_start_and_what_it_misses_no_crash() {
         ),
         (0, 2, 2)
     );
-    assert_eq!(reading.usage_start, BootTime(MS), "the oldest member's start");
+    assert_eq!(
+        reading.usage_start,
+        Moment::Boot(BootTime(MS)),
+        "the oldest member's start"
+    );
 
     let present = HashSet::from([old]);
     assert_eq!(
@@ -714,7 +730,7 @@ fn only_a_root_hands_its_role_over() {
     tracker.apply(exit(210, grandchild, 1));
     tracker.apply(exec(300, key(20, 299), INIT, "server", 0));
     assert_eq!(
-        read(&mut tracker, 0, 400).happened.restarts,
+        read(&mut tracker, 0, 400).happened.restarts(),
         0,
         "the root has lived throughout"
     );

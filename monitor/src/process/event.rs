@@ -1,6 +1,6 @@
 //! What sources tell about processes: events as they happen, snapshots of who is there, samples of what they used.
 
-use super::{BootTime, Identity, ProcessKey, Usage};
+use super::{BootTime, Ending, Identity, ProcessKey, Usage};
 
 /// Something happened to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub enum Event {
         key: ProcessKey,
         /// When.
         time: BootTime,
-        /// Wait status, as wait4(2) reports it.
-        status: u32,
+        /// How it ended.
+        ending: Ending,
         /// Provisional totals.
         usage: Usage,
         /// Peak resident set, bytes, where the kernel still knew it.
@@ -69,10 +69,14 @@ pub enum Event {
         key: ProcessKey,
         /// When.
         time: BootTime,
-        /// Wait status, final.
-        status: u32,
+        /// When it ended, where the kernel side saw that.
+        ended: Option<BootTime>,
+        /// How it ended.
+        ending: Ending,
         /// Final totals.
         usage: Usage,
+        /// Peak resident set, bytes, where the kernel still knew it at its end.
+        peak_rss: Option<u64>,
     },
 }
 
@@ -87,6 +91,44 @@ impl Event {
             | Self::Free { key, .. } => *key,
         }
     }
+}
+
+/// The end of a process that userspace has heard of, kept in a map because the ring had no room for its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostEnd {
+    /// The process.
+    pub key: ProcessKey,
+    /// What it was called last (`exe` and `comm` alone), where the record of that identity was lost as well.
+    pub unheard: Option<Identity>,
+    /// When it took that identity.
+    pub identified: BootTime,
+    /// When it ended; `None` when only its free was seen.
+    pub ended: Option<BootTime>,
+    /// When the kernel let go of it.
+    pub freed: BootTime,
+    /// How it ended.
+    pub ending: Ending,
+    /// Final totals.
+    pub usage: Usage,
+    /// Peak resident set, bytes.
+    pub peak_rss: Option<u64>,
+}
+
+/// Whole lives of processes that userspace never heard of, because the ring had no room: summed by name and end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostLives {
+    /// What they were called (`exe` and `comm` alone); `None` when the kernel side could not keep the name whole.
+    pub identity: Option<Identity>,
+    /// They were forked by a process of interest and never executed anything.
+    pub forked: bool,
+    /// How they ended; without sender.
+    pub ending: Ending,
+    /// How many since the last look.
+    pub count: u64,
+    /// Their totals together.
+    pub usage: Usage,
+    /// Highest peak of the resident set among them, bytes.
+    pub peak_rss: Option<u64>,
 }
 
 /// Tells the source whether an identity is worth further events.

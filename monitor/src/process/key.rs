@@ -23,6 +23,21 @@ impl BootTime {
     }
 }
 
+/// A point in time that may lie before this boot: what was stored once is told the same ever after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// In this run, by the clock that no step moves.
+    Boot(BootTime),
+    /// From an earlier run, Unix time in nanoseconds.
+    Unix(u64),
+}
+
+impl From<BootTime> for Moment {
+    fn from(time: BootTime) -> Self {
+        Self::Boot(time)
+    }
+}
+
 /// One process. A thread-group id is reused; its pair with the start of the group's leader is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessKey {

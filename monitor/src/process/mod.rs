@@ -1,6 +1,7 @@
 //! What kevmon knows about processes, whichever source told it: identities, usage, events and the table.
 //! Pure: no I/O, no clock; time comes in with every event.
 
+pub mod ending;
 pub mod event;
 pub mod gauges;
 pub mod identity;
@@ -8,9 +9,10 @@ pub mod key;
 pub mod table;
 pub mod usage;
 
-pub use event::{Event, Judgement, Sample, Seen};
+pub use ending::{Ending, Reason, Sender, signal_name};
+pub use event::{Event, Judgement, LostEnd, LostLives, Sample, Seen};
 pub use gauges::{Gauges, Host};
 pub use identity::Identity;
-pub use key::{BootTime, ProcessKey, Tgid};
+pub use key::{BootTime, Moment, ProcessKey, Tgid};
 pub use table::{Process, ProcessTable, State};
 pub use usage::{Counter, Usage};

@@ -1,0 +1,76 @@
+//! What happened to a group's processes, one notice each: for log records, the live view and the history.
+
+use std::{sync::Arc, time::Duration};
+
+use super::GroupId;
+use crate::process::{BootTime, Ending, ProcessKey, Usage};
+
+/// How a root came to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartKind {
+    /// Another process took its place.
+    Respawn,
+    /// It executed again, in place.
+    Reexec,
+}
+
+impl RestartKind {
+    /// `respawn` or `reexec`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Respawn => "respawn",
+            Self::Reexec => "reexec",
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// A member appeared by exec, fork or a first name.
+    Start {
+        /// Its parent is a member.
+        worker: bool,
+    },
+    /// A member ended. Told once its totals are final, or could not be had soon.
+    Exit {
+        /// How.
+        ending: Ending,
+        /// From the start of its process to its end; `None` when the end was not seen.
+        lifetime: Option<Duration>,
+        /// Its totals, over its whole life.
+        usage: Usage,
+        /// Peak resident set, bytes.
+        peak_rss: Option<u64>,
+        /// The totals are final.
+        settled: bool,
+        /// Its parent was a member.
+        worker: bool,
+    },
+    /// A root took the place of another one, or of itself.
+    Restart {
+        /// How.
+        kind: RestartKind,
+        /// Without a root from the old one's end to the new one's start; `None` for [`RestartKind::Reexec`].
+        downtime: Option<Duration>,
+    },
+}
+
+/// Something happened to a member of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// Whose member.
+    pub group: GroupId,
+    /// When: of an exit the end, not when its totals came.
+    pub time: BootTime,
+    /// Which process: the new one, for a restart.
+    pub key: ProcessKey,
+    /// Its parent, where known.
+    pub parent: Option<ProcessKey>,
+    /// Its most telling name.
+    pub name: Arc<str>,
+    /// Its executable's base name.
+    pub exe: Arc<str>,
+    /// What happened.
+    pub what: What,
+}

@@ -1,0 +1,52 @@
+//! A group as it outlives kevmon: what a store keeps and gives back.
+
+use super::{Durations, reading::Happened};
+use crate::process::{ProcessKey, Reason, Usage};
+
+/// A member as of the last collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavedMember {
+    /// Which process; good for the same boot only.
+    pub key: ProcessKey,
+    /// Its parent was no member.
+    pub root: bool,
+    /// It had executed while a member.
+    pub executed: bool,
+    /// Its totals when it came: what lies before belongs to others.
+    pub base: Usage,
+    /// Its totals as of the last collection.
+    pub totals: Usage,
+    /// How much of its life some group has taken into account.
+    pub attributed: Usage,
+    /// It had ended already; its totals were not final.
+    pub ended: bool,
+}
+
+/// A group's accumulators. Times are Unix nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedGroup {
+    /// Since when events are counted.
+    pub watch_start: u64,
+    /// Since when the usage sums count.
+    pub usage_start: u64,
+    /// Usage sums of former members; those of `members` come on top.
+    pub left_behind: Usage,
+    /// Events.
+    pub happened: Happened,
+    /// Ends by reason.
+    pub exits: Vec<(Reason, u64)>,
+    /// Members that ended and whose final totals never came.
+    pub given_up: u64,
+    /// Lengths of time without a root.
+    pub downtime: Durations,
+    /// Ages at the end.
+    pub lifetime: Durations,
+    /// The last start.
+    pub last_start: Option<u64>,
+    /// The last end.
+    pub last_exit: Option<u64>,
+    /// Highest peak of the resident set, bytes.
+    pub peak_rss: Option<u64>,
+    /// The members.
+    pub members: Vec<SavedMember>,
+}
