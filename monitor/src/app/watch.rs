@@ -314,7 +314,7 @@ impl Watch {
             let now = HostReader::now();
             if drained.all {
                 self.tracker.end_seen(&ended, now);
-                self.tracker.end_missing(&present, began, now);
+                self.tracker.end_missing(&present, began, now, true);
             }
             let Source::Ebpf(kernel) = &mut self.source else {
                 return Ok(());
@@ -344,7 +344,7 @@ impl Watch {
             .map(|seen| seen.key)
             .collect();
         // Ends first: what started since may have taken an ended one's place.
-        self.tracker.end_missing(&present, began, began);
+        self.tracker.end_missing(&present, began, began, false);
         self.discover(seen, new_since);
         self.scanned = began;
         Ok(())

@@ -145,6 +145,7 @@ pub fn seen(record: &SnapshotRecord) -> Seen {
         key: key(&record.key),
         parent: Some(key(&record.parent)),
         sequence: (record.flags & SNAPSHOT_MARKED != 0).then_some(record.sequence),
+        told: false,
         identity: Identity {
             comm: text(until_nul(&record.comm)),
             exe: text(prefix(&record.exe, record.exe_len)),

@@ -7,19 +7,51 @@ use crate::process::BootTime;
 /// A start this long before its predecessor's end still replaces it (a rolling hand-over); its downtime is 0.
 pub const OVERLAP: Duration = Duration::from_secs(1);
 
-/// A group is in a crash loop when so many of its roots have ended, other than with exit code 0, and been replaced
-/// within the last [`RestartPairing`] window.
+/// A group is in a crash loop while so many of its roots have ended other than with exit code 0, and been replaced,
+/// within the last `restart_window`.
 pub const CRASHES: usize = 3;
 
 /// Unpaired starts or ends held at most; the oldest are given up first.
 const HELD: usize = 1024;
 
+/// A root's end that no start has replaced yet.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    time: BootTime,
+    /// The time is when it ended, and not when it was found missing.
+    seen: bool,
+    /// Not with exit code 0.
+    failed: bool,
+}
+
+/// A start that took an ended root's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    /// From the end to the start; `None` where the end was not seen.
+    pub downtime: Option<Duration>,
+}
+
 /// The unpaired starts and ends of one group.
 #[derive(Debug)]
 pub struct RestartPairing {
     window: Duration,
-    ends: VecDeque<BootTime>,
+    ends: VecDeque<End>,
     starts: VecDeque<BootTime>,
+    /// Events were lost since the last start: what the next one replaces cannot be told.
+    blurred: bool,
+    /// When failed roots were replaced; the last [`CRASHES`] of them.
+    crashes: VecDeque<BootTime>,
+}
+
+/// What a start is in the light of what is known of ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// It replaces nothing.
+    Anew,
+    /// It takes an ended root's place.
+    Instead(Replaced),
+    /// Records were lost around it: nobody can say.
+    Unknown,
 }
 
 impl RestartPairing {
@@ -29,31 +61,41 @@ impl RestartPairing {
             window,
             ends: VecDeque::new(),
             starts: VecDeque::new(),
+            blurred: false,
+            crashes: VecDeque::new(),
         }
     }
 
-    /// A root started; returns the downtime if it takes an ended root's place.
-    pub fn start(&mut self, time: BootTime) -> Option<Duration> {
+    /// A root started.
+    pub fn start(&mut self, time: BootTime) -> Started {
+        if std::mem::take(&mut self.blurred) {
+            return Started::Unknown;
+        }
         while self
             .ends
             .front()
-            .is_some_and(|&end| time.since(end) > self.window)
+            .is_some_and(|end| time.since(end.time) > self.window)
         {
             self.ends.pop_front();
         }
         match self.ends.pop_front() {
-            Some(end) => Some(time.since(end)),
+            Some(end) => {
+                self.note_crash(&end, time);
+                Started::Instead(Replaced {
+                    downtime: end.seen.then(|| time.since(end.time)),
+                })
+            }
             None => {
                 hold(&mut self.starts, time);
-                None
+                Started::Anew
             }
         }
     }
 
-    /// A root ended that had been one since `since`; returns the downtime, zero, if a start shortly before has taken
-    /// its place already. Only a root that was established by then (for [`OVERLAP`] at least) has a successor:
-    /// roots that start together are no replacements of each other.
-    pub fn end(&mut self, time: BootTime, since: BootTime) -> Option<Duration> {
+    /// A root ended that had been one since `since`; returns the restart if a start has taken its place already: one
+    /// shortly before its end, or one that was told first. Only a root that was established by then (for [`OVERLAP`]
+    /// at least) has a successor: roots that start together are no replacements of each other.
+    pub fn end(&mut self, time: BootTime, since: BootTime, failed: bool) -> Option<Replaced> {
         while self
             .starts
             .front()
@@ -61,51 +103,123 @@ impl RestartPairing {
         {
             self.starts.pop_front();
         }
-        let successor = self
-            .starts
-            .iter()
-            .position(|&start| start > since && start.since(since) >= OVERLAP);
-        match successor {
-            Some(position) => {
-                self.starts.remove(position);
-                Some(Duration::ZERO)
+        let end = End {
+            time,
+            seen: true,
+            failed,
+        };
+        let successor = self.starts.iter().position(|&start| {
+            start > since
+                && start.since(time) <= self.window
+                && (start > time || start.since(since) >= OVERLAP)
+        });
+        let Some(start) = successor.and_then(|position| self.starts.remove(position)) else {
+            hold(&mut self.ends, end);
+            return None;
+        };
+        self.note_crash(&end, start);
+        Some(Replaced {
+            downtime: Some(start.since(time)),
+        })
+    }
+
+    /// A root was found missing by a scan: it ended some time before `now`.
+    pub fn missing(&mut self, now: BootTime) {
+        let end = End {
+            time: now,
+            seen: false,
+            failed: false,
+        };
+        hold(&mut self.ends, end);
+    }
+
+    /// Starts or ends were lost: what is unpaired may have been paired by them.
+    pub fn blur(&mut self) {
+        self.ends.clear();
+        self.starts.clear();
+        self.blurred = true;
+    }
+
+    /// Whether the group is in a crash loop; see [`CRASHES`].
+    pub fn in_crash_loop(&self, now: BootTime) -> bool {
+        self.crashes.len() == CRASHES
+            && self
+                .crashes
+                .front()
+                .is_some_and(|&first| now.since(first) <= self.window)
+    }
+
+    fn note_crash(&mut self, end: &End, replaced: BootTime) {
+        if end.failed {
+            if self.crashes.len() == CRASHES {
+                self.crashes.pop_front();
             }
-            None => {
-                hold(&mut self.ends, time);
-                None
-            }
+            self.crashes.push_back(replaced);
         }
     }
 }
 
-fn hold(times: &mut VecDeque<BootTime>, time: BootTime) {
-    if times.len() == HELD {
-        times.pop_front();
+fn hold<T>(held: &mut VecDeque<T>, new: T) {
+    if held.len() == HELD {
+        held.pop_front();
     }
-    times.push_back(time);
+    held.push_back(new);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MS: u64 = 1_000_000;
+
     enum Step {
         Start(u64),
         /// End at the first time of a root that was one since the second.
         End(u64, u64),
+        /// Found missing.
+        Missing(u64),
+        /// Records were lost.
+        Lost,
     }
-    use Step::{End, Start};
+    use Step::{End, Lost, Missing, Start};
+
+    /// What a step gives: `None` nothing, `Some(None)` an unknown restart or downtime, else the downtime, ms.
+    type Paired = Option<Option<u64>>;
+
+    fn run(steps: &[Step]) -> Vec<Paired> {
+        let mut pairing = RestartPairing::new(Duration::from_secs(10));
+        let ms = |replaced: Replaced| Some(replaced.downtime.map(|downtime| downtime.as_millis() as u64));
+        steps
+            .iter()
+            .map(|step| match *step {
+                Start(time) => match pairing.start(BootTime(time * MS)) {
+                    Started::Anew => None,
+                    Started::Instead(replaced) => ms(replaced),
+                    Started::Unknown => Some(None),
+                },
+                End(time, since) => pairing
+                    .end(BootTime(time * MS), BootTime(since * MS), true)
+                    .and_then(ms),
+                Missing(now) => {
+                    pairing.missing(BootTime(now * MS));
+                    None
+                }
+                Lost => {
+                    pairing.blur();
+                    None
+                }
+            })
+            .collect()
+    }
 
     #[test]
     fn pairs() {
-        const MS: u64 = 1_000_000;
-        type Case<'a> = (&'a str, &'a [Step], &'a [Option<u64>]);
-        let cases: [Case<'_>; 6] = [
+        let cases: [(&str, &[Step], &[Paired]); 10] = [
             ("a first start replaces nothing", &[Start(0)], &[None]),
             (
                 "a crash loop",
                 &[Start(0), End(700, 0), Start(800), End(1500, 800), Start(1600)],
-                &[None, None, Some(100), None, Some(100)],
+                &[None, None, Some(Some(100)), None, Some(Some(100))],
             ),
             (
                 "an end long ago",
@@ -115,43 +229,74 @@ mod tests {
             (
                 "oldest end first",
                 &[End(10, 0), End(20, 0), Start(30), Start(30)],
-                &[None, None, Some(20), Some(10)],
+                &[None, None, Some(Some(20)), Some(Some(10))],
             ),
             (
                 "the new one is up before the old one is down",
                 &[Start(0), Start(5_000), End(5_200, 0), Start(6_000)],
-                &[None, None, Some(0), None],
+                &[None, None, Some(Some(0)), None],
             ),
             (
                 "roots that start together do not replace each other",
                 &[Start(0), Start(1), End(500, 0), Start(600)],
-                &[None, None, None, Some(100)],
+                &[None, None, None, Some(Some(100))],
+            ),
+            (
+                "an end that is told after the start that followed it",
+                &[Start(0), Start(700), End(600, 0)],
+                &[None, None, Some(Some(100))],
+            ),
+            (
+                "a start too long after an end that is told late",
+                &[Start(0), Start(20_000), End(600, 0)],
+                &[None, None, None],
+            ),
+            (
+                "found missing: a restart, and nobody knows how long it took",
+                &[Start(0), Missing(1_000), Start(1_500)],
+                &[None, None, Some(None)],
+            ),
+            (
+                "lost records: the next start may or may not be a restart, the one after it is none",
+                &[Start(0), End(700, 0), Lost, Start(800), Start(900)],
+                &[None, None, None, Some(None), None],
             ),
         ];
         for (name, steps, expected) in cases {
-            let mut pairing = RestartPairing::new(Duration::from_secs(10));
-            let paired: Vec<_> = steps
-                .iter()
-                .map(|step| match *step {
-                    Start(time) => pairing.start(BootTime(time * MS)),
-                    End(time, since) => pairing.end(BootTime(time * MS), BootTime(since * MS)),
-                })
-                .map(|downtime| downtime.map(|downtime| downtime.as_millis() as u64))
-                .collect();
-            assert_eq!(paired, expected, "{name}");
+            assert_eq!(run(steps), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_crash_loop_is_three_failed_roots_replaced_within_the_window() {
+        let mut pairing = RestartPairing::new(Duration::from_secs(10));
+        let at = |ms: u64| BootTime(ms * MS);
+        for (round, expected) in [(0, false), (1, false), (2, true), (3, true)] {
+            pairing.end(at(round * 1000 + 500), at(round * 1000), true);
+            pairing.start(at(round * 1000 + 600));
+            assert_eq!(pairing.in_crash_loop(at(round * 1000 + 700)), expected, "{round}");
+        }
+        assert!(pairing.in_crash_loop(at(11_600)), "the third last was at 1.6 s");
+        assert!(!pairing.in_crash_loop(at(11_601)));
+
+        let mut calm = RestartPairing::new(Duration::from_secs(10));
+        for round in 0..5 {
+            calm.end(at(round * 1000 + 500), at(round * 1000), false);
+            calm.start(at(round * 1000 + 600));
+        }
+        assert!(!calm.in_crash_loop(at(5_000)), "exit code 0 is no crash");
     }
 
     #[test]
     fn holds_a_bounded_number() {
         let mut pairing = RestartPairing::new(Duration::from_secs(10));
         for time in 0..10_000 {
-            pairing.end(BootTime(time), BootTime(0));
+            pairing.end(BootTime(time), BootTime(0), false);
         }
         assert_eq!(pairing.ends.len(), HELD);
         assert_eq!(
-            pairing.ends.front(),
-            Some(&BootTime(10_000 - HELD as u64)),
+            pairing.ends.front().map(|end| end.time),
+            Some(BootTime(10_000 - HELD as u64)),
             "the oldest were given up"
         );
     }

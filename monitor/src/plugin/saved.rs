@@ -8,6 +8,8 @@ use crate::process::{ProcessKey, Reason, Usage};
 pub struct SavedMember {
     /// Which process; good for the same boot only.
     pub key: ProcessKey,
+    /// It is none any more: it left alive and may come back, and only its ledger (`attributed`) matters.
+    pub former: bool,
     /// Its parent was no member.
     pub root: bool,
     /// It had executed while a member.

@@ -151,6 +151,8 @@ pub struct Seen {
     pub parent: Option<ProcessKey>,
     /// The sequence of its mark, if it carries one.
     pub sequence: Option<u64>,
+    /// A record of its present identity has been sent, by an exec, fork or rename.
+    pub told: bool,
     /// Who it is.
     pub identity: Identity,
     /// No thread of it runs any more.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{BootTime, Counter, Identity, ProcessKey, Usage, usage::CpuSplit};
+use super::{BootTime, Counter, Ending, Identity, ProcessKey, Usage, usage::CpuSplit};
 
 /// Where a process is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Runs.
     Live,
@@ -13,8 +13,8 @@ pub enum State {
     Ended {
         /// When.
         at: BootTime,
-        /// Wait status; `None` when it was only found missing.
-        status: Option<u32>,
+        /// How.
+        ending: Ending,
     },
 }
 
@@ -33,6 +33,8 @@ pub struct Process {
     pub peak_rss: Option<u64>,
     /// How much of its usage some group has taken into account already: always a prefix of its life.
     pub attributed: Usage,
+    /// Whoever wants to know has been told of its end.
+    pub exit_told: bool,
     raw: Usage,
     split: CpuSplit,
 }
@@ -47,8 +49,28 @@ impl Process {
             known_since: now,
             peak_rss: None,
             attributed: Usage::ZERO,
+            exit_told: false,
             raw: Usage::UNKNOWN,
             split: CpuSplit::default(),
+        }
+    }
+
+    /// Goes on from the totals that an earlier run of kevmon had read. Of the ticks that told user from system time
+    /// nothing is kept: what is read next is split by those of the whole life.
+    pub fn take_back(&mut self, totals: &Usage, attributed: &Usage) {
+        self.attributed = self.attributed.at_least(attributed);
+        let ticks = |counter| totals.get(counter).map(|_| 0);
+        self.raw = self.raw.at_least(
+            &totals
+                .with(Counter::User, ticks(Counter::User))
+                .with(Counter::System, ticks(Counter::System)),
+        );
+        if let (Some(runtime), Some(user), Some(system)) = (
+            totals.get(Counter::Runtime),
+            totals.get(Counter::User),
+            totals.get(Counter::System),
+        ) {
+            self.split = CpuSplit::resumed(runtime, user, system);
         }
     }
 

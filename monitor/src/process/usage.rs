@@ -89,6 +89,17 @@ pub struct CpuSplit {
 }
 
 impl CpuSplit {
+    /// Goes on from totals of which `user` and `system` ns have been told apart.
+    pub fn resumed(runtime: u64, user: u64, system: u64) -> Self {
+        Self {
+            user,
+            system,
+            runtime,
+            pending: runtime.saturating_sub(user.saturating_add(system)),
+            ..Self::default()
+        }
+    }
+
     /// Takes a new reading of all three sums, ns.
     pub fn advance(&mut self, runtime: u64, user_ticks: u64, system_ticks: u64) {
         let user = user_ticks.saturating_sub(self.user_ticks);
@@ -152,6 +163,22 @@ mod tests {
             split.advance(runtime, user, system);
             assert_eq!(split.parts(), expected, "step {step}");
         }
+    }
+
+    #[test]
+    fn a_split_that_is_resumed_never_falls() {
+        let mut split = CpuSplit::resumed(10_000_000, 6_000_000, 3_000_000);
+        assert_eq!(
+            split.parts(),
+            (6_000_000, 3_000_000),
+            "a millisecond is not told apart yet"
+        );
+        split.advance(14_000_000, 6_000_000, 4_000_000);
+        assert_eq!(
+            split.parts(),
+            (9_000_000, 5_000_000),
+            "the new 5 ms as the whole life: 6:4"
+        );
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl ProcSource {
                 key,
                 parent,
                 sequence: None,
+                told: false,
                 identity: names,
                 ended: matches!(stat.state, 'Z' | 'X'),
             })

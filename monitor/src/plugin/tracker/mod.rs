@@ -1,20 +1,23 @@
 //! Follows every process of interest from group to group: applies events, snapshots and samples to the process
 //! table and tells the groups what it means for them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+mod loss;
+mod notices;
+mod outlive;
+mod snapshot;
+
+use std::{collections::HashMap, time::Duration};
 
 use super::{
-    GroupId, Plugin, Reading,
-    group::{Arrival, Group},
+    GroupId, Notice, Plugin, Reading, What,
+    group::{Arrival, Change, Group, Role},
     matcher::Matcher,
 };
 use crate::process::{
-    BootTime, Event, Gauges, Host, Identity, Judgement, Process, ProcessKey, ProcessTable, Sample, Seen,
-    State, Usage,
+    BootTime, Ending, Event, Gauges, Host, Identity, Judgement, LostEnd, LostLives, Moment, Process,
+    ProcessKey, ProcessTable, Sample, Seen, State, Usage,
 };
+use notices::Notices;
 
 /// A name taken this soon after a process's fork is the name it starts with.
 pub const NAMED_AT_START: Duration = Duration::from_secs(1);
@@ -22,6 +25,9 @@ pub const NAMED_AT_START: Duration = Duration::from_secs(1);
 /// How long after its end a process that is neither there nor freed is waited for. The free comes from RCU, within
 /// tens of milliseconds; kernels with lazy RCU callbacks may hold it back for ten seconds (CONFIG_RCU_LAZY).
 pub const SETTLE_WITHIN: Duration = Duration::from_secs(15);
+
+/// Processes followed at once; further ones are counted and left out. The kernel side marks no more either.
+pub const TRACKED_AT_MOST: usize = 1 << 16;
 
 /// What could not be done as it should, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +38,12 @@ pub struct Irregularities {
     pub unsettled: u64,
     /// Names that were not UTF-8 and are shown with replacement characters.
     pub not_utf8: u64,
+    /// Matching processes beyond [`TRACKED_AT_MOST`].
+    pub untracked: u64,
+    /// Lives whose records were lost and whose names no plugin matches as far as they are known.
+    pub unattributed: u64,
+    /// Notices that nobody took in time.
+    pub notices_dropped: u64,
 }
 
 /// The processes of interest and their groups.
@@ -42,6 +54,7 @@ pub struct Tracker {
     matcher: Matcher,
     memberships: HashMap<ProcessKey, Vec<GroupId>>,
     irregular: Irregularities,
+    notices: Notices,
 }
 
 impl Tracker {
@@ -53,6 +66,7 @@ impl Tracker {
         Ok(Self {
             table: ProcessTable::default(),
             matcher: Matcher::new(&plugins)?,
+            notices: Notices::new(&plugins),
             groups: plugins
                 .into_iter()
                 .map(|plugin| Group::new(plugin, now))
@@ -77,7 +91,10 @@ impl Tracker {
 
     /// Counts of what went wrong.
     pub fn irregularities(&self) -> Irregularities {
-        self.irregular
+        Irregularities {
+            notices_dropped: self.notices.dropped(),
+            ..self.irregular
+        }
     }
 
     /// Number of processes in the table.
@@ -148,7 +165,7 @@ impl Tracker {
                 if let Some(process) = self.table.get_mut(key) {
                     process.observe(&usage);
                     process.raise_peak_rss(peak_rss);
-                    self.ended(key, time, ending.status);
+                    self.ended(key, time, ending, true);
                 }
                 None
             }
@@ -163,7 +180,7 @@ impl Tracker {
                 if let Some(process) = self.table.get_mut(key) {
                     process.observe(&usage);
                     process.raise_peak_rss(peak_rss);
-                    self.ended(key, ended.unwrap_or(time), ending.status);
+                    self.ended(key, ended.unwrap_or(time), ending, true);
                     self.settle(key, false);
                 }
                 None
@@ -181,10 +198,16 @@ impl Tracker {
     ) -> bool {
         let before = self.memberships.get(&key).cloned().unwrap_or_default();
         let keep = self.identified(key, time, parent, identity, usage, Arrival::Appeared);
-        for &group in self.memberships.get(&key).into_iter().flatten() {
-            if before.contains(&group) {
-                self.groups[group.0].executed(key);
-            }
+        let stays: Vec<GroupId> = self
+            .memberships
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
+        for group in stays.into_iter().filter(|group| before.contains(group)) {
+            let change = self.groups[group.0].executed(key);
+            self.note(group, key, time, change);
         }
         // The new image has a peak of its own; the old one's counted where it belonged.
         if let Some(process) = self.table.get_mut(key) {
@@ -208,6 +231,9 @@ impl Tracker {
         if groups.is_empty() && !self.knows(key) {
             return false;
         }
+        if !self.has_room_for(key) {
+            return false;
+        }
         let process = self
             .table
             .entry(key, || Process::new(Identity::default(), None, time));
@@ -224,6 +250,9 @@ impl Tracker {
         };
         let groups = self.matcher.groups(&identity);
         if groups.is_empty() {
+            return false;
+        }
+        if !self.has_room_for(key) {
             return false;
         }
         let process = self.table.entry(key, || Process::new(identity, None, time));
@@ -274,24 +303,40 @@ impl Tracker {
             self.groups[group.0].leave(key, time, &self.table);
         }
         for group in groups.iter().filter(|group| !before.contains(group)) {
-            self.groups[group.0].join(key, base, arrival, time, &self.table);
+            let changes = self.groups[group.0].join(key, base, arrival, time, &self.table);
+            self.note(*group, key, time, changes);
         }
         if !groups.is_empty() {
             self.memberships.insert(key, groups);
         }
     }
 
-    fn ended(&mut self, key: ProcessKey, time: BootTime, status: Option<u32>) {
+    /// The process ended. `lossy`: where its end was not seen, others may have been missed with it.
+    fn ended(&mut self, key: ProcessKey, time: BootTime, ending: Ending, lossy: bool) {
         let Some(process) = self.table.get_mut(key) else {
             return;
         };
         if !process.is_live() {
             return; // told before: by the other one of two last threads, or by the exit record
         }
-        process.state = State::Ended { at: time, status };
+        process.state = State::Ended {
+            at: time,
+            ending: ending.clone(),
+        };
         process.end_split();
-        for group in self.memberships.get(&key).into_iter().flatten() {
-            self.groups[group.0].ended(key, time, &self.table);
+        let groups: Vec<GroupId> = self
+            .memberships
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
+        for &group in &groups {
+            let change = self.groups[group.0].ended(key, time, &ending, lossy, &self.table);
+            self.note(group, key, time, change);
+        }
+        if !groups.is_empty() {
+            self.notices.expect_totals(key, time, &self.table);
         }
     }
 
@@ -299,6 +344,7 @@ impl Tracker {
         if let Some(process) = self.table.get_mut(key) {
             process.end_split();
         }
+        self.note_exit(key, !given_up);
         self.memberships.remove(&key);
         // Every group: one that the process left may still remember it.
         for group in &mut self.groups {
@@ -307,107 +353,11 @@ impl Tracker {
         self.table.remove(key);
     }
 
-    /// Takes a process that a snapshot or scan shows. Returns a judgement when it is of interest and was not known,
-    /// or carries a mark whose exec was never told. `new_since` is set by a source that has no events: a process
-    /// that started after then has appeared.
-    pub fn discover(&mut self, seen: &Seen, now: BootTime, new_since: Option<BootTime>) -> Option<Judgement> {
-        // What has ended tells no names any more (its address space is gone); its end is told by other means.
-        if seen.ended {
-            return None;
-        }
-        let sequence = seen.sequence.unwrap_or(0);
-        let keep = Judgement {
-            key: seen.key,
-            sequence,
-            keep: true,
-        };
-        if let Some(process) = self.table.get(seen.key) {
-            if !process.is_live() {
-                return None;
-            }
-            if process.identity.differs_from(&seen.identity) {
-                // An exec or rename between two scans, or one whose record was lost.
-                self.changed_unseen(seen, now);
-                return Some(keep);
-            }
-            // Known, but not marked: the kernel side's map was full when it tried.
-            return (new_since.is_none() && seen.sequence.is_none()).then_some(keep);
-        }
-        let groups = self.matcher.groups(&seen.identity);
-        if groups.is_empty() {
-            return seen.sequence.map(|sequence| Judgement {
-                key: seen.key,
-                sequence,
-                keep: false,
-            });
-        }
-        self.note_encoding(&seen.identity);
-        self.table
-            .entry(seen.key, || Process::new(seen.identity.clone(), seen.parent, now));
-        let appeared = new_since.is_some_and(|since| seen.key.start >= since);
-        let (arrival, time) = if appeared {
-            (Arrival::Appeared, seen.key.start)
-        } else {
-            (Arrival::Joined, now)
-        };
-        self.move_to(seen.key, groups, arrival, time);
-        Some(keep)
-    }
-
-    fn changed_unseen(&mut self, seen: &Seen, now: BootTime) {
-        let Some(process) = self.table.get_mut(seen.key) else {
-            return;
-        };
-        process.identity.update(&seen.identity);
-        process.parent = seen.parent;
-        let groups = self.matcher.groups(&process.identity);
-        self.move_to(seen.key, groups, Arrival::Joined, now);
-    }
-
-    /// True when a snapshot shows a process that is not known, or by other names than it is known by.
-    pub fn is_news(&self, seen: &Seen) -> bool {
-        self.table
-            .get(seen.key)
-            .is_none_or(|process| process.identity.differs_from(&seen.identity))
-    }
-
-    /// True when a name alone makes a process a member of something.
-    pub fn matches_name(&self, comm: &str) -> bool {
-        let identity = Identity {
-            comm: comm.to_owned(),
-            ..Identity::default()
-        };
-        !self.matcher.groups(&identity).is_empty()
-    }
-
-    /// Ends, for an unknown reason, what a snapshot shows as ended and still counts as live: its exit record was
-    /// lost. Its totals are still to be had. All events up to the snapshot must have been applied.
-    pub fn end_seen(&mut self, ended: &[ProcessKey], now: BootTime) {
-        for &key in ended {
-            if self.table.get(key).is_some_and(Process::is_live) {
-                self.ended(key, now, None);
-                self.irregular.missing += 1;
-            }
-        }
-    }
-
-    /// Ends, for an unknown reason, what was known to live before `began` and is not in the snapshot that began then.
-    /// All events up to the snapshot must have been applied. Returns how many.
-    pub fn end_missing(&mut self, present: &HashSet<ProcessKey>, began: BootTime, now: BootTime) -> u64 {
-        let missing: Vec<_> = self
-            .table
-            .iter()
-            .filter(|(key, process)| {
-                process.is_live() && process.known_since < began && !present.contains(key)
-            })
-            .map(|(key, _)| key)
-            .collect();
-        for &key in &missing {
-            self.ended(key, now, None);
-            self.settle(key, true);
-        }
-        self.irregular.missing += missing.len() as u64;
-        missing.len() as u64
+    /// False when too many processes are followed already; that is counted.
+    fn has_room_for(&mut self, key: ProcessKey) -> bool {
+        let room = self.table.len() < TRACKED_AT_MOST || self.knows(key);
+        self.irregular.untracked += u64::from(!room);
+        room
     }
 
     /// Takes readings of the tracked processes, and gives up on ended ones that are gone without a free.
@@ -464,5 +414,4 @@ impl Tracker {
 }
 
 #[cfg(test)]
-#[path = "tracker_tests.rs"]
 pub(crate) mod tests;

@@ -1,13 +1,16 @@
 //! One plugin's group: its members, and totals that never fall.
 
-use std::collections::{HashMap, HashSet};
+mod outlive;
+mod read;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    Aggregate, Plugin,
-    reading::{Happened, ProcessReading, Reading},
-    restarts::RestartPairing,
+    Aggregate, Durations, Plugin, RestartKind,
+    reading::Happened,
+    restarts::{Replaced, RestartPairing, Started},
 };
-use crate::process::{BootTime, Counter, Gauges, Host, ProcessKey, ProcessTable, State, Usage};
+use crate::process::{BootTime, Ending, LostLives, Moment, ProcessKey, ProcessTable, Reason, Usage};
 
 /// A member whose parent is no member, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum Role {
 pub enum Arrival {
     /// It executed a program, was forked, or took its name right after its fork.
     Appeared,
+    /// The same, but the record was lost: what happened around it is not known.
+    AppearedUnheard,
     /// It was there before: found by a snapshot, renamed later, or after a reload.
     Joined,
 }
@@ -35,10 +40,21 @@ struct Membership {
     base: Usage,
     /// When it came, or took its role.
     since: BootTime,
+    /// When it started as a member, where it did so under kevmon's eyes.
+    started: Option<BootTime>,
     /// Its usage from before `since` is not yet known to be part of the sums.
     unobserved: bool,
     /// It has executed once already while a member.
     executed: bool,
+}
+
+/// What a change of a group amounts to, for those who are told of every one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A member started.
+    Start(Role),
+    /// A root took another's place, or its own.
+    Restart(RestartKind, Replaced),
 }
 
 /// The state at the last collection, for rates.
@@ -63,13 +79,22 @@ pub struct Group {
     brought: Usage,
     /// Process time of past memberships, ns.
     lived: u64,
+    /// Lives were counted since the last collection of which only the sums are known.
+    lives_lost: bool,
     happened: Happened,
+    exits: BTreeMap<Reason, u64>,
     /// Members that ended and whose final totals never came.
     given_up: u64,
     pairing: RestartPairing,
+    downtime: Durations,
+    lifetime: Durations,
+    last_start: Option<Moment>,
+    last_exit: Option<Moment>,
     peak_rss: Option<u64>,
-    watch_start: BootTime,
-    usage_start: Option<BootTime>,
+    watch_start: Moment,
+    /// When this run began to watch it.
+    watched_since: BootTime,
+    usage_start: Option<Moment>,
     last: Option<Last>,
 }
 
@@ -84,10 +109,17 @@ impl Group {
             left_behind: Usage::ZERO,
             brought: Usage::ZERO,
             lived: 0,
+            lives_lost: false,
             happened: Happened::default(),
+            exits: BTreeMap::new(),
             given_up: 0,
+            downtime: Durations::default(),
+            lifetime: Durations::default(),
+            last_start: None,
+            last_exit: None,
             peak_rss: None,
-            watch_start: now,
+            watch_start: now.into(),
+            watched_since: now,
             usage_start: None,
             last: None,
         }
@@ -101,8 +133,10 @@ impl Group {
         arrival: Arrival,
         time: BootTime,
         table: &ProcessTable,
-    ) {
-        let Some(process) = table.get(key) else { return };
+    ) -> Vec<Change> {
+        let Some(process) = table.get(key) else {
+            return Vec::new();
+        };
         let parent_is_member = process.parent.is_some_and(|parent| {
             self.members.contains_key(&parent) && table.get(parent).is_some_and(|p| p.is_live())
         });
@@ -112,16 +146,13 @@ impl Group {
             Role::Root
         };
         let returns = self.former.remove(&key);
-        match (arrival, role) {
-            (Arrival::Appeared, Role::Root) if !returns => {
-                self.happened.starts += 1;
-                if self.pairing.start(time).is_some() {
-                    self.happened.respawns += 1;
-                }
-            }
-            (Arrival::Appeared, Role::Worker) if !returns => self.happened.worker_starts += 1,
-            _ => self.happened.joins += 1,
-        }
+        let started = arrival != Arrival::Joined && !returns;
+        let changes = if started {
+            self.started(role, arrival, time)
+        } else {
+            self.happened.joins += 1;
+            Vec::new()
+        };
         let observed = process.is_observed();
         // Of what began under our eyes nothing was used before it came, even if it is yet to be read.
         let unobserved = !observed && arrival == Arrival::Joined;
@@ -134,25 +165,54 @@ impl Group {
                 role,
                 base,
                 since: time,
+                started: started.then_some(time),
                 unobserved,
                 executed: false,
             },
         );
+        changes
+    }
+
+    fn started(&mut self, role: Role, arrival: Arrival, time: BootTime) -> Vec<Change> {
+        self.last_start = Some(time.into());
+        let mut changes = vec![Change::Start(role)];
+        if role == Role::Worker {
+            self.happened.worker_starts += 1;
+            return changes;
+        }
+        self.happened.starts += 1;
+        if arrival == Arrival::AppearedUnheard {
+            self.pairing.blur();
+        }
+        match self.pairing.start(time) {
+            Started::Anew => {}
+            Started::Instead(replaced) => changes.push(self.respawned(replaced)),
+            Started::Unknown => self.happened.unpaired_starts += 1,
+        }
+        changes
+    }
+
+    fn respawned(&mut self, replaced: Replaced) -> Change {
+        self.happened.respawns += 1;
+        if let Some(downtime) = replaced.downtime {
+            self.downtime.add(downtime);
+        }
+        Change::Restart(RestartKind::Respawn, replaced)
     }
 
     /// A member executed a program and is a member still. A root that had done so before was restarted in place.
-    pub fn executed(&mut self, key: ProcessKey) {
-        if let Some(membership) = self.members.get_mut(&key)
-            && std::mem::replace(&mut membership.executed, true)
-            && membership.role == Role::Root
-        {
+    pub fn executed(&mut self, key: ProcessKey) -> Option<Change> {
+        let membership = self.members.get_mut(&key)?;
+        let again = std::mem::replace(&mut membership.executed, true);
+        (again && membership.role == Role::Root).then(|| {
             self.happened.reexecs += 1;
-        }
+            Change::Restart(RestartKind::Reexec, Replaced { downtime: None })
+        })
     }
 
     /// A member goes on under another name; what it used stays.
     pub fn leave(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable) {
-        let role = self.members.get(&key).map(|membership| membership.role);
+        let role = self.role(key);
         if self.close(key, time, table) {
             self.happened.leaves += 1;
             self.former.insert(key);
@@ -162,26 +222,48 @@ impl Group {
         }
     }
 
-    /// A member ended. It stays, no longer live, until its totals are final.
-    pub fn ended(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable) {
-        let Some(membership) = self.members.get(&key) else {
-            return;
-        };
-        let (role, since) = (membership.role, membership.since);
+    /// A member ended. It stays, no longer live, until its totals are final. `lossy`: an end of unknown reason is
+    /// one of possibly several whose records were lost; else a scan would have shown every start and end.
+    pub fn ended(
+        &mut self,
+        key: ProcessKey,
+        time: BootTime,
+        ending: &Ending,
+        lossy: bool,
+        table: &ProcessTable,
+    ) -> Option<Change> {
+        let membership = self.members.get(&key)?;
+        let (role, since, started) = (membership.role, membership.since, membership.started);
         if self.counts(role) {
             self.lived += time.0.saturating_sub(since.0);
         }
+        let reason = ending.reason();
         self.happened.exits += 1;
+        *self.exits.entry(reason).or_default() += 1;
+        if reason != Reason::Unknown {
+            self.last_exit = Some(time.into());
+            self.lifetime.add(time.since(key.start));
+            let failed = started.is_some_and(|started| time.since(started) < self.plugin.failed_start);
+            if failed && !reason.is_success() {
+                self.happened.failed_starts += 1;
+            }
+        }
         self.peak_rss = self
             .peak_rss
             .max(table.get(key).and_then(|process| process.peak_rss));
         // Only a root has a role to hand over, and only one without an heir has ended for its group.
-        if role == Role::Root
-            && !self.promote_a_child(key, time, table)
-            && self.pairing.end(time, since).is_some()
-        {
-            self.happened.respawns += 1;
+        if role == Role::Worker || self.promote_a_child(key, time, table) {
+            return None;
         }
+        match (reason, lossy) {
+            (Reason::Unknown, true) => self.pairing.blur(),
+            (Reason::Unknown, false) => self.pairing.missing(time),
+            _ => {
+                let replaced = self.pairing.end(time, since, !reason.is_success())?;
+                return Some(self.respawned(replaced));
+            }
+        }
+        None
     }
 
     /// The totals of a process are what they are: final, or (`given_up`) the last that could be had.
@@ -192,6 +274,24 @@ impl Group {
             self.left_behind = self.left_behind.plus(&self.contribution(key, membership, table));
             self.members.remove(&key);
         }
+    }
+
+    /// Whole lives of which nothing but their sums is known.
+    pub fn lost_lives(&mut self, lives: &LostLives) {
+        if lives.forked {
+            self.happened.worker_starts += lives.count;
+        } else {
+            self.happened.starts += lives.count;
+            self.happened.unpaired_starts += lives.count;
+            self.pairing.blur();
+        }
+        self.happened.exits += lives.count;
+        *self.exits.entry(lives.ending.reason()).or_default() += lives.count;
+        if !lives.forked || self.plugin.aggregate == Aggregate::All {
+            self.left_behind = self.left_behind.plus(&lives.usage);
+        }
+        self.peak_rss = self.peak_rss.max(lives.peak_rss);
+        self.lives_lost = true;
     }
 
     /// A reading of a member was taken.
@@ -207,6 +307,11 @@ impl Group {
                 self.brought = plus_known(&self.brought, &process.totals().since(&base));
             }
         }
+    }
+
+    /// A member's role.
+    pub fn role(&self, key: ProcessKey) -> Option<Role> {
+        self.members.get(&key).map(|membership| membership.role)
     }
 
     fn counts(&self, role: Role) -> bool {
@@ -263,161 +368,6 @@ impl Group {
         }
         true
     }
-
-    /// Fixes since when the usage sums count, the first time it is called: the oldest member's start, or the
-    /// group's first watch.
-    fn usage_start(&mut self) -> BootTime {
-        let oldest = self.members.keys().map(|key| key.start).min();
-        *self
-            .usage_start
-            .get_or_insert(oldest.unwrap_or(self.watch_start).min(self.watch_start))
-    }
-
-    /// The group as it is now. `gauges` holds what could be read of the live members.
-    pub fn read(
-        &mut self,
-        now: BootTime,
-        host: Host,
-        gauges: &HashMap<ProcessKey, Gauges>,
-        table: &ProcessTable,
-    ) -> Reading {
-        let usage_start = self.usage_start();
-        let mut usage = self.left_behind;
-        let mut lived = self.lived;
-        let mut unsettled = self.given_up;
-        let mut live = Vec::new();
-        for (&key, membership) in &self.members {
-            let Some(process) = table.get(key) else { continue };
-            if !self.counts(membership.role) {
-                continue;
-            }
-            usage = usage.plus(&self.contribution(key, membership, table));
-            match process.state {
-                State::Live => {
-                    lived += now.0.saturating_sub(membership.since.0);
-                    live.push(ProcessReading {
-                        key,
-                        name: process.identity.name().to_owned(),
-                    });
-                }
-                State::Ended { .. } => unsettled += 1,
-            }
-        }
-        live.sort_unstable_by_key(|process| process.key);
-        // A process that vanished before its gauges were read has none, and makes no other's unknown.
-        let read: Vec<&Gauges> = live
-            .iter()
-            .filter_map(|process| gauges.get(&process.key))
-            .collect();
-        let unread = read.is_empty() && !live.is_empty();
-        let spaces = Spaces::of(&read);
-        self.peak_rss = self
-            .peak_rss
-            .max(read.iter().filter_map(|gauges| gauges.peak_rss).max());
-
-        let own = usage.since(&self.brought);
-        let last = self.last.replace(Last {
-            time: now,
-            own,
-            lived,
-        });
-        let threads: Option<Vec<u64>> = read.iter().map(|gauges| gauges.threads).collect();
-        Reading {
-            usage_start: usage_start.into(),
-            watch_start: self.watch_start.into(),
-            exits: Vec::new(),
-            downtime: super::Durations::default(),
-            lifetime: super::Durations::default(),
-            last_start: None,
-            last_exit: None,
-            crash_loop: false,
-            usage,
-            happened: self.happened,
-            process_count: live.len() as u64,
-            cpu_usage: last.and_then(|last| last.cpu_usage(&own, lived)),
-            cpu_utilization: last.and_then(|last| last.cpu_utilization(&own, now, host)),
-            memory_usage: mean_share(spaces.rss, read.len(), host.memory),
-            rss: spaces.rss.filter(|_| !unread),
-            vms: spaces.vms.filter(|_| !unread),
-            fds: read
-                .iter()
-                .map(|gauges| gauges.fds)
-                .sum::<Option<u64>>()
-                .filter(|_| !unread),
-            threads: threads
-                .as_ref()
-                .map(|threads| threads.iter().sum())
-                .filter(|_| !unread),
-            max_threads: threads.as_ref().and_then(|threads| threads.iter().copied().max()),
-            min_threads: threads.as_ref().and_then(|threads| threads.iter().copied().min()),
-            avg_threads: threads
-                .filter(|threads| !threads.is_empty())
-                .map(|threads| threads.iter().sum::<u64>() as f64 / threads.len() as f64),
-            peak_rss: self.peak_rss,
-            uptime: live.iter().map(|process| now.since(process.key.start)).max(),
-            processes: live,
-            unsettled,
-            sharing: spaces.sharing,
-        }
-    }
-}
-
-impl Last {
-    /// CPU time over process time since then.
-    fn cpu_usage(&self, own: &Usage, lived: u64) -> Option<f64> {
-        let lived = lived.checked_sub(self.lived).filter(|&lived| lived > 0)?;
-        Some(own.since(&self.own).get(Counter::Runtime)? as f64 / lived as f64)
-    }
-
-    fn cpu_utilization(&self, own: &Usage, now: BootTime, host: Host) -> Option<(f64, f64)> {
-        let available = now.since(self.time).as_nanos() as f64 * host.cpus as f64;
-        let used = own.since(&self.own);
-        (available > 0.0)
-            .then(|| {
-                Some((
-                    used.get(Counter::User)? as f64 / available,
-                    used.get(Counter::System)? as f64 / available,
-                ))
-            })
-            .flatten()
-    }
-}
-
-/// Sums over address spaces: members that share one (a vfork child before its exec) count it once.
-struct Spaces {
-    rss: Option<u64>,
-    vms: Option<u64>,
-    sharing: u64,
-}
-
-impl Spaces {
-    fn of(members: &[&Gauges]) -> Self {
-        let mut seen = HashSet::new();
-        let mut sums = Self {
-            rss: Some(0),
-            vms: Some(0),
-            sharing: 0,
-        };
-        for gauges in members {
-            if gauges.address_space.is_some_and(|space| !seen.insert(space)) {
-                sums.sharing += 1;
-                continue;
-            }
-            sums.rss = add(sums.rss, gauges.rss);
-            sums.vms = add(sums.vms, gauges.vms);
-        }
-        sums
-    }
-}
-
-fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    Some(a?.saturating_add(b?))
-}
-
-fn mean_share(sum: Option<u64>, count: usize, whole: Option<u64>) -> Option<f64> {
-    (count > 0)
-        .then(|| Some(sum? as f64 / count as f64 / whole.filter(|&whole| whole > 0)? as f64))
-        .flatten()
 }
 
 /// Like [`Usage::plus`], except that what is unknown adds nothing: used for a part to be subtracted from sums that

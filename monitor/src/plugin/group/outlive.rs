@@ -1,0 +1,117 @@
+//! A group across restarts of kevmon: what is kept of it, and how it goes on from there.
+
+use super::{Group, Membership, Role};
+use crate::{
+    plugin::{SavedGroup, SavedMember},
+    process::{BootTime, Ending, Moment, ProcessTable, Usage},
+};
+
+impl Group {
+    /// Everything that is to outlive kevmon. `unix` turns a moment into Unix nanoseconds. To be taken after
+    /// [`Group::read`], which fixes the start.
+    pub fn saved(&self, table: &ProcessTable, unix: &dyn Fn(Moment) -> u64) -> SavedGroup {
+        let members = self.members.iter().map(|(&key, membership)| {
+            let process = table.get(key);
+            SavedMember {
+                key,
+                former: false,
+                root: membership.role == Role::Root,
+                executed: membership.executed,
+                base: membership.base,
+                // Of one that was found and is not read yet, nothing has been taken into account.
+                totals: process
+                    .filter(|process| process.is_observed())
+                    .map_or(membership.base, |process| process.totals()),
+                attributed: process.map_or(Usage::ZERO, |process| process.attributed),
+                ended: process.is_none_or(|process| !process.is_live()),
+            }
+        });
+        let former = self.former.iter().filter_map(|&key| {
+            let process = table.get(key)?;
+            Some(SavedMember {
+                key,
+                former: true,
+                root: false,
+                executed: false,
+                base: Usage::ZERO,
+                totals: process.totals(),
+                attributed: process.attributed,
+                ended: !process.is_live(),
+            })
+        });
+        SavedGroup {
+            watch_start: unix(self.watch_start),
+            usage_start: unix(self.usage_start.unwrap_or(self.watch_start)),
+            left_behind: self.left_behind,
+            happened: self.happened,
+            exits: self
+                .exits
+                .iter()
+                .map(|(&reason, &count)| (reason, count))
+                .collect(),
+            given_up: self.given_up,
+            downtime: self.downtime,
+            lifetime: self.lifetime,
+            last_start: self.last_start.map(unix),
+            last_exit: self.last_exit.map(unix),
+            peak_rss: self.peak_rss,
+            members: members.chain(former).collect(),
+        }
+    }
+
+    /// Goes on from what was kept. Members of this boot become members again, those of an earlier one are closed at
+    /// their last known totals: nobody can say how they ended.
+    pub fn restore(&mut self, saved: &SavedGroup, same_boot: bool, now: BootTime) {
+        self.watch_start = Moment::Unix(saved.watch_start);
+        self.usage_start = Some(Moment::Unix(saved.usage_start));
+        self.left_behind = saved.left_behind;
+        self.happened = saved.happened;
+        self.exits = saved.exits.iter().copied().collect();
+        self.given_up = saved.given_up;
+        self.downtime = saved.downtime;
+        self.lifetime = saved.lifetime;
+        self.last_start = saved.last_start.map(Moment::Unix);
+        self.last_exit = saved.last_exit.map(Moment::Unix);
+        self.peak_rss = saved.peak_rss;
+        // Whatever ends and starts fell into the gap: nothing after it can be paired with what was before.
+        self.pairing.blur();
+        for member in &saved.members {
+            if same_boot && !member.ended {
+                self.take_back(member, now);
+            } else if !member.former {
+                self.close_unseen(member);
+            }
+        }
+    }
+
+    fn take_back(&mut self, member: &SavedMember, now: BootTime) {
+        if member.former {
+            self.former.insert(member.key);
+            return;
+        }
+        let role = if member.root { Role::Root } else { Role::Worker };
+        self.members.insert(
+            member.key,
+            Membership {
+                role,
+                base: member.base,
+                since: now,
+                started: None,
+                unobserved: false,
+                executed: member.executed,
+            },
+        );
+    }
+
+    fn close_unseen(&mut self, member: &SavedMember) {
+        let role = if member.root { Role::Root } else { Role::Worker };
+        if self.counts(role) {
+            self.left_behind = self.left_behind.plus(&member.totals.since(&member.base));
+        }
+        self.given_up += 1;
+        if !member.ended {
+            self.happened.exits += 1;
+            *self.exits.entry(Ending::UNKNOWN.reason()).or_default() += 1;
+        }
+    }
+}

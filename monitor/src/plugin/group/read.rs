@@ -1,0 +1,177 @@
+//! What a collection says of a group.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Group, Last};
+use crate::{
+    plugin::reading::{ProcessReading, Reading},
+    process::{BootTime, Counter, Gauges, Host, Moment, ProcessKey, ProcessTable, State, Usage},
+};
+
+impl Group {
+    /// Fixes since when the usage sums count, the first time it is called: the oldest member's start, or the
+    /// group's first watch.
+    pub(super) fn usage_start(&mut self) -> Moment {
+        let oldest = self.members.keys().map(|key| key.start).min();
+        *self.usage_start.get_or_insert(
+            oldest
+                .unwrap_or(self.watched_since)
+                .min(self.watched_since)
+                .into(),
+        )
+    }
+
+    /// The group as it is now. `gauges` holds what could be read of the live members.
+    pub fn read(
+        &mut self,
+        now: BootTime,
+        host: Host,
+        gauges: &HashMap<ProcessKey, Gauges>,
+        table: &ProcessTable,
+    ) -> Reading {
+        let usage_start = self.usage_start();
+        let mut usage = self.left_behind;
+        let mut lived = self.lived;
+        let mut unsettled = self.given_up;
+        let mut live = Vec::new();
+        for (&key, membership) in &self.members {
+            let Some(process) = table.get(key) else { continue };
+            if !self.counts(membership.role) {
+                continue;
+            }
+            usage = usage.plus(&self.contribution(key, membership, table));
+            match process.state {
+                State::Live => {
+                    lived += now.0.saturating_sub(membership.since.0);
+                    live.push(ProcessReading {
+                        key,
+                        name: process.identity.name().to_owned(),
+                    });
+                }
+                State::Ended { .. } => unsettled += 1,
+            }
+        }
+        live.sort_unstable_by_key(|process| process.key);
+        // A process that vanished before its gauges were read has none, and makes no other's unknown.
+        let read: Vec<&Gauges> = live
+            .iter()
+            .filter_map(|process| gauges.get(&process.key))
+            .collect();
+        let unread = read.is_empty() && !live.is_empty();
+        let spaces = Spaces::of(&read);
+        self.peak_rss = self
+            .peak_rss
+            .max(read.iter().filter_map(|gauges| gauges.peak_rss).max());
+
+        let lives_lost = std::mem::take(&mut self.lives_lost);
+        let own = usage.since(&self.brought);
+        let last = self.last.replace(Last {
+            time: now,
+            own,
+            lived,
+        });
+        let threads: Option<Vec<u64>> = read.iter().map(|gauges| gauges.threads).collect();
+        Reading {
+            usage_start,
+            watch_start: self.watch_start,
+            exits: self
+                .exits
+                .iter()
+                .map(|(&reason, &count)| (reason, count))
+                .collect(),
+            downtime: self.downtime,
+            lifetime: self.lifetime,
+            last_start: self.last_start,
+            last_exit: self.last_exit,
+            crash_loop: self.pairing.in_crash_loop(now),
+            usage,
+            happened: self.happened,
+            process_count: live.len() as u64,
+            // How long lost lives lasted is not known, so neither is the mean over them.
+            cpu_usage: last
+                .filter(|_| !lives_lost)
+                .and_then(|last| last.cpu_usage(&own, lived)),
+            cpu_utilization: last.and_then(|last| last.cpu_utilization(&own, now, host)),
+            memory_usage: mean_share(spaces.rss, read.len(), host.memory),
+            rss: spaces.rss.filter(|_| !unread),
+            vms: spaces.vms.filter(|_| !unread),
+            fds: read
+                .iter()
+                .map(|gauges| gauges.fds)
+                .sum::<Option<u64>>()
+                .filter(|_| !unread),
+            threads: threads
+                .as_ref()
+                .map(|threads| threads.iter().sum())
+                .filter(|_| !unread),
+            max_threads: threads.as_ref().and_then(|threads| threads.iter().copied().max()),
+            min_threads: threads.as_ref().and_then(|threads| threads.iter().copied().min()),
+            avg_threads: threads
+                .filter(|threads| !threads.is_empty())
+                .map(|threads| threads.iter().sum::<u64>() as f64 / threads.len() as f64),
+            peak_rss: self.peak_rss,
+            uptime: live.iter().map(|process| now.since(process.key.start)).max(),
+            processes: live,
+            unsettled,
+            sharing: spaces.sharing,
+        }
+    }
+}
+
+impl Last {
+    /// CPU time over process time since then.
+    fn cpu_usage(&self, own: &Usage, lived: u64) -> Option<f64> {
+        let lived = lived.checked_sub(self.lived).filter(|&lived| lived > 0)?;
+        Some(own.since(&self.own).get(Counter::Runtime)? as f64 / lived as f64)
+    }
+
+    fn cpu_utilization(&self, own: &Usage, now: BootTime, host: Host) -> Option<(f64, f64)> {
+        let available = now.since(self.time).as_nanos() as f64 * host.cpus as f64;
+        let used = own.since(&self.own);
+        (available > 0.0)
+            .then(|| {
+                Some((
+                    used.get(Counter::User)? as f64 / available,
+                    used.get(Counter::System)? as f64 / available,
+                ))
+            })
+            .flatten()
+    }
+}
+
+/// Sums over address spaces: members that share one (a vfork child before its exec) count it once.
+struct Spaces {
+    rss: Option<u64>,
+    vms: Option<u64>,
+    sharing: u64,
+}
+
+impl Spaces {
+    fn of(members: &[&Gauges]) -> Self {
+        let mut seen = HashSet::new();
+        let mut sums = Self {
+            rss: Some(0),
+            vms: Some(0),
+            sharing: 0,
+        };
+        for gauges in members {
+            if gauges.address_space.is_some_and(|space| !seen.insert(space)) {
+                sums.sharing += 1;
+                continue;
+            }
+            sums.rss = add(sums.rss, gauges.rss);
+            sums.vms = add(sums.vms, gauges.vms);
+        }
+        sums
+    }
+}
+
+fn add(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    Some(a?.saturating_add(b?))
+}
+
+fn mean_share(sum: Option<u64>, count: usize, whole: Option<u64>) -> Option<f64> {
+    (count > 0)
+        .then(|| Some(sum? as f64 / count as f64 / whole.filter(|&whole| whole > 0)? as f64))
+        .flatten()
+}

@@ -1,0 +1,62 @@
+//! Repair after a loss: what the kernel side kept of processes whose records found no room in the ring.
+
+use super::{Arrival, Identity, LostEnd, LostLives, Process, Tracker, Usage};
+
+impl Tracker {
+    /// Takes what the kernel side kept. All events that were told must have been applied.
+    pub fn recover(&mut self, ends: Vec<LostEnd>, lives: &[LostLives]) {
+        for end in ends {
+            self.recover_end(end);
+        }
+        for lives in lives {
+            self.recover_lives(lives);
+        }
+    }
+
+    fn recover_end(&mut self, end: LostEnd) {
+        if let Some(identity) = &end.unheard {
+            self.take_unheard_identity(&end, identity);
+        }
+        let Some(process) = self.table.get_mut(end.key) else {
+            return; // judged to be of no interest, or counted as unattributed above
+        };
+        process.observe(&end.usage);
+        process.raise_peak_rss(end.peak_rss);
+        self.ended(end.key, end.ended.unwrap_or(end.freed), end.ending, true);
+        self.settle(end.key, false);
+    }
+
+    /// The process ended under a name that no record told. What it had used before it took that name was read at
+    /// the last collection at best; what came later counts for the new name.
+    fn take_unheard_identity(&mut self, end: &LostEnd, identity: &Identity) {
+        let known = self.knows(end.key);
+        let groups = self.matcher.groups(identity);
+        if !known && (groups.is_empty() || !self.has_room_for(end.key)) {
+            self.irregular.unattributed += 1;
+            return;
+        }
+        let process = self
+            .table
+            .entry(end.key, || Process::new(identity.clone(), None, end.identified));
+        process.identity.update(identity);
+        if !known {
+            process.observe(&Usage::ZERO);
+        }
+        let groups = self.matcher.groups(&process.identity);
+        self.move_to(end.key, groups, Arrival::AppearedUnheard, end.identified);
+    }
+
+    fn recover_lives(&mut self, lives: &LostLives) {
+        let groups = lives
+            .identity
+            .as_ref()
+            .map(|identity| self.matcher.groups(identity))
+            .unwrap_or_default();
+        if groups.is_empty() {
+            self.irregular.unattributed += lives.count;
+        }
+        for group in groups {
+            self.groups[group.0].lost_lives(lives);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The groups across restarts of kevmon.
+
+use super::{BootTime, GroupId, Identity, Moment, Process, Tracker};
+use crate::plugin::SavedGroup;
+
+impl Tracker {
+    /// What is to outlive kevmon, by group. To be taken after the groups were read.
+    pub fn saved(&self, unix: &dyn Fn(Moment) -> u64) -> Vec<(GroupId, SavedGroup)> {
+        self.groups
+            .iter()
+            .enumerate()
+            .map(|(index, group)| (GroupId(index), group.saved(&self.table, unix)))
+            .collect()
+    }
+
+    /// Goes on from what an earlier run kept of a group. Before the first snapshot, which then shows who of the
+    /// members lived through the outage: their totals are the kernel's own, so what they used meanwhile is caught
+    /// up. `same_boot` says whether the members' keys still mean anything.
+    pub fn restore(&mut self, id: GroupId, saved: &SavedGroup, same_boot: bool, now: BootTime) {
+        let Some(group) = self.groups.get_mut(id.0) else {
+            return;
+        };
+        group.restore(saved, same_boot, now);
+        if !same_boot {
+            return;
+        }
+        for member in saved.members.iter().filter(|member| !member.ended) {
+            let process = self.table.entry(member.key, || {
+                Process::new(Identity::default(), None, BootTime(0))
+            });
+            process.take_back(&member.totals, &member.attributed);
+            if !member.former {
+                self.memberships.entry(member.key).or_default().push(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Starts, restarts and ends.
+
+use super::*;
+
+#[test]
+fn what_matches_nothing_is_judged_and_forgotten() {
+    let mut tracker = tracker(&["^app$"]);
+    let other = key(10, 100);
+    assert_eq!(
+        tracker
+            .apply(exec(101, other, INIT, "other", 5))
+            .map(|judgement| judgement.keep),
+        Some(false)
+    );
+    tracker.apply(fork(102, key(11, 102), other));
+    tracker.apply(exit(103, other, 5));
+    tracker.apply(free(104, other, 5));
+    assert_eq!(tracker.table_len(), 0);
+}
+
+#[test]
+fn a_reused_pid_is_another_process() {
+    let mut tracker = tracker(&["^app$"]);
+    for (start, amount) in [(100, 10), (200, 20)] {
+        tracker.apply(exec(start, key(10, start), INIT, "app", 0));
+        tracker.apply(exit(start + 50, key(10, start), amount));
+        tracker.apply(free(start + 120, key(10, start), amount)); // after the pid was taken again
+    }
+    let reading = read(&mut tracker, 0, 400);
+    assert_eq!(
+        (reading.happened.starts, reading.happened.exits, written(&reading)),
+        (2, 2, 30)
+    );
+}
+
+#[test]
+fn forked_workers_inherit_the_group_and_count_apart() {
+    let mut tracker = tracker(&["^server$"]);
+    let (root, worker) = (key(10, 100), key(11, 150));
+    tracker.apply(exec(100, root, INIT, "server", 0));
+    tracker.apply(fork(150, worker, root));
+    sample(&mut tracker, 160, worker, 5);
+    sample(&mut tracker, 160, root, 50);
+    let reading = read(&mut tracker, 0, 170);
+    assert_eq!(
+        (
+            reading.happened.starts,
+            reading.happened.worker_starts,
+            reading.process_count
+        ),
+        (1, 1, 2)
+    );
+    assert_eq!(written(&reading), 55);
+    // A worker that executes something else leaves; the worker's own exit is no root's end.
+    tracker.apply(exec(180, worker, root, "helper", 6));
+    tracker.apply(exit(190, worker, 9));
+    tracker.apply(free(195, worker, 9));
+    let reading = read(&mut tracker, 0, 200);
+    assert_eq!(
+        (reading.happened.leaves, reading.happened.exits, written(&reading)),
+        (1, 0, 56)
+    );
+}
+
+#[test]
+fn a_double_forking_daemon_starts_once_and_restarts_never() {
+    let mut tracker = tracker(&["^daemon$"]);
+    let (first, second, third) = (key(10, 100), key(11, 110), key(12, 120));
+    tracker.apply(exec(100, first, INIT, "daemon", 0));
+    tracker.apply(fork(110, second, first));
+    tracker.apply(exit(115, first, 1));
+    tracker.apply(fork(120, third, second));
+    tracker.apply(exit(125, second, 1));
+    let reading = read(&mut tracker, 0, 130);
+    assert_eq!(
+        (
+            reading.happened.starts,
+            reading.happened.worker_starts,
+            reading.happened.restarts()
+        ),
+        (1, 2, 0)
+    );
+    // The heir is a root now: its end and a new start are a restart.
+    tracker.apply(exit(500, third, 1));
+    tracker.apply(exec(600, key(20, 599), INIT, "daemon", 0));
+    assert_eq!(read(&mut tracker, 0, 700).happened.restarts(), 1);
+}
+
+#[test]
+fn restarts_are_counted_between_readings() {
+    let mut tracker = tracker(&["^app$"]);
+    for life in 0..86u64 {
+        let process = key(100 + life as u32, life * 700);
+        tracker.apply(exec(life * 700, process, INIT, "app", 0));
+        tracker.apply(exit(life * 700 + 690, process, 1));
+        tracker.apply(free(life * 700 + 695, process, 1));
+    }
+    let reading = read(&mut tracker, 0, 60_200);
+    assert_eq!(
+        (
+            reading.happened.starts,
+            reading.happened.exits,
+            reading.happened.restarts()
+        ),
+        (86, 86, 85)
+    );
+}
+
+#[test]
+fn a_root_that_executes_itself_again_restarts_and_a_wrapper_does_not() {
+    let mut tracker = tracker(&["^app"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "app-wrapper", 0));
+    tracker.apply(exec(101, process, INIT, "app", 0));
+    assert_eq!(
+        read(&mut tracker, 0, 110).happened.restarts(),
+        0,
+        "a wrapper that gives way to what it wraps"
+    );
+    tracker.apply(exec(5_000, process, INIT, "app", 0));
+    let reading = read(&mut tracker, 0, 5_100);
+    assert_eq!((reading.happened.restarts(), reading.happened.starts), (1, 1));
+}
+
+#[test]
+fn a_name_taken_right_after_the_fork_is_a_start_and_later_a_join() {
+    let mut tracker = tracker(&["^named$"]);
+    tracker.apply(rename(150, key(10, 100), INIT, "named", 2));
+    tracker.apply(rename(9_000, key(11, 100), INIT, "named", 3));
+    let reading = read(&mut tracker, 0, 9_100);
+    assert_eq!(
+        (reading.happened.starts, reading.happened.joins, written(&reading)),
+        (1, 1, 5)
+    );
+    tracker.apply(rename(9_200, key(11, 100), INIT, "renamed", 8));
+    let reading = read(&mut tracker, 0, 9_300);
+    assert_eq!(
+        (reading.happened.leaves, reading.process_count, written(&reading)),
+        (1, 1, 10)
+    );
+}
+
+#[test]
+fn an_end_is_taken_once_and_a_free_without_an_exit_is_one() {
+    let mut tracker = tracker(&["^app$"]);
+    let (twice, unannounced) = (key(10, 100), key(11, 100));
+    tracker.apply(exec(100, twice, INIT, "app", 0));
+    tracker.apply(exec(100, unannounced, INIT, "app", 0));
+    tracker.apply(exit(200, twice, 5));
+    tracker.apply(exit(200, twice, 5)); // the other one of two last threads
+    tracker.apply(free(210, twice, 6));
+    tracker.apply(free(210, unannounced, 7));
+    let reading = read(&mut tracker, 0, 300);
+    assert_eq!((reading.happened.exits, written(&reading)), (2, 13));
+}
+
+#[test]
+fn an_ended_process_whose_free_never_comes_keeps_its_last_values() {
+    let mut tracker = tracker(&["^app$"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "app", 0));
+    tracker.apply(exit(200, process, 42));
+    // A zombie that is not reaped is still there to be read, however long that takes.
+    sample(&mut tracker, 60_000, process, 43);
+    assert_eq!(read(&mut tracker, 0, 60_000).unsettled, 1);
+    tracker.observe(&HashMap::new(), BootTime(70_000 * MS));
+    let reading = read(&mut tracker, 0, 70_000);
+    assert_eq!((reading.unsettled, written(&reading)), (1, 43));
+    assert_eq!(tracker.irregularities().unsettled, 1);
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_counted() {
+    let mut tracker = tracker(&["app"]);
+    tracker.apply(exec(100, key(10, 100), INIT, "app\u{fffd}", 0));
+    assert_eq!(tracker.irregularities().not_utf8, 1);
+    assert_eq!(read(&mut tracker, 0, 200).process_count, 1);
+}
+
+#[test]
+fn only_a_root_hands_its_role_over() {
+    let mut tracker = tracker(&["^server$"]);
+    let (root, worker, grandchild) = (key(10, 100), key(11, 150), key(12, 160));
+    tracker.apply(exec(100, root, INIT, "server", 0));
+    tracker.apply(fork(150, worker, root));
+    tracker.apply(fork(160, grandchild, worker));
+    tracker.apply(exit(200, worker, 1));
+    tracker.apply(exit(210, grandchild, 1));
+    tracker.apply(exec(300, key(20, 299), INIT, "server", 0));
+    assert_eq!(
+        read(&mut tracker, 0, 400).happened.restarts(),
+        0,
+        "the root has lived throughout"
+    );
+}
+
+#[test]
+fn ends_are_counted_by_reason_and_quick_failures_apart() {
+    let mut tracker = tracker(&["^app$"]);
+    // Start, end, wait status: (exit 0 after 10 ms, exit 7 after 10 ms and after 2 s, SIGSEGV with core, SIGKILL).
+    let lives = [
+        (100, 110, 0),
+        (1_000, 1_010, 0x700),
+        (2_000, 4_000, 0x700),
+        (5_000, 5_999, 0x8b),
+        (7_000, 8_000, 9),
+    ];
+    for (start, stop, status) in lives {
+        tracker.apply(exec(start, key(10, start), INIT, "app", 0));
+        end(&mut tracker, stop, key(10, start), status, 1);
+    }
+    let reading = read(&mut tracker, 0, 9_000);
+    assert_eq!(
+        reading.exits,
+        [
+            (Reason::Exit { code: 0 }, 1),
+            (Reason::Exit { code: 7 }, 2),
+            (
+                Reason::Signal {
+                    number: 9,
+                    core_dumped: false
+                },
+                1
+            ),
+            (
+                Reason::Signal {
+                    number: 11,
+                    core_dumped: true
+                },
+                1
+            ),
+        ]
+    );
+    assert_eq!(
+        reading.happened.failed_starts, 2,
+        "exit 7 after 10 ms, SIGSEGV after 999 ms; a second is long enough"
+    );
+    assert_eq!(reading.lifetime.count(), 5);
+    assert_eq!(reading.lifetime.sum, (10 + 10 + 2_000 + 999 + 1_000) * MS);
+    assert_eq!(reading.last_start, Some(Moment::Boot(BootTime(7_000 * MS))));
+    assert_eq!(reading.last_exit, Some(Moment::Boot(BootTime(8_000 * MS))));
+}
+
+#[test]
+fn downtimes_and_the_crash_loop() {
+    let mut tracker = tracker(&["^app$"]);
+    for round in 0..4 {
+        let start = 100 + round * 1_000;
+        tracker.apply(exec(start, key(10, start), INIT, "app", 0));
+        assert_eq!(
+            read(&mut tracker, 0, start).crash_loop,
+            round == 3,
+            "three failures have been replaced: {round}"
+        );
+        end(&mut tracker, start + 700, key(10, start), 6, 0);
+    }
+    let reading = read(&mut tracker, 0, 4_000);
+    assert_eq!((reading.happened.respawns, reading.happened.reexecs), (3, 0));
+    assert_eq!(
+        (
+            reading.downtime.count(),
+            reading.downtime.sum,
+            reading.downtime.last
+        ),
+        (3, 900 * MS, Some(300 * MS))
+    );
+    assert!(!read(&mut tracker, 0, 20_000).crash_loop, "over");
+}
+
+#[test]
+fn notices_tell_each_event_once_and_an_end_with_its_final_totals() {
+    let mut tracker = tracker(&["^app$", "^other$"]);
+    let (app, worker) = (key(10, 100), key(11, 150));
+    tracker.apply(exec(100, app, INIT, "app", 0));
+    tracker.apply(fork(150, worker, app));
+    tracker.apply(exit(200, worker, 5));
+    let told = |notices: Vec<Notice>| -> Vec<(u32, u64, String)> {
+        notices
+            .into_iter()
+            .map(|notice| {
+                let what = match notice.what {
+                    What::Start { worker } => format!("start {worker}"),
+                    What::Exit {
+                        usage,
+                        settled,
+                        worker,
+                        lifetime,
+                        ..
+                    } => format!(
+                        "exit {worker} {settled} {} {:?}",
+                        usage.get(Counter::WriteBytes).expect("known"),
+                        lifetime.expect("seen")
+                    ),
+                    What::Restart { kind, downtime } => format!("{} {downtime:?}", kind.name()),
+                };
+                (notice.key.tgid.0, notice.time.0 / MS, what)
+            })
+            .collect()
+    };
+    assert_eq!(
+        told(tracker.take_notices(BootTime(201 * MS))),
+        [(10, 100, "start false".into()), (11, 150, "start true".into())],
+        "the end waits for its totals"
+    );
+    tracker.apply(free(220, worker, 9));
+    assert_eq!(
+        told(tracker.take_notices(BootTime(221 * MS))),
+        [(11, 200, "exit true true 9 50ms".into())]
+    );
+    tracker.apply(exit(300, app, 7));
+    assert!(tracker.take_notices(BootTime(499 * MS)).is_empty());
+    assert_eq!(
+        told(tracker.take_notices(BootTime(500 * MS))),
+        [(10, 300, "exit false false 7 200ms".into())],
+        "not longer than that"
+    );
+    tracker.apply(free(600, app, 8));
+    let next = key(12, 700);
+    tracker.apply(exec(700, next, INIT, "app", 0));
+    tracker.apply(exec(800, next, INIT, "app", 0));
+    tracker.apply(exec(900, next, INIT, "app", 0));
+    assert_eq!(
+        told(tracker.take_notices(BootTime(1_000 * MS))),
+        [
+            (12, 700, "start false".into()),
+            (12, 700, "respawn Some(400ms)".into()),
+            (12, 900, "reexec None".into()),
+        ],
+        "the exit is not told again"
+    );
+}
+
+#[test]
+fn notices_that_nobody_takes_are_bounded() {
+    let exported = Plugin {
+        events: true,
+        ..plugin("^app$")
+    };
+    let mut tracker = Tracker::new(vec![exported, plugin("^other$")], BootTime(0)).unwrap();
+    for start in 1..=3_000 {
+        for name in ["app", "other"] {
+            let process = key(if name == "app" { 10 } else { 20 }, start);
+            tracker.apply(exec(start, process, INIT, name, 0));
+            end(&mut tracker, start, process, 0, 0);
+        }
+    }
+    let notices = tracker.take_notices(BootTime(4_000 * MS));
+    let of = |group| {
+        notices
+            .iter()
+            .filter(|notice| notice.group == GroupId(group))
+            .count()
+    };
+    assert_eq!((of(0), of(1)), (4096, 128));
+    // A start, an exit and (but for the first) a restart each.
+    assert_eq!(tracker.irregularities().notices_dropped, 3_000 * 3 - 1 - 4096);
+}

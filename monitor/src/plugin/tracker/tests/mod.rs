@@ -1,0 +1,218 @@
+//! The rules of groups as tables: events and samples in, readings out.
+
+mod lives;
+mod loss;
+mod outlive;
+mod snapshots;
+mod usage;
+
+use std::collections::HashSet;
+
+use regex::RegexBuilder;
+
+use super::*;
+use crate::{
+    plugin::{Aggregate, Matching, Naming, service::ServiceName},
+    process::{Counter, Reason, Tgid},
+};
+
+const MS: u64 = 1_000_000;
+const HOST: Host = Host {
+    memory: Some(1 << 30),
+    cpus: 2,
+};
+
+/// A plugin for one pattern, everything else as by default.
+pub(crate) fn plugin(pattern: &str) -> Plugin {
+    Plugin {
+        name: pattern.to_owned(),
+        description: String::new(),
+        service: ServiceName::new("test", pattern),
+        patterns: vec![RegexBuilder::new(pattern).case_insensitive(true).build().unwrap()],
+        interval: Duration::from_secs(60),
+        naming: Naming::Instana,
+        aggregate: Aggregate::All,
+        prefix: false,
+        restart_window: Duration::from_secs(10),
+        failed_start: Duration::from_secs(1),
+        events: false,
+        matching: Matching::Name,
+        attributes: std::collections::BTreeMap::new(),
+        origin: None,
+    }
+}
+
+fn tracker(patterns: &[&str]) -> Tracker {
+    Tracker::new(
+        patterns.iter().map(|pattern| plugin(pattern)).collect(),
+        BootTime(0),
+    )
+    .unwrap()
+}
+
+/// A process that started at `start` ms.
+fn key(tgid: u32, start: u64) -> ProcessKey {
+    ProcessKey {
+        tgid: Tgid(tgid),
+        start: BootTime(start * MS),
+    }
+}
+
+/// The same amount of everything, so that sums are easy to follow.
+fn used(amount: u64) -> Usage {
+    [
+        Counter::Runtime,
+        Counter::User,
+        Counter::System,
+        Counter::RunDelay,
+        Counter::Voluntary,
+        Counter::Involuntary,
+        Counter::MinorFaults,
+        Counter::MajorFaults,
+        Counter::ReadBytes,
+        Counter::WriteBytes,
+    ]
+    .into_iter()
+    .fold(Usage::UNKNOWN, |usage, counter| usage.with(counter, Some(amount)))
+}
+
+fn named(name: &str) -> Identity {
+    Identity {
+        comm: name.chars().take(15).collect(),
+        exe: name.to_owned(),
+        ..Identity::default()
+    }
+}
+
+fn exec(time: u64, key: ProcessKey, parent: ProcessKey, name: &str, amount: u64) -> Event {
+    let time = BootTime(time * MS);
+    Event::Exec {
+        key,
+        time,
+        sequence: time.0,
+        parent,
+        identity: named(name),
+        usage: used(amount),
+    }
+}
+
+fn fork(time: u64, key: ProcessKey, parent: ProcessKey) -> Event {
+    Event::Fork {
+        key,
+        time: BootTime(time * MS),
+        sequence: time,
+        parent,
+    }
+}
+
+fn rename(time: u64, key: ProcessKey, parent: ProcessKey, comm: &str, amount: u64) -> Event {
+    let comm = comm.to_owned();
+    Event::Rename {
+        key,
+        time: BootTime(time * MS),
+        sequence: time,
+        parent,
+        comm,
+        threads: 1,
+        found: None,
+        usage: used(amount),
+    }
+}
+
+fn ending(status: u32) -> Ending {
+    Ending {
+        status: Some(status),
+        ..Ending::default()
+    }
+}
+
+/// An end with this wait status, its totals and its free.
+fn end(tracker: &mut Tracker, time: u64, key: ProcessKey, status: u32, amount: u64) {
+    for event in [exit(time, key, amount), free(time + 10, key, amount)] {
+        let event = match event {
+            Event::Exit {
+                key,
+                time,
+                usage,
+                peak_rss,
+                ..
+            } => Event::Exit {
+                key,
+                time,
+                ending: ending(status),
+                usage,
+                peak_rss,
+            },
+            other => other,
+        };
+        tracker.apply(event);
+    }
+}
+
+fn exit(time: u64, key: ProcessKey, amount: u64) -> Event {
+    Event::Exit {
+        key,
+        time: BootTime(time * MS),
+        ending: ending(0),
+        usage: used(amount),
+        peak_rss: Some(amount),
+    }
+}
+
+fn free(time: u64, key: ProcessKey, amount: u64) -> Event {
+    Event::Free {
+        key,
+        time: BootTime(time * MS),
+        ended: None,
+        ending: ending(0),
+        peak_rss: None,
+        usage: used(amount),
+    }
+}
+
+fn seen(key: ProcessKey, name: &str) -> Seen {
+    Seen {
+        key,
+        parent: None,
+        sequence: None,
+        told: false,
+        identity: named(name),
+        ended: false,
+    }
+}
+
+fn sample(tracker: &mut Tracker, time: u64, key: ProcessKey, amount: u64) {
+    let sample = Sample {
+        key,
+        usage: used(amount),
+        threads: Some(1),
+        address_space: None,
+        live: true,
+    };
+    tracker.observe(&HashMap::from([(key, sample)]), BootTime(time * MS));
+}
+
+fn read(tracker: &mut Tracker, group: usize, time: u64) -> Reading {
+    let reading = tracker.read(GroupId(group), BootTime(time * MS), HOST, &HashMap::new());
+    let happened = reading.happened;
+    assert_eq!(
+        happened.starts + happened.worker_starts + happened.joins,
+        happened.exits + happened.leaves + reading.process_count,
+        "what came is what went and what is there: {happened:?}"
+    );
+    assert_eq!(
+        reading.exits.iter().map(|(_, count)| count).sum::<u64>(),
+        happened.exits,
+        "each exit has one reason"
+    );
+    reading
+}
+
+fn written(reading: &Reading) -> u64 {
+    reading.usage.get(Counter::WriteBytes).expect("known")
+}
+
+const INIT: ProcessKey = ProcessKey {
+    tgid: Tgid(1),
+    start: BootTime(0),
+};

@@ -1,0 +1,178 @@
+//! The groups across restarts of kevmon.
+
+use super::*;
+use crate::plugin::SavedGroup;
+
+/// A run's groups, as kept at `time`; Unix time is boot time plus a thousand seconds.
+fn keep(tracker: &mut Tracker, time: u64) -> Vec<SavedGroup> {
+    let groups: Vec<GroupId> = tracker.plugins().map(|(group, _)| group).collect();
+    for group in &groups {
+        read(tracker, group.0, time);
+    }
+    tracker
+        .saved(&|moment| match moment {
+            Moment::Boot(time) => time.0 + 1_000_000 * MS,
+            Moment::Unix(unix) => unix,
+        })
+        .into_iter()
+        .map(|(_, saved)| saved)
+        .collect()
+}
+
+/// The next run, which begins at `time`.
+fn resume(patterns: &[&str], saved: &[SavedGroup], same_boot: bool, time: u64) -> Tracker {
+    let mut tracker = tracker(patterns);
+    for (index, saved) in saved.iter().enumerate() {
+        tracker.restore(GroupId(index), saved, same_boot, BootTime(time * MS));
+    }
+    tracker
+}
+
+/// The first snapshot of a run.
+fn find(tracker: &mut Tracker, present: &[(ProcessKey, &str)], time: u64) {
+    for &(key, name) in present {
+        tracker.discover(&seen(key, name), BootTime(time * MS), None);
+    }
+    let present: HashSet<ProcessKey> = present.iter().map(|&(key, _)| key).collect();
+    tracker.end_missing(&present, BootTime(time * MS), BootTime(time * MS), true);
+}
+
+#[test]
+fn counters_go_on_and_survivors_are_caught_up() {
+    let mut first = tracker(&["^app$"]);
+    let (lives, ends, past) = (key(10, 100), key(11, 110), key(9, 90));
+    first.apply(exec(90, past, INIT, "app", 0));
+    end(&mut first, 95, past, 0x700, 3);
+    first.apply(exec(100, lives, INIT, "app", 0));
+    first.apply(exec(110, ends, INIT, "app", 0));
+    sample(&mut first, 200, lives, 40);
+    sample(&mut first, 200, ends, 7);
+    let saved = keep(&mut first, 200);
+
+    let mut second = resume(&["^app$"], &saved, true, 1_000);
+    find(&mut second, &[(lives, "app")], 1_001);
+    let reading = read(&mut second, 0, 1_002);
+    assert_eq!(
+        written(&reading),
+        50,
+        "what was known stands before anything is read"
+    );
+    sample(&mut second, 1_010, lives, 90);
+    let reading = read(&mut second, 0, 1_020);
+    assert_eq!(written(&reading), 100, "3 + 7 left behind, 90 of the survivor");
+    assert_eq!(
+        (
+            reading.happened.starts,
+            reading.happened.joins,
+            reading.happened.exits
+        ),
+        (3, 0, 2)
+    );
+    assert_eq!(
+        reading.exits,
+        [(Reason::Exit { code: 7 }, 1), (Reason::Unknown, 1)],
+        "found at the restart: nobody knows why"
+    );
+    assert_eq!(reading.lifetime.count(), 1, "nor how long it lived");
+    assert_eq!(reading.usage_start, Moment::Unix(1_000_000 * MS), "fixed once");
+    assert_eq!(reading.last_exit, Some(Moment::Unix(1_000_095 * MS)));
+
+    // The next start may replace the one that ended meanwhile, or one that came and went.
+    second.apply(exec(1_100, key(12, 1_100), INIT, "app", 0));
+    let reading = read(&mut second, 0, 1_200);
+    assert_eq!(
+        (reading.happened.respawns, reading.happened.unpaired_starts),
+        (saved[0].happened.respawns, 1)
+    );
+    assert_eq!(reading.downtime, saved[0].downtime);
+
+    // And the survivor's end is one like any other.
+    end(&mut second, 1_300, lives, 0, 95);
+    let reading = read(&mut second, 0, 1_400);
+    assert_eq!((written(&reading), reading.lifetime.count()), (105, 2));
+}
+
+#[test]
+fn after_another_boot_members_are_closed_at_their_last_values() {
+    let mut first = tracker(&["^app$"]);
+    let app = key(10, 100);
+    first.apply(exec(100, app, INIT, "app", 0));
+    sample(&mut first, 200, app, 40);
+    let saved = keep(&mut first, 200);
+
+    // The same key by chance: another process, whose usage is its own.
+    let mut second = resume(&["^app$"], &saved, false, 50);
+    find(&mut second, &[(app, "app")], 60);
+    sample(&mut second, 70, app, 6);
+    let reading = read(&mut second, 0, 80);
+    assert_eq!(written(&reading), 46);
+    assert_eq!(
+        (
+            reading.happened.starts,
+            reading.happened.joins,
+            reading.happened.exits
+        ),
+        (1, 1, 1)
+    );
+    assert_eq!(reading.exits, [(Reason::Unknown, 1)]);
+}
+
+#[test]
+fn an_end_that_was_not_settled_stays_as_it_was_known() {
+    let mut first = tracker(&["^app$"]);
+    let app = key(10, 100);
+    first.apply(exec(100, app, INIT, "app", 0));
+    first.apply(exit(150, app, 12));
+    let saved = keep(&mut first, 200);
+    for same_boot in [true, false] {
+        let mut second = resume(&["^app$"], &saved, same_boot, 1_000);
+        find(&mut second, &[], 1_001);
+        let reading = read(&mut second, 0, 1_002);
+        assert_eq!((written(&reading), reading.unsettled), (12, 1));
+        assert_eq!(reading.exits, [(Reason::Exit { code: 0 }, 1)]);
+    }
+}
+
+#[test]
+fn what_a_process_used_elsewhere_is_not_brought_twice() {
+    let mut first = tracker(&["^app$"]);
+    let app = key(10, 100);
+    first.apply(exec(100, app, INIT, "app", 0));
+    first.apply(exec(200, app, INIT, "elsewhere", 30));
+    let saved = keep(&mut first, 300);
+    assert!(saved[0].members[0].former);
+
+    let mut second = resume(&["^app$"], &saved, true, 1_000);
+    find(&mut second, &[(app, "elsewhere")], 1_001);
+    second.apply(exec(1_100, app, INIT, "app", 80));
+    let reading = read(&mut second, 0, 1_200);
+    assert_eq!(written(&reading), 80, "30 of it had been counted");
+    assert_eq!(
+        (
+            reading.happened.starts,
+            reading.happened.joins,
+            reading.happened.leaves
+        ),
+        (1, 1, 1),
+        "it came back"
+    );
+}
+
+#[test]
+fn a_survivor_that_changed_its_name_meanwhile_has_left() {
+    let mut first = tracker(&["^app$", "^new$"]);
+    let app = key(10, 100);
+    first.apply(exec(100, app, INIT, "app", 0));
+    sample(&mut first, 200, app, 30);
+    let saved = keep(&mut first, 300);
+    let mut second = resume(&["^app$", "^new$"], &saved, true, 1_000);
+    find(&mut second, &[(app, "new")], 1_001);
+    sample(&mut second, 1_010, app, 50);
+    let (old, new) = (read(&mut second, 0, 1_020), read(&mut second, 1, 1_020));
+    assert_eq!((old.happened.leaves, written(&old)), (1, 30));
+    assert_eq!(
+        (new.happened.joins, written(&new)),
+        (1, 20),
+        "not what was counted"
+    );
+}

@@ -1,0 +1,106 @@
+//! What snapshots and scans show.
+
+use super::*;
+
+#[test]
+fn what_a_snapshot_finds_is_no_start_and_what_it_misses_no_crash() {
+    let mut tracker = Tracker::new(vec![plugin("^app$")], BootTime(90 * MS)).unwrap();
+    let (old, gone) = (key(10, 1), key(11, 2));
+    for process in [old, gone] {
+        let judgement = tracker.discover(&seen(process, "app"), BootTime(100 * MS), None);
+        assert_eq!(
+            judgement,
+            Some(Judgement {
+                key: process,
+                sequence: 0,
+                keep: true
+            })
+        );
+        let marked = Seen {
+            sequence: Some(0),
+            ..seen(process, "app")
+        };
+        assert_eq!(tracker.discover(&marked, BootTime(101 * MS), None), None, "once");
+        let unmarked = tracker.discover(&seen(process, "app"), BootTime(101 * MS), None);
+        assert_eq!(
+            unmarked, judgement,
+            "again when the kernel side could not mark it"
+        );
+    }
+    assert_eq!(
+        tracker.discover(&seen(key(12, 3), "other"), BootTime(100 * MS), None),
+        None
+    );
+    sample(&mut tracker, 110, old, 1_000);
+    let reading = read(&mut tracker, 0, 120);
+    assert_eq!(
+        (
+            reading.happened.starts,
+            reading.happened.joins,
+            reading.process_count
+        ),
+        (0, 2, 2)
+    );
+    assert_eq!(
+        reading.usage_start,
+        Moment::Boot(BootTime(MS)),
+        "the oldest member's start"
+    );
+
+    let present = HashSet::from([old]);
+    assert_eq!(
+        tracker.end_missing(&present, BootTime(200 * MS), BootTime(210 * MS), true),
+        1
+    );
+    let reading = read(&mut tracker, 0, 220);
+    assert_eq!((reading.happened.exits, reading.process_count), (1, 1));
+    assert_eq!(tracker.irregularities().missing, 1);
+}
+
+#[test]
+fn a_process_that_appeared_during_the_snapshot_is_not_missing() {
+    let mut tracker = tracker(&["^app$"]);
+    tracker.apply(exec(205, key(10, 204), INIT, "app", 0));
+    assert_eq!(
+        tracker.end_missing(&HashSet::new(), BootTime(200 * MS), BootTime(210 * MS), true),
+        0
+    );
+}
+
+#[test]
+fn a_source_without_events_counts_what_began_since_its_last_scan_as_started() {
+    let mut tracker = tracker(&["^app$"]);
+    tracker.discover(&seen(key(10, 50), "app"), BootTime(100 * MS), None);
+    tracker.discover(
+        &seen(key(11, 150), "app"),
+        BootTime(200 * MS),
+        Some(BootTime(100 * MS)),
+    );
+    let reading = read(&mut tracker, 0, 210);
+    assert_eq!((reading.happened.joins, reading.happened.starts), (1, 1));
+}
+
+#[test]
+fn what_a_snapshot_shows_ended_keeps_its_names_and_ends() {
+    let mut tracker = tracker(&["^app$"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "app", 5));
+    let zombie = Seen {
+        identity: Identity {
+            comm: "app".into(),
+            ..Identity::default()
+        },
+        ended: true,
+        ..seen(process, "")
+    };
+    assert_eq!(tracker.discover(&zombie, BootTime(200 * MS), None), None);
+    tracker.end_seen(&[process], BootTime(200 * MS));
+    let reading = read(&mut tracker, 0, 210);
+    assert_eq!(
+        (reading.happened.exits, reading.happened.leaves, reading.unsettled),
+        (1, 0, 1)
+    );
+    sample(&mut tracker, 220, process, 8);
+    tracker.apply(free(300, process, 9));
+    assert_eq!(written(&read(&mut tracker, 0, 310)), 9, "its totals still come");
+}
