@@ -23,7 +23,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const RUN_ONCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Every metric name of the JSON, in the order of docs/metrics.md.
-pub const METRICS: [&str; 25] = [
+pub const METRICS: [&str; 29] = [
     "cpu_usage",
     "memory_usage",
     "process_count",
@@ -49,6 +49,10 @@ pub const METRICS: [&str; 25] = [
     "cpu_time_ns",
     "run_queue_wait_ns",
     "peak_rss_bytes",
+    "unpaired_starts",
+    "failed_starts",
+    "respawns",
+    "reexecs",
 ];
 
 /// The binary under test.

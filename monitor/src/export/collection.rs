@@ -67,3 +67,80 @@ pub struct Collection {
     /// Members that have ended without their final totals: the sum over the services.
     pub unsettled: u64,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        plugin::{Durations, reading::Happened, tracker::tests::plugin},
+        process::{Reason, Usage},
+    };
+
+    const S: u64 = 1_000_000_000;
+
+    /// A collection with something of everything; the machine started at Unix time 10^9 s.
+    pub(in crate::export) fn collection() -> Collection {
+        let mut downtime = Durations::default();
+        downtime.add(Duration::from_millis(250));
+        let reading = Reading {
+            usage_start: BootTime(5 * S).into(),
+            watch_start: BootTime(5 * S).into(),
+            usage: Usage::ZERO,
+            happened: Happened {
+                starts: 9,
+                respawns: 2,
+                reexecs: 1,
+                unpaired_starts: 5,
+                failed_starts: 6,
+                exits: 4,
+                ..Happened::default()
+            },
+            exits: vec![(Reason::Exit { code: 7 }, 3), (Reason::Oom, 1)],
+            downtime,
+            lifetime: Durations::default(),
+            last_start: Some(BootTime(20 * S).into()),
+            last_exit: Some(Moment::Unix(7)),
+            crash_loop: true,
+            process_count: 0,
+            cpu_usage: None,
+            cpu_utilization: None,
+            memory_usage: None,
+            rss: Some(0),
+            vms: Some(0),
+            fds: Some(0),
+            threads: Some(0),
+            max_threads: None,
+            min_threads: None,
+            avg_threads: None,
+            peak_rss: None,
+            uptime: None,
+            processes: Vec::new(),
+            unsettled: 0,
+            sharing: 0,
+        };
+        Collection {
+            time: 1_000_000_030 * S,
+            clock: UnixClock::new(1_000_000_000 * S, BootTime(0)),
+            services: vec![ServiceReading {
+                plugin: plugin("web"),
+                reading,
+            }],
+            health: HealthReading {
+                source: "ebpf",
+                complete: true,
+                lost: vec![("sched_process_exec", 0), ("sched_process_exit", 2), ("marks", 1)],
+                sent: Some(12),
+                received: Some(10),
+                unattributed: 3,
+                outage_ns: 1_500_000_000,
+                outages: 1,
+                ..HealthReading::default()
+            },
+            tick_cpu: 0,
+            is_final: false,
+            unsettled: 0,
+        }
+    }
+}

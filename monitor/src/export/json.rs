@@ -4,51 +4,94 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::collection::{Collection, ServiceReading};
-use crate::metrics::{INSTANA, JSON_ONLY, Number};
+use crate::{
+    metrics::{INSTANA, JSON_ONLY, Measure},
+    plugin::Durations,
+    process::{Reason, signal_name},
+};
 
 /// Version of the format.
 const SCHEMA: u64 = 1;
 
 /// One collection as one line, without the newline.
 pub fn json_line(collection: &Collection) -> String {
+    let health = &collection.health;
     let plugins: Vec<Json> = collection
         .services
         .iter()
         .map(|service| plugin(collection, service))
         .collect();
+    let lost: Map<String, Json> = health
+        .lost
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|&(program, count)| (program.to_owned(), json!(count)))
+        .collect();
     json!({
         "schema": SCHEMA,
         "time": collection.time,
-        "source": collection.health.source,
-        "complete": collection.health.complete,
+        "source": health.source,
+        "complete": health.complete,
         "final": collection.is_final,
         "unsettled": collection.unsettled,
         "tick_cpu_ns": collection.tick_cpu,
+        "records": known([
+            ("sent", health.sent.map(Json::from)),
+            ("received", health.received.map(Json::from)),
+            ("lost", health.records_lost().map(Json::from)),
+        ]),
+        "lost": lost,
+        "unattributed_lives": health.unattributed,
+        "outage_ns": health.outage_ns,
+        "outages": health.outages,
         "plugins": plugins,
     })
     .to_string()
 }
 
+/// What is not known is absent.
+pub(super) fn known<const N: usize>(pairs: [(&str, Option<Json>); N]) -> Map<String, Json> {
+    pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+}
+
 fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
-    let clock = &collection.clock;
+    let (clock, reading) = (&collection.clock, &service.reading);
     let name = &service.plugin.service;
-    let processes: Vec<Json> = service
-        .reading
+    let processes: Vec<Json> = reading
         .processes
         .iter()
         .map(|process| {
             json!({ "pid": process.key.tgid.0, "start_time": clock.unix(process.key.start), "name": process.name })
         })
         .collect();
-    json!({
-        "plugin": service.plugin.name,
-        "service": { "id": name.id, "display_name": name.display(), "namespace": name.namespace },
-        "start_time": clock.unix(service.reading.usage_start),
-        "watch_start_time": clock.unix(service.reading.watch_start),
-        "unsettled": service.reading.unsettled,
-        "metrics": metrics(service),
-        "processes": processes,
-    })
+    let mut object = known([
+        ("plugin", Some(json!(service.plugin.name))),
+        (
+            "service",
+            Some(json!({ "id": name.id, "display_name": name.display(), "namespace": name.namespace })),
+        ),
+        ("start_time", Some(json!(clock.unix(reading.usage_start)))),
+        ("watch_start_time", Some(json!(clock.unix(reading.watch_start)))),
+        ("unsettled", Some(json!(reading.unsettled))),
+        ("metrics", Some(Json::Object(metrics(service)))),
+        ("exits_by_reason", Some(exits(&reading.exits))),
+        ("downtime", Some(durations(&reading.downtime))),
+        ("lifetime", Some(durations(&reading.lifetime))),
+        (
+            "last_start_time",
+            reading.last_start.map(|moment| json!(clock.unix(moment))),
+        ),
+        (
+            "last_exit_time",
+            reading.last_exit.map(|moment| json!(clock.unix(moment))),
+        ),
+        ("crash_loop", Some(json!(reading.crash_loop))),
+    ]);
+    object.insert("processes".to_owned(), Json::Array(processes));
+    Json::Object(object)
 }
 
 /// The plain names, whatever the plugin's naming; absent where there is no value.
@@ -57,12 +100,132 @@ fn metrics(service: &ServiceReading) -> Map<String, Json> {
         .iter()
         .chain(JSON_ONLY)
         .filter_map(|metric| {
-            let value = (metric.values)(&service.reading).into_iter().next()?;
-            let number = match value.number {
-                Number::Integer(integer) => json!(integer),
-                Number::Float(float) => json!(float),
+            let number = match metric.total(&service.reading)? {
+                Measure::Integer(integer) => json!(integer),
+                Measure::Float(float) => json!(float),
+                Measure::Time(_) | Measure::Durations(_) => return None,
             };
             Some((metric.name.to_owned(), number))
         })
         .collect()
+}
+
+fn exits(exits: &[(Reason, u64)]) -> Json {
+    exits
+        .iter()
+        .map(|&(reason, count)| {
+            let mut object = reason_keys(reason);
+            object.insert("count".to_owned(), json!(count));
+            Json::Object(object)
+        })
+        .collect()
+}
+
+/// `reason`, and `code`, or `signal`, `signal_name` and `core_dumped`.
+pub(super) fn reason_keys(reason: Reason) -> Map<String, Json> {
+    let (code, signal) = match reason {
+        Reason::Exit { code } => (Some(code), None),
+        Reason::Signal { number, core_dumped } => (None, Some((number, core_dumped))),
+        Reason::Oom | Reason::Unknown => (None, None),
+    };
+    known([
+        ("reason", Some(json!(reason.name()))),
+        ("code", code.map(Json::from)),
+        ("signal", signal.map(|(number, _)| json!(number))),
+        (
+            "signal_name",
+            signal.map(|(number, _)| json!(signal_name(number))),
+        ),
+        ("core_dumped", signal.map(|(_, dumped)| json!(dumped))),
+    ])
+}
+
+fn durations(durations: &Durations) -> Json {
+    Json::Object(known([
+        ("count", Some(json!(durations.count()))),
+        ("sum_ns", Some(json!(durations.sum))),
+        ("last_ns", durations.last.map(Json::from)),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::collection::tests::collection, *};
+
+    fn line() -> Json {
+        serde_json::from_str(&json_line(&collection())).expect("one object")
+    }
+
+    #[test]
+    fn what_became_of_the_lives() {
+        let plugin = &line()["plugins"][0];
+        for (metric, value) in [
+            ("exits", 4),
+            ("restarts", 3),
+            ("respawns", 2),
+            ("reexecs", 1),
+            ("unpaired_starts", 5),
+            ("failed_starts", 6),
+        ] {
+            assert_eq!(plugin["metrics"][metric], json!(value), "{metric}");
+        }
+        assert_eq!(
+            plugin["downtime"],
+            json!({ "count": 1, "sum_ns": 250_000_000, "last_ns": 250_000_000 })
+        );
+        assert_eq!(plugin["lifetime"], json!({ "count": 0, "sum_ns": 0 }));
+        assert_eq!(plugin["last_start_time"], json!(1_000_000_020_000_000_000_u64));
+        assert_eq!(plugin["last_exit_time"], json!(7));
+        assert_eq!(plugin["crash_loop"], json!(true));
+        for key in [
+            "downtime",
+            "lifetime",
+            "last_start_time",
+            "last_downtime",
+            "crash_loop",
+        ] {
+            assert_eq!(plugin["metrics"].get(key), None, "{key} has a place of its own");
+        }
+    }
+
+    #[test]
+    fn what_was_lost() {
+        let line = line();
+        assert_eq!(line["records"], json!({ "sent": 12, "received": 10, "lost": 2 }));
+        assert_eq!(line["lost"], json!({ "sched_process_exit": 2, "marks": 1 }));
+        assert_eq!(line["unattributed_lives"], json!(3));
+        assert_eq!(
+            (&line["outages"], &line["outage_ns"]),
+            (&json!(1), &json!(1_500_000_000))
+        );
+    }
+
+    #[test]
+    fn a_source_without_records_has_no_counts_of_them() {
+        let mut collection = collection();
+        collection.health = crate::metrics::HealthReading::default();
+        collection.services[0].reading.last_exit = None;
+        let line: Json = serde_json::from_str(&json_line(&collection)).expect("one object");
+        assert_eq!((&line["records"], &line["lost"]), (&json!({}), &json!({})));
+        assert_eq!(line["plugins"][0].get("last_exit_time"), None);
+    }
+
+    #[test]
+    fn a_reason_has_the_keys_that_belong_to_it() {
+        let told = exits(&[
+            (Reason::Exit { code: 7 }, 3),
+            (
+                Reason::Signal {
+                    number: 11,
+                    core_dumped: true,
+                },
+                1,
+            ),
+            (Reason::Oom, 2),
+        ]);
+        assert_eq!(
+            told.to_string(),
+            r#"[{"reason":"exit","code":7,"count":3},{"reason":"signal","signal":11,"signal_name":"SIGSEGV","core_dumped":true,"count":1},{"reason":"oom","count":2}]"#
+        );
+    }
 }

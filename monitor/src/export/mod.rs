@@ -5,6 +5,7 @@ mod grpc;
 mod json;
 mod otlp;
 mod resource;
+mod span;
 mod text;
 
 pub use collection::{Collection, ServiceReading, UnixClock};

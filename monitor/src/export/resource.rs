@@ -8,7 +8,10 @@ use opentelemetry_proto::tonic::{
 };
 use uuid::Uuid;
 
-use crate::plugin::Plugin;
+use crate::{
+    metrics::{Attribute, Attributes},
+    plugin::Plugin,
+};
 
 /// Namespace of kevmon's UUIDv5 names.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b65_766d_6f6e_4f54_8c50_7365_7276_6963);
@@ -123,12 +126,30 @@ fn plain_name(pattern: &str) -> Option<&str> {
 }
 
 /// An attribute with a text value.
-pub fn text(key: &str, value: String) -> KeyValue {
+fn text(key: &str, value: String) -> KeyValue {
+    attribute(key, Value::StringValue(value))
+}
+
+/// Attributes in the form of OTLP, each with its type.
+pub fn attributes(attributes: Attributes) -> Vec<KeyValue> {
+    attributes
+        .into_iter()
+        .map(|(key, value)| {
+            let value = match value {
+                Attribute::Text(text) => Value::StringValue(text),
+                Attribute::Integer(number) => Value::IntValue(number),
+                Attribute::Float(number) => Value::DoubleValue(number),
+                Attribute::Boolean(flag) => Value::BoolValue(flag),
+            };
+            attribute(key, value)
+        })
+        .collect()
+}
+
+fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
-        value: Some(AnyValue {
-            value: Some(Value::StringValue(value)),
-        }),
+        value: Some(AnyValue { value: Some(value) }),
         ..KeyValue::default()
     }
 }
@@ -174,6 +195,29 @@ mod tests {
         };
         let id = |run| instance_id(&host, "ns", "name", "plugin", run);
         assert_ne!(id(Run::Service), id(Run::Once));
+    }
+
+    #[test]
+    fn attributes_keep_their_types() {
+        let sent = attributes(vec![
+            ("a", "x".into()),
+            ("b", 7_u32.into()),
+            ("c", true.into()),
+            ("d", Attribute::Float(0.5)),
+        ]);
+        let values: Vec<_> = sent
+            .into_iter()
+            .filter_map(|attribute| attribute.value?.value)
+            .collect();
+        assert_eq!(
+            values,
+            [
+                Value::StringValue("x".to_owned()),
+                Value::IntValue(7),
+                Value::BoolValue(true),
+                Value::DoubleValue(0.5),
+            ]
+        );
     }
 
     #[test]

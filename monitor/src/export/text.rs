@@ -1,12 +1,25 @@
 //! Collections as text for people.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
 
-use super::collection::{Collection, ServiceReading};
-use crate::metrics::{INSTANA, JSON_ONLY, Metric, Number};
+use super::{
+    collection::{Collection, ServiceReading},
+    span::span,
+};
+use crate::{
+    metrics::{HealthReading, INSTANA, JSON_ONLY, Measure, Metric},
+    plugin::Durations,
+    process::{Moment, Reason, signal_name},
+};
 
 /// Processes listed at most for each plugin.
 const LISTED: usize = 10;
+
+/// Counts that are worth a line only where they are not zero.
+const IF_ANY: [&str; 4] = ["unpaired_starts", "failed_starts", "respawns", "reexecs"];
 
 /// One collection, plugin by plugin: ✓ with its values, or ✗ with the likely causes.
 pub fn render(collection: &Collection) -> String {
@@ -27,9 +40,10 @@ fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
         "source: {} ({}), {complete}",
         collection.health.source, collection.health.source_reason
     )?;
+    losses(text, &collection.health)?;
     for service in &collection.services {
         if service.reading.process_count > 0 || service.reading.happened.exits > 0 {
-            present(text, service)?;
+            present(text, collection, service)?;
         } else {
             writeln!(
                 text,
@@ -44,7 +58,38 @@ fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
     Ok(())
 }
 
-fn present(text: &mut String, service: &ServiceReading) -> fmt::Result {
+/// What kevmon itself missed; nothing is the rule.
+fn losses(text: &mut String, health: &HealthReading) -> fmt::Result {
+    let lost = health.lost.iter().filter(|(_, count)| *count > 0);
+    let lost: Vec<String> = lost
+        .map(|(program, count)| format!("{program} {count}"))
+        .collect();
+    if !lost.is_empty() {
+        writeln!(text, "lost: {}", lost.join(", "))?;
+    }
+    if health.unattributed > 0 {
+        writeln!(
+            text,
+            "not attributed to any plugin: {}",
+            count(health.unattributed, "process")
+        )?;
+    }
+    if health.outages > 0 {
+        let seconds = health.outage_ns as f64 / 1e9;
+        writeln!(
+            text,
+            "kevmon was not there: {}, {seconds:.3} s",
+            count(health.outages, "time")
+        )?;
+    }
+    Ok(())
+}
+
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {}", counted(noun, number == 1))
+}
+
+fn present(text: &mut String, collection: &Collection, service: &ServiceReading) -> fmt::Result {
     let reading = &service.reading;
     let plural = if reading.process_count == 1 {
         "process"
@@ -60,16 +105,13 @@ fn present(text: &mut String, service: &ServiceReading) -> fmt::Result {
         writeln!(text, "    {}", service.plugin.description)?;
     }
     for metric in INSTANA.iter().chain(JSON_ONLY) {
-        match (metric.values)(reading).first() {
-            Some(value) => writeln!(
-                text,
-                "    {:<28} {}",
-                metric.name,
-                with_unit(metric, value.number)
-            )?,
-            None => writeln!(text, "    {:<28} not known", metric.name)?,
+        match metric.total(reading).and_then(|total| with_unit(metric, total)) {
+            _ if IF_ANY.contains(&metric.name) && metric.total(reading) == Some(Measure::Integer(0)) => {}
+            Some(value) => line(text, metric.name, &value)?,
+            None => line(text, metric.name, "not known")?,
         }
     }
+    lives(text, collection, service)?;
     for process in reading.processes.iter().take(LISTED) {
         writeln!(text, "    pid {:<10} {}", process.key.tgid, process.name)?;
     }
@@ -79,15 +121,78 @@ fn present(text: &mut String, service: &ServiceReading) -> fmt::Result {
     Ok(())
 }
 
-fn with_unit(metric: &Metric, number: Number) -> String {
-    match (metric.unit, number) {
-        ("%", Number::Float(share)) => format!("{:.2} %", share * 100.0),
-        ("bytes" | "By", Number::Integer(bytes)) => format!("{bytes} B{}", scaled(bytes)),
-        ("seconds" | "s", Number::Float(seconds)) => format!("{seconds:.6} s"),
-        ("ns", Number::Integer(nanos)) => format!("{nanos} ns"),
-        (unit, Number::Integer(count)) => format!("{count} {}", counted(unit, count == 1)),
-        (unit, Number::Float(value)) => format!("{value:.2} {}", counted(unit, false)),
+fn line(text: &mut String, name: &str, value: &str) -> fmt::Result {
+    writeln!(text, "    {name:<28} {value}")
+}
+
+/// How members ended and came back, as far as any did.
+fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) -> fmt::Result {
+    let reading = &service.reading;
+    for (reason, number) in &reading.exits {
+        line(text, &format!("  {}", reason_words(*reason)), &number.to_string())?;
     }
+    for (name, durations) in [("downtime", &reading.downtime), ("lifetime", &reading.lifetime)] {
+        if let Some(value) = lengths(durations) {
+            line(text, name, &value)?;
+        }
+    }
+    let ago = |moment: Moment| {
+        let nanos = collection.time.saturating_sub(collection.clock.unix(moment));
+        format!("{} ago", span(Duration::from_nanos(nanos)))
+    };
+    for (name, moment) in [
+        ("last_start_time", reading.last_start),
+        ("last_exit_time", reading.last_exit),
+    ] {
+        if let Some(moment) = moment {
+            line(text, name, &ago(moment))?;
+        }
+    }
+    if reading.crash_loop {
+        line(
+            text,
+            "crash_loop",
+            "yes: processes keep failing and being replaced",
+        )?;
+    }
+    Ok(())
+}
+
+fn lengths(durations: &Durations) -> Option<String> {
+    let last = durations.last?;
+    let mean = durations.sum.checked_div(durations.count())?;
+    Some(format!(
+        "{} in the mean of {}, {} at last",
+        span(Duration::from_nanos(mean)),
+        durations.count(),
+        span(Duration::from_nanos(last))
+    ))
+}
+
+/// `exit 7`, `SIGSEGV (core dumped)`, `OOM kill`, `unknown`.
+pub(super) fn reason_words(reason: Reason) -> String {
+    match reason {
+        Reason::Exit { code } => format!("exit {code}"),
+        Reason::Signal { number, core_dumped } => {
+            let dumped = if core_dumped { " (core dumped)" } else { "" };
+            format!("{}{dumped}", signal_name(number))
+        }
+        Reason::Oom => "OOM kill".to_owned(),
+        Reason::Unknown => "unknown".to_owned(),
+    }
+}
+
+fn with_unit(metric: &Metric, measure: Measure) -> Option<String> {
+    Some(match (metric.unit, measure) {
+        ("%", Measure::Float(share)) => format!("{:.2} %", share * 100.0),
+        ("bytes" | "By", Measure::Integer(bytes)) => format!("{bytes} B{}", scaled(bytes)),
+        ("seconds" | "s", Measure::Float(seconds)) => format!("{seconds:.6} s"),
+        ("ns", Measure::Integer(nanos)) => format!("{nanos} ns"),
+        (unit, Measure::Integer(number)) => count(number, unit),
+        (unit, Measure::Float(value)) => format!("{value:.2} {}", counted(unit, false)),
+        // These are no numbers, and have lines of their own.
+        (_, Measure::Time(_) | Measure::Durations(_)) => return None,
+    })
 }
 
 /// What is counted, in the right number; some units are plural already, others UCUM annotations in the singular.
@@ -139,7 +244,58 @@ fn explain_absence(service: &ServiceReading, source: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::collection::tests::collection, *};
+
+    #[test]
+    fn what_is_not_zero_is_shown() {
+        let text = render(&collection());
+        for line in [
+            "lost: sched_process_exit 2, marks 1",
+            "not attributed to any plugin: 3 processes",
+            "kevmon was not there: 1 time, 1.500 s",
+            "    exits                        4 processes",
+            "      exit 7                     3",
+            "      OOM kill                   1",
+            "    respawns                     2 restarts",
+            "    failed_starts                6 processes",
+            "    downtime                     250 ms in the mean of 1, 250 ms at last",
+            "    last_start_time              10.000 s ago",
+            "    crash_loop                   yes: processes keep failing and being replaced",
+        ] {
+            assert!(
+                text.lines().any(|shown| shown == line),
+                "{line:?} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn zeros_of_the_rare_are_not_shown() {
+        let mut quiet = collection();
+        quiet.health = HealthReading::default();
+        let reading = &mut quiet.services[0].reading;
+        reading.happened = crate::plugin::reading::Happened::default();
+        reading.process_count = 1;
+        reading.exits.clear();
+        reading.downtime = Durations::default();
+        reading.crash_loop = false;
+        let text = render(&quiet);
+        for word in [
+            "lost",
+            "attributed",
+            "was not there",
+            "respawns",
+            "failed_starts",
+            "downtime",
+            "crash",
+        ] {
+            assert!(!text.contains(word), "{word:?} in\n{text}");
+        }
+        assert!(
+            text.contains("    restarts                     0 restarts\n"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn one_process_two_processes() {

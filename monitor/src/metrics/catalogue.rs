@@ -2,14 +2,14 @@
 //! docs/metrics.md is generated from here.
 
 use super::{
-    Instrument::{self, Counter, Gauge, UpDownCounter},
-    Number::{self, Float, Integer},
+    Instrument::{self, Counter, Gauge, Histogram, UpDownCounter},
+    Measure::{self, Float, Integer},
     Since::{self, Usage, Watch},
-    Value,
+    Value, exits,
 };
 use crate::{
-    plugin::{Naming, Reading},
-    process::Counter as Sum,
+    plugin::{Durations, Naming, Reading, RestartKind},
+    process::{Counter as Sum, Moment},
 };
 
 /// One metric.
@@ -29,21 +29,38 @@ pub struct Metric {
     pub values: fn(&Reading) -> Vec<Value>,
 }
 
-/// The metrics that a plugin with this naming exports.
-pub fn metrics(naming: Naming) -> impl Iterator<Item = &'static Metric> {
-    let (instana, otel): (&[Metric], &[Metric]) = match naming {
-        Naming::Instana => (INSTANA, &[]),
-        Naming::Otel => (&[], OTEL),
-        Naming::Both => (INSTANA, OTEL),
-    };
-    instana.iter().chain(otel)
+impl Metric {
+    /// Its one point, or the sum of its points: exits of every reason, restarts of every kind. `None` without
+    /// points, and for what cannot be added up.
+    pub fn total(&self, reading: &Reading) -> Option<Measure> {
+        let points = (self.values)(reading)
+            .into_iter()
+            .map(|value| Some(value.measure));
+        points
+            .reduce(|sum, next| match (sum?, next?) {
+                (Integer(sum), Integer(next)) => Some(Integer(sum.saturating_add(next))),
+                (Float(sum), Float(next)) => Some(Float(sum + next)),
+                _ => None,
+            })
+            .flatten()
+    }
 }
 
-fn one(number: Option<Number>) -> Vec<Value> {
-    number
-        .map(|number| Value {
+/// The metrics that a plugin with this naming exports.
+pub fn metrics(naming: Naming) -> impl Iterator<Item = &'static Metric> {
+    let tables: &[&[Metric]] = match naming {
+        Naming::Instana => &[INSTANA, INSTANA_LIFE],
+        Naming::Otel => &[OTEL],
+        Naming::Both => &[INSTANA, INSTANA_LIFE, OTEL],
+    };
+    tables.iter().copied().flatten()
+}
+
+fn one(measure: Option<Measure>) -> Vec<Value> {
+    measure
+        .map(|measure| Value {
             attributes: Vec::new(),
-            number,
+            measure,
         })
         .into_iter()
         .collect()
@@ -57,20 +74,38 @@ fn float(value: Option<f64>) -> Vec<Value> {
     one(value.map(Float))
 }
 
-fn seconds(nanos: Option<u64>) -> Option<Number> {
+fn seconds(nanos: Option<u64>) -> Option<Measure> {
     nanos.map(|nanos| Float(nanos as f64 / 1e9))
 }
 
-fn split<const N: usize>(key: &'static str, parts: [(&str, Option<Number>); N]) -> Vec<Value> {
+fn time(moment: Option<Moment>) -> Vec<Value> {
+    one(moment.map(Measure::Time))
+}
+
+fn histogram(durations: Durations) -> Vec<Value> {
+    one(Some(Measure::Durations(durations)))
+}
+
+fn split<const N: usize>(key: &'static str, parts: [(&str, Option<Measure>); N]) -> Vec<Value> {
     parts
         .into_iter()
-        .filter_map(|(value, number)| {
+        .filter_map(|(value, measure)| {
             Some(Value {
-                attributes: vec![(key, value.to_owned())],
-                number: number?,
+                attributes: vec![(key, value.into())],
+                measure: measure?,
             })
         })
         .collect()
+}
+
+fn restarts(r: &Reading) -> Vec<Value> {
+    split(
+        "kevmon.restart.kind",
+        [
+            (RestartKind::Respawn.name(), Some(Integer(r.happened.respawns))),
+            (RestartKind::Reexec.name(), Some(Integer(r.happened.reexecs))),
+        ],
+    )
 }
 
 macro_rules! catalogue {
@@ -124,10 +159,10 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Processes that started and whose parent is not in the group";
     "worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
         "Processes that were started by a process of the group";
-    "restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts())),
-        "Starts that took the place of an ended process, and re-executions";
-    "exits", "{process}", Counter, Watch, |r| integer(Some(r.happened.exits)),
-        "Processes that ended";
+    "restarts", "{restart}", Counter, Watch, restarts,
+        "Starts that took the place of an ended process, and re-executions, by `kevmon.restart.kind`";
+    "exits", "{process}", Counter, Watch, |r| exits::points(&r.exits),
+        "Processes that ended, by `kevmon.exit.reason` and what goes with it";
     "joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
         "Processes that came otherwise than by a start: found running, renamed, returned";
     "leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
@@ -136,9 +171,29 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Time that threads were ready to run and waited for a CPU";
     "peak_rss", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
+    "unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
+        "Starts of which nobody can say whether they were restarts: records around them were lost";
+    "failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
+        "Processes that ended within `failed_start` of their start, other than with exit code 0";
 };
 
-/// Names that `--output json` and the text have beside those of [`INSTANA`]: exact integers.
+/// The rest of `naming = "instana"`: what the JSON has in a form of its own.
+const INSTANA_LIFE: &[Metric] = catalogue! {
+    "downtime", "s", Histogram, Watch, |r| histogram(r.downtime),
+        "From the end of a process to the start that took its place";
+    "last_downtime", "s", Gauge, Watch, |r| one(seconds(r.downtime.last)),
+        "The latest downtime";
+    "lifetime", "s", Histogram, Watch, |r| histogram(r.lifetime),
+        "From the start of a process to its end, of those that ended";
+    "last_start_time", "s", Gauge, Watch, |r| time(r.last_start),
+        "When a process last started, in seconds since 1970";
+    "last_exit_time", "s", Gauge, Watch, |r| time(r.last_exit),
+        "When a process last ended, in seconds since 1970";
+    "crash_loop", "1", Gauge, Watch, |r| integer(Some(r.crash_loop.into())),
+        "1 while processes keep failing and being replaced";
+};
+
+/// Names that `--output json` and the text have beside those of [`INSTANA`]: exact integers, and parts of sums.
 pub const JSON_ONLY: &[Metric] = catalogue! {
     "cpu_time_ns", "ns", Counter, Usage, |r| integer(r.usage.get(Sum::Runtime)),
         "CPU time, user and system, exact";
@@ -146,11 +201,15 @@ pub const JSON_ONLY: &[Metric] = catalogue! {
         "Time that threads were ready to run and waited for a CPU";
     "peak_rss_bytes", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
+    "respawns", "{restart}", Counter, Watch, |r| integer(Some(r.happened.respawns)),
+        "Starts that took the place of an ended process";
+    "reexecs", "{restart}", Counter, Watch, |r| integer(Some(r.happened.reexecs)),
+        "Re-executions in place";
 };
 
 /// `naming = "otel"`: the semantic conventions for process metrics (1.38), as sums over the group, and what they
 /// have no name for under `kevmon.`.
-pub const OTEL: &[Metric] = catalogue! {
+const OTEL: &[Metric] = catalogue! {
     "process.cpu.time", "s", Counter, Usage,
         |r| split("cpu.mode", [
             ("user", seconds(r.usage.get(Sum::User))),
@@ -197,10 +256,10 @@ pub const OTEL: &[Metric] = catalogue! {
         "Processes that started and whose parent is not in the group";
     "kevmon.process.worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
         "Processes that were started by a process of the group";
-    "kevmon.process.restarts", "{restart}", Counter, Watch, |r| integer(Some(r.happened.restarts())),
-        "Starts that took the place of an ended process, and re-executions";
-    "kevmon.process.exits", "{process}", Counter, Watch, |r| integer(Some(r.happened.exits)),
-        "Processes that ended";
+    "kevmon.process.restarts", "{restart}", Counter, Watch, restarts,
+        "Starts that took the place of an ended process, and re-executions, by `kevmon.restart.kind`";
+    "kevmon.process.exits", "{process}", Counter, Watch, |r| exits::points(&r.exits),
+        "Processes that ended, by `kevmon.exit.reason` and what goes with it";
     "kevmon.process.joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
         "Processes that came otherwise than by a start: found running, renamed, returned";
     "kevmon.process.leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
@@ -209,6 +268,22 @@ pub const OTEL: &[Metric] = catalogue! {
         "Time that threads were ready to run and waited for a CPU";
     "kevmon.process.memory.peak", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
+    "kevmon.process.unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
+        "Starts of which nobody can say whether they were restarts: records around them were lost";
+    "kevmon.process.failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
+        "Processes that ended within `failed_start` of their start, other than with exit code 0";
+    "kevmon.process.downtime", "s", Histogram, Watch, |r| histogram(r.downtime),
+        "From the end of a process to the start that took its place";
+    "kevmon.process.last_downtime", "s", Gauge, Watch, |r| one(seconds(r.downtime.last)),
+        "The latest downtime";
+    "kevmon.process.lifetime", "s", Histogram, Watch, |r| histogram(r.lifetime),
+        "From the start of a process to its end, of those that ended";
+    "kevmon.process.last_start_time", "s", Gauge, Watch, |r| time(r.last_start),
+        "When a process last started, in seconds since 1970";
+    "kevmon.process.last_exit_time", "s", Gauge, Watch, |r| time(r.last_exit),
+        "When a process last ended, in seconds since 1970";
+    "kevmon.process.crash_loop", "1", Gauge, Watch, |r| integer(Some(r.crash_loop.into())),
+        "1 while processes keep failing and being replaced";
 };
 
 #[cfg(test)]
@@ -217,7 +292,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_lines_complete() {
-        let all: Vec<_> = INSTANA.iter().chain(OTEL).chain(JSON_ONLY).collect();
+        let all: Vec<_> = metrics(Naming::Both).chain(JSON_ONLY).collect();
         for (index, metric) in all.iter().enumerate() {
             assert!(
                 !metric.description.is_empty() && !metric.unit.is_empty(),
@@ -241,13 +316,8 @@ mod tests {
                 own.name, own.instrument, own.unit, own.description
             )
         });
-        for line in INSTANA
-            .iter()
-            .chain(OTEL)
-            .chain(JSON_ONLY)
-            .map(reference_line)
-            .chain(own)
-        {
+        let all = metrics(Naming::Both).chain(JSON_ONLY);
+        for line in all.map(reference_line).chain(own) {
             assert!(written.contains(&line), "docs/metrics.md lacks the line\n{line}");
         }
     }
@@ -263,7 +333,12 @@ mod tests {
     #[test]
     #[ignore = "prints the reference tables, checks nothing"]
     fn print_reference() {
-        for (title, metrics) in [("instana", INSTANA), ("json", JSON_ONLY), ("otel", OTEL)] {
+        for (title, metrics) in [
+            ("instana", INSTANA),
+            ("instana, lives", INSTANA_LIFE),
+            ("json", JSON_ONLY),
+            ("otel", OTEL),
+        ] {
             println!("\n{title}\n| name | instrument | unit | meaning |\n|---|---|---|---|");
             for metric in metrics {
                 println!("{}", reference_line(metric));

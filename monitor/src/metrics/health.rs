@@ -2,7 +2,7 @@
 
 use super::{
     Instrument::{self, Counter, Gauge},
-    Number::Integer,
+    Measure::{Float, Integer},
     Value,
 };
 
@@ -15,14 +15,42 @@ pub struct HealthReading {
     pub source_reason: String,
     /// Nothing was lost since the last collection.
     pub complete: bool,
-    /// Records lost since the start, by what lost them.
+    /// Records lost since the start, by what lost them; empty for a source that has no records.
     pub lost: Vec<(&'static str, u64)>,
+    /// Records that the kernel side meant to deliver, and …
+    pub sent: Option<u64>,
+    /// … those that arrived: sent = received + those of `lost` that the ring had no room for.
+    pub received: Option<u64>,
+    /// Lives of which only the end or the totals are known, and not whose they were.
+    pub unattributed: u64,
+    /// How long kevmon was not there, ns, since the first watch.
+    pub outage_ns: u64,
+    /// How many times.
+    pub outages: u64,
     /// Soft failures since the start, by kind.
     pub soft_failures: Vec<(&'static str, u64)>,
     /// Plugin files that are faulty at this moment.
     pub faulty_plugins: Vec<String>,
     /// Processes in the table.
     pub tracked: u64,
+}
+
+/// The programs that send records: what they lose, the ring had no room for.
+const RING_PROGRAMS: [&str; 5] = [
+    "sched_process_exec",
+    "sched_process_fork",
+    "sched_process_exit",
+    "sched_process_free",
+    "task_rename",
+];
+
+impl HealthReading {
+    /// Records that were sent and not received; `None` for a source that has no records. What else is in `lost` was
+    /// never sent.
+    pub fn records_lost(&self) -> Option<u64> {
+        let of_the_ring = self.lost.iter().filter(|(name, _)| RING_PROGRAMS.contains(name));
+        (!self.lost.is_empty()).then(|| of_the_ring.map(|(_, count)| count).sum())
+    }
 }
 
 /// One of kevmon's own metrics.
@@ -44,8 +72,8 @@ fn by(key: &'static str, counts: &[(&'static str, u64)]) -> Vec<Value> {
     counts
         .iter()
         .map(|&(value, count)| Value {
-            attributes: vec![(key, value.to_owned())],
-            number: Integer(count),
+            attributes: vec![(key, value.into())],
+            measure: Integer(count),
         })
         .collect()
 }
@@ -53,8 +81,12 @@ fn by(key: &'static str, counts: &[(&'static str, u64)]) -> Vec<Value> {
 fn plain(value: u64) -> Vec<Value> {
     vec![Value {
         attributes: Vec::new(),
-        number: Integer(value),
+        measure: Integer(value),
     }]
+}
+
+fn known(value: Option<u64>) -> Vec<Value> {
+    value.map(plain).unwrap_or_default()
 }
 
 /// All of them; they belong to the service `kevmon` itself.
@@ -74,10 +106,10 @@ pub const OWN: &[OwnMetric] = &[
         values: |r| {
             vec![Value {
                 attributes: vec![
-                    ("kevmon.source.name", r.source.to_owned()),
-                    ("kevmon.source.reason", r.source_reason.clone()),
+                    ("kevmon.source.name", r.source.into()),
+                    ("kevmon.source.reason", r.source_reason.clone().into()),
                 ],
-                number: Integer(1),
+                measure: Integer(1),
             }]
         },
     },
@@ -87,6 +119,46 @@ pub const OWN: &[OwnMetric] = &[
         instrument: Counter,
         description: "Records that the kernel side could not deliver, by program",
         values: |r| by("kevmon.program", &r.lost),
+    },
+    OwnMetric {
+        name: "kevmon.records.sent",
+        unit: "{record}",
+        instrument: Counter,
+        description: "Records that the kernel side meant to deliver",
+        values: |r| known(r.sent),
+    },
+    OwnMetric {
+        name: "kevmon.records.received",
+        unit: "{record}",
+        instrument: Counter,
+        description: "Records that arrived",
+        values: |r| known(r.received),
+    },
+    OwnMetric {
+        name: "kevmon.lives.unattributed",
+        unit: "{process}",
+        instrument: Counter,
+        description: "Processes whose records were lost and that could not be given to any plugin",
+        values: |r| plain(r.unattributed),
+    },
+    OwnMetric {
+        name: "kevmon.outages",
+        unit: "{outage}",
+        instrument: Counter,
+        description: "Times that kevmon was not there and went on from what it had stored",
+        values: |r| plain(r.outages),
+    },
+    OwnMetric {
+        name: "kevmon.outage.time",
+        unit: "s",
+        instrument: Counter,
+        description: "How long kevmon was not there: what ended meanwhile is not in the numbers",
+        values: |r| {
+            vec![Value {
+                attributes: Vec::new(),
+                measure: Float(r.outage_ns as f64 / 1e9),
+            }]
+        },
     },
     OwnMetric {
         name: "kevmon.soft_failures",
@@ -102,8 +174,8 @@ pub const OWN: &[OwnMetric] = &[
         description: "1 for each plugin file that could not be used, by `kevmon.plugin.file`",
         values: |r| {
             let point = |file: &String| Value {
-                attributes: vec![("kevmon.plugin.file", file.clone())],
-                number: Integer(1),
+                attributes: vec![("kevmon.plugin.file", file.clone().into())],
+                measure: Integer(1),
             };
             r.faulty_plugins.iter().map(point).collect()
         },
@@ -116,3 +188,40 @@ pub const OWN: &[OwnMetric] = &[
         values: |r| plain(r.tracked),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_sent_is_no_lost_record() {
+        let mut health = HealthReading {
+            lost: vec![
+                ("sched_process_exec", 2),
+                ("marks", 7),
+                ("task_rename", 1),
+                ("recursion", 3),
+            ],
+            ..HealthReading::default()
+        };
+        assert_eq!(health.records_lost(), Some(3));
+        health.lost.clear();
+        assert_eq!(health.records_lost(), None, "/proc has no records");
+    }
+
+    #[test]
+    fn unknown_counts_are_absent_and_times_are_seconds() {
+        let reading = HealthReading {
+            received: Some(4),
+            outage_ns: 1_500_000_000,
+            ..HealthReading::default()
+        };
+        let values = |name: &str| {
+            let metric = OWN.iter().find(|own| own.name == name).expect(name);
+            (metric.values)(&reading)
+        };
+        assert!(values("kevmon.records.sent").is_empty());
+        assert_eq!(values("kevmon.records.received")[0].measure, Integer(4));
+        assert_eq!(values("kevmon.outage.time")[0].measure, Float(1.5));
+    }
+}

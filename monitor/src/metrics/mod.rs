@@ -1,9 +1,11 @@
 //! What is exported: the catalogue of metrics, and their values out of a group's reading. Pure.
 
 mod catalogue;
+mod exits;
 mod health;
 mod point;
 
 pub use catalogue::{INSTANA, JSON_ONLY, Metric, metrics};
+pub use exits::exit_attributes;
 pub use health::{HealthReading, OWN};
-pub use point::{Instrument, Number, Since, Value};
+pub use point::{Attribute, Attributes, Instrument, Measure, Since, Value};
