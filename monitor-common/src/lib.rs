@@ -2,11 +2,15 @@
 //! and the kernel field offsets that userspace resolves for the programs.
 //!
 //! Every shared type is `repr(C)`, holds integers and byte arrays only, has no implicit padding, and
-//! its size is asserted below, so both compilers see one layout.
+//! its size is asserted beside it, so both compilers see one layout.
 #![no_std]
 
+mod counters;
+mod marks;
 mod offsets;
 mod records;
 
+pub use counters::{Counters, Failure};
+pub use marks::*;
 pub use offsets::{ABSENT, Offsets, RSS_COUNTERS};
 pub use records::*;

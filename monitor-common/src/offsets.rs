@@ -16,6 +16,8 @@ macro_rules! offsets {
             $($(#[$doc])* pub $field: u32,)+
             /// `sched_process_exit` passes `group_dead` as its second argument (6.16 and newer): 1, else 0.
             pub exit_has_group_dead: u32,
+            /// `mark_victim` passes the victim's `task_struct` (6.10, and stable kernels that took it over): 1; its pid: 0.
+            pub mark_victim_has_task: u32,
             /// Mask of `task_struct::in_execve` in its byte; 0 when the field is absent.
             pub in_execve_mask: u32,
             /// Offset of `in_execve`'s byte in `task_struct`.
@@ -29,6 +31,7 @@ macro_rules! offsets {
             pub const UNRESOLVED: Self = Self {
                 $($field: ABSENT,)+
                 exit_has_group_dead: 0,
+                mark_victim_has_task: 0,
                 in_execve_mask: 0,
                 in_execve_byte: ABSENT,
                 mm_rss: [ABSENT; RSS_COUNTERS],
@@ -135,6 +138,10 @@ offsets! {
     file_dentry = required ["file.f_path.dentry"];
     /// Pointer to the entry's name.
     dentry_name = required ["dentry.d_name.name"];
+    /// Length of that name.
+    dentry_name_len = required ["dentry.d_name.len"];
+    /// Where a signal comes from (`SI_USER`, …).
+    siginfo_code = optional ["kernel_siginfo.si_code"];
     /// First argument block of the iterator context.
     iter_seq = required ["bpf_iter_meta.seq"];
 }

@@ -1,4 +1,4 @@
-//! The records that cross from the kernel to userspace, and the values of the shared maps.
+//! The records that cross from the kernel to userspace, through the ring and the iterators.
 
 /// Bytes of `task_struct::comm`, the terminating NUL included (`TASK_COMM_LEN`, include/linux/sched.h).
 pub const COMM_LEN: usize = 16;
@@ -47,33 +47,25 @@ pub struct Usage {
     pub write_bytes: u64,
 }
 
-/// What the kernel side knows of a process it watches; in the map `MARKS`, written by programs alone.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Mark {
-    /// Names the identity a verdict is about: the ns (CLOCK_BOOTTIME) of the exec, fork or rename that gave it;
-    /// 0 for a process found by a snapshot.
-    pub sequence: u64,
-    /// `run_delay` of the threads that ended while marked, ns; `signal_struct` does not sum it.
-    pub dead_run_delay: u64,
-    /// When the present second of [`RENAMES_A_SECOND`] began, ns of CLOCK_BOOTTIME.
-    pub renames_since: u64,
-    /// Renames reported in it.
-    pub renames: u64,
-}
-
-/// Renames reported of one process within a second at most: any program may rename itself in a loop, and must not
-/// push everybody else's records out of the ring. What is beyond is counted as lost.
-pub const RENAMES_A_SECOND: u64 = 64;
-
-/// Userspace's answer to a mark; in the map `VERDICTS`. Holds only while the sequences agree.
+/// The process that sent a terminating signal.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// [`Mark::sequence`] of the identity judged.
-    pub sequence: u64,
-    /// 1: of interest; 0: send nothing more about this identity.
-    pub keep: u64,
+pub struct Sender {
+    /// Its thread-group id.
+    pub tgid: u32,
+    /// The signal; 0 when no process sent one.
+    pub signal: u32,
+    /// Its `comm`, NUL-terminated.
+    pub comm: [u8; COMM_LEN],
+}
+
+impl Sender {
+    /// Nobody.
+    pub const NONE: Self = Self {
+        tgid: 0,
+        signal: 0,
+        comm: [0; COMM_LEN],
+    };
 }
 
 /// First field of every ring record.
@@ -127,6 +119,20 @@ pub const EXEC_ARGV_CUT: u32 = 1;
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ExecRecord {
+    /// All but the texts.
+    pub head: ExecHead,
+    /// Base name of the executed file (the interpreter's, for a script).
+    pub exe: [u8; EXE_LEN],
+    /// The path as given to execve(2) (the script's, for a script).
+    pub filename: [u8; FILENAME_LEN],
+    /// The argument vector, NUL-separated.
+    pub argv: [u8; ARGV_LEN],
+}
+
+/// What an [`ExecRecord`] begins with: all that must be read of it whole.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ExecHead {
     /// Kind and key.
     pub header: Header,
     /// The mark's new sequence.
@@ -145,12 +151,6 @@ pub struct ExecRecord {
     pub argv_len: u32,
     /// Zero.
     pub pad: u32,
-    /// Base name of the executed file (the interpreter's, for a script).
-    pub exe: [u8; EXE_LEN],
-    /// The path as given to execve(2) (the script's, for a script).
-    pub filename: [u8; FILENAME_LEN],
-    /// The argument vector, NUL-separated.
-    pub argv: [u8; ARGV_LEN],
 }
 
 /// A watched process made another one (not a thread).
@@ -181,19 +181,26 @@ pub struct RenameRecord {
     pub comm: [u8; COMM_LEN],
 }
 
+/// [`Header::flags`] of an end: the OOM killer had picked the process.
+pub const END_OOM: u32 = 1;
+
 /// A watched process ended (exit) or is being freed (free).
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct EndRecord {
-    /// Kind and key.
+    /// Kind and key; `flags` of `END_*`.
     pub header: Header,
     /// The status wait4(2) reports (`0x700` = exit 7, 9 = SIGKILL, `0x80` = core dumped).
     pub status: u32,
     /// Zero.
     pub pad: u32,
+    /// Who sent the last terminating signal.
+    pub sender: Sender,
+    /// When its last thread began to exit, ns of CLOCK_BOOTTIME; 0 when that was not seen.
+    pub ended: u64,
     /// Usage of the whole process: provisional at exit, final at free.
     pub usage: Usage,
-    /// Peak resident set size, pages; 0 where the kernel no longer knows it.
+    /// Peak resident set size at that time, pages; 0 where the kernel no longer knew it.
     pub peak_rss: u64,
 }
 
@@ -221,6 +228,11 @@ pub struct SnapshotRecord {
 pub const SNAPSHOT_MARKED: u32 = 1;
 /// [`SnapshotRecord::flags`]: no thread of it is alive any more.
 pub const SNAPSHOT_ENDED: u32 = 2;
+/// [`SnapshotRecord::flags`]: the record of its present identity found no room ([`crate::MARK_TOLD`] is not set), and
+/// userspace has not judged it either.
+pub const SNAPSHOT_UNTOLD: u32 = 4;
+/// [`SnapshotRecord::flags`]: that record was sent, by an exec, fork or rename.
+pub const SNAPSHOT_TOLD: u32 = 8;
 
 /// One thread of a watched process, as the sampling iterator shows it.
 #[repr(C)]
@@ -244,51 +256,16 @@ pub struct SampleRecord {
     pub own: Usage,
 }
 
-/// Slots of the per-CPU counter map `FAILURES`, one for each way a program can lose something.
-#[repr(u32)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// No ring space for an exec record.
-    ExecReserve = 0,
-    /// No ring space for a fork record.
-    ForkReserve = 1,
-    /// No ring space for a rename record.
-    RenameReserve = 2,
-    /// No ring space for an exit record.
-    ExitReserve = 3,
-    /// No ring space for a free record.
-    FreeReserve = 4,
-    /// `MARKS` was full (or its lock was not to be had).
-    MarkInsert = 5,
-    /// A process renamed itself more than [`RENAMES_A_SECOND`] times in a second.
-    RenameLimit = 6,
-}
-
-impl Failure {
-    /// Number of slots.
-    pub const COUNT: u32 = 7;
-    /// Every slot, with the name it is reported under.
-    pub const ALL: [(Self, &'static str); Self::COUNT as usize] = [
-        (Self::ExecReserve, "sched_process_exec"),
-        (Self::ForkReserve, "sched_process_fork"),
-        (Self::RenameReserve, "task_rename"),
-        (Self::ExitReserve, "sched_process_exit"),
-        (Self::FreeReserve, "sched_process_free"),
-        (Self::MarkInsert, "marks"),
-        (Self::RenameLimit, "rename_limit"),
-    ];
-}
-
 const _: () = {
     assert!(size_of::<Key>() == 16);
     assert!(size_of::<Usage>() == 80);
-    assert!(size_of::<Mark>() == 32);
-    assert!(size_of::<Verdict>() == 16);
+    assert!(size_of::<Sender>() == 24);
     assert!(size_of::<Header>() == 32);
+    assert!(size_of::<ExecHead>() == 32 + 8 + 16 + 80 + 16 + 16);
     assert!(size_of::<ExecRecord>() == 32 + 8 + 16 + 80 + 16 + 16 + EXE_LEN + FILENAME_LEN + ARGV_LEN);
     assert!(size_of::<ForkRecord>() == 32 + 8 + 16);
     assert!(size_of::<RenameRecord>() == 32 + 8 + 16 + 80 + 16);
-    assert!(size_of::<EndRecord>() == 32 + 8 + 80 + 8);
+    assert!(size_of::<EndRecord>() == 32 + 8 + 24 + 8 + 80 + 8);
     assert!(size_of::<SnapshotRecord>() == 16 + 16 + 8 + 8 + COMM_LEN + EXE_LEN);
     assert!(size_of::<SampleRecord>() == 16 + 16 + 8 + 80 + 80);
     assert!(align_of::<ExecRecord>() == 8 && align_of::<SampleRecord>() == 8);

@@ -9,8 +9,9 @@ use aya_log_ebpf::debug;
 use kevmon_common::{ARGV_LEN, EXEC_ARGV_CUT, ExecRecord, Failure, Header, Kind};
 
 use crate::{
+    identity::{self, Name},
     maps,
-    task::{self, Kernel, Task, load, offset},
+    task::{self, Kernel, Task, dead_run_delay, load, offset},
 };
 
 /// `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, 5.10 to 6.18
@@ -19,7 +20,7 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg(0));
-    if try_exec(task, ctx.arg(2)).is_none() {
+    if !try_exec(task, ctx.arg(2)) {
         // Off unless kevmon logs at `debug`: the verifier then drops it.
         debug!(&ctx, "exec of pid {} not told: no ring space", task.tgid());
     }
@@ -27,39 +28,54 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn try_exec(task: Task, bprm: Kernel) -> Option<()> {
+fn try_exec(task: Task, bprm: Kernel) -> bool {
     let key = task.key();
     let time = task::now();
-    let mark = maps::mark_undecided(&key, time);
-    let mut entry = maps::reserve::<ExecRecord>(Failure::ExecReserve)?;
+    // SAFETY: the binprm of the tracepoint.
+    let file: Kernel = unsafe { load(bprm, offset!(bprm_file)) };
+    // The ring space first: the mark says whether this is told.
+    let Some(mut entry) = maps::reserve::<ExecRecord>(Failure::ExecReserve) else {
+        identity::executed(&key, maps::mark(&key), time, false, &Name::of_file(file));
+        return false;
+    };
     let record = entry.as_mut_ptr();
+    let mark = maps::mark(&key);
     // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit,
     // and of the three text arrays only the bytes that their lengths cover are read by userspace.
     unsafe {
-        (*record).sequence = time;
-        (*record).parent = task.parent().key();
-        let mut usage = task.total_usage(&mark);
+        let head = &raw mut (*record).head;
+        (*head).sequence = time;
+        (*head).parent = task.parent().key();
+        let mut usage = task.total_usage(dead_run_delay(mark));
         usage.run_delay += task.run_delay();
-        (*record).usage = usage;
-        (*record).comm = task.comm();
-        (*record).exe_len = task::file_name(load(bprm, offset!(bprm_file)), &mut (*record).exe);
+        (*head).usage = usage;
+        (*head).comm = task.comm();
+        let exe_len = task::file_name(file, &mut (*record).exe);
+        (*head).exe_len = exe_len;
         let filename: Kernel = load(bprm, offset!(bprm_filename));
-        (*record).filename_len = match bpf_probe_read_kernel_str_bytes(filename, &mut (*record).filename) {
+        (*head).filename_len = match bpf_probe_read_kernel_str_bytes(filename, &mut (*record).filename) {
             Ok(copied) => copied.len() as u32,
             Err(_) => 0,
         };
         let (argv_len, flags) = read_argv(task.mm(), &mut (*record).argv);
-        (*record).argv_len = argv_len;
-        (*record).pad = 0;
-        (*record).header = Header {
+        (*head).argv_len = argv_len;
+        (*head).pad = 0;
+        (*head).header = Header {
             kind: Kind::Exec as u32,
             flags,
             time,
             key,
         };
+        identity::executed(
+            &key,
+            mark,
+            time,
+            true,
+            &Name::of_record(&raw const (*record).exe, exe_len),
+        );
     }
     entry.submit(maps::wake_up());
-    Some(())
+    true
 }
 
 /// Copies the argument vector, at most [`ARGV_LEN`] bytes of it. Its pages were written a moment ago by the

@@ -1,10 +1,10 @@
 //! sched_process_exit: a thread ends; with the last one, its process.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kevmon_common::{EndRecord, Failure, Header, Kind};
+use kevmon_common::{EndRecord, Failure, Kind, MARK_TOLD};
 
 use crate::{
-    maps,
+    end, maps, oom,
     task::{self, Task, offset},
 };
 
@@ -27,44 +27,40 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn try_exit(task: Task, group_dead: bool) {
     let key = task.key();
+    let picked = oom::picked(task);
     let Some(mark) = maps::mark(&key) else { return };
     // SAFETY: a live map value; `dead_run_delay` is added to atomically because threads may exit on several
-    // CPUs at once, `sequence` is written by the running process alone.
-    let snapshot = unsafe {
-        add(&raw mut (*mark).dead_run_delay, task.run_delay());
-        *mark
+    // CPUs at once, the sequence and flags are written by the running process alone, and of two last threads that
+    // both set the rest either may win.
+    let (sequence, flags) = unsafe {
+        maps::add(&raw mut (*mark).dead_run_delay, task.run_delay());
+        if picked {
+            (*mark).oom = 1;
+        }
+        ((*mark).sequence, (*mark).flags)
     };
-    if !group_dead || maps::rejected(&key, snapshot.sequence) {
+    if !group_dead {
         return;
+    }
+    let time = task::now();
+    // SAFETY: as above. The free record makes good an exit record that gets lost, so this is kept always.
+    unsafe {
+        (*mark).ended = time;
+        (*mark).peak_rss = task.peak_rss();
+    }
+    match maps::verdict(&key, sequence) {
+        Some(true) => {}
+        Some(false) => return,
+        None if flags & MARK_TOLD != 0 => {}
+        None => return, // userspace would not know what it is about
     }
     let Some(mut entry) = maps::reserve::<EndRecord>(Failure::ExitReserve) else {
         return;
     };
-    let record = entry.as_mut_ptr();
-    // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit.
+    // SAFETY: reserved ring space of this size, and a live map value.
     unsafe {
-        (*record).header = Header {
-            kind: Kind::Exit as u32,
-            flags: 0,
-            time: task::now(),
-            key,
-        };
-        (*record).status = task.exit_status();
-        (*record).pad = 0;
-        (*record).usage = task.total_usage(&snapshot);
-        (*record).peak_rss = task.peak_rss();
+        let usage = task.total_usage((*mark).dead_run_delay);
+        end::fill(entry.as_mut_ptr(), Kind::Exit, time, &key, task, mark, usage);
     }
     entry.submit(maps::wake_up());
-}
-
-/// Atomic add: `AtomicU64::fetch_add` does not exist on this target.
-///
-/// # Safety
-/// `counter` points to a map value.
-#[inline(always)]
-unsafe fn add(counter: *mut u64, value: u64) {
-    // SAFETY: one BPF_ATOMIC add on memory the caller vouches for.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({counter} + 0) += {value}", counter = in(reg) counter, value = in(reg) value);
-    }
 }

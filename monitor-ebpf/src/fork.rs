@@ -1,10 +1,10 @@
 //! sched_process_fork: a watched process makes another one.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kevmon_common::{Failure, ForkRecord, Header, Kind};
+use kevmon_common::{Failure, ForkRecord, Header, Kind, MARK_TOLD};
 
 use crate::{
-    maps,
+    identity, maps,
     task::{self, Task},
 };
 
@@ -24,16 +24,24 @@ fn try_fork(parent: Task, child: Task) {
     }
     let parent = parent.key();
     let Some(mark) = maps::mark(&parent) else { return };
-    // SAFETY: a live map value.
-    if maps::rejected(&parent, unsafe { (*mark).sequence }) {
-        return;
-    }
+    // SAFETY: a live map value, written by the process that runs this.
+    let (sequence, flags) = unsafe { ((*mark).sequence, (*mark).flags) };
+    let parent_is_known = match maps::verdict(&parent, sequence) {
+        Some(true) => true,
+        Some(false) => return,
+        None => flags & MARK_TOLD != 0,
+    };
     let key = child.key();
     let time = task::now();
-    maps::mark_undecided(&key, time);
-    let Some(mut entry) = maps::reserve::<ForkRecord>(Failure::ForkReserve) else {
-        return;
+    // Of a parent that userspace has not heard of it could not tell what the child is.
+    let entry = if parent_is_known {
+        maps::reserve::<ForkRecord>(Failure::ForkReserve)
+    } else {
+        None
     };
+    // SAFETY: a live map value.
+    unsafe { identity::forked(&key, mark, time, entry.is_some()) };
+    let Some(mut entry) = entry else { return };
     entry.write(ForkRecord {
         header: Header {
             kind: Kind::Fork as u32,

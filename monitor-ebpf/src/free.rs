@@ -1,10 +1,10 @@
 //! sched_process_free: the kernel lets go of a process; its totals are final.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kevmon_common::{EndRecord, Failure, Header, Kind};
+use kevmon_common::{EndRecord, Failure, Kind, MARK_KNOWN, MARK_TOLD};
 
 use crate::{
-    maps,
+    end, lost, maps,
     task::{self, Task},
 };
 
@@ -24,26 +24,37 @@ fn try_free(task: Task) {
     }
     let key = task.key();
     let Some(mark) = maps::mark(&key) else { return };
-    // SAFETY: a live map value, which no program writes any more.
+    // SAFETY: a live map value, which no program writes any more; copied, because once the mark is removed its place
+    // may hold another one.
     let mark = unsafe { *mark };
-    if !maps::rejected(&key, mark.sequence)
-        && let Some(mut entry) = maps::reserve::<EndRecord>(Failure::FreeReserve)
-    {
-        let record = entry.as_mut_ptr();
-        // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit.
-        unsafe {
-            (*record).header = Header {
-                kind: Kind::Free as u32,
-                flags: 0,
-                time: task::now(),
-                key,
-            };
-            (*record).status = task.exit_status();
-            (*record).pad = 0;
-            (*record).usage = task.ended_usage(&mark);
-            (*record).peak_rss = 0; // the address space went long ago
+    // The mark first, then the verdict: see `take_verdict`.
+    maps::remove_mark(&key);
+    let known = match maps::take_verdict(&key, mark.sequence) {
+        Some(true) => true,
+        Some(false) => return,
+        None => mark.flags & MARK_TOLD != 0,
+    };
+    let usage = task.ended_usage(mark.dead_run_delay);
+    if known {
+        if let Some(mut entry) = maps::reserve::<EndRecord>(Failure::FreeReserve) {
+            // SAFETY: reserved ring space of this size, and a local.
+            unsafe {
+                end::fill(
+                    entry.as_mut_ptr(),
+                    Kind::Free,
+                    task::now(),
+                    &key,
+                    task,
+                    &raw const mark,
+                    usage,
+                );
+            }
+            entry.submit(maps::wake_up());
+            return;
         }
-        entry.submit(maps::wake_up());
+    } else if mark.flags & MARK_KNOWN == 0 {
+        lost::keep_life(task, &mark, usage);
+        return;
     }
-    maps::forget(&key);
+    lost::keep_end(&key, task, &mark, usage);
 }

@@ -1,4 +1,4 @@
-//! kevmon's kernel side: one hook per file, five BTF tracepoints and two task iterators.
+//! kevmon's kernel side: one hook per file, seven BTF tracepoints and two task iterators.
 //!
 //! Tracepoints report what happens to processes the moment it happens; the iterators read the kernel's
 //! own accounting on demand. Nothing here decides what is interesting: an exec marks its process
@@ -7,13 +7,18 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod end;
 mod exec;
 mod exit;
 mod fork;
 mod free;
+mod identity;
+mod lost;
 mod maps;
+mod oom;
 mod rename;
 mod sample;
+mod signal;
 mod snapshot;
 mod task;
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
-use kevmon_common::{Failure, Key, Mark, RENAMES_A_SECOND, Verdict};
+use kevmon_common::{Counters, Failure, Key, Mark, Verdict};
 
 /// All lifecycle records, in one ring: reservation order is causal across CPUs. The loader sets its size.
 #[map]
@@ -21,9 +21,12 @@ static MARKS: HashMap<Key, Mark> = HashMap::with_max_entries(1 << 15, 0);
 #[map]
 static VERDICTS: HashMap<Key, Verdict> = HashMap::with_max_entries(1 << 15, 0);
 
-/// One counter for each [`Failure`].
+/// What was tried, and what failed.
 #[map]
-static FAILURES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Failure::COUNT, 0);
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+const ENOENT: i32 = -2;
+const EEXIST: i32 = -17;
 
 /// The process's mark, writable.
 #[inline(always)]
@@ -31,95 +34,67 @@ pub(crate) fn mark(key: &Key) -> Option<*mut Mark> {
     MARKS.get_ptr_mut(key)
 }
 
-/// True once userspace has said that the identity `sequence` of `key` is of no interest.
+/// Puts a mark on a process that has none. A refusal is counted.
 #[inline(always)]
-pub(crate) fn rejected(key: &Key, sequence: u64) -> bool {
-    // SAFETY: a verdict is written whole by one map update, and read here field by field as plain integers.
-    match unsafe { VERDICTS.get(key) } {
-        Some(verdict) => verdict.sequence == sequence && verdict.keep == 0,
-        None => false,
+pub(crate) fn insert_mark(key: &Key, mark: &Mark) {
+    if MARKS.insert(key, mark, u64::from(BPF_ANY)).is_err() {
+        count(Failure::MarkInsert);
     }
 }
 
-/// True when userspace asked for a mark on a process that a snapshot showed.
+/// The same, unless an exec or fork has marked it meanwhile: that mark is the better one.
 #[inline(always)]
-pub(crate) fn wanted_from_snapshot(key: &Key) -> bool {
-    // SAFETY: as in `rejected`.
-    match unsafe { VERDICTS.get(key) } {
-        Some(verdict) => verdict.sequence == 0 && verdict.keep == 1,
-        None => false,
-    }
-}
-
-/// Gives the process a new identity: a new sequence, which no verdict fits yet. Returns its mark as it is then.
-#[inline(always)]
-pub(crate) fn mark_undecided(key: &Key, sequence: u64) -> Mark {
-    if let Some(mark) = MARKS.get_ptr_mut(key) {
-        // SAFETY: the pointer is a live map value; only code running in this process writes its sequence.
-        unsafe {
-            (*mark).sequence = sequence;
-            return *mark;
-        }
-    }
-    let mark = Mark {
-        sequence,
-        ..Mark::default()
-    };
-    insert(key, &mark, u64::from(BPF_ANY));
-    mark
-}
-
-/// False when the process has renamed itself too often; that is counted.
-#[inline(always)]
-pub(crate) fn may_rename(key: &Key, time: u64) -> bool {
-    let Some(mark) = MARKS.get_ptr_mut(key) else {
-        return true;
-    };
-    // SAFETY: a live map value. Two threads renaming at once may cost or win one rename.
-    unsafe {
-        if time.wrapping_sub((*mark).renames_since) > 1_000_000_000 {
-            (*mark).renames_since = time;
-            (*mark).renames = 0;
-        }
-        if (*mark).renames >= RENAMES_A_SECOND {
-            count(Failure::RenameLimit);
-            return false;
-        }
-        (*mark).renames += 1;
-    }
-    true
-}
-
-/// Marks a process that a snapshot showed, unless an exec or fork has marked it meanwhile.
-#[inline(always)]
-pub(crate) fn mark_from_snapshot(key: &Key) {
-    // An existing mark is the better one: its insertion "fails" with EEXIST and nothing is lost.
-    if MARKS.get_ptr(key).is_none() {
-        insert(key, &Mark::default(), u64::from(BPF_NOEXIST));
-    }
-}
-
-#[inline(always)]
-fn insert(key: &Key, mark: &Mark, flags: u64) {
-    const EEXIST: i64 = -17;
-    match MARKS.insert(key, mark, flags) {
+pub(crate) fn insert_missing_mark(key: &Key, mark: &Mark) {
+    match MARKS.insert(key, mark, u64::from(BPF_NOEXIST)) {
         Ok(()) => {}
-        Err(errno) if i64::from(errno) == EEXIST => {}
+        Err(errno) if errno as i32 == EEXIST => {}
         Err(_) => count(Failure::MarkInsert),
     }
 }
 
 /// Forgets a process that the kernel frees.
 #[inline(always)]
-pub(crate) fn forget(key: &Key) {
-    // Absent entries are the usual case for the verdict, and no loss.
+pub(crate) fn remove_mark(key: &Key) {
+    // What could not be removed, userspace sweeps up later.
     let _ = MARKS.remove(key);
-    let _ = VERDICTS.remove(key);
 }
 
-/// Ring space for a record; a refusal is counted.
+/// What userspace said of the identity `sequence` of `key`: whether it wants to hear more. `None`: nothing yet.
+#[inline(always)]
+pub(crate) fn verdict(key: &Key, sequence: u64) -> Option<bool> {
+    // SAFETY: a verdict is written whole by one map update, and read here field by field as plain integers.
+    match unsafe { VERDICTS.get(key) } {
+        Some(verdict) if verdict.sequence == sequence => Some(verdict.keep != 0),
+        _ => None,
+    }
+}
+
+/// The same, and removes it. Userspace, which looks for the mark after it has written a verdict, removes the verdict
+/// too when the mark is gone: only one of the two removals succeeds, and so both know who answers for the life.
+#[inline(always)]
+pub(crate) fn take_verdict(key: &Key, sequence: u64) -> Option<bool> {
+    // SAFETY: as in `verdict`.
+    let found = unsafe { VERDICTS.get(key) }?;
+    let (judged, keep) = (found.sequence, found.keep);
+    match VERDICTS.remove(key) {
+        Err(errno) if errno as i32 == ENOENT => None,
+        _ => (judged == sequence).then_some(keep != 0),
+    }
+}
+
+/// True once userspace has said that the identity `sequence` of `key` is of no interest.
+#[inline(always)]
+pub(crate) fn rejected(key: &Key, sequence: u64) -> bool {
+    verdict(key, sequence) == Some(false)
+}
+
+/// Ring space for a record; the attempt is counted, and a refusal too.
 #[inline(always)]
 pub(crate) fn reserve<T: 'static>(failure: Failure) -> Option<RingBufEntry<T>> {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*counters).sent, 1) };
+    }
     let entry = EVENTS.reserve::<T>(0);
     if entry.is_none() {
         count(failure);
@@ -137,11 +112,33 @@ pub(crate) fn wake_up() -> u64 {
     }
 }
 
+/// Counts a failure.
 #[inline(always)]
-fn count(failure: Failure) {
-    if let Some(slot) = FAILURES.get_ptr_mut(failure as u32) {
-        // SAFETY: a per-CPU slot, written with preemption disabled; a softirq between the load and the store could
-        // cost one count of a failure, never invent one.
-        unsafe { *slot += 1 };
+pub(crate) fn count(failure: Failure) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*counters).failures[failure as usize], 1) };
+    }
+}
+
+/// Counts a life that was put into one of the maps for what got lost.
+#[inline(always)]
+pub(crate) fn count_kept() {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*counters).kept, 1) };
+    }
+}
+
+/// Atomic add: `AtomicU64::fetch_add` does not exist on this target. Needed for the per-CPU counters too: `free` runs
+/// in a softirq, which may come between the load and the store of a plain addition.
+///
+/// # Safety
+/// `counter` points to a map value.
+#[inline(always)]
+pub(crate) unsafe fn add(counter: *mut u64, value: u64) {
+    // SAFETY: one BPF_ATOMIC add on memory the caller vouches for.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({counter} + 0) += {value}", counter = in(reg) counter, value = in(reg) value);
     }
 }

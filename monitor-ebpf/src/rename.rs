@@ -3,11 +3,11 @@
 use aya_ebpf::{
     helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use kevmon_common::{COMM_LEN, Failure, Header, Kind, RenameRecord};
+use kevmon_common::{COMM_LEN, Failure, Header, Kind, MARK_TOLD, Mark, RENAMES_A_SECOND, RenameRecord};
 
 use crate::{
-    maps,
-    task::{self, Kernel, Task},
+    identity, maps,
+    task::{self, Kernel, Task, dead_run_delay},
 };
 
 /// `TP_PROTO(struct task_struct *task, const char *comm)`, 5.10 to 6.18 (include/trace/events/task.h).
@@ -26,13 +26,18 @@ fn try_rename(task: Task, comm: Kernel) {
     }
     let key = task.key();
     let time = task::now();
-    if !maps::may_rename(&key, time) {
+    let mark = maps::mark(&key);
+    if let Some(mark) = mark
+        && !may_rename(mark, time)
+    {
+        maps::count(Failure::RenameLimit);
+        // SAFETY: a live map value; only code running in this process writes its flags.
+        unsafe { (*mark).flags &= !MARK_TOLD }; // a snapshot has to tell the name
         return;
     }
-    let mark = maps::mark_undecided(&key, time);
-    let Some(mut entry) = maps::reserve::<RenameRecord>(Failure::RenameReserve) else {
-        return;
-    };
+    let entry = maps::reserve::<RenameRecord>(Failure::RenameReserve);
+    identity::renamed(&key, mark, time, entry.is_some(), task.exe_file());
+    let Some(mut entry) = entry else { return };
     let record = entry.as_mut_ptr();
     // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit.
     unsafe {
@@ -44,7 +49,7 @@ fn try_rename(task: Task, comm: Kernel) {
         };
         (*record).sequence = time;
         (*record).parent = task.parent().key();
-        let mut usage = task.total_usage(&mark);
+        let mut usage = task.total_usage(dead_run_delay(mark));
         usage.run_delay += task.run_delay();
         (*record).usage = usage;
         (*record).comm = [0; COMM_LEN];
@@ -52,4 +57,21 @@ fn try_rename(task: Task, comm: Kernel) {
         let _ = bpf_probe_read_kernel_str_bytes(comm, &mut (*record).comm);
     }
     entry.submit(maps::wake_up());
+}
+
+/// False when the process has renamed itself too often.
+#[inline(always)]
+fn may_rename(mark: *mut Mark, time: u64) -> bool {
+    // SAFETY: a live map value. Two threads renaming at once may cost or win one rename.
+    unsafe {
+        if time.wrapping_sub((*mark).renames_since) > 1_000_000_000 {
+            (*mark).renames_since = time;
+            (*mark).renames = 0;
+        }
+        if (*mark).renames >= RENAMES_A_SECOND {
+            return false;
+        }
+        (*mark).renames += 1;
+    }
+    true
 }

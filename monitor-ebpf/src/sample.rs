@@ -28,8 +28,8 @@ fn try_sample(meta: Kernel, task: Task) {
     let key = task.key();
     let Some(mark) = maps::mark(&key) else { return };
     // SAFETY: a live map value; a sequence read while it changes only costs one record too many or too few.
-    let mark = unsafe { *mark };
-    if maps::rejected(&key, mark.sequence) {
+    let (sequence, dead_run_delay) = unsafe { ((*mark).sequence, (*mark).dead_run_delay) };
+    if maps::rejected(&key, sequence) {
         return;
     }
     let Some(record) = SAMPLE_SCRATCH.get_ptr_mut(0) else {
@@ -44,7 +44,7 @@ fn try_sample(meta: Kernel, task: Task) {
         (*record).status = task.exit_status();
         (*record).mm = task.mm() as u64;
         // The sums first: a thread that ends between the two loads is then missed, never counted twice.
-        (*record).ended = task.ended_usage(&mark);
+        (*record).ended = task.ended_usage(dead_run_delay);
         let mut own = task.usage();
         if task.is_exiting() {
             own.run_delay = 0; // in the mark, or about to be

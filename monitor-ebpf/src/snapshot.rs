@@ -4,9 +4,12 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{helpers::generated::bpf_seq_write, macros::map, maps::PerCpuArray};
-use kevmon_common::{SNAPSHOT_ENDED, SNAPSHOT_MARKED, SnapshotRecord};
+use kevmon_common::{
+    MARK_TOLD, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SnapshotRecord,
+};
 
 use crate::{
+    identity::{self, Name},
     maps,
     task::{self, Kernel, Task, load, offset},
 };
@@ -39,9 +42,6 @@ fn try_snapshot(meta: Kernel, task: Task) {
         return;
     }
     let key = task.key();
-    if maps::wanted_from_snapshot(&key) {
-        maps::mark_from_snapshot(&key);
-    }
     let Some(record) = SNAPSHOT_SCRATCH.get_ptr_mut(0) else {
         return;
     };
@@ -49,23 +49,27 @@ fn try_snapshot(meta: Kernel, task: Task) {
     unsafe {
         (*record).key = key;
         (*record).parent = task.parent().key();
+        (*record).comm = task.comm();
+        let exe_len = task::file_name(task.exe_file(), &mut (*record).exe);
+        (*record).exe_len = exe_len;
+        identity::found(&key, &Name::of_record(&raw const (*record).exe, exe_len));
         let mut flags = 0;
         (*record).sequence = 0;
         if let Some(mark) = maps::mark(&key) {
             flags |= SNAPSHOT_MARKED;
             (*record).sequence = (*mark).sequence;
+            if (*mark).flags & MARK_TOLD == 0 {
+                if maps::verdict(&key, (*mark).sequence).is_none() {
+                    flags |= SNAPSHOT_UNTOLD;
+                }
+            } else if (*mark).sequence > 0 {
+                flags |= SNAPSHOT_TOLD;
+            }
         }
         if task.live_threads() == 0 {
             flags |= SNAPSHOT_ENDED;
         }
         (*record).flags = flags;
-        (*record).comm = task.comm();
-        let mm = task.mm();
-        (*record).exe_len = if mm.is_null() {
-            0
-        } else {
-            task::file_name(load(mm, offset!(mm_exe_file)), &mut (*record).exe)
-        };
         write(meta, record.cast(), size_of::<SnapshotRecord>() as u32);
     }
 }

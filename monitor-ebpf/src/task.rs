@@ -110,6 +110,17 @@ impl Task {
         unsafe { load(self.0, offset!(task_mm)) }
     }
 
+    /// Its executable; null for a kernel thread, and after its address space went.
+    #[inline(always)]
+    pub(crate) fn exe_file(self) -> Kernel {
+        let mm = self.mm();
+        if mm.is_null() {
+            return core::ptr::null();
+        }
+        // SAFETY: a non-null mm_struct.
+        unsafe { load(mm, offset!(mm_exe_file)) }
+    }
+
     /// The process this thread belongs to. The start is the leader's: a thread that takes the leader's place in an
     /// exec inherits it (fs/exec.c, de_thread).
     #[inline(always)]
@@ -188,7 +199,7 @@ impl Task {
     /// their run-queue wait, which `signal_struct` does not sum, comes from the mark. Bytes come from the block
     /// counts: to `ioac`, unlike to these, wait_task_zombie adds what reaped children read and wrote.
     #[inline(always)]
-    pub(crate) fn ended_usage(self, mark: &Mark) -> Usage {
+    pub(crate) fn ended_usage(self, dead_run_delay: u64) -> Usage {
         let signal = self.signal();
         // SAFETY: a task's signal_struct.
         unsafe {
@@ -196,7 +207,7 @@ impl Task {
                 runtime: load(signal, offset!(signal_runtime)),
                 utime: load(signal, offset!(signal_utime)),
                 stime: load(signal, offset!(signal_stime)),
-                run_delay: mark.dead_run_delay,
+                run_delay: dead_run_delay,
                 nvcsw: load(signal, offset!(signal_nvcsw)),
                 nivcsw: load(signal, offset!(signal_nivcsw)),
                 min_flt: load(signal, offset!(signal_min_flt)),
@@ -264,8 +275,8 @@ impl Task {
 impl Task {
     /// Adds two usages; wraps as the kernel's own sums would.
     #[inline(always)]
-    pub(crate) fn total_usage(self, mark: &Mark) -> Usage {
-        let ended = self.ended_usage(mark);
+    pub(crate) fn total_usage(self, dead_run_delay: u64) -> Usage {
+        let ended = self.ended_usage(dead_run_delay);
         let own = self.usage();
         Usage {
             runtime: ended.runtime.wrapping_add(own.runtime),
@@ -297,5 +308,28 @@ pub(crate) fn file_name(file: Kernel, name: &mut [u8]) -> u32 {
     match unsafe { bpf_probe_read_kernel_str_bytes(text, name) } {
         Ok(copied) => copied.len() as u32,
         Err(_) => 0,
+    }
+}
+
+/// The length of the base name of an open file, however long it is.
+#[inline(always)]
+pub(crate) fn file_name_len(file: Kernel) -> u32 {
+    if file.is_null() {
+        return 0;
+    }
+    // SAFETY: as in `file_name`.
+    unsafe {
+        let dentry: Kernel = load(file, offset!(file_dentry));
+        load(dentry, offset!(dentry_name_len))
+    }
+}
+
+/// [`Mark::dead_run_delay`] of a process that may have no mark yet.
+#[inline(always)]
+pub(crate) fn dead_run_delay(mark: Option<*mut Mark>) -> u64 {
+    match mark {
+        // SAFETY: a live map value.
+        Some(mark) => unsafe { (*mark).dead_run_delay },
+        None => 0,
     }
 }

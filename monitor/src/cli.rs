@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
     LogLevel, Overrides, PluginSources, Warning, duration::parse_interval, finding::Finding,
@@ -10,6 +10,16 @@ use crate::config::{
 
 /// How long `--run-once` measures when `--window` is not given.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(1);
+
+/// Holds about 2,500 process lives; the reader is woken at a quarter.
+pub const DEFAULT_RING_BYTES: u32 = 4 << 20;
+
+fn parse_ring_bytes(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(bytes) if bytes.is_power_of_two() && (1 << 12..=1 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err("not a power of two from 4096 to 1073741824".to_owned()),
+    }
+}
 
 /// Where process data come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -38,11 +48,63 @@ pub enum Output {
 #[command(
     name = "kevmon",
     version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_help = "Exit status: 0 done (--run-once: a process was found), 1 none was found, 2 bad usage or \
                   configuration, 3 the endpoint that was asked for could not be reached, 4 anything else.\n\n\
                   Environment: INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT, \
                   COLLECTION_INTERVAL, LOG_LEVEL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER. Flags come first."
 )]
+pub struct Cli {
+    /// Another job than watching and exporting.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The flags of watching and exporting.
+    #[command(flatten)]
+    pub args: Args,
+}
+
+/// What kevmon does besides watching and exporting.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Print each start, exit and restart as it happens
+    #[command(after_help = "Needs eBPF, so root, or CAP_BPF and CAP_PERFMON. Ends with Ctrl-C.")]
+    Events(EventsArgs),
+    /// Print what became of the plugins' processes: starts, ends, reasons and downtimes
+    History(HistoryArgs),
+}
+
+/// The flags of `kevmon events`.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
+pub struct EventsArgs {
+    /// Show only the processes whose name matches REGEX (any case, unanchored); repeatable [default: all]
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true)]
+    pub process_name: Vec<String>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The flags of `kevmon history`.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
+pub struct HistoryArgs {
+    /// Show the plugin NAME alone [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// The file that kevmon keeps its state in [default: as the main command's]
+    #[arg(long, value_name = "FILE")]
+    pub metadata_db_path: Option<PathBuf>,
+}
+
+/// The flags of watching and exporting.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
 pub struct Args {
     /// Collect once, print it, export it and exit
     #[arg(long, visible_alias = "once")]
@@ -96,9 +158,22 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
 
+    /// Keep the state in FILE [default: $STATE_DIRECTORY/metadata.db under systemd, else
+    /// /var/lib/kevmon/metadata.db for root, else kevmon/metadata.db in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    pub metadata_db_path: Option<PathBuf>,
+
     /// Exit with 2 when any plugin file has a fault, also as a daemon
     #[arg(long)]
     pub strict: bool,
+
+    /// Size of the ring that events come through, a power of two from 4096 to 1073741824; for tests
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_RING_BYTES, value_parser = parse_ring_bytes, hide = true)]
+    pub ring_bytes: u32,
+
+    /// Pretend that this is the boot with this name; for tests
+    #[arg(long, value_name = "TEXT", hide = true)]
+    pub boot_id: Option<String>,
 
     /// Where proc is mounted; for tests
     #[arg(long, value_name = "DIR", default_value = "/proc", hide = true)]
@@ -153,17 +228,57 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::{CommandFactory, error::ErrorKind};
 
     use super::*;
 
+    fn parse_all(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("kevmon").chain(line.split_whitespace()))
+    }
+
+    /// A line without a subcommand.
     fn parse(line: &str) -> Result<Args, clap::Error> {
-        Args::try_parse_from(std::iter::once("kevmon").chain(line.split_whitespace()))
+        let cli = parse_all(line)?;
+        assert_eq!(cli.command, None, "{line}");
+        Ok(cli.args)
     }
 
     #[test]
     fn the_definition_is_sound() {
-        Args::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn subcommands() {
+        let events = |names: &[&str], json| {
+            Some(Command::Events(EventsArgs {
+                process_name: names.iter().map(|&name| name.to_owned()).collect(),
+                json,
+            }))
+        };
+        let history = |plugin: Option<&str>, json, path: Option<&str>| {
+            Some(Command::History(HistoryArgs {
+                plugin: plugin.map(str::to_owned),
+                json,
+                metadata_db_path: path.map(PathBuf::from),
+            }))
+        };
+        for (line, expected) in [
+            ("events", events(&[], false)),
+            (
+                "events --json --process-name ^a$ --process-name -b",
+                events(&["^a$", "-b"], true),
+            ),
+            ("history", history(None, false, None)),
+            (
+                "history --plugin web --metadata-db-path /x/y.db --json",
+                history(Some("web"), true, Some("/x/y.db")),
+            ),
+        ] {
+            assert_eq!(parse_all(line).expect(line).command, expected, "{line}");
+        }
     }
 
     #[test]
@@ -171,14 +286,19 @@ mod tests {
         let args = parse(
             "--once --window 250ms --plugins-dir a --plugins-dir b --plugin x --process-name ^nginx$ \
              --process-name -worker --interval 2s --source ebpf --agent-host ::1 --agent-port 4318 \
-             --output json --log-level CRITICAL --log-file f --strict --proc-root /tmp/proc",
+             --output json --log-level CRITICAL --log-file f --strict --ring-bytes 65536 --proc-root /tmp/proc \
+             --metadata-db-path s.db",
         )
         .expect("valid");
         assert!(args.run_once && args.strict && args.refuses_faulty_files());
         assert_eq!(args.window(), Duration::from_millis(250));
         assert_eq!((args.source, args.output), (Source::Ebpf, Output::Json));
         assert_eq!(args.log_file, Some(PathBuf::from("f")));
-        assert_eq!(args.proc_root, PathBuf::from("/tmp/proc"));
+        assert_eq!(
+            (args.proc_root.as_path(), args.ring_bytes),
+            (Path::new("/tmp/proc"), 65536)
+        );
+        assert_eq!(args.metadata_db_path, Some(PathBuf::from("s.db")));
         let sources = args.plugin_sources();
         assert_eq!(sources.directories, [PathBuf::from("a"), PathBuf::from("b")]);
         assert_eq!(sources.plugins, ["x"]);
@@ -207,7 +327,10 @@ mod tests {
         assert_eq!(args.overrides(), Overrides::default());
         assert_eq!(args.plugin_sources(), PluginSources::default());
         assert!(!args.refuses_faulty_files() && args.warnings().is_empty());
-        assert_eq!(args.proc_root, PathBuf::from("/proc"));
+        assert_eq!(
+            (args.proc_root.as_path(), args.ring_bytes),
+            (Path::new("/proc"), 4 << 20)
+        );
     }
 
     #[test]
@@ -223,11 +346,30 @@ mod tests {
                 "--log-level loud",
                 "\"loud\" is not a log level; write off, error",
             ),
+            ("--ring-bytes 65535", "not a power of two from 4096 to 1073741824"),
+            ("--ring-bytes 2048", "not a power of two"),
+            ("--ring-bytes 2147483648", "not a power of two"),
             ("--source kernel", "possible values: auto, ebpf, proc"),
             ("--intervall 5", "a similar argument exists: '--interval'"),
-            ("extra", "unexpected argument 'extra'"),
+            ("extra", "unrecognized subcommand 'extra'"),
+            ("event", "a similar subcommand exists: 'events'"),
+            (
+                "--run-once events",
+                "the subcommand 'events' cannot be used with '--run-once'",
+            ),
+            (
+                "--process-name x history",
+                "the subcommand 'history' cannot be used with '--process-name <REGEX>'",
+            ),
+            ("events --run-once", "unexpected argument '--run-once'"),
+            ("events --interval 2", "unexpected argument '--interval'"),
+            ("history --process-name x", "unexpected argument '--process-name'"),
+            (
+                "history --plugin a --plugin b",
+                "the argument '--plugin <NAME>' cannot be used multiple times",
+            ),
         ] {
-            let error = parse(line).expect_err(line);
+            let error = parse_all(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
             assert!(error.to_string().contains(message), "{line}: {error}");
         }
@@ -237,11 +379,16 @@ mod tests {
     fn help_and_version_exit_with_0() {
         for (line, kind) in [
             ("--help", ErrorKind::DisplayHelp),
+            ("events --help", ErrorKind::DisplayHelp),
+            ("history --help", ErrorKind::DisplayHelp),
             ("--version", ErrorKind::DisplayVersion),
         ] {
             let answer = parse(line).expect_err(line);
             assert_eq!((answer.kind(), answer.exit_code()), (kind, 0));
-            assert!(!answer.to_string().contains("proc-root"), "hidden");
+            assert!(
+                !answer.to_string().contains("proc-root") && !answer.to_string().contains("ring-bytes"),
+                "hidden"
+            );
         }
     }
 

@@ -10,13 +10,14 @@ mod metrics;
 mod plugin;
 mod process;
 mod procfs;
+mod store;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match app::run(cli::Args::parse()) {
+    match app::run(cli::Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("kevmon: {error:#}");

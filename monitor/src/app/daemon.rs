@@ -6,23 +6,23 @@ use anyhow::{Context, Result};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{error, info, warn};
 
 use super::{
     Exit, Setup, faulty_files,
+    keeper::{self, Keeper},
     output::{self, Lines},
     schedule::Schedule,
-    watch::{Drained, Watch},
+    sender::{Delivery, Parcel, Sender},
+    watch::{Drained, Origin, Watch},
 };
 use crate::{
     cli::Output,
-    export::{Collection, Exporter, HostIdentity, Run, UnixClock, json_line, requests},
+    export::{Collection, Exporter, UnixClock, json_line},
     health::Soft,
-    plugin::GroupId,
+    plugin::{GroupId, Notice, Plugin},
 };
 
 /// Events are taken this often while there are any …
@@ -40,9 +40,6 @@ const FINAL_EXPORT: Duration = Duration::from_millis(1_000);
 const FINAL_OUTPUT: Duration = Duration::from_millis(200);
 /// Faulty plugin files are named in the log again after this long.
 const NAME_FAULTY: Duration = Duration::from_secs(3600);
-/// Collections that wait for a slow receiver; more are dropped, which costs their points in time, not their sums.
-const WAITING: usize = 16;
-
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -50,14 +47,21 @@ const WAITING: usize = 16;
 pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let Setup {
         args,
-        loaded,
+        mut loaded,
         settings,
         host,
+        state,
     } = setup;
     let faulty = faulty_files(&loaded);
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let watch = Watch::start(args.source, args.proc_root.clone(), loaded.plugins)?;
+    let now = output::unix_now();
+    let boot_id = args
+        .boot_id
+        .clone()
+        .unwrap_or_else(|| keeper::boot_id(&args.proc_root, now));
+    let (keeper, kept) = Keeper::open(&state, &boot_id, now, &mut loaded.plugins, &host);
+    let watch = Watch::start(Origin::from(&args), loaded.plugins, &kept)?;
     let ring = watch
         .event_descriptor()?
         .map(register)
@@ -74,16 +78,16 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
         start,
     );
-    let (outbox, failures, exporting) = start_exporter(exporter.clone(), host.clone());
+    let plugins: Vec<Plugin> = watch.plugins().map(|(_, plugin)| plugin.clone()).collect();
+    let delivery = Delivery::new(exporter, host, plugins);
     let mut daemon = Daemon {
         watch,
+        keeper,
         clock: output::clock(),
         faulty,
         named_at: Instant::now(),
         lines: (args.output == Output::Json).then(Lines::start).transpose()?,
-        outbox,
-        failures,
-        exporting,
+        sender: Sender::start(delivery.clone()),
     };
 
     let mut pause = DRAIN;
@@ -112,26 +116,24 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
             }
         }
     }
-    Ok(daemon.finish(exporter, &host).await)
+    Ok(daemon.finish(delivery).await)
 }
 
 struct Daemon {
     watch: Watch,
+    keeper: Keeper,
     clock: UnixClock,
     faulty: Vec<String>,
     /// When the faulty files were last named in the log.
     named_at: Instant,
     lines: Option<Lines>,
-    outbox: mpsc::Sender<Collection>,
-    failures: mpsc::UnboundedReceiver<()>,
-    exporting: JoinHandle<()>,
+    sender: Sender,
 }
 
 impl Daemon {
     fn tick(&mut self, due: &[GroupId]) {
-        while self.failures.try_recv().is_ok() {
-            self.watch.health.count(Soft::ExportFailed);
-        }
+        let failures = self.sender.take_failures();
+        self.watch.health.add(Soft::ExportFailed, failures);
         if !self.faulty.is_empty() && self.named_at.elapsed() > NAME_FAULTY {
             self.named_at = Instant::now();
             error!(
@@ -139,11 +141,27 @@ impl Daemon {
                 self.faulty.join(", ")
             );
         }
-        let collection = output::collect(&mut self.watch, due, self.clock, &self.faulty, false);
+        let (collection, notices) = self.collect(due, false);
         self.print(&collection);
-        if self.outbox.try_send(collection).is_err() {
+        if !self.sender.push(Parcel { collection, notices }) {
             self.watch.health.count(Soft::ExportFailed);
         }
+    }
+
+    /// Collects and commits: what is told once must not be taken back by a restart.
+    fn collect(&mut self, due: &[GroupId], is_final: bool) -> (Collection, Vec<Notice>) {
+        let mut collection = output::collect(&mut self.watch, due, self.clock, &self.faulty, is_final);
+        let notices = self.watch.take_notices();
+        let saved = self.watch.saved(due, self.clock);
+        self.keeper.commit(collection.time, self.clock, saved, &notices);
+        let (outages, outage_ns) = self.keeper.outages();
+        collection.health.outages = outages;
+        collection.health.outage_ns = outage_ns;
+        collection
+            .health
+            .soft_failures
+            .push(("store_failed", self.keeper.failures()));
+        (collection, notices)
     }
 
     fn print(&mut self, collection: &Collection) {
@@ -155,7 +173,7 @@ impl Daemon {
     }
 
     /// Last events, last collection of every plugin, last export.
-    async fn finish(mut self, mut exporter: Exporter, host: &HostIdentity) -> Exit {
+    async fn finish(mut self, mut delivery: Delivery) -> Exit {
         let began = Instant::now();
         while began.elapsed() < FINAL_DRAIN
             || (self.watch.unsettled() > 0 && began.elapsed() < FINAL_SETTLING)
@@ -164,7 +182,7 @@ impl Daemon {
             self.watch.drain();
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
-        let collection = output::collect(&mut self.watch, &groups, self.clock, &self.faulty, true);
+        let (collection, notices) = self.collect(&groups, true);
         self.print(&collection);
         let unsettled = self.watch.unsettled();
         if unsettled > 0 {
@@ -174,18 +192,14 @@ impl Daemon {
             );
         }
         // What still waits is older than the last collection, whose sums hold it all.
-        self.exporting.abort();
-        match timeout(
-            FINAL_EXPORT,
-            exporter.export(requests(&collection, host, Run::Service)),
-        )
-        .await
-        {
+        self.sender.abort();
+        let parcel = Parcel { collection, notices };
+        match timeout(FINAL_EXPORT, delivery.deliver(&parcel)).await {
             Ok(Ok(())) => info!("ended; the last collection is exported"),
             Ok(Err(error)) => warn!("ended; the last collection is not exported: {error}"),
             Err(_) => warn!(
                 "ended; {} took too long to accept the last collection",
-                exporter.endpoint()
+                delivery.endpoint()
             ),
         }
         if let Some(lines) = self.lines {
@@ -193,40 +207,6 @@ impl Daemon {
         }
         Exit::Success
     }
-}
-
-/// Exports one collection after the other, beside the ticks. Says when it fails and when it works again, not
-/// every time.
-fn start_exporter(
-    mut exporter: Exporter,
-    host: HostIdentity,
-) -> (
-    mpsc::Sender<Collection>,
-    mpsc::UnboundedReceiver<()>,
-    JoinHandle<()>,
-) {
-    let (outbox, mut waiting) = mpsc::channel::<Collection>(WAITING);
-    let (failed, failures) = mpsc::unbounded_channel();
-    let exporting = tokio::spawn(async move {
-        let mut well = true;
-        while let Some(collection) = waiting.recv().await {
-            match exporter.export(requests(&collection, &host, Run::Service)).await {
-                Ok(()) if !well => {
-                    info!("{} accepts exports again", exporter.endpoint());
-                    well = true;
-                }
-                Ok(()) => {}
-                Err(error) => {
-                    if std::mem::take(&mut well) {
-                        error!("{error}; trying again at every tick");
-                    }
-                    // Only fails when the daemon is gone.
-                    let _: Result<(), mpsc::error::SendError<()>> = failed.send(());
-                }
-            }
-        }
-    });
-    (outbox, failures, exporting)
 }
 
 async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {

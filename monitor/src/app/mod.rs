@@ -1,21 +1,31 @@
 //! Wiring: reads the configuration, opens the source, runs once or as a daemon, and decides the exit status.
 
 mod daemon;
+mod events;
+mod keeper;
 mod once;
 mod output;
 mod schedule;
+mod sender;
 mod watch;
 
-use std::{fs::File, io, process::ExitCode, sync::Mutex};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Mutex,
+};
 
 use anyhow::{Context, Result};
 use tracing::{debug, error, info, warn};
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
-    cli::Args,
+    cli::{Args, Cli, Command, HistoryArgs},
     config::{self, Environment, Loaded, Settings},
     export::HostIdentity,
+    store,
 };
 
 /// How kevmon ends; documented in `--help`.
@@ -51,13 +61,66 @@ struct Setup {
     loaded: Loaded,
     settings: Settings,
     host: HostIdentity,
+    /// Where the state is kept.
+    state: PathBuf,
 }
 
 /// Runs kevmon.
 ///
 /// # Errors
 /// What kept it from working, with its context.
-pub(crate) fn run(args: Args) -> Result<Exit> {
+pub(crate) fn run(cli: Cli) -> Result<Exit> {
+    match cli.command {
+        None => watch_and_export(cli.args),
+        Some(Command::Events(args)) => {
+            // What events misses, it says by itself and as it happens; what else the log could tell is beside it.
+            start_log(None, config::LogLevel::Error)?;
+            raise_descriptor_limit();
+            block_on(events::run(&args))
+        }
+        Some(Command::History(args)) => history(&args),
+    }
+}
+
+/// Prints what the store has kept.
+fn history(args: &HistoryArgs) -> Result<Exit> {
+    let Some(path) = state_path(args.metadata_db_path.as_deref(), &Environment::of_this_process()) else {
+        return Ok(Exit::Usage);
+    };
+    let history = store::history(&path, args.plugin.as_deref())?;
+    let mut text = Vec::new();
+    if args.json {
+        store::render_json(&history, &mut text)
+    } else {
+        store::render_text(&history, &mut text)
+    }
+    .and_then(|()| output::print(&String::from_utf8_lossy(&text)))
+    .context("standard output")?;
+    Ok(Exit::Success)
+}
+
+/// The store's file; `None` where there is no place for one, which has been said then.
+fn state_path(asked: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+    let is_root = rustix::process::geteuid().is_root();
+    config::metadata_path(asked, environment, is_root)
+        .inspect_err(|fault| report(fault, true))
+        .ok()
+}
+
+/// The runtime that everything runs on; what it is given has ended when this returns.
+fn block_on(future: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("tokio runtime")?;
+    let exit = runtime.block_on(future);
+    // A name server that does not answer would hold an ordinary shutdown up.
+    runtime.shutdown_background();
+    exit
+}
+
+/// The main job: one collection, or one after the other.
+fn watch_and_export(args: Args) -> Result<Exit> {
     let environment = Environment::of_this_process();
     let overrides = args.overrides();
     let loaded = config::load(&args.plugin_sources(), &environment, &overrides);
@@ -65,7 +128,7 @@ pub(crate) fn run(args: Args) -> Result<Exit> {
     let level = settled
         .as_ref()
         .map_or(config::LogLevel::Info, |settings| settings.log_level);
-    let log = start_log(&args, level);
+    let log = start_log(args.log_file.as_deref(), level);
 
     let mut refused = false;
     for fault in &loaded.faults {
@@ -107,27 +170,24 @@ pub(crate) fn run(args: Args) -> Result<Exit> {
     if refused || loaded.plugins.is_empty() {
         return Ok(Exit::Usage);
     }
+    let Some(state) = state_path(args.metadata_db_path.as_deref(), &environment) else {
+        return Ok(Exit::Usage);
+    };
     raise_descriptor_limit();
     let setup = Setup {
+        state,
         args,
         loaded,
         settings,
         host: HostIdentity::read(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("tokio runtime")?;
-    let exit = runtime.block_on(async {
+    block_on(async {
         if setup.args.run_once {
             once::run(setup).await
         } else {
             daemon::run(setup).await
         }
-    });
-    // A name server that does not answer would hold an ordinary shutdown up.
-    runtime.shutdown_background();
-    exit
+    })
 }
 
 /// The plugin files that are left out.
@@ -149,8 +209,8 @@ fn report(fault: &config::Fault, fatal: bool) {
 }
 
 /// Log lines go to standard error, or are appended to a file.
-fn start_log(args: &Args, level: config::LogLevel) -> Result<()> {
-    let writer = match &args.log_file {
+fn start_log(file: Option<&Path>, level: config::LogLevel) -> Result<()> {
+    let writer = match file {
         None => BoxMakeWriter::new(io::stderr),
         Some(path) => {
             let file = File::options()

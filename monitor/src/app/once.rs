@@ -6,7 +6,12 @@ use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
-use super::{Exit, Setup, faulty_files, output, watch::Watch};
+use super::{
+    Exit, Setup, faulty_files,
+    keeper::Kept,
+    output,
+    watch::{Origin, Watch},
+};
 use crate::{
     cli::Output,
     config::Settings,
@@ -27,9 +32,10 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         loaded,
         settings,
         host,
+        state: _, // a look at the host neither keeps anything nor goes on from what was kept
     } = setup;
     let faulty = faulty_files(&loaded);
-    let mut watch = Watch::start(args.source, args.proc_root.clone(), loaded.plugins)?;
+    let mut watch = Watch::start(Origin::from(&args), loaded.plugins, &Kept::default())?;
     let clock = output::clock();
     let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
     // A first reading: rates are measured from here.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    finding::{Fault, Finding},
+    finding::{Fault, Finding, Warning},
     pattern,
 };
 use crate::plugin::{
@@ -26,9 +26,13 @@ pub(crate) fn plugins(
     process_names: &[String],
     interval: Duration,
     taken: &mut BTreeSet<String>,
-) -> (Vec<Plugin>, Vec<Fault>) {
-    let (mut plugins, mut faults) = (Vec::new(), Vec::new());
+) -> (Vec<Plugin>, Vec<Fault>, Vec<Warning>) {
+    let (mut plugins, mut faults, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for text in process_names {
+        if pattern::fits_cut_names_only(text) {
+            let warning = Finding::in_flag(Some("--process-name"), pattern::cut_name(text));
+            warnings.push(warning.remedy(pattern::CUT_NAME_REMEDY));
+        }
         match pattern::compile(text) {
             Ok(pattern) => {
                 let name = free_name(&sanitise(text), taken);
@@ -46,6 +50,7 @@ pub(crate) fn plugins(
                     failed_start: DEFAULT_FAILED_START,
                     events: false,
                     attributes: BTreeMap::new(),
+                    instance_id: None,
                     origin: None,
                 });
             }
@@ -56,7 +61,7 @@ pub(crate) fn plugins(
             }
         }
     }
-    (plugins, faults)
+    (plugins, faults, warnings)
 }
 
 fn free_name(wanted: &str, taken: &mut BTreeSet<String>) -> String {

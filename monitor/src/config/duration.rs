@@ -6,8 +6,9 @@ use std::{ops::RangeInclusive, time::Duration};
 /// Shortest and longest time between two collections.
 pub const INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 
-/// Shortest and longest time in which a start still replaces an ended process; 0 s pairs none.
-pub const RESTART_WINDOW_BOUNDS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+/// Shortest and longest time in which a start still replaces an ended process (0 s pairs none), or within which an
+/// end is a failed start (0 s: none is).
+pub const WINDOW_BOUNDS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -156,7 +157,7 @@ mod tests {
                 "{text:?}"
             );
         }
-        assert_eq!(parse("0", &RESTART_WINDOW_BOUNDS), Ok(Duration::ZERO));
+        assert_eq!(parse("0", &WINDOW_BOUNDS), Ok(Duration::ZERO));
     }
 
     #[test]

@@ -7,12 +7,15 @@ use std::{collections::BTreeMap, ffi::OsString};
 const SUFFIXES: [&str; 2] = ["_INTERVAL", "_PROCESS_FILTER"];
 
 /// Variables with a fixed name, and the beginnings of families of them.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 8] = [
     "LOG_LEVEL",
     "USE_TLS",
     "CA_CERT_PATH",
     "CLIENT_CERT_PATH",
     "CLIENT_KEY_PATH",
+    "STATE_DIRECTORY",
+    "XDG_STATE_HOME",
+    "HOME",
 ];
 const PREFIXES: [&str; 2] = ["INSTANA_AGENT_", "OTEL_EXPORTER_OTLP_"];
 

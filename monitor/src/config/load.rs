@@ -11,12 +11,12 @@ use super::{
     Disabled, Loaded, Overrides, PluginSources, adhoc, discover, duration,
     endpoint::{DEFAULT_HOST, DEFAULT_PORT},
     environment::{Environment, prefix_of},
-    finding::{Fault, Finding, nearest, quoted},
+    finding::{Fault, Finding, Warning, nearest, quoted},
     pattern,
     plugin_file::{self, Parsed, PluginFile},
     settings::split,
 };
-use crate::plugin::definition::{DEFAULT_INTERVAL, Plugin};
+use crate::plugin::definition::{DEFAULT_INTERVAL, Matching, Plugin};
 
 /// Reads, checks and merges everything that defines plugins. Never fails as a whole: what is wrong
 /// is in [`Loaded::faults`], and the plugins it does not concern are in [`Loaded::plugins`].
@@ -30,6 +30,7 @@ pub fn load(sources: &PluginSources, environment: &Environment, overrides: &Over
         let chosen = select(sources, files, &mut loaded);
         loaded.legacy_endpoint = legacy_endpoint(&chosen, &mut loaded);
         for file in chosen {
+            loaded.warnings.extend(cut_filter(&file, environment));
             let settled = settle_file(&file, environment, overrides, generic);
             match settled {
                 Ok((patterns, interval)) => loaded.plugins.push(file.into_plugin(patterns, interval)),
@@ -44,9 +45,10 @@ pub fn load(sources: &PluginSources, environment: &Environment, overrides: &Over
             .push(warning.remedy("name the others with --plugin"));
     }
     let interval = overrides.interval.or(generic).unwrap_or(DEFAULT_INTERVAL);
-    let (plugins, faults) = adhoc::plugins(&sources.process_names, interval, &mut taken);
+    let (plugins, faults, warnings) = adhoc::plugins(&sources.process_names, interval, &mut taken);
     loaded.plugins.extend(plugins);
     loaded.faults.extend(faults);
+    loaded.warnings.extend(warnings);
     warn_of_colliding_ids(&mut loaded);
     if loaded.plugins.is_empty() && loaded.faults.is_empty() {
         loaded.faults.push(nothing_to_run(sources, &loaded.disabled));
@@ -194,6 +196,16 @@ fn settle_file(
     } else {
         Err(faults)
     }
+}
+
+/// A `<PLUGIN>_PROCESS_FILTER` that fits a cut `comm` alone.
+fn cut_filter(file: &PluginFile, environment: &Environment) -> Option<Warning> {
+    let variable = format!("{}PROCESS_FILTER", prefix_of(&file.name));
+    let text = environment
+        .get(&variable)
+        .filter(|text| file.matching == Matching::Name && pattern::fits_cut_names_only(text))?;
+    let warning = Finding::in_variable(&variable, pattern::cut_name(text));
+    Some(warning.remedy(pattern::CUT_NAME_REMEDY))
 }
 
 fn generic_interval(

@@ -9,6 +9,7 @@ pub mod finding;
 pub mod log_level;
 pub mod schema;
 pub mod settings;
+pub mod state;
 pub mod template;
 
 mod adhoc;
@@ -32,6 +33,7 @@ pub use self::{
     load::load,
     log_level::LogLevel,
     settings::{Settings, settle},
+    state::metadata_path,
 };
 
 /// Where plugins come from.

@@ -1,6 +1,7 @@
 //! Process-name patterns: how a regular expression from a file, a variable or a flag is compiled.
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::Look;
 
 /// What a compiled pattern may weigh, in bytes; a pattern of a few words needs some kilobytes, and
 /// nested repetitions (`(a{1000}){1000}`) would take gigabytes.
@@ -51,6 +52,35 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, PatternError> {
                 reason,
             }
         })
+}
+
+/// Bytes that the kernel keeps of a name in `comm` (`TASK_COMM_LEN`, without its NUL).
+const COMM_BYTES: usize = 15;
+
+/// What to do about [`cut_name`].
+pub(crate) const CUT_NAME_REMEDY: &str =
+    "write the full name, which matches too; if 15 bytes are the full name, all is well";
+
+/// True when every match is a whole name of exactly 15 bytes, which looks like a `comm` that the kernel has cut: a
+/// plugin written for a tool that sees no more of a name.
+pub(crate) fn fits_cut_names_only(pattern: &str) -> bool {
+    // As it is written, and not in any case: some letters have a longer form in another one (`k` in the Kelvin sign).
+    let Ok(hir) = regex_syntax::Parser::new().parse(pattern) else {
+        return false; // a fault of its own
+    };
+    let properties = hir.properties();
+    properties.minimum_len() == Some(COMM_BYTES)
+        && properties.maximum_len() == Some(COMM_BYTES)
+        && properties.look_set_prefix().contains(Look::Start)
+        && properties.look_set_suffix().contains(Look::End)
+}
+
+/// Says that `pattern` [`fits_cut_names_only`].
+pub(crate) fn cut_name(pattern: &str) -> String {
+    format!(
+        "{} matches names of exactly {COMM_BYTES} bytes alone, the length to which the kernel cuts names in comm",
+        super::finding::quoted(pattern)
+    )
 }
 
 /// Adds `pattern` unless the same is there already; case makes no difference where it has no meaning
@@ -110,6 +140,31 @@ mod tests {
                 error.contains(message) && !error.contains('\n'),
                 "{pattern}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn patterns_for_a_cut_name() {
+        for (pattern, cut) in [
+            ("^systemd-resolve$", true),
+            ("^kworker-backend$", true),
+            (r"\Asystemd-resolve\z", true),
+            ("^(systemd-resolve|gnome-keyring-d)$", true),
+            ("^systemd-resolve$|^gnome-keyring-d$", true),
+            ("^systemd-.{7}$", false), // a dot may take four bytes
+            ("^systemd-[a-z]{7}$", true),
+            ("systemd-resolve", false),
+            ("^systemd-resolve", false),
+            ("systemd-resolve$", false),
+            ("^systemd-resolved$", false),
+            ("^systemd-resolv$", false),
+            ("^systemd-resolved?$", false),
+            ("^(systemd-resolve|nginx)$", false),
+            ("^systemd-resolve$|nginx", false),
+            ("(", false),
+            ("", false),
+        ] {
+            assert_eq!(fits_cut_names_only(pattern), cut, "{pattern}");
         }
     }
 

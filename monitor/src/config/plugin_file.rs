@@ -15,7 +15,7 @@ use toml::{
 
 use super::{
     finding::{Fault, Finding, Warning, quoted},
-    pattern::push_new,
+    pattern::{self, push_new},
     schema::{Key, Role, Schema, path as key_path},
     template::{Names, Template},
     value::{self, Value},
@@ -55,6 +55,9 @@ pub(crate) struct PluginFile {
     aggregate: Aggregate,
     prefix: bool,
     restart_window: Duration,
+    failed_start: Duration,
+    events: bool,
+    pub(crate) matching: Matching,
 }
 
 impl PluginFile {
@@ -80,6 +83,9 @@ impl PluginFile {
             aggregate: Aggregate::default(),
             prefix: false,
             restart_window: DEFAULT_RESTART_WINDOW,
+            failed_start: DEFAULT_FAILED_START,
+            events: false,
+            matching: Matching::default(),
         }
     }
 
@@ -101,9 +107,10 @@ impl PluginFile {
             aggregate: self.aggregate,
             prefix: self.prefix,
             restart_window: self.restart_window,
-            failed_start: DEFAULT_FAILED_START,
-            events: false,
-            matching: Matching::default(),
+            failed_start: self.failed_start,
+            events: self.events,
+            matching: self.matching,
+            instance_id: None,
             attributes: self.attributes,
             origin: Some(self.path),
         }
@@ -151,6 +158,15 @@ impl PluginFile {
             }
             (Role::Prefix, Value::Flag(prefix)) => self.prefix = prefix,
             (Role::RestartWindow, Value::Duration(window)) => self.restart_window = window,
+            (Role::FailedStart, Value::Duration(within)) => self.failed_start = within,
+            (Role::Events, Value::Flag(events)) => self.events = events,
+            (Role::Matching, Value::Text(text)) => {
+                self.matching = match text.as_str() {
+                    "exe" => Matching::Exe,
+                    "cmdline" => Matching::Cmdline,
+                    _ => Matching::Name,
+                };
+            }
             (Role::Template, Value::Template(template)) => self.template = template,
             (Role::AgentHost, Value::Text(host)) => self.agent_host = Some(host),
             (Role::AgentPort, Value::Port(port)) => self.agent_port = Some(port),
@@ -190,6 +206,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Parsed {
         named: false,
         process_named: false,
         no_effect: Vec::new(),
+        cut: Vec::new(),
         faults: Vec::new(),
     };
     walk.root(root.get_ref());
@@ -253,6 +270,8 @@ struct Walk<'a> {
     named: bool,
     process_named: bool,
     no_effect: Vec<(usize, String)>,
+    /// Warnings of patterns that fit a cut `comm` alone; they hold where names are matched.
+    cut: Vec<Warning>,
     faults: Vec<Fault>,
 }
 
@@ -294,7 +313,10 @@ impl Walk<'_> {
         let line = line_of(self.text, at);
         match known.role {
             Role::Name => self.named = true,
-            Role::ProcessName => self.process_named = true,
+            Role::ProcessName | Role::Patterns => {
+                self.process_named |= known.role == Role::ProcessName;
+                self.look_for_cut_names(&path, value);
+            }
             Role::NoEffect => self.no_effect.push((line, path.clone())),
             _ => {}
         }
@@ -305,6 +327,22 @@ impl Walk<'_> {
                     self.fault(wrong.at, &path, wrong.message, wrong.remedy);
                 }
             }
+        }
+    }
+
+    fn look_for_cut_names(&mut self, key: &str, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Array(list) => {
+                for entry in list.iter() {
+                    self.look_for_cut_names(key, entry);
+                }
+            }
+            DeValue::String(pattern) if pattern::fits_cut_names_only(pattern) => {
+                let line = line_of(self.text, value.span().start);
+                let warning = Finding::in_file(self.path, Some(line), pattern::cut_name(pattern)).key(key);
+                self.cut.push(warning.remedy(pattern::CUT_NAME_REMEDY));
+            }
+            _ => {}
         }
     }
 
@@ -335,6 +373,10 @@ impl Walk<'_> {
             );
         }
         self.faults.sort_by_key(Finding::line);
+        if self.file.matching == Matching::Name {
+            self.cut.sort_by_key(Finding::line);
+            self.file.warnings.append(&mut self.cut);
+        }
         self.no_effect.sort();
         if let Some((line, _)) = self.no_effect.first() {
             let keys: Vec<&str> = self.no_effect.iter().map(|(_, key)| key.as_str()).collect();

@@ -33,7 +33,7 @@ pub enum Kind {
     Flag,
     /// A length of time within an interval's bounds.
     Interval,
-    /// A length of time within a restart window's bounds.
+    /// A length of time, also none: a restart window, the time that makes an end a failed start.
     Window,
     /// A host name or address, without port.
     Host,
@@ -93,6 +93,8 @@ pub enum Role {
     ProcessName,
     /// More patterns.
     Patterns,
+    /// What of a process the patterns are tried on.
+    Matching,
     /// Resource attributes.
     Attributes,
     /// Time between collections.
@@ -107,6 +109,10 @@ pub enum Role {
     Prefix,
     /// Pairing of ends with starts.
     RestartWindow,
+    /// Ends so soon after their start are failed starts.
+    FailedStart,
+    /// Lifecycle events as log records.
+    Events,
     /// The service's name.
     Template,
     /// Where to export to.
@@ -185,6 +191,7 @@ const ALL: &[Schema] = &[Schema::Native, Schema::Guide, Schema::Repository];
 
 const NAMINGS: Kind = Kind::Choice(&["instana", "otel", "both"]);
 const AGGREGATES: Kind = Kind::Choice(&["all", "roots"]);
+const MATCHINGS: Kind = Kind::Choice(&["name", "exe", "cmdline"]);
 const TEMPLATE: &str = "`\"{service_namespace}.{process_name}\"`";
 
 /// Every key of every schema, one a line.
@@ -197,6 +204,7 @@ pub const KEYS: &[Key] = &[
     key(GUIDE, "service", "namespace", Kind::Text, Role::Namespace, "`\"default\"`"),
     key(OWN, "service", "process_name", Kind::PatternOrPatterns, Role::ProcessName, "required"),
     key(&[Schema::Guide], "service", "process_name", Kind::Pattern, Role::ProcessName, "required"),
+    key(OWN, "service", "match", MATCHINGS, Role::Matching, "`\"name\"`"),
     key(OWN, "service", "attributes", Kind::Attributes, Role::Attributes, "`{}`"),
     key(GUIDE, "monitoring", "interval", Kind::Interval, Role::Interval, "`60`"),
     key(GUIDE, "monitoring", "enabled", Kind::Flag, Role::Enabled, "`true`"),
@@ -204,6 +212,8 @@ pub const KEYS: &[Key] = &[
     key(OWN, "monitoring", "aggregate", AGGREGATES, Role::Aggregate, "`\"all\"`"),
     key(OWN, "monitoring", "prefix", Kind::Flag, Role::Prefix, "`false`"),
     key(OWN, "monitoring", "restart_window", Kind::Window, Role::RestartWindow, "`\"5m\"`"),
+    key(OWN, "monitoring", "failed_start", Kind::Window, Role::FailedStart, "`\"1s\"`"),
+    key(OWN, "events", "enabled", Kind::Flag, Role::Events, "`false`"),
     key(GUIDE, "dependencies", "python_version", Kind::Anything, Role::NoEffect, "none"),
     key(GUIDE, "dependencies", "packages", Kind::Anything, Role::NoEffect, "none"),
     key(GUIDE, "systemd", "service_name", Kind::Anything, Role::NoEffect, "none"),
@@ -276,13 +286,17 @@ mod tests {
 
     #[test]
     fn defaults_are_the_ones_that_hold() {
-        use crate::plugin::definition::{DEFAULT_INTERVAL, DEFAULT_RESTART_WINDOW};
+        use crate::plugin::definition::{
+            DEFAULT_FAILED_START, DEFAULT_INTERVAL, DEFAULT_RESTART_WINDOW, Matching,
+        };
         assert_eq!(DEFAULT_INTERVAL.as_secs(), 60, "the table above says 60");
         assert_eq!(
             DEFAULT_RESTART_WINDOW.as_secs(),
             5 * 60,
             "the table above says 5m"
         );
+        assert_eq!(DEFAULT_FAILED_START.as_secs(), 1, "the table above says 1s");
+        assert_eq!(Matching::default(), Matching::Name, "the table above says name");
     }
 
     #[test]

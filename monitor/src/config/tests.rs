@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::*;
-use crate::plugin::definition::{Aggregate, Naming};
+use crate::plugin::definition::{Aggregate, Matching, Naming};
 
 mod faults;
 mod mutations;
@@ -108,6 +108,7 @@ name = "native"
 [service]
 namespace = "Team"
 process_name = ["^web$", "worker"]
+match = "exe"
 attributes = { "service.version" = "1.0", "deployment.environment" = "test" }
 [monitoring]
 interval = "500ms"
@@ -115,6 +116,9 @@ naming = "both"
 aggregate = "roots"
 prefix = true
 restart_window = "30s"
+failed_start = "250ms"
+[events]
+enabled = true
 [otel_config]
 service_name_template = "{plugin_name} of {service_namespace}"
 "#;
@@ -222,6 +226,8 @@ fn every_native_key() {
     );
     assert_eq!(plugin.interval, Duration::from_millis(500));
     assert_eq!(plugin.restart_window, Duration::from_secs(30));
+    assert_eq!(plugin.failed_start, Duration::from_millis(250));
+    assert_eq!((plugin.matching, plugin.events), (Matching::Exe, true));
     assert_eq!(plugin.service.original, "native of Team");
     assert_eq!(plugin.attributes["deployment.environment"], "test");
     assert_eq!(plugin.patterns.len(), 2);

@@ -6,7 +6,7 @@ use regex::Regex;
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    duration::{self, INTERVAL_BOUNDS, RESTART_WINDOW_BOUNDS},
+    duration::{self, INTERVAL_BOUNDS, WINDOW_BOUNDS},
     endpoint,
     finding::{nearest, quoted},
     pattern,
@@ -128,9 +128,7 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
             ))),
         },
         Kind::Interval => length(value, &INTERVAL_BOUNDS).map(Value::Duration).map_err(one),
-        Kind::Window => length(value, &RESTART_WINDOW_BOUNDS)
-            .map(Value::Duration)
-            .map_err(one),
+        Kind::Window => length(value, &WINDOW_BOUNDS).map(Value::Duration).map_err(one),
         Kind::Host => {
             let host = text(value).map_err(one)?;
             endpoint::host(host)

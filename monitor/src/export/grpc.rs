@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient,
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::{ExportLogsServiceRequest, logs_service_client::LogsServiceClient},
+    metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -38,15 +39,26 @@ pub enum ExportError {
         /// What it said.
         message: String,
     },
-    /// The receiver took some points only.
-    #[error("{endpoint}: the receiver rejected {rejected} data points: {message}")]
+    /// The receiver took some points or records only.
+    #[error("{endpoint}: the receiver rejected {rejected} {what}: {message}")]
     Partial {
         /// As configured.
         endpoint: String,
         /// How many.
         rejected: i64,
+        /// Of what.
+        what: &'static str,
         /// What it said.
         message: String,
+    },
+    /// The receiver has no service for logs; sending more is no use.
+    #[error(
+        "{endpoint}: the receiver takes no logs, so no lifecycle events are sent to it; metrics go on; \
+         let it receive OTLP logs, or write [events] enabled = false in the plugins"
+    )]
+    NoLogs {
+        /// As configured.
+        endpoint: String,
     },
 }
 
@@ -54,7 +66,8 @@ pub enum ExportError {
 #[derive(Debug, Clone)]
 pub struct Exporter {
     endpoint: String,
-    client: MetricsServiceClient<Channel>,
+    metrics: MetricsServiceClient<Channel>,
+    logs: LogsServiceClient<Channel>,
 }
 
 impl Exporter {
@@ -73,7 +86,8 @@ impl Exporter {
             .connect_lazy();
         Ok(Self {
             endpoint: endpoint.to_owned(),
-            client: MetricsServiceClient::new(channel),
+            metrics: MetricsServiceClient::new(channel.clone()),
+            logs: LogsServiceClient::new(channel),
         })
     }
 
@@ -87,29 +101,63 @@ impl Exporter {
     /// # Errors
     /// Not reached, refused, or taken in part.
     pub async fn export(&mut self, request: ExportMetricsServiceRequest) -> Result<(), ExportError> {
-        let endpoint = || self.endpoint.clone();
-        match self.client.export(request).await {
+        match self.metrics.export(request).await {
             Ok(response) => match response.into_inner().partial_success {
-                Some(partial) if partial.rejected_data_points > 0 => Err(ExportError::Partial {
-                    endpoint: endpoint(),
-                    rejected: partial.rejected_data_points,
-                    message: partial.error_message,
-                }),
-                _ => Ok(()),
-            },
-            Err(status) => Err(match status.code() {
-                tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
-                    ExportError::Unreachable {
-                        endpoint: endpoint(),
-                        reason: reason(&status),
-                    }
+                Some(partial) => {
+                    self.partial(partial.rejected_data_points, "data points", partial.error_message)
                 }
-                code => ExportError::Refused {
-                    endpoint: endpoint(),
-                    code,
-                    message: status.message().to_owned(),
-                },
+                None => Ok(()),
+            },
+            Err(status) => Err(self.failed(&status)),
+        }
+    }
+
+    /// Sends one request of log records. One that is lost is not made good by the next.
+    ///
+    /// # Errors
+    /// Not reached, refused, or taken in part; [`ExportError::NoLogs`] when the receiver has no use for any.
+    pub async fn export_logs(&mut self, request: ExportLogsServiceRequest) -> Result<(), ExportError> {
+        match self.logs.export(request).await {
+            Ok(response) => match response.into_inner().partial_success {
+                Some(partial) => {
+                    self.partial(partial.rejected_log_records, "log records", partial.error_message)
+                }
+                None => Ok(()),
+            },
+            Err(status) if status.code() == tonic::Code::Unimplemented => Err(ExportError::NoLogs {
+                endpoint: self.endpoint.clone(),
             }),
+            Err(status) => Err(self.failed(&status)),
+        }
+    }
+
+    /// A partial success that rejects nothing is a warning at most (OTLP's specification, "Partial Success").
+    fn partial(&self, rejected: i64, what: &'static str, message: String) -> Result<(), ExportError> {
+        if rejected <= 0 {
+            return Ok(());
+        }
+        Err(ExportError::Partial {
+            endpoint: self.endpoint.clone(),
+            rejected,
+            what,
+            message,
+        })
+    }
+
+    fn failed(&self, status: &tonic::Status) -> ExportError {
+        let endpoint = self.endpoint.clone();
+        match status.code() {
+            tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
+                ExportError::Unreachable {
+                    endpoint,
+                    reason: reason(status),
+                }
+            }
+            code => ExportError::Refused {
+                endpoint,
+                code,
+                message: status.message().to_owned(),
+            },
         }
     }
 }
@@ -124,5 +172,121 @@ fn reason(status: &tonic::Status) -> String {
         status.message().to_owned()
     } else {
         innermost.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use opentelemetry_proto::tonic::collector::{
+        logs::v1::{
+            ExportLogsPartialSuccess, ExportLogsServiceResponse,
+            logs_service_server::{LogsService, LogsServiceServer},
+        },
+        metrics::v1::{
+            ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+    };
+    use tonic::{
+        Request, Response, Status,
+        transport::{Server, server::TcpIncoming},
+    };
+
+    use super::*;
+
+    struct Receiver;
+
+    #[tonic::async_trait]
+    impl MetricsService for Receiver {
+        async fn export(
+            &self,
+            _: Request<ExportMetricsServiceRequest>,
+        ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+            Ok(Response::new(ExportMetricsServiceResponse::default()))
+        }
+    }
+
+    /// Takes requests with resources, rejects part of those without.
+    #[tonic::async_trait]
+    impl LogsService for Receiver {
+        async fn export(
+            &self,
+            request: Request<ExportLogsServiceRequest>,
+        ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+            let rejected_log_records = if request.into_inner().resource_logs.is_empty() {
+                3
+            } else {
+                0
+            };
+            Ok(Response::new(ExportLogsServiceResponse {
+                partial_success: Some(ExportLogsPartialSuccess {
+                    rejected_log_records,
+                    error_message: "why".to_owned(),
+                }),
+            }))
+        }
+    }
+
+    /// Runs `test` against a receiver on a free port, which takes logs or does not.
+    fn with_receiver<F: Future<Output = ()>>(takes_logs: bool, test: impl FnOnce(Exporter) -> F) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+            let endpoint = format!("http://{}", incoming.local_addr().expect("bound"));
+            let server = Server::builder()
+                .add_service(MetricsServiceServer::new(Receiver))
+                .add_optional_service(takes_logs.then(|| LogsServiceServer::new(Receiver)))
+                .serve_with_incoming(incoming);
+            let exporter = Exporter::new(&endpoint, Duration::from_secs(10)).expect("an address");
+            tokio::select! {
+                result = server => panic!("the receiver ended: {result:?}"),
+                () = test(exporter) => {}
+            }
+        });
+    }
+
+    #[test]
+    fn a_receiver_without_logs_is_told_from_one_that_refuses() {
+        with_receiver(false, |mut exporter| async move {
+            let refused = exporter.export_logs(ExportLogsServiceRequest::default()).await;
+            let Err(error @ ExportError::NoLogs { .. }) = refused else {
+                panic!("{refused:?}")
+            };
+            assert!(
+                error
+                    .to_string()
+                    .contains("metrics go on; let it receive OTLP logs"),
+                "{error}"
+            );
+            exporter
+                .export(ExportMetricsServiceRequest::default())
+                .await
+                .expect("metrics go on");
+        });
+    }
+
+    #[test]
+    fn logs_taken_in_part_are_an_error_and_a_remark_is_none() {
+        with_receiver(true, |mut exporter| async move {
+            let some = ExportLogsServiceRequest {
+                resource_logs: vec![Default::default()],
+            };
+            exporter.export_logs(some).await.expect("nothing was rejected");
+            let error = exporter
+                .export_logs(ExportLogsServiceRequest::default())
+                .await
+                .expect_err("three were");
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("the receiver rejected 3 log records: why"),
+                "{error}"
+            );
+        });
     }
 }

@@ -1,16 +1,21 @@
-//! Hands collections on: to an OTLP receiver, as JSON lines, as text for people.
+//! Hands collections and events on: to an OTLP receiver, as JSON lines, as text for people.
 
+mod calendar;
 mod collection;
+mod event_line;
 mod grpc;
 mod json;
+mod logs;
 mod otlp;
 mod resource;
-mod span;
 mod text;
+mod words;
 
 pub use collection::{Collection, ServiceReading, UnixClock};
-pub use grpc::Exporter;
+pub use event_line::{HEADING, Wall, event_json, event_text};
+pub use grpc::{ExportError, Exporter};
 pub use json::json_line;
+pub use logs::log_requests;
 pub use otlp::requests;
-pub use resource::{HostIdentity, Run};
+pub use resource::{HostIdentity, Run, service_instance_id};
 pub use text::render;

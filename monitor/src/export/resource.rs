@@ -55,10 +55,7 @@ pub fn of_plugin(plugin: &Plugin, host: &HostIdentity, run: Run) -> Resource {
     let mut attributes = vec![
         text("service.name", service.display()),
         text("service.namespace", service.namespace.clone()),
-        text(
-            "service.instance.id",
-            instance_id(host, &service.namespace, &service.original, &plugin.name, run),
-        ),
+        text("service.instance.id", service_instance_id(plugin, host, run)),
         text("kevmon.service.id", service.id.clone()),
         text("kevmon.service.original_name", service.original.clone()),
         text("kevmon.plugin", plugin.name.clone()),
@@ -99,6 +96,17 @@ fn finish(
     Resource {
         attributes,
         ..Resource::default()
+    }
+}
+
+/// The `service.instance.id` of a plugin's service: the one that the store keeps, else one of its own making.
+pub fn service_instance_id(plugin: &Plugin, host: &HostIdentity, run: Run) -> String {
+    match (&plugin.instance_id, run) {
+        (Some(id), Run::Service) => id.clone(),
+        _ => {
+            let service = &plugin.service;
+            instance_id(host, &service.namespace, &service.original, &plugin.name, run)
+        }
     }
 }
 

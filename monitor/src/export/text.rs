@@ -7,12 +7,12 @@ use std::{
 
 use super::{
     collection::{Collection, ServiceReading},
-    span::span,
+    words::{self, span},
 };
 use crate::{
     metrics::{HealthReading, INSTANA, JSON_ONLY, Measure, Metric},
     plugin::Durations,
-    process::{Moment, Reason, signal_name},
+    process::Moment,
 };
 
 /// Processes listed at most for each plugin.
@@ -129,7 +129,11 @@ fn line(text: &mut String, name: &str, value: &str) -> fmt::Result {
 fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) -> fmt::Result {
     let reading = &service.reading;
     for (reason, number) in &reading.exits {
-        line(text, &format!("  {}", reason_words(*reason)), &number.to_string())?;
+        line(
+            text,
+            &format!("  {}", words::reason(*reason)),
+            &number.to_string(),
+        )?;
     }
     for (name, durations) in [("downtime", &reading.downtime), ("lifetime", &reading.lifetime)] {
         if let Some(value) = lengths(durations) {
@@ -167,19 +171,6 @@ fn lengths(durations: &Durations) -> Option<String> {
         durations.count(),
         span(Duration::from_nanos(last))
     ))
-}
-
-/// `exit 7`, `SIGSEGV (core dumped)`, `OOM kill`, `unknown`.
-pub(super) fn reason_words(reason: Reason) -> String {
-    match reason {
-        Reason::Exit { code } => format!("exit {code}"),
-        Reason::Signal { number, core_dumped } => {
-            let dumped = if core_dumped { " (core dumped)" } else { "" };
-            format!("{}{dumped}", signal_name(number))
-        }
-        Reason::Oom => "OOM kill".to_owned(),
-        Reason::Unknown => "unknown".to_owned(),
-    }
 }
 
 fn with_unit(metric: &Metric, measure: Measure) -> Option<String> {

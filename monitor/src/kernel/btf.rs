@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use btf_rs::{Btf, BtfType, Struct, Type};
+use btf_rs::{Btf, BtfType, FuncProto, Struct, Type};
 use kevmon_common::{ABSENT, Offsets, RSS_COUNTERS};
 
 /// The kernel's BTF does not hold what the programs need.
@@ -46,6 +46,7 @@ pub fn resolve(path: &Path) -> Result<Offsets, BtfError> {
         offsets.in_execve_mask = 1 << (bits.offset % 8);
     }
     offsets.exit_has_group_dead = u32::from(arguments(&btf, "btf_trace_sched_process_exit") == Some(2));
+    offsets.mark_victim_has_task = u32::from(first_argument_is_pointer(&btf, "btf_trace_mark_victim"));
     offsets.mm_rss = resident_counters(&btf).unwrap_or([ABSENT; RSS_COUNTERS]);
     Ok(offsets)
 }
@@ -120,6 +121,19 @@ fn as_struct(btf: &Btf, type_id: u32) -> Option<Struct> {
 
 /// Number of arguments of a tracepoint: those of its prototype less the leading `void *`.
 fn arguments(btf: &Btf, typedef: &str) -> Option<usize> {
+    prototype(btf, typedef)?.parameters.len().checked_sub(1)
+}
+
+/// Whether a tracepoint's first argument is a pointer rather than a number.
+fn first_argument_is_pointer(btf: &Btf, typedef: &str) -> bool {
+    let argument = prototype(btf, typedef).and_then(|prototype| {
+        let id = prototype.parameters.get(1)?.get_type_id()?;
+        btf.resolve_type_by_id(id).ok()
+    });
+    matches!(argument, Some(Type::Ptr(_)))
+}
+
+fn prototype(btf: &Btf, typedef: &str) -> Option<FuncProto> {
     let mut found = btf
         .resolve_types_by_name(typedef)
         .ok()?
@@ -127,7 +141,7 @@ fn arguments(btf: &Btf, typedef: &str) -> Option<usize> {
         .find(|t| matches!(t, Type::Typedef(_)))?;
     loop {
         match found {
-            Type::FuncProto(prototype) => return prototype.parameters.len().checked_sub(1),
+            Type::FuncProto(prototype) => return Some(prototype),
             other => found = btf.resolve_chained_type(other.as_btf_type()?).ok()?,
         }
     }
@@ -169,6 +183,11 @@ mod tests {
         assert_eq!(offsets.task_write_bytes, offsets.task_read_bytes + 8);
         assert!(offsets.mm_rss.iter().all(|&offset| offset != ABSENT));
         assert_eq!(offsets.in_execve_mask.count_ones(), 1);
+        assert_eq!(
+            offsets.siginfo_code, 8,
+            "si_signo and si_errno come first in every version"
+        );
+        assert_eq!(offsets.dentry_name_len + 4, offsets.dentry_name);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! From the kernel side's bytes to the process module's types. Nothing is believed unchecked: lengths and
 //! discriminants first.
 
+use std::mem::offset_of;
+
 use kevmon_common::{
-    EndRecord, ExecRecord, ForkRecord, Header, Kind, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED,
-    SampleRecord, SnapshotRecord,
+    ARGV_LEN, END_OOM, EXE_LEN, EndRecord, ExecHead, ExecRecord, FILENAME_LEN, ForkRecord, Header, Kind,
+    RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_TOLD, SampleRecord, SnapshotRecord,
 };
 
-use crate::process::{BootTime, Counter, Ending, Event, Identity, ProcessKey, Seen, Tgid, Usage};
+use crate::process::{BootTime, Counter, Ending, Event, Identity, ProcessKey, Seen, Sender, Tgid, Usage};
 
 /// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
 ///
@@ -17,7 +19,7 @@ pub unsafe trait Record: Copy {}
 // SAFETY: kevmon-common's records are repr(C), hold integers and byte arrays, and assert their sizes.
 unsafe impl Record for Header {}
 // SAFETY: as above.
-unsafe impl Record for ExecRecord {}
+unsafe impl Record for ExecHead {}
 // SAFETY: as above.
 unsafe impl Record for ForkRecord {}
 // SAFETY: as above.
@@ -68,22 +70,7 @@ impl Blind {
         let header: Header = record(bytes)?;
         let (key, time) = (key(&header.key), BootTime(header.time));
         Some(match Kind::from_raw(header.kind)? {
-            Kind::Exec => {
-                let exec: ExecRecord = record(bytes)?;
-                Event::Exec {
-                    key,
-                    time,
-                    sequence: exec.sequence,
-                    parent: self::key(&exec.parent),
-                    identity: Identity {
-                        comm: text(until_nul(&exec.comm)),
-                        exe: text(prefix(&exec.exe, exec.exe_len)),
-                        filename: text(prefix(&exec.filename, exec.filename_len)),
-                        argv: arguments(prefix(&exec.argv, exec.argv_len)),
-                    },
-                    usage: self.usage(&exec.usage),
-                }
-            }
+            Kind::Exec => self.exec(bytes)?,
             Kind::Fork => {
                 let fork: ForkRecord = record(bytes)?;
                 Event::Fork {
@@ -108,13 +95,12 @@ impl Blind {
             }
             Kind::Exit => {
                 let end: EndRecord = record(bytes)?;
-                let peak_rss = (end.peak_rss > 0).then(|| end.peak_rss.saturating_mul(self.page_size));
                 Event::Exit {
                     key,
                     time,
                     ending: ending(&end),
                     usage: self.usage(&end.usage),
-                    peak_rss,
+                    peak_rss: self.pages(end.peak_rss),
                 }
             }
             Kind::Free => {
@@ -122,21 +108,68 @@ impl Blind {
                 Event::Free {
                     key,
                     time,
-                    ended: None,
+                    ended: seen_at(end.ended),
                     ending: ending(&end),
                     usage: self.usage(&end.usage),
-                    peak_rss: None,
+                    peak_rss: self.pages(end.peak_rss),
                 }
             }
         })
     }
+
+    /// An exec's texts are read where they stand: most of the record's bytes are not used.
+    fn exec(&self, bytes: &[u8]) -> Option<Event> {
+        let head: ExecHead = record(bytes)?;
+        let text_at = |offset: usize, room: usize, len: u32| {
+            bytes.get(offset..offset + room).map(|array| prefix(array, len))
+        };
+        Some(Event::Exec {
+            key: key(&head.header.key),
+            time: BootTime(head.header.time),
+            sequence: head.sequence,
+            parent: key(&head.parent),
+            identity: Identity {
+                comm: text(until_nul(&head.comm)),
+                exe: text(text_at(offset_of!(ExecRecord, exe), EXE_LEN, head.exe_len)?),
+                filename: text(text_at(
+                    offset_of!(ExecRecord, filename),
+                    FILENAME_LEN,
+                    head.filename_len,
+                )?),
+                argv: arguments(text_at(offset_of!(ExecRecord, argv), ARGV_LEN, head.argv_len)?),
+            },
+            usage: self.usage(&head.usage),
+        })
+    }
+
+    /// Pages as bytes; the programs write 0 for what the kernel did not know.
+    pub fn pages(&self, pages: u64) -> Option<u64> {
+        (pages > 0).then(|| pages.saturating_mul(self.page_size))
+    }
 }
 
-fn ending(end: &EndRecord) -> Ending {
+/// A time that is 0 when it was not seen.
+pub fn seen_at(time: u64) -> Option<BootTime> {
+    (time > 0).then_some(BootTime(time))
+}
+
+/// How a process ended.
+pub fn ending(end: &EndRecord) -> Ending {
     Ending {
         status: Some(end.status),
-        ..Ending::default()
+        oom_victim: end.header.flags & END_OOM != 0,
+        sender: sender(&end.sender),
     }
+}
+
+/// `None` when no process sent one, or for a number that is no signal.
+fn sender(sender: &kevmon_common::Sender) -> Option<Sender> {
+    let signal = u8::try_from(sender.signal).ok().filter(|&signal| signal > 0)?;
+    Some(Sender {
+        tgid: Tgid(sender.tgid),
+        comm: text(until_nul(&sender.comm)),
+        signal,
+    })
 }
 
 /// The process a snapshot record shows; its argument vector is not in it.
@@ -145,7 +178,7 @@ pub fn seen(record: &SnapshotRecord) -> Seen {
         key: key(&record.key),
         parent: Some(key(&record.parent)),
         sequence: (record.flags & SNAPSHOT_MARKED != 0).then_some(record.sequence),
-        told: false,
+        told: record.flags & SNAPSHOT_TOLD != 0,
         identity: Identity {
             comm: text(until_nul(&record.comm)),
             exe: text(prefix(&record.exe, record.exe_len)),
@@ -173,15 +206,18 @@ pub fn raw_key(key: ProcessKey) -> kevmon_common::Key {
     }
 }
 
-fn prefix(bytes: &[u8], len: u32) -> &[u8] {
+/// The used part of an array, whatever length is claimed.
+pub fn prefix(bytes: &[u8], len: u32) -> &[u8] {
     bytes.get(..len as usize).unwrap_or(bytes)
 }
 
-fn until_nul(bytes: &[u8]) -> &[u8] {
+/// What stands before the NUL.
+pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Bytes that should be UTF-8.
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -190,7 +226,9 @@ fn arguments(bytes: &[u8]) -> Vec<String> {
     if bytes.is_empty() {
         Vec::new()
     } else {
-        bytes.split(|&byte| byte == 0).map(text).collect()
+        let mut arguments = Vec::with_capacity(bytes.iter().filter(|&&byte| byte == 0).count() + 1);
+        arguments.extend(bytes.split(|&byte| byte == 0).map(text));
+        arguments
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aya::programs::ProgramFd;
-use kevmon_common::{SampleRecord, SnapshotRecord, Usage};
+use kevmon_common::{SNAPSHOT_ENDED, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, Usage};
 
 use super::{
     decode::{self, Blind, Record},
@@ -51,16 +51,22 @@ impl Iterators {
         }
     }
 
-    /// Every process of the host.
+    /// Every process of the host; those that run and whose names found no room in the ring go to `untold` too, with
+    /// their marks' sequences.
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
-    pub fn snapshot(&mut self) -> io::Result<Vec<Seen>> {
+    pub fn snapshot(&mut self, untold: &mut HashMap<ProcessKey, u64>) -> io::Result<Vec<Seen>> {
         let link = sys::link_full_iterator(self.snapshot.as_fd())?;
         read_all(&link, &mut self.buffer)?;
-        Ok(records::<SnapshotRecord>(&self.buffer)
-            .map(|record| decode::seen(&record))
-            .collect())
+        untold.clear();
+        let seen = records::<SnapshotRecord>(&self.buffer).map(|record| {
+            if record.flags & (SNAPSHOT_UNTOLD | SNAPSHOT_ENDED) == SNAPSHOT_UNTOLD {
+                untold.insert(decode::key(&record.key), record.sequence);
+            }
+            decode::seen(&record)
+        });
+        Ok(seen.collect())
     }
 
     /// The usage of the processes in `wanted` that still exist. `tasks` is the number of tasks on the host.

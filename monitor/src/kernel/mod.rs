@@ -4,8 +4,12 @@
 mod btf;
 mod decode;
 mod iterator;
+mod losses;
+mod lost;
 mod object;
 mod source;
 mod sys;
+mod verdicts;
 
-pub use source::KernelSource;
+pub use losses::Records;
+pub use source::{KernelSource, Settings};

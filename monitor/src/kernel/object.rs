@@ -6,7 +6,9 @@ use aya::{
     Btf, Ebpf, EbpfLoader, Pod,
     programs::{BtfTracePoint, Iter, ProgramFd},
 };
-use kevmon_common::{Key, Mark, Offsets, Verdict};
+use kevmon_common::{Counters, Key, Lives, LivesKey, LostEnd, Mark, Offsets, Verdict};
+
+use tracing::warn;
 
 use super::btf::{self, BtfError};
 
@@ -20,13 +22,17 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 const LOG_OFF_BYTES: u32 = 4096;
 
 /// Programs that report events, by the tracepoint they attach to.
-pub const TRACEPOINTS: [&str; 5] = [
+const TRACEPOINTS: [&str; 5] = [
     "sched_process_exec",
     "sched_process_fork",
     "sched_process_exit",
     "sched_process_free",
     "task_rename",
 ];
+
+/// Programs that add to what ends tell: without them kevmon does not know who sent a signal, or which SIGKILL was the
+/// OOM killer's.
+const OPTIONAL: [&str; 2] = ["signal_generate", "mark_victim"];
 
 /// Why the programs could not be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +129,14 @@ unsafe impl Pod for Shared<Key> {}
 unsafe impl Pod for Shared<Mark> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Verdict> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<Counters> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<LostEnd> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<LivesKey> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<Lives> {}
 
 /// Sizes that depend on the host.
 #[derive(Debug, Clone, Copy)]
@@ -144,7 +158,7 @@ pub struct Attached {
     pub offsets: Offsets,
     /// The iterators' programs: snapshot, sample.
     pub iterators: (ProgramFd, ProgramFd),
-    /// The tracepoint programs, in the order of [`TRACEPOINTS`].
+    /// The tracepoint programs that are attached.
     pub tracepoints: Vec<ProgramFd>,
 }
 
@@ -187,19 +201,13 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
     let iterators = (load_iterator("snapshot")?, load_iterator("sample")?);
     let mut tracepoints = Vec::new();
     for program in TRACEPOINTS {
-        let error = |source| LoadError::Program { program, source };
-        let hook: &mut BtfTracePoint = ebpf
-            .program_mut(program)
-            .ok_or(LoadError::Foreign(program))?
-            .try_into()
-            .map_err(error)?;
-        hook.load(program, &btf).map_err(error)?;
-        hook.attach().map_err(error)?;
-        tracepoints.push(
-            hook.fd()
-                .and_then(|fd| fd.try_clone().map_err(Into::into))
-                .map_err(error)?,
-        );
+        tracepoints.push(attach_tracepoint(&mut ebpf, program, &btf)?);
+    }
+    for program in OPTIONAL {
+        match attach_tracepoint(&mut ebpf, program, &btf) {
+            Ok(attached) => tracepoints.push(attached),
+            Err(error) => warn!("{error}; ends are told without what it adds"),
+        }
     }
     Ok(Attached {
         ebpf,
@@ -207,4 +215,19 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
         iterators,
         tracepoints,
     })
+}
+
+/// Programs are called after their tracepoint.
+fn attach_tracepoint(ebpf: &mut Ebpf, program: &'static str, btf: &Btf) -> Result<ProgramFd, LoadError> {
+    let error = |source| LoadError::Program { program, source };
+    let hook: &mut BtfTracePoint = ebpf
+        .program_mut(program)
+        .ok_or(LoadError::Foreign(program))?
+        .try_into()
+        .map_err(error)?;
+    hook.load(program, btf).map_err(error)?;
+    hook.attach().map_err(error)?;
+    hook.fd()
+        .and_then(|fd| fd.try_clone().map_err(Into::into))
+        .map_err(error)
 }

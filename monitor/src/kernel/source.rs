@@ -10,27 +10,27 @@ use std::{
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use kevmon_common::{ABSENT, Failure, Key, Mark, Verdict};
-
+use kevmon_common::{ABSENT, Counters, Key, Mark};
 use log::Log;
 use tracing::{debug, warn};
 
 use super::{
     decode::{self, Blind},
     iterator::Iterators,
-    object::{self, Attached, LoadError, Shared, Sizes, TRACEPOINTS},
+    losses::{self, Losses, Records},
+    lost::Lost,
+    object::{self, Attached, LoadError, Shared, Sizes},
     sys,
+    verdicts::Verdicts,
 };
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Event, Judgement, ProcessKey, Sample, Seen},
+    process::{BootTime, Event, Judgement, ProcessKey, Recovered, Sample, Seen},
 };
 
-/// Ring size: 4 MiB hold about 2,000 process lives, the reader is woken at a quarter.
-const RING_BYTES: u32 = 4 << 20;
 /// The programs' own log, at `--log-level debug`.
 const LOG_BYTES: u32 = 64 << 10;
-/// Marks held at most, however large pid_max is; a mark takes about 100 bytes of kernel memory.
+/// Marks held at most, however large pid_max is; a mark takes about 210 bytes of kernel memory.
 const MARKS: u32 = 1 << 16;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -83,41 +83,32 @@ fn remedy(error: &LoadError) -> &'static str {
     }
 }
 
-/// Records that did not reach userspace, by program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Losses {
-    counts: [u64; Failure::COUNT as usize],
-    /// Program runs that the kernel skipped.
-    skipped: u64,
-}
-
-impl Losses {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.counts.iter().sum::<u64>() + self.skipped
-    }
-
-    /// By the name of the program or map that failed.
-    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Failure::ALL
-            .iter()
-            .map(|&(failure, name)| (name, self.counts[failure as usize]))
-            .chain(std::iter::once(("recursion", self.skipped)))
-    }
+/// What is up to whoever starts kevmon.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Size of the ring, bytes: a power of two, and a multiple of the page size.
+    pub ring_bytes: u32,
 }
 
 /// The programs at work.
 pub struct KernelSource {
     ring: RingBuf<MapData>,
     marks: BpfHashMap<MapData, Shared<Key>, Shared<Mark>>,
-    verdicts: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>,
-    failures: PerCpuArray<MapData, u64>,
+    verdicts: Verdicts,
+    counters: PerCpuArray<MapData, Shared<Counters>>,
+    lost: Lost,
+    /// [`Counters::kept`] as of the last look into `lost`.
+    kept: u64,
+    /// Records taken from the ring.
+    received: u64,
     iterators: Iterators,
     blind: Blind,
     attached: Attached,
     log: Option<EbpfLogger<&'static dyn Log>>,
     /// Marked keys that the last reconciling snapshot did not show, and when.
     suspects: HashMap<ProcessKey, BootTime>,
+    /// Processes that the last snapshot showed and whose names no record told, with their marks' sequences.
+    untold: HashMap<ProcessKey, u64>,
 }
 
 impl KernelSource {
@@ -125,7 +116,7 @@ impl KernelSource {
     ///
     /// # Errors
     /// Not permitted, not supported, or not in the initial pid namespace.
-    pub fn attach() -> Result<Self, Refusal> {
+    pub fn attach(settings: Settings) -> Result<Self, Refusal> {
         if !in_namespace("pid", INITIAL_PID_NAMESPACE) {
             return Err(Refusal::PidNamespace);
         }
@@ -134,7 +125,7 @@ impl KernelSource {
         }
         let log = tracing::enabled!(tracing::Level::DEBUG).then_some(LOG_BYTES);
         let mut attached = object::attach(Sizes {
-            ring: RING_BYTES,
+            ring: settings.ring_bytes,
             marks: marks(),
             log,
         })?;
@@ -145,13 +136,20 @@ impl KernelSource {
         });
         give_back_memory();
         let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
-        let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("FAILURES")?);
+        let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
+        let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?);
         let offsets = &attached.offsets;
         Ok(Self {
             ring: maps.0.try_into().map_err(LoadError::Map)?,
             marks: maps.1.try_into().map_err(LoadError::Map)?,
-            verdicts: maps.2.try_into().map_err(LoadError::Map)?,
-            failures: maps.3.try_into().map_err(LoadError::Map)?,
+            verdicts: Verdicts::new(maps.2.try_into().map_err(LoadError::Map)?),
+            counters: maps.3.try_into().map_err(LoadError::Map)?,
+            lost: Lost::new(
+                lost.0.try_into().map_err(LoadError::Map)?,
+                lost.1.try_into().map_err(LoadError::Map)?,
+            ),
+            kept: 0,
+            received: 0,
             iterators: {
                 let (snapshot, sample) = &attached.iterators;
                 let clone = |program: &aya::programs::ProgramFd, name| {
@@ -168,6 +166,7 @@ impl KernelSource {
                 page_size: rustix::param::page_size() as u64,
             },
             suspects: HashMap::new(),
+            untold: HashMap::new(),
             log,
             attached,
         })
@@ -188,34 +187,69 @@ impl KernelSource {
             log.flush();
         }
         while let Some(record) = self.ring.next() {
+            self.received += 1;
             match self.blind.event(&record) {
-                Some(event) => return Some(event),
+                Some(event) => {
+                    if let Event::Free { key, .. } = event {
+                        self.verdicts.freed(key);
+                    }
+                    return Some(event);
+                }
                 None => health.count(Soft::Undecodable),
             }
         }
+        self.verdicts.drained();
         None
     }
 
-    /// Tells the kernel side what became of an identity.
-    pub fn judge(&mut self, judgement: &Judgement, health: &mut Health) {
-        let verdict = Verdict {
-            sequence: judgement.sequence,
-            keep: u64::from(judgement.keep),
-        };
+    /// Tells the kernel side what became of an identity, at the next [`KernelSource::flush`].
+    pub fn judge(&mut self, judgement: &Judgement) {
+        self.verdicts.queue(judgement);
+    }
+
+    /// Writes the judgements that wait. To be called at the end of each drain.
+    pub fn flush(&mut self, health: &mut Health) {
+        self.verdicts.flush();
         // Without a verdict everything about the process is reported: costly, not wrong.
-        if self
-            .verdicts
-            .insert(Shared(decode::raw_key(judgement.key)), Shared(verdict), 0)
-            .is_err()
-        {
-            health.count(Soft::VerdictRefused);
+        health.add(Soft::VerdictRefused, self.verdicts.take_refused());
+    }
+
+    /// Answers for a process that the last snapshot showed, before it is taken for found. False: it has been freed
+    /// since, and no record ever told its names; [`KernelSource::recover`] tells its life, or has told it.
+    pub fn claim(&mut self, key: ProcessKey) -> bool {
+        let Some(sequence) = self.untold.remove(&key) else {
+            return true; // it was told, is watched from this snapshot on, or is not watched at all
+        };
+        let keep = Judgement {
+            key,
+            sequence,
+            keep: true,
+        };
+        if !self.verdicts.write_now(&keep) {
+            return false;
+        }
+        match self.marks.get(&Shared(decode::raw_key(key)), 0) {
+            // What it executes from now on is told to a process that is known.
+            Ok(Shared(mark)) if mark.sequence == sequence => true,
+            // It executes something else already, which a record or the next snapshot tells.
+            Ok(_) => {
+                self.verdicts.remove(key);
+                false
+            }
+            // Freed: whoever removes the verdict answers for the life.
+            Err(_) => !self.verdicts.remove(key),
         }
     }
 
-    /// The process has been freed: drops a verdict that came after the kernel side had forgotten it.
-    pub fn forget(&mut self, key: ProcessKey) {
-        // Usually gone already.
-        let _: Result<(), MapError> = self.verdicts.remove(&Shared(decode::raw_key(key)));
+    /// What the kernel side kept of lives whose records found no room, since the last call. Costs one look at the
+    /// counters when there is nothing.
+    pub fn recover(&mut self) -> Recovered {
+        let kept = self.counters().kept;
+        if kept == self.kept {
+            return Recovered::default();
+        }
+        self.kept = kept;
+        self.lost.take(&self.blind)
     }
 
     /// Every process of the host; marks those that were judged worth keeping in an earlier snapshot.
@@ -223,7 +257,8 @@ impl KernelSource {
     /// # Errors
     /// Any of bpf(2) or read(2).
     pub fn snapshot(&mut self) -> io::Result<Vec<Seen>> {
-        self.iterators.snapshot()
+        self.verdicts.flush();
+        self.iterators.snapshot(&mut self.untold)
     }
 
     /// Reads the processes in `wanted`.
@@ -235,6 +270,7 @@ impl KernelSource {
         wanted: &HashSet<ProcessKey>,
         tasks: usize,
     ) -> io::Result<HashMap<ProcessKey, Sample>> {
+        self.verdicts.flush();
         self.iterators.sample(wanted, tasks, &self.blind)
     }
 
@@ -248,32 +284,32 @@ impl KernelSource {
 
     /// What has been lost since the programs were attached.
     pub fn losses(&self) -> Losses {
-        let mut losses = Losses::default();
-        for (index, slot) in losses.counts.iter_mut().enumerate() {
-            if let Ok(values) = self.failures.get(&(index as u32), 0) {
-                *slot = values.iter().sum();
-            }
-        }
-        losses.skipped = self
-            .attached
-            .tracepoints
-            .iter()
-            .zip(TRACEPOINTS)
-            // Before 5.12 the kernel does not count them.
-            .filter_map(|(program, _)| sys::recursion_misses(program.as_fd()).ok())
+        let programs = self.attached.tracepoints.iter();
+        // Before 5.12 the kernel does not count them.
+        let skipped = programs
+            .filter_map(|program| sys::recursion_misses(program.as_fd()).ok())
             .sum();
-        losses
+        Losses::new(&self.counters(), skipped)
+    }
+
+    /// Records sent, received and lost since the programs were attached.
+    pub fn records(&self) -> Records {
+        Records::new(&self.counters(), self.received)
+    }
+
+    fn counters(&self) -> Counters {
+        let per_cpu = self.counters.get(&0, 0);
+        let per_cpu = per_cpu.as_ref().map_or(&[][..], |per_cpu| per_cpu);
+        losses::sum(per_cpu.iter().map(|Shared(counters)| counters))
     }
 
     /// Removes marks of processes that are long gone and were never freed under our eyes: those that two snapshots
     /// some time apart do not show. `present` is a snapshot taken at `began`. Returns when the next one is wanted.
     pub fn sweep(&mut self, present: &HashSet<ProcessKey>, began: BootTime) -> Option<BootTime> {
-        let keys = self
-            .marks
-            .keys()
-            .chain(self.verdicts.keys())
-            .filter_map(Result::ok);
-        let marked = keys.map(|Shared(key)| decode::key(&key));
+        let marked = self.marks.keys().filter_map(Result::ok);
+        let marked = marked
+            .map(|Shared(key)| decode::key(&key))
+            .chain(self.verdicts.keys());
         let absent: HashSet<ProcessKey> = marked
             .filter(|key| key.start < began && !present.contains(key))
             .collect();
@@ -281,10 +317,9 @@ impl KernelSource {
         for key in absent {
             let since = *self.suspects.entry(key).or_insert(began);
             if began.since(since) >= STALE_AFTER {
-                let raw = Shared(decode::raw_key(key));
                 // Gone meanwhile is as good.
-                let _: Result<(), MapError> = self.marks.remove(&raw);
-                let _: Result<(), MapError> = self.verdicts.remove(&raw);
+                let _: Result<(), MapError> = self.marks.remove(&Shared(decode::raw_key(key)));
+                self.verdicts.remove(key);
                 self.suspects.remove(&key);
             }
         }

@@ -1,5 +1,5 @@
-//! The bpf(2) calls that aya has no words for: links to iterators restricted to one process, and a program's
-//! count of skipped runs. Layouts: `union bpf_attr` and `struct bpf_prog_info`, include/uapi/linux/bpf.h, 6.1.
+//! The bpf(2) calls that aya has no words for: links to iterators restricted to one process, map updates in
+//! batches, and a program's count of skipped runs. Layouts: `union bpf_attr` and `struct bpf_prog_info`, include/uapi/linux/bpf.h, 6.1.
 
 use std::{
     io,
@@ -7,6 +7,7 @@ use std::{
 };
 
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_TRACE_ITER: u32 = 28;
@@ -39,6 +40,19 @@ struct IterCreate {
     flags: u32,
 }
 
+/// `struct { … } batch`.
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
 #[repr(C)]
 struct ObjGetInfo {
     bpf_fd: u32,
@@ -47,20 +61,51 @@ struct ObjGetInfo {
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes of `attributes`, and what they point to outlives the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<T>() as libc::c_uint,
-        )
-    };
+    // SAFETY: none of the commands used with this writes to its attributes, and what they point to outlives the call.
+    unsafe { bpf_raw(command, std::ptr::from_ref(attributes).cast_mut()) }
+}
+
+/// # Safety
+/// `attributes` are those of `command`, writable where it writes to them, and so is what they point to.
+unsafe fn bpf_raw<T>(command: libc::c_int, attributes: *mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of `attributes`; the caller vouches for the rest.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>() as libc::c_uint) };
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)
     }
+}
+
+/// Puts `values` under `keys` into a hash map, in order (5.6 and newer). Returns how many went in, and what stopped the
+/// rest.
+pub fn update_batch<K, V>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> (usize, io::Result<()>) {
+    let total = keys.len().min(values.len());
+    let mut attributes = Batch {
+        in_batch: 0,
+        out_batch: 0,
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: total as u32,
+        map_fd: map.as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the attributes, keys and values, and writes `count`; all outlive the call.
+    let result = unsafe { bpf_raw(BPF_MAP_UPDATE_BATCH, &raw mut attributes) }.map(drop);
+    let done = match &result {
+        Ok(()) => total,
+        Err(error) if knows_no_batches(error) => 0, // nothing was done, and `count` was not touched
+        Err(_) => attributes.count as usize,
+    };
+    (done.min(total), result)
+}
+
+/// True for the error of a kernel that has no batch operations, or not for this kind of map.
+pub fn knows_no_batches(error: &io::Error) -> bool {
+    /// include/linux/errno.h; never meant for userspace, and told to it all the same (kernel/bpf/syscall.c).
+    const ENOTSUPP: i32 = 524;
+    matches!(error.raw_os_error(), Some(libc::EINVAL | ENOTSUPP))
 }
 
 fn descriptor(result: libc::c_long) -> OwnedFd {

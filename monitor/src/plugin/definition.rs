@@ -83,6 +83,8 @@ pub struct Plugin {
     pub events: bool,
     /// Extra resource attributes.
     pub attributes: BTreeMap<String, String>,
+    /// The `service.instance.id` that the store keeps for it; `None` where none is kept.
+    pub instance_id: Option<String>,
     /// The file it was read from; `None` for one made by `--process-name`.
     pub origin: Option<PathBuf>,
 }

@@ -28,13 +28,6 @@ pub struct Happened {
     pub leaves: u64,
 }
 
-impl Happened {
-    /// Restarts of either kind.
-    pub fn restarts(&self) -> u64 {
-        self.respawns + self.reexecs
-    }
-}
-
 /// One live member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessReading {

@@ -80,19 +80,6 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// The process it is about.
-    pub fn key(&self) -> ProcessKey {
-        match self {
-            Self::Exec { key, .. }
-            | Self::Fork { key, .. }
-            | Self::Rename { key, .. }
-            | Self::Exit { key, .. }
-            | Self::Free { key, .. } => *key,
-        }
-    }
-}
-
 /// The end of a process that userspace has heard of, kept in a map because the ring had no room for its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostEnd {
@@ -129,6 +116,15 @@ pub struct LostLives {
     pub usage: Usage,
     /// Highest peak of the resident set among them, bytes.
     pub peak_rss: Option<u64>,
+}
+
+/// What a source kept of the ends and lives whose records found no room.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Of processes that userspace knows, in the order of their frees.
+    pub ends: Vec<LostEnd>,
+    /// Of those it never heard of.
+    pub lives: Vec<LostLives>,
 }
 
 /// Tells the source whether an identity is worth further events.

@@ -58,7 +58,7 @@ enum Place {
 }
 
 /// Swapping one of these dependencies changes one folder.
-pub(super) const CRATES: [CrateRule; 8] = [
+pub(super) const CRATES: [CrateRule; 10] = [
     CrateRule {
         name: "aya",
         is_prefix: false,
@@ -78,6 +78,16 @@ pub(super) const CRATES: [CrateRule; 8] = [
         name: "procfs",
         is_prefix: false,
         place: Place::OnlyIn("procfs"),
+    },
+    CrateRule {
+        name: "prost",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "regex_syntax",
+        is_prefix: false,
+        place: Place::OnlyIn("config"),
     },
     CrateRule {
         name: "rusqlite",

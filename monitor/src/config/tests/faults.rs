@@ -74,6 +74,30 @@ fn one_file() {
             ],
         ),
         (
+            "schema = 1\nservice.process_name = 'a'\nservice.match = 'cmd'\nservice.mach = 1\n[monitoring]\nfailed_start = '-1s'\n[events]\nenabled = 'yes'\ninterval = 1",
+            &[
+                "x/plugin.toml:3: service.match: \"cmd\" is not known; write one of name, exe, cmdline",
+                "x/plugin.toml:4: service.mach: unknown key; did you mean \"match\"?",
+                "x/plugin.toml:6: monitoring.failed_start: \"-1s\" is negative; write 0s to 24h",
+                "x/plugin.toml:8: events.enabled: must be true or false, found a string; write it without quotes",
+                "x/plugin.toml:9: events.interval: unknown key; \"interval\" belongs in [monitoring]",
+            ],
+        ),
+        (
+            "schema = 1\nservice.process_name = 'a'\n[monitoring]\nfailed_start = '25h'\n[events]\nenabeld = true",
+            &[
+                "x/plugin.toml:4: monitoring.failed_start: \"25h\" is too long; write 0s to 24h",
+                "x/plugin.toml:6: events.enabeld: unknown key; did you mean \"enabled\"?",
+            ],
+        ),
+        (
+            "[service]\nprocess_name = 'a'\nmatch = 'exe'\n[events]\nenabled = true",
+            &[
+                "x/plugin.toml:3: service.match: unknown key; \"match\" belongs to kevmon's own schema (put schema = 1 at the top of the file to use it)",
+                "x/plugin.toml:4: events: unknown table; [events] belongs to kevmon's own schema (put schema = 1 at the top of the file to use it)",
+            ],
+        ),
+        (
             "schema = 1\n[service]\nprocess_name = [\n'a',\n'(',\n3]\n[service.attributes]\nservice.version = '1'\n\"host.id\" = 'x'\nn = 1",
             &[
                 "x/plugin.toml:5: service.process_name: \"(\" is not a valid regular expression: unclosed group; write a name, or a regular expression such as \"^nginx$\"",
@@ -194,6 +218,46 @@ fn services_that_look_the_same_are_kept_with_a_warning() {
             "b/plugin.toml: the services of a (\"default.^web$\") and b (\"default.WEB\") are both shown as \
           \"Default Web\"; they are kept apart by their instance ids; give one of them another \
           service_name_template or process name"
+        ]
+    );
+}
+
+#[test]
+fn patterns_that_fit_a_cut_name_alone() {
+    let cut = "matches names of exactly 15 bytes alone, the length to which the kernel cuts names in comm";
+    let remedy = "write the full name, which matches too; if 15 bytes are the full name, all is well";
+    let folder = Folder::new();
+    let file = |name: &str, matching: &str| {
+        format!(
+            "schema = 1\n[service]\nprocess_name = [\n'web',\n'^systemd-resolve$',\n'^systemd-resolved$']\n\
+             match = '{matching}'\nnamespace = '{name}'\n[plugin]\nname = '{name}'"
+        )
+    };
+    for matching in ["name", "exe", "cmdline"] {
+        folder.write(&format!("{matching}/plugin.toml"), &file(matching, matching));
+    }
+    folder.write(
+        "old/plugin.toml",
+        "[metadata]\nprocess_name = 'x'\n[monitoring]\nprocess_patterns = ['^kworker-backend$']",
+    );
+    let environment = variables(&[
+        ("NAME_PROCESS_FILTER", "^gnome-keyring-d$"),
+        ("EXE_PROCESS_FILTER", "^gnome-keyring-d$"),
+    ]);
+    let sources = PluginSources {
+        plugins: ["name", "exe", "cmdline", "old"].map(str::to_owned).to_vec(),
+        process_names: vec!["^a-15-bytes-name$".to_owned(), "^a-name$".to_owned()],
+        ..folder.sources()
+    };
+    let loaded = load(&sources, &environment, &Overrides::default());
+    assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
+    assert_eq!(
+        folder.lines(&loaded.warnings),
+        [
+            format!("name/plugin.toml:5: service.process_name: \"^systemd-resolve$\" {cut}; {remedy}"),
+            format!("old/plugin.toml:4: monitoring.process_patterns: \"^kworker-backend$\" {cut}; {remedy}"),
+            format!("environment: NAME_PROCESS_FILTER: \"^gnome-keyring-d$\" {cut}; {remedy}"),
+            format!("command line: --process-name: \"^a-15-bytes-name$\" {cut}; {remedy}"),
         ]
     );
 }

@@ -4,12 +4,11 @@ use super::{BootTime, GroupId, Identity, Moment, Process, Tracker};
 use crate::plugin::SavedGroup;
 
 impl Tracker {
-    /// What is to outlive kevmon, by group. To be taken after the groups were read.
-    pub fn saved(&self, unix: &dyn Fn(Moment) -> u64) -> Vec<(GroupId, SavedGroup)> {
-        self.groups
+    /// What is to outlive kevmon of these groups, which have just been read. `unix` turns a moment into Unix ns.
+    pub fn saved(&self, groups: &[GroupId], unix: &dyn Fn(Moment) -> u64) -> Vec<(GroupId, SavedGroup)> {
+        groups
             .iter()
-            .enumerate()
-            .map(|(index, group)| (GroupId(index), group.saved(&self.table, unix)))
+            .map(|&group| (group, self.groups[group.0].saved(&self.table, unix)))
             .collect()
     }
 

@@ -95,6 +95,24 @@ impl Tracker {
         }
     }
 
+    /// True when something that was known to live before `began` is not in the snapshot that began then.
+    pub fn is_missing(&self, present: &HashSet<ProcessKey>, began: BootTime) -> bool {
+        self.missing(present, began).next().is_some()
+    }
+
+    fn missing<'a>(
+        &'a self,
+        present: &'a HashSet<ProcessKey>,
+        began: BootTime,
+    ) -> impl Iterator<Item = ProcessKey> + 'a {
+        self.table
+            .iter()
+            .filter(move |(key, process)| {
+                process.is_live() && process.known_since < began && !present.contains(key)
+            })
+            .map(|(key, _)| key)
+    }
+
     /// Ends, for an unknown reason, what was known to live before `began` and is not in the snapshot that began then.
     /// All events up to the snapshot must have been applied. `lossy`: the source has events, and some of them were
     /// lost; else it has none, and whatever ended is missing. Returns how many.
@@ -105,14 +123,7 @@ impl Tracker {
         now: BootTime,
         lossy: bool,
     ) -> u64 {
-        let missing: Vec<_> = self
-            .table
-            .iter()
-            .filter(|(key, process)| {
-                process.is_live() && process.known_since < began && !present.contains(key)
-            })
-            .map(|(key, _)| key)
-            .collect();
+        let missing: Vec<ProcessKey> = self.missing(present, began).collect();
         for &key in &missing {
             self.ended(key, now, Ending::UNKNOWN, lossy);
             self.settle(key, true);

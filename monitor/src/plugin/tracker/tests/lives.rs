@@ -76,14 +76,14 @@ fn a_double_forking_daemon_starts_once_and_restarts_never() {
         (
             reading.happened.starts,
             reading.happened.worker_starts,
-            reading.happened.restarts()
+            reading.happened.respawns
         ),
         (1, 2, 0)
     );
     // The heir is a root now: its end and a new start are a restart.
     tracker.apply(exit(500, third, 1));
     tracker.apply(exec(600, key(20, 599), INIT, "daemon", 0));
-    assert_eq!(read(&mut tracker, 0, 700).happened.restarts(), 1);
+    assert_eq!(read(&mut tracker, 0, 700).happened.respawns, 1);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn restarts_are_counted_between_readings() {
         (
             reading.happened.starts,
             reading.happened.exits,
-            reading.happened.restarts()
+            reading.happened.respawns
         ),
         (86, 86, 85)
     );
@@ -113,13 +113,13 @@ fn a_root_that_executes_itself_again_restarts_and_a_wrapper_does_not() {
     tracker.apply(exec(100, process, INIT, "app-wrapper", 0));
     tracker.apply(exec(101, process, INIT, "app", 0));
     assert_eq!(
-        read(&mut tracker, 0, 110).happened.restarts(),
+        read(&mut tracker, 0, 110).happened.respawns,
         0,
         "a wrapper that gives way to what it wraps"
     );
     tracker.apply(exec(5_000, process, INIT, "app", 0));
     let reading = read(&mut tracker, 0, 5_100);
-    assert_eq!((reading.happened.restarts(), reading.happened.starts), (1, 1));
+    assert_eq!((reading.happened.respawns, reading.happened.starts), (1, 1));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn only_a_root_hands_its_role_over() {
     tracker.apply(exit(210, grandchild, 1));
     tracker.apply(exec(300, key(20, 299), INIT, "server", 0));
     assert_eq!(
-        read(&mut tracker, 0, 400).happened.restarts(),
+        read(&mut tracker, 0, 400).happened.respawns,
         0,
         "the root has lived throughout"
     );

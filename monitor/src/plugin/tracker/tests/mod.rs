@@ -36,6 +36,7 @@ pub(crate) fn plugin(pattern: &str) -> Plugin {
         restart_window: Duration::from_secs(10),
         failed_start: Duration::from_secs(1),
         events: false,
+        instance_id: None,
         matching: Matching::Name,
         attributes: std::collections::BTreeMap::new(),
         origin: None,

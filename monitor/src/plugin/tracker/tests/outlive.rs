@@ -10,7 +10,7 @@ fn keep(tracker: &mut Tracker, time: u64) -> Vec<SavedGroup> {
         read(tracker, group.0, time);
     }
     tracker
-        .saved(&|moment| match moment {
+        .saved(&groups, &|moment| match moment {
             Moment::Boot(time) => time.0 + 1_000_000 * MS,
             Moment::Unix(unix) => unix,
         })

@@ -1,6 +1,8 @@
 //! The flow of one run: source → tracker → readings. Holds the order that makes the numbers right: attach, then
 //! snapshot; drain, then sample; snapshot, then drain, then call missing.
 
+mod reconcile;
+
 use std::{
     collections::{HashMap, HashSet},
     os::fd::OwnedFd,
@@ -11,19 +13,17 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tracing::{debug, info, warn};
 
+use super::keeper::Kept;
 use crate::{
-    cli,
-    export::ServiceReading,
+    cli::{self, Args},
+    export::{ServiceReading, UnixClock},
     health::{Health, Soft},
-    kernel::KernelSource,
+    kernel::{KernelSource, Settings},
     metrics::HealthReading,
-    plugin::{GroupId, Plugin, Tracker},
-    process::{BootTime, Event, ProcessKey, Sample, Seen},
+    plugin::{GroupId, Notice, Plugin, SavedGroup, Tracker},
+    process::{BootTime, Event, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, HostReader, ProcSource},
 };
-
-/// Snapshots at the start until one shows nothing new; a fork bomb of matching processes is left to its events.
-const SNAPSHOTS: usize = 8;
 
 /// A drain ends after this long, so that a storm does not keep the ticks and signals waiting.
 const DRAIN_FOR: Duration = Duration::from_millis(50);
@@ -39,17 +39,27 @@ pub(super) struct Drained {
     pub(super) all: bool,
 }
 
-/// What a snapshot brought.
-struct Found {
-    /// Processes of interest that were not known.
-    new: usize,
-    /// Known ones that the kernel side does not watch: its map was full.
-    unmarked: usize,
-}
-
 enum Source {
     Ebpf(Box<KernelSource>),
     Proc(ProcSource),
+}
+
+/// Where a run gets its data from.
+pub(super) struct Origin {
+    pub(super) choice: cli::Source,
+    pub(super) ring_bytes: u32,
+    /// Where proc is mounted.
+    pub(super) root: PathBuf,
+}
+
+impl From<&Args> for Origin {
+    fn from(args: &Args) -> Self {
+        Self {
+            choice: args.source,
+            ring_bytes: args.ring_bytes,
+            root: args.proc_root.clone(),
+        }
+    }
 }
 
 /// A run's state.
@@ -74,6 +84,8 @@ pub(super) struct Watch {
     scanned: BootTime,
     /// A sweep is to be repeated then.
     sweep_at: Option<BootTime>,
+    /// What the kernel side kept of lost records, until all that was told before it has been taken.
+    recovered: Recovered,
 }
 
 impl Watch {
@@ -81,9 +93,14 @@ impl Watch {
     ///
     /// # Errors
     /// The source that was asked for is refused, or no source works.
-    pub fn start(choice: cli::Source, root: PathBuf, plugins: Vec<Plugin>) -> Result<Self> {
+    pub fn start(origin: Origin, plugins: Vec<Plugin>, kept: &Kept) -> Result<Self> {
         let began = HostReader::now();
-        let (source, reason) = open(choice, &root)?;
+        let Origin {
+            choice,
+            ring_bytes,
+            root,
+        } = origin;
+        let (source, reason) = open(choice, Settings { ring_bytes }, &root)?;
         match &source {
             Source::Ebpf(_) => info!("source ebpf: {reason}"),
             Source::Proc(_) => {
@@ -105,7 +122,13 @@ impl Watch {
             stale: false,
             scanned: began,
             sweep_at: None,
+            recovered: Recovered::default(),
         };
+        for (group, saved) in &kept.groups {
+            watch.tracker.restore(*group, saved, kept.same_boot, began);
+            // What happened while kevmon was away, nobody saw.
+            watch.stale = true;
+        }
         match &watch.source {
             Source::Ebpf(_) => watch.reconcile()?,
             // What is there at the first scan has been there before: nothing of it counts as a start.
@@ -159,12 +182,8 @@ impl Watch {
                     *usage = usage.at_least(&sample.usage);
                 }
             }
-            let freed = matches!(event, Event::Free { .. }).then(|| event.key());
             if let Some(judgement) = self.tracker.apply(event) {
-                kernel.judge(&judgement, &mut self.health);
-            }
-            if let Some(key) = freed {
-                kernel.forget(key);
+                kernel.judge(&judgement);
             }
             drained.taken += 1;
             if drained.taken.is_multiple_of(EVENTS_AT_ONCE) && began.elapsed() > DRAIN_FOR {
@@ -172,6 +191,7 @@ impl Watch {
                 break;
             }
         }
+        kernel.flush(&mut self.health);
         drained
     }
 
@@ -223,37 +243,52 @@ impl Watch {
     /// kevmon's own state; to be read after [`Watch::collect`] for the same groups, whose interval it closes.
     pub fn health_reading(&mut self, due: &[GroupId], faulty_plugins: Vec<String>) -> HealthReading {
         let irregular = self.tracker.irregularities();
-        let lost = self.lost + irregular.missing;
+        let lost = self.lost + irregular.missing + irregular.untracked;
         let nothing_lost = !std::mem::take(&mut self.stale)
             && self.unmarked == 0
             && due.iter().all(|group| self.lost_at_reading[group.0] == lost);
         for group in due {
             self.lost_at_reading[group.0] = lost;
         }
-        let (source, complete, lost) = match &self.source {
-            Source::Ebpf(kernel) => ("ebpf", nothing_lost, kernel.losses().by_name().collect()),
-            Source::Proc(_) => ("proc", false, Vec::new()),
+        let (source, complete, lost, records) = match &self.source {
+            Source::Ebpf(kernel) => {
+                let lost = kernel.losses().by_name().collect();
+                ("ebpf", nothing_lost, lost, Some(kernel.records()))
+            }
+            Source::Proc(_) => ("proc", false, Vec::new(), None),
         };
         let mut soft_failures: Vec<_> = self.health.all().collect();
         soft_failures.extend([
             ("process_missing", irregular.missing),
             ("totals_unsettled", irregular.unsettled),
             ("name_not_utf8", irregular.not_utf8),
+            ("untracked_process", irregular.untracked),
+            ("event_dropped", irregular.notices_dropped),
         ]);
         HealthReading {
             source,
             source_reason: self.reason.clone(),
             complete,
             lost,
-            sent: None,
-            received: None,
-            unattributed: 0,
+            sent: records.map(|records| records.sent),
+            received: records.map(|records| records.received),
+            unattributed: irregular.unattributed,
             outage_ns: 0,
             outages: 0,
             soft_failures,
             faulty_plugins,
             tracked: self.tracker.table_len() as u64,
         }
+    }
+
+    /// What happened to members since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        self.tracker.take_notices(HostReader::now())
+    }
+
+    /// What is to outlive kevmon of these groups, which have just been collected.
+    pub fn saved(&self, due: &[GroupId], clock: UnixClock) -> Vec<(GroupId, SavedGroup)> {
+        self.tracker.saved(due, &|moment| clock.unix(moment))
     }
 
     /// Members that have ended and whose totals may still grow.
@@ -266,115 +301,6 @@ impl Watch {
         for key in self.tracker.unsettled() {
             debug!("pid {} has ended and is not settled", key.tgid);
         }
-    }
-
-    /// Brings the table up to date: events, and a new snapshot when some of them were lost.
-    fn catch_up(&mut self) -> Result<()> {
-        match &self.source {
-            Source::Proc(_) => self.scan(Some(self.scanned)),
-            Source::Ebpf(_) => {
-                self.drain();
-                let Source::Ebpf(kernel) = &self.source else {
-                    return Ok(());
-                };
-                let lost = kernel.losses().total() + self.health.get(Soft::Undecodable);
-                let unmarked = std::mem::take(&mut self.unmarked) > 0;
-                let sweep = self.sweep_at.is_some_and(|at| HostReader::now() >= at);
-                if lost == self.lost && !sweep && !unmarked {
-                    return Ok(());
-                }
-                if lost > self.lost {
-                    warn!(
-                        "{} records were lost; looking at every process again",
-                        lost - self.lost
-                    );
-                    self.lost = lost;
-                }
-                let result = self.reconcile();
-                if result.is_err() {
-                    self.sweep_at = Some(HostReader::now()); // what was lost is still to be looked for
-                }
-                result
-            }
-        }
-    }
-
-    /// Snapshots until one shows no new match, then ends what it does not show.
-    fn reconcile(&mut self) -> Result<()> {
-        for _ in 0..SNAPSHOTS {
-            let began = HostReader::now();
-            let Source::Ebpf(kernel) = &mut self.source else {
-                return Ok(());
-            };
-            let seen = kernel.snapshot().context("the process snapshot")?;
-            let present: HashSet<ProcessKey> = seen.iter().map(|seen| seen.key).collect();
-            let ended: Vec<ProcessKey> = seen
-                .iter()
-                .filter(|seen| seen.ended)
-                .map(|seen| seen.key)
-                .collect();
-            let found = self.discover(seen, None);
-            // What ended before the snapshot has its record in the ring by now; what is missing still was lost.
-            let drained = self.drain();
-            let now = HostReader::now();
-            if drained.all {
-                self.tracker.end_seen(&ended, now);
-                self.tracker.end_missing(&present, began, now, true);
-            }
-            let Source::Ebpf(kernel) = &mut self.source else {
-                return Ok(());
-            };
-            let sweep_at = kernel.sweep(&present, began);
-            // In a storm that outlasts the drain nothing can be called missing yet: again at the next collection.
-            self.sweep_at = if drained.all { sweep_at } else { Some(now) };
-            self.unmarked = found.unmarked;
-            if found.new == 0 && found.unmarked == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn scan(&mut self, new_since: Option<BootTime>) -> Result<()> {
-        let began = HostReader::now();
-        let Source::Proc(proc) = &mut self.source else {
-            return Ok(());
-        };
-        let seen = proc
-            .scan(&mut self.health)
-            .with_context(|| self.root.display().to_string())?;
-        let present: HashSet<ProcessKey> = seen
-            .iter()
-            .filter(|seen| !seen.ended)
-            .map(|seen| seen.key)
-            .collect();
-        // Ends first: what started since may have taken an ended one's place.
-        self.tracker.end_missing(&present, began, began, false);
-        self.discover(seen, new_since);
-        self.scanned = began;
-        Ok(())
-    }
-
-    fn discover(&mut self, seen: Vec<Seen>, new_since: Option<BootTime>) -> Found {
-        let now = HostReader::now();
-        let mut found = Found { new: 0, unmarked: 0 };
-        for mut seen in seen {
-            let known = self.tracker.knows(seen.key);
-            if let Source::Ebpf(_) = self.source
-                && !seen.identity.exe.is_empty()
-                && self.tracker.is_news(&seen)
-            {
-                seen.identity.argv = procfs::argv(&self.root, seen.key.tgid);
-            }
-            if let Some(judgement) = self.tracker.discover(&seen, now, new_since) {
-                found.new += usize::from(judgement.keep && !known);
-                if let Source::Ebpf(kernel) = &mut self.source {
-                    found.unmarked += usize::from(judgement.keep && known && seen.sequence.is_none());
-                    kernel.judge(&judgement, &mut self.health);
-                }
-            }
-        }
-        found
     }
 
     fn sample(&mut self, tracked: &HashSet<ProcessKey>) -> Result<HashMap<ProcessKey, Sample>> {
@@ -390,12 +316,12 @@ impl Watch {
     }
 }
 
-fn open(choice: cli::Source, root: &std::path::Path) -> Result<(Source, String)> {
+fn open(choice: cli::Source, settings: Settings, root: &std::path::Path) -> Result<(Source, String)> {
     let proc = || Source::Proc(ProcSource::new(root.to_owned()));
     if choice == cli::Source::Proc {
         return Ok((proc(), "asked for".to_owned()));
     }
-    match (KernelSource::attach(), choice) {
+    match (KernelSource::attach(settings), choice) {
         (Ok(kernel), cli::Source::Ebpf) => Ok((Source::Ebpf(Box::new(kernel)), "asked for".to_owned())),
         (Ok(kernel), _) => Ok((Source::Ebpf(Box::new(kernel)), "the kernel allows it".to_owned())),
         (Err(refusal), cli::Source::Ebpf) => bail!("--source ebpf: {refusal}"),

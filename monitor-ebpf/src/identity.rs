@@ -1,0 +1,147 @@
+//! Who a process is, as its mark keeps it: the sequence that verdicts name, the executable's base name, and whether
+//! userspace has been told.
+
+use kevmon_common::{EXE_LEN, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_KNOWN, MARK_TOLD, Mark};
+
+use crate::{
+    maps,
+    task::{self, Kernel},
+};
+
+const WORDS: usize = MARK_EXE_LEN / 8;
+
+/// An executable's base name, as far as a mark holds it. What lies behind its length is undefined.
+pub(crate) struct Name {
+    words: [u64; WORDS],
+    len: u32,
+    cut: bool,
+}
+
+impl Name {
+    /// Reads it from an open file.
+    #[inline(always)]
+    pub(crate) fn of_file(file: Kernel) -> Self {
+        let mut name = Self {
+            words: [0; WORDS],
+            len: 0,
+            cut: false,
+        };
+        // SAFETY: integers as the bytes they are made of.
+        let bytes = unsafe { &mut *(&raw mut name.words).cast::<[u8; MARK_EXE_LEN]>() };
+        name.len = task::file_name(file, bytes);
+        name.cut = task::file_name_len(file) >= MARK_EXE_LEN as u32;
+        name
+    }
+
+    /// Takes it from a record that holds `len` bytes of it.
+    ///
+    /// # Safety
+    /// `text` points to that many readable bytes, aligned to eight.
+    #[inline(always)]
+    pub(crate) unsafe fn of_record(text: *const [u8; EXE_LEN], len: u32) -> Self {
+        // The last byte is the NUL's: as many are kept as a copy that ends with one would have.
+        const KEPT: u32 = MARK_EXE_LEN as u32 - 1;
+        Self {
+            // SAFETY: the first words of the array that the caller vouches for.
+            words: unsafe { core::ptr::read(text.cast()) },
+            len: if len > KEPT { KEPT } else { len },
+            cut: len > KEPT,
+        }
+    }
+
+    /// # Safety
+    /// `mark` is a live map value.
+    #[inline(always)]
+    unsafe fn of_mark(mark: *const Mark) -> Self {
+        // SAFETY: `exe` is aligned to eight (asserted in kevmon-common), and the caller vouches for the rest.
+        unsafe {
+            Self {
+                words: core::ptr::read((&raw const (*mark).exe).cast()),
+                len: (*mark).exe_len,
+                cut: (*mark).flags & MARK_EXE_CUT != 0,
+            }
+        }
+    }
+
+    /// # Safety
+    /// `mark` is a live map value or a local one.
+    #[inline(always)]
+    unsafe fn store(&self, mark: *mut Mark) {
+        // SAFETY: as for `of_mark`.
+        unsafe {
+            core::ptr::write((&raw mut (*mark).exe).cast(), self.words);
+            (*mark).exe_len = self.len;
+        }
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        if self.cut { MARK_EXE_CUT } else { 0 }
+    }
+
+    /// A mark with this name.
+    #[inline(always)]
+    fn mark(&self, sequence: u64, flags: u32) -> Mark {
+        let mut mark = Mark::NEW;
+        mark.sequence = sequence;
+        mark.flags = flags | self.flags();
+        // SAFETY: a local.
+        unsafe { self.store(&raw mut mark) };
+        mark
+    }
+}
+
+/// The flags of an identity whose record has (`told`) or has not got its ring space.
+#[inline(always)]
+fn told_flags(told: bool) -> u32 {
+    if told { MARK_TOLD | MARK_KNOWN } else { 0 }
+}
+
+/// The process that runs this has executed `name`.
+#[inline(always)]
+pub(crate) fn executed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: bool, name: &Name) {
+    let Some(mark) = mark else {
+        maps::insert_mark(key, &name.mark(sequence, told_flags(told)));
+        return;
+    };
+    // SAFETY: a live map value; only code running in this process writes these fields.
+    unsafe {
+        (*mark).sequence = sequence;
+        (*mark).flags = (*mark).flags & MARK_KNOWN | told_flags(told) | name.flags();
+        name.store(mark);
+    }
+}
+
+/// The process that runs this has another `comm`; its executable is open as `file`.
+#[inline(always)]
+pub(crate) fn renamed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: bool, file: Kernel) {
+    let Some(mark) = mark else {
+        let name = Name::of_file(file);
+        maps::insert_mark(key, &name.mark(sequence, told_flags(told)));
+        return;
+    };
+    // SAFETY: as in `executed`.
+    unsafe {
+        (*mark).sequence = sequence;
+        (*mark).flags = (*mark).flags & !MARK_TOLD | told_flags(told);
+    }
+}
+
+/// A process with the mark `parent` has made `child`.
+///
+/// # Safety
+/// `parent` is a live map value.
+#[inline(always)]
+pub(crate) unsafe fn forked(child: &Key, parent: *const Mark, sequence: u64, told: bool) {
+    // SAFETY: the caller vouches for `parent`.
+    let name = unsafe { Name::of_mark(parent) };
+    maps::insert_mark(child, &name.mark(sequence, MARK_FORKED | told_flags(told)));
+}
+
+/// Marks a process that a snapshot showed to userspace, and that userspace asked for.
+#[inline(always)]
+pub(crate) fn found(key: &Key, name: &Name) {
+    if maps::mark(key).is_none() && maps::verdict(key, 0) == Some(true) {
+        maps::insert_missing_mark(key, &name.mark(0, MARK_TOLD | MARK_KNOWN));
+    }
+}

@@ -1,0 +1,166 @@
+//! Brings the table into line with the host: at the start, after losses, and at each scan where there are no events.
+
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::{Context, Result};
+use tracing::warn;
+
+use super::{Source, Watch};
+use crate::{
+    health::Soft,
+    process::{BootTime, ProcessKey, Recovered, Seen},
+    procfs::{self, HostReader},
+};
+
+/// Snapshots at the start until one shows nothing new; a fork bomb of matching processes is left to its events.
+const SNAPSHOTS: usize = 8;
+
+/// A process that a snapshot misses and whose end nobody has told may be on its way out: the kernel's last word
+/// comes from RCU, 10 to 40 ms after it is reaped. So long it is waited for, in this many steps.
+const LAST_WORD: Duration = Duration::from_millis(20);
+const LAST_WORDS: usize = 3;
+
+/// What a snapshot brought.
+struct Found {
+    /// Processes of interest that were not known.
+    new: usize,
+    /// Known ones that the kernel side does not watch: its map was full.
+    unmarked: usize,
+}
+
+impl Watch {
+    /// Brings the table up to date: events, and a new snapshot when some of them were lost.
+    pub(super) fn catch_up(&mut self) -> Result<()> {
+        match &self.source {
+            Source::Proc(_) => self.scan(Some(self.scanned)),
+            Source::Ebpf(_) => {
+                self.recover();
+                let Source::Ebpf(kernel) = &self.source else {
+                    return Ok(());
+                };
+                let lost = kernel.losses().total() + self.health.get(Soft::Undecodable);
+                let unmarked = std::mem::take(&mut self.unmarked) > 0;
+                let sweep = self.sweep_at.is_some_and(|at| HostReader::now() >= at);
+                if lost == self.lost && !sweep && !unmarked {
+                    return Ok(());
+                }
+                if lost > self.lost {
+                    warn!(
+                        "{} records were lost; looking at every process again",
+                        lost - self.lost
+                    );
+                    self.lost = lost;
+                }
+                let result = self.reconcile();
+                if result.is_err() {
+                    self.sweep_at = Some(HostReader::now()); // what was lost is still to be looked for
+                }
+                result
+            }
+        }
+    }
+
+    /// Snapshots until one shows no new match, then ends what it does not show.
+    pub(super) fn reconcile(&mut self) -> Result<()> {
+        for _ in 0..SNAPSHOTS {
+            let began = HostReader::now();
+            let Source::Ebpf(kernel) = &mut self.source else {
+                return Ok(());
+            };
+            let seen = kernel.snapshot().context("the process snapshot")?;
+            let present: HashSet<ProcessKey> = seen.iter().map(|seen| seen.key).collect();
+            let ended: Vec<ProcessKey> = seen
+                .iter()
+                .filter(|seen| seen.ended)
+                .map(|seen| seen.key)
+                .collect();
+            let found = self.discover(seen, None);
+            // What ended before the snapshot has its record in the ring by now, or in the maps beside it.
+            let mut all = self.recover();
+            for _ in 0..LAST_WORDS {
+                if !all || !self.tracker.is_missing(&present, began) {
+                    break;
+                }
+                std::thread::sleep(LAST_WORD);
+                all = self.recover();
+            }
+            let now = HostReader::now();
+            if all {
+                self.tracker.end_seen(&ended, now);
+                self.tracker.end_missing(&present, began, now, true);
+            }
+            let Source::Ebpf(kernel) = &mut self.source else {
+                return Ok(());
+            };
+            let sweep_at = kernel.sweep(&present, began);
+            // In a storm that outlasts the drain nothing can be called missing yet: again at the next collection.
+            self.sweep_at = if all { sweep_at } else { Some(now) };
+            self.unmarked = found.unmarked;
+            if found.new == 0 && found.unmarked == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes losses good from what the kernel side kept, once everything that was told before has been taken. Returns
+    /// whether that is so.
+    fn recover(&mut self) -> bool {
+        let Source::Ebpf(kernel) = &mut self.source else {
+            return true;
+        };
+        let Recovered { ends, lives } = kernel.recover();
+        self.recovered.ends.extend(ends);
+        self.recovered.lives.extend(lives);
+        let drained = self.drain();
+        if drained.all {
+            let Recovered { ends, lives } = std::mem::take(&mut self.recovered);
+            self.tracker.recover(ends, &lives);
+        }
+        drained.all
+    }
+
+    pub(super) fn scan(&mut self, new_since: Option<BootTime>) -> Result<()> {
+        let began = HostReader::now();
+        let Source::Proc(proc) = &mut self.source else {
+            return Ok(());
+        };
+        let seen = proc
+            .scan(&mut self.health)
+            .with_context(|| self.root.display().to_string())?;
+        let present: HashSet<ProcessKey> = seen
+            .iter()
+            .filter(|seen| !seen.ended)
+            .map(|seen| seen.key)
+            .collect();
+        // Ends first: what started since may have taken an ended one's place.
+        self.tracker.end_missing(&present, began, began, false);
+        self.discover(seen, new_since);
+        self.scanned = began;
+        Ok(())
+    }
+
+    fn discover(&mut self, seen: Vec<Seen>, new_since: Option<BootTime>) -> Found {
+        let now = HostReader::now();
+        let mut found = Found { new: 0, unmarked: 0 };
+        for mut seen in seen {
+            if let Source::Ebpf(kernel) = &mut self.source {
+                if !kernel.claim(seen.key) {
+                    continue; // the kernel side tells its life
+                }
+                if !seen.identity.exe.is_empty() && !seen.told && self.tracker.is_news(&seen) {
+                    seen.identity.argv = procfs::argv(&self.root, seen.key.tgid);
+                }
+            }
+            let known = self.tracker.knows(seen.key);
+            if let Some(judgement) = self.tracker.discover(&seen, now, new_since) {
+                found.new += usize::from(judgement.keep && !known);
+                if let Source::Ebpf(kernel) = &mut self.source {
+                    found.unmarked += usize::from(judgement.keep && known && seen.sequence.is_none());
+                    kernel.judge(&judgement);
+                }
+            }
+        }
+        found
+    }
+}

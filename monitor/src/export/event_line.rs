@@ -1,0 +1,259 @@
+//! One event as one line, for the terminal and for programs. The JSON is documented in docs/events.md and stable: keys
+//! are added, never changed.
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    collection::UnixClock,
+    json::{known, reason_keys},
+    logs::role,
+    words::{self, printable, span},
+};
+use crate::{
+    plugin::{Notice, Plugin, What},
+    process::{Counter, Usage},
+};
+
+/// The time of day that a clock on the wall shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wall {
+    /// 0 to 23.
+    pub hour: u32,
+    /// 0 to 59.
+    pub minute: u32,
+    /// 0 to 60: clocks may show a leap second.
+    pub second: u32,
+}
+
+/// Names what the columns of [`event_text`] hold.
+pub const HEADING: &str = "TIME         EVENT       PID    PPID NAME             WHAT";
+
+/// For people: when, what, who, and how it went. `wall` turns Unix seconds into local time; `plugin` is shown where
+/// there are several.
+pub fn event_text(
+    notice: &Notice,
+    plugin: Option<&Plugin>,
+    clock: UnixClock,
+    wall: impl Fn(u64) -> Wall,
+) -> String {
+    let unix = clock.unix(notice.time);
+    let Wall { hour, minute, second } = wall(unix / 1_000_000_000);
+    let millis = unix / 1_000_000 % 1_000;
+    let parent = notice
+        .parent
+        .map_or_else(|| "-".to_owned(), |parent| parent.tgid.to_string());
+    let line = format!(
+        "{hour:02}:{minute:02}:{second:02}.{millis:03} {:<7} {:>7} {parent:>7} {:<16} {}",
+        kind(&notice.what).to_uppercase(),
+        notice.key.tgid.0,
+        printable(&notice.name),
+        details(notice),
+    );
+    let line = line.trim_end();
+    match plugin {
+        Some(plugin) => format!("{line} [{}]", plugin.name),
+        None => line.to_owned(),
+    }
+}
+
+/// `start`, `exit` or `restart`.
+fn kind(what: &What) -> &'static str {
+    match what {
+        What::Start { .. } => "start",
+        What::Exit { .. } => "exit",
+        What::Restart { .. } => "restart",
+    }
+}
+
+fn details(notice: &Notice) -> String {
+    match &notice.what {
+        // The interpreter, where the name is a script's.
+        What::Start { .. } if notice.exe != notice.name => printable(&notice.exe),
+        What::Start { .. } => String::new(),
+        What::Exit {
+            ending,
+            lifetime,
+            usage,
+            peak_rss,
+            settled,
+            ..
+        } => {
+            let mut parts = vec![words::ending(ending)];
+            parts.extend(lifetime.map(|lifetime| format!("lived {}", span(lifetime))));
+            let at_least = if *settled { "" } else { "≥" };
+            parts.extend(cpu_time(usage).map(|cpu| {
+                let length = std::time::Duration::from_nanos(cpu);
+                format!("cpu {at_least}{}", span(length))
+            }));
+            parts.extend(peak_rss.map(|bytes| format!("peak {:.1} MiB", bytes as f64 / f64::from(1 << 20))));
+            parts.join(", ")
+        }
+        What::Restart { kind, downtime } => match downtime {
+            Some(downtime) => format!("{}, down {}", kind.name(), span(*downtime)),
+            None => kind.name().to_owned(),
+        },
+    }
+}
+
+fn cpu_time(usage: &Usage) -> Option<u64> {
+    usage.get(Counter::Runtime)
+}
+
+/// For programs: one object, without the newline. What is not known is absent.
+pub fn event_json(notice: &Notice, plugin: &Plugin, clock: UnixClock) -> String {
+    let mut object = known([
+        ("time", Some(json!(clock.unix(notice.time)))),
+        ("event", Some(json!(kind(&notice.what)))),
+        ("plugin", Some(json!(plugin.name))),
+        ("pid", Some(json!(notice.key.tgid.0))),
+        ("start_time", Some(json!(clock.unix(notice.key.start)))),
+        ("parent_pid", notice.parent.map(|parent| json!(parent.tgid.0))),
+        ("name", Some(json!(*notice.name))),
+        ("exe", (!notice.exe.is_empty()).then(|| json!(*notice.exe))),
+        ("role", Some(json!(role(&notice.what)))),
+    ]);
+    match &notice.what {
+        What::Start { .. } => {}
+        What::Exit {
+            ending,
+            lifetime,
+            usage,
+            peak_rss,
+            settled,
+            ..
+        } => {
+            object.extend(reason_keys(ending.reason()));
+            let sender = ending
+                .killer()
+                .map(|sender| json!({ "pid": sender.tgid.0, "name": sender.comm }));
+            object.extend(known([
+                ("sender", sender),
+                ("lifetime_ns", lifetime.map(nanos)),
+                ("cpu_time_ns", cpu_time(usage).map(Json::from)),
+                ("peak_rss_bytes", peak_rss.map(Json::from)),
+                ("settled", Some(json!(settled))),
+            ]));
+        }
+        What::Restart { kind, downtime } => object.extend(known([
+            ("kind", Some(json!(kind.name()))),
+            ("downtime_ns", downtime.map(nanos)),
+        ])),
+    }
+    Json::Object(object).to_string()
+}
+
+fn nanos(length: std::time::Duration) -> Json {
+    json!(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::logs::tests::*, *};
+
+    /// Three hours ahead of UTC.
+    fn wall(unix: u64) -> Wall {
+        let part = |seconds: u64| u32::try_from(seconds).expect("small");
+        Wall {
+            hour: part((unix / 3600 + 3) % 24),
+            minute: part(unix / 60 % 60),
+            second: part(unix % 60),
+        }
+    }
+
+    #[test]
+    fn lines_for_people() {
+        for (notice, line) in [
+            (
+                start(0, false),
+                "03:00:10.000 START         7       1 job.sh           bash",
+            ),
+            (
+                Notice {
+                    name: "bash".into(),
+                    ..start(0, true)
+                },
+                "03:00:10.000 START         7       1 bash",
+            ),
+            (
+                exit(0, 0x8b, None),
+                "03:00:13.250 EXIT          7       1 job.sh           SIGSEGV (core dumped), lived 3.250 s, \
+                 cpu 25 ms, peak 1.5 MiB",
+            ),
+            (
+                exit(0, 9, Some(sender(9))),
+                "03:00:13.250 EXIT          7       1 job.sh           SIGKILL by 123 (bash), lived 3.250 s, \
+                 cpu 25 ms, peak 1.5 MiB",
+            ),
+            (
+                unknown_exit(),
+                "03:00:13.250 EXIT          7       - job.sh           unknown, cpu ≥25 ms",
+            ),
+            (
+                respawn(),
+                "03:00:10.000 RESTART       7       1 job.sh           respawn, down 250 ms",
+            ),
+            (
+                reexec(),
+                "03:00:10.000 RESTART       7       1 job.sh           reexec",
+            ),
+        ] {
+            assert_eq!(event_text(&notice, None, clock(), wall), line);
+        }
+        let plugin = plugin("web", false);
+        let told = event_text(&start(0, false), Some(&plugin), clock(), wall);
+        assert!(told.ends_with(" bash [web]"), "{told}");
+    }
+
+    #[test]
+    fn the_heading_stands_above_its_columns() {
+        let line = event_text(&exit(0, 0, None), None, clock(), wall);
+        for (word, below) in [
+            ("TIME", "03:00"),
+            ("EVENT", "EXIT"),
+            ("NAME", "job.sh"),
+            ("WHAT", "exit 0"),
+        ] {
+            assert_eq!(HEADING.find(word), line.find(below), "{word}");
+        }
+    }
+
+    #[test]
+    fn objects_for_programs() {
+        let plugin = plugin("web", false);
+        let told = |notice| event_json(&notice, &plugin, clock());
+        let beginning = |event: &str, time: &str, parent: &str| {
+            format!(
+                r#"{{"time":{time},"event":"{event}","plugin":"web","pid":7,"start_time":10000000000,{parent}"name":"job.sh","exe":"bash","role":"root""#
+            )
+        };
+        let parent = r#""parent_pid":1,"#;
+        for (notice, rest) in [
+            (start(0, false), beginning("start", "10000000000", parent)),
+            (
+                exit(0, 0x0700, None),
+                beginning("exit", "13250000000", parent)
+                    + r#","reason":"exit","code":7,"lifetime_ns":3250000000,"cpu_time_ns":25000000,"peak_rss_bytes":1572864,"settled":true"#,
+            ),
+            (
+                exit(0, 9, Some(sender(9))),
+                beginning("exit", "13250000000", parent)
+                    + r#","reason":"signal","signal":9,"signal_name":"SIGKILL","core_dumped":false,"sender":{"pid":123,"name":"bash"},"lifetime_ns":3250000000,"cpu_time_ns":25000000,"peak_rss_bytes":1572864,"settled":true"#,
+            ),
+            (
+                unknown_exit(),
+                beginning("exit", "13250000000", "")
+                    + r#","reason":"unknown","cpu_time_ns":25000000,"settled":false"#,
+            ),
+            (
+                respawn(),
+                beginning("restart", "10000000000", parent) + r#","kind":"respawn","downtime_ns":250000000"#,
+            ),
+            (
+                reexec(),
+                beginning("restart", "10000000000", parent) + r#","kind":"reexec""#,
+            ),
+        ] {
+            assert_eq!(told(notice), rest + "}");
+        }
+    }
+}

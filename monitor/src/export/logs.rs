@@ -1,0 +1,197 @@
+//! Lifecycle events as OTLP log records (opentelemetry-proto 1.x, logs/v1). Every name is in docs/events.md.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::ExportLogsServiceRequest,
+    common::v1::{AnyValue, InstrumentationScope, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber},
+};
+use prost::Message;
+
+use super::{
+    calendar::iso8601,
+    collection::UnixClock,
+    resource::{self, HostIdentity, Run},
+    words::{self, span},
+};
+use crate::{
+    metrics::{Attribute, Attributes, exit_attributes},
+    plugin::{GroupId, Notice, Plugin, RestartKind, What},
+    process::{Counter, Ending, Usage},
+};
+
+/// What a gRPC receiver accepts by default, bytes: a longer request is refused as a whole.
+const LONGEST_REQUEST: usize = 4 << 20;
+
+/// Bytes that a message takes in the one around it beside its own: a tag, and a length of at most four bytes
+/// (protobuf's varints hold 7 bits a byte) below [`LONGEST_REQUEST`].
+const FRAME: usize = 5;
+
+/// The events of those plugins that export them, as requests of less than 4 MiB each. `plugins` are in the order of
+/// their groups; `observed` is now, Unix ns.
+pub fn log_requests(
+    notices: &[Notice],
+    plugins: &[&Plugin],
+    clock: UnixClock,
+    observed: u64,
+    host: &HostIdentity,
+    run: Run,
+) -> Vec<ExportLogsServiceRequest> {
+    split(notices, plugins, clock, observed, host, run, LONGEST_REQUEST)
+}
+
+fn split(
+    notices: &[Notice],
+    plugins: &[&Plugin],
+    clock: UnixClock,
+    observed: u64,
+    host: &HostIdentity,
+    run: Run,
+    longest: usize,
+) -> Vec<ExportLogsServiceRequest> {
+    let mut requests = Vec::new();
+    let mut request = ExportLogsServiceRequest::default();
+    let mut length = 0;
+    for (index, plugin) in plugins.iter().enumerate().filter(|(_, plugin)| plugin.events) {
+        let empty = scoped(resource::of_plugin(plugin, host, run));
+        let around = empty.encoded_len() + 3 * FRAME;
+        let mut open = false;
+        for notice in notices.iter().filter(|notice| notice.group == GroupId(index)) {
+            let record = record(notice, clock, observed);
+            let own = record.encoded_len() + FRAME;
+            if length + own + if open { 0 } else { around } >= longest && length > 0 {
+                requests.push(std::mem::take(&mut request));
+                (length, open) = (0, false);
+            }
+            if !open {
+                request.resource_logs.push(empty.clone());
+                length += around;
+                open = true;
+            }
+            if let Some(scope) = request
+                .resource_logs
+                .last_mut()
+                .and_then(|of_plugin| of_plugin.scope_logs.last_mut())
+            {
+                scope.log_records.push(record);
+                length += own;
+            }
+        }
+    }
+    if !request.resource_logs.is_empty() {
+        requests.push(request);
+    }
+    requests
+}
+
+fn scoped(resource: opentelemetry_proto::tonic::resource::v1::Resource) -> ResourceLogs {
+    ResourceLogs {
+        resource: Some(resource),
+        scope_logs: vec![ScopeLogs {
+            scope: Some(InstrumentationScope {
+                name: "kevmon".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..InstrumentationScope::default()
+            }),
+            log_records: Vec::new(),
+            schema_url: String::new(),
+        }],
+        schema_url: String::new(),
+    }
+}
+
+fn record(notice: &Notice, clock: UnixClock, observed: u64) -> LogRecord {
+    let Notice { key, name, what, .. } = notice;
+    let who = format!("{} (pid {})", words::printable(name), key.tgid);
+    let mut attributes: Attributes = vec![("process.pid", key.tgid.0.into())];
+    let parent = notice.parent.map(|parent| parent.tgid.0.into());
+    attributes.extend(parent.map(|parent| ("process.parent_pid", parent)));
+    if !notice.exe.is_empty() {
+        attributes.push(("process.executable.name", notice.exe.as_ref().into()));
+    }
+    attributes.push(("process.creation.time", iso8601(clock.unix(key.start)).into()));
+    attributes.push(("kevmon.process.name", name.as_ref().into()));
+    attributes.push(("kevmon.process.role", role(what).into()));
+    let (event_name, warns, body) = match what {
+        What::Start { .. } => ("kevmon.process.start", false, format!("{who} started")),
+        What::Exit {
+            ending,
+            lifetime,
+            usage,
+            peak_rss,
+            settled,
+            ..
+        } => {
+            attributes.push(("process.exit.time", iso8601(clock.unix(notice.time)).into()));
+            attributes.extend(exit(ending, *lifetime, usage, *peak_rss, *settled));
+            let after = lifetime.map_or_else(String::new, |lifetime| format!(" after {}", span(lifetime)));
+            let body = format!("{who} ended{after}: {}", words::ending(ending));
+            ("kevmon.process.exit", !ending.reason().is_success(), body)
+        }
+        What::Restart { kind, downtime } => {
+            attributes.push(("kevmon.restart.kind", kind.name().into()));
+            attributes.extend(downtime.map(|downtime| ("kevmon.restart.downtime", seconds(downtime))));
+            let after = downtime.map_or_else(String::new, |downtime| format!(" after {}", span(downtime)));
+            let body = match kind {
+                RestartKind::Respawn => format!("{who} took the place of a process that ended{after}"),
+                RestartKind::Reexec => format!("{who} executed again"),
+            };
+            ("kevmon.process.restart", true, body)
+        }
+    };
+    let severity = if warns {
+        SeverityNumber::Warn
+    } else {
+        SeverityNumber::Info
+    };
+    LogRecord {
+        time_unix_nano: clock.unix(notice.time),
+        observed_time_unix_nano: observed,
+        severity_number: severity.into(),
+        severity_text: if warns { "WARN" } else { "INFO" }.to_owned(),
+        body: Some(AnyValue {
+            value: Some(any_value::Value::StringValue(body)),
+        }),
+        attributes: resource::attributes(attributes),
+        event_name: event_name.to_owned(),
+        ..LogRecord::default()
+    }
+}
+
+/// `root` or `worker`; only a root restarts.
+pub(super) fn role(what: &What) -> &'static str {
+    match what {
+        What::Start { worker: true } | What::Exit { worker: true, .. } => "worker",
+        What::Start { .. } | What::Exit { .. } | What::Restart { .. } => "root",
+    }
+}
+
+fn exit(
+    ending: &Ending,
+    lifetime: Option<Duration>,
+    usage: &Usage,
+    peak_rss: Option<u64>,
+    settled: bool,
+) -> Attributes {
+    let mut attributes = exit_attributes(ending.reason());
+    if let Some(sender) = ending.killer() {
+        attributes.push(("kevmon.exit.sender.pid", sender.tgid.0.into()));
+        attributes.push(("kevmon.exit.sender.name", sender.comm.as_str().into()));
+    }
+    attributes.extend(lifetime.map(|lifetime| ("kevmon.process.lifetime", seconds(lifetime))));
+    let cpu = usage.get(Counter::Runtime).map(Duration::from_nanos);
+    attributes.extend(cpu.map(|cpu| ("kevmon.process.cpu.time", seconds(cpu))));
+    let peak = peak_rss.map(|bytes| Attribute::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)));
+    attributes.extend(peak.map(|peak| ("kevmon.process.memory.peak", peak)));
+    attributes.push(("kevmon.process.settled", settled.into()));
+    attributes
+}
+
+fn seconds(length: Duration) -> Attribute {
+    Attribute::Float(length.as_secs_f64())
+}
+
+#[cfg(test)]
+#[path = "logs_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,319 @@
+//! Log records, attribute by attribute, and the split of long requests.
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+
+use super::*;
+use crate::{
+    plugin::tracker::tests,
+    process::{BootTime, ProcessKey, Sender, Tgid},
+};
+
+const S: u64 = 1_000_000_000;
+const KEY: ProcessKey = ProcessKey {
+    tgid: Tgid(7),
+    start: BootTime(10 * S),
+};
+
+/// The machine started at 1970.
+pub(in crate::export) fn clock() -> UnixClock {
+    UnixClock::new(0, BootTime(0))
+}
+
+pub(in crate::export) fn plugin(name: &str, events: bool) -> Plugin {
+    Plugin {
+        events,
+        ..tests::plugin(name)
+    }
+}
+
+fn notice(group: usize, time: u64, what: What) -> Notice {
+    Notice {
+        group: GroupId(group),
+        time: BootTime(time),
+        key: KEY,
+        parent: Some(ProcessKey {
+            tgid: Tgid(1),
+            start: BootTime(0),
+        }),
+        name: "job.sh".into(),
+        exe: "bash".into(),
+        what,
+    }
+}
+
+pub(in crate::export) fn start(group: usize, worker: bool) -> Notice {
+    notice(group, 10 * S, What::Start { worker })
+}
+
+pub(in crate::export) fn sender(signal: u8) -> Sender {
+    Sender {
+        tgid: Tgid(123),
+        comm: "bash".to_owned(),
+        signal,
+    }
+}
+
+fn ended(group: usize, ending: Ending, seen: bool) -> Notice {
+    notice(
+        group,
+        13 * S + S / 4,
+        What::Exit {
+            ending,
+            lifetime: seen.then(|| Duration::from_millis(3_250)),
+            usage: Usage::UNKNOWN.with(Counter::Runtime, Some(25_000_000)),
+            peak_rss: seen.then_some(3 << 19),
+            settled: seen,
+            worker: false,
+        },
+    )
+}
+
+pub(in crate::export) fn exit(group: usize, status: u32, sender: Option<Sender>) -> Notice {
+    let ending = Ending {
+        status: Some(status),
+        oom_victim: false,
+        sender,
+    };
+    ended(group, ending, true)
+}
+
+pub(in crate::export) fn unknown_exit() -> Notice {
+    Notice {
+        parent: None,
+        ..ended(0, Ending::UNKNOWN, false)
+    }
+}
+
+pub(in crate::export) fn respawn() -> Notice {
+    let downtime = Some(Duration::from_millis(250));
+    let kind = RestartKind::Respawn;
+    notice(0, 10 * S, What::Restart { kind, downtime })
+}
+
+pub(in crate::export) fn reexec() -> Notice {
+    let kind = RestartKind::Reexec;
+    notice(0, 10 * S, What::Restart { kind, downtime: None })
+}
+
+fn host() -> HostIdentity {
+    HostIdentity {
+        id: Some("h".to_owned()),
+        name: "n".to_owned(),
+    }
+}
+
+fn requests(notices: &[Notice], plugins: &[&Plugin], longest: usize) -> Vec<ExportLogsServiceRequest> {
+    split(notices, plugins, clock(), 20 * S, &host(), Run::Service, longest)
+}
+
+/// Attributes as `name=value` lines.
+fn attributes(record: &LogRecord) -> Vec<String> {
+    let shown = |value: &Value| match value {
+        Value::StringValue(text) => text.clone(),
+        Value::IntValue(number) => number.to_string(),
+        Value::DoubleValue(number) => format!("{number:?}"),
+        Value::BoolValue(flag) => flag.to_string(),
+        other => format!("{other:?}"),
+    };
+    let of = |attribute: &opentelemetry_proto::tonic::common::v1::KeyValue| {
+        let value = attribute.value.as_ref()?.value.as_ref()?;
+        Some(format!("{}={}", attribute.key, shown(value)))
+    };
+    record.attributes.iter().filter_map(of).collect()
+}
+
+fn body(record: &LogRecord) -> &str {
+    match record.body.as_ref().and_then(|body| body.value.as_ref()) {
+        Some(Value::StringValue(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+const WHO: [&str; 6] = [
+    "process.pid=7",
+    "process.parent_pid=1",
+    "process.executable.name=bash",
+    "process.creation.time=1970-01-01T00:00:10.000000000Z",
+    "kevmon.process.name=job.sh",
+    "kevmon.process.role=root",
+];
+const ENDED: &str = "process.exit.time=1970-01-01T00:00:13.250000000Z";
+const USED: [&str; 4] = [
+    "kevmon.process.lifetime=3.25",
+    "kevmon.process.cpu.time=0.025",
+    "kevmon.process.memory.peak=1572864",
+    "kevmon.process.settled=true",
+];
+
+#[test]
+fn events_have_names_severities_bodies_and_attributes() {
+    let cases: [(Notice, &str, bool, &str, Vec<&str>); 8] = [
+        (
+            start(0, false),
+            "kevmon.process.start",
+            false,
+            "job.sh (pid 7) started",
+            WHO.to_vec(),
+        ),
+        (
+            exit(0, 0, None),
+            "kevmon.process.exit",
+            false,
+            "job.sh (pid 7) ended after 3.250 s: exit 0",
+            [
+                &WHO[..],
+                &[ENDED, "kevmon.exit.reason=exit", "process.exit.code=0"],
+                &USED,
+            ]
+            .concat(),
+        ),
+        (
+            exit(0, 0x0700, None),
+            "kevmon.process.exit",
+            true,
+            "job.sh (pid 7) ended after 3.250 s: exit 7",
+            [
+                &WHO[..],
+                &[ENDED, "kevmon.exit.reason=exit", "process.exit.code=7"],
+                &USED,
+            ]
+            .concat(),
+        ),
+        (
+            exit(0, 9, Some(sender(9))),
+            "kevmon.process.exit",
+            true,
+            "job.sh (pid 7) ended after 3.250 s: SIGKILL by 123 (bash)",
+            [
+                &WHO[..],
+                &[
+                    ENDED,
+                    "kevmon.exit.reason=signal",
+                    "kevmon.exit.signal=SIGKILL",
+                    "kevmon.exit.core_dumped=false",
+                    "kevmon.exit.sender.pid=123",
+                    "kevmon.exit.sender.name=bash",
+                ],
+                &USED,
+            ]
+            .concat(),
+        ),
+        (
+            exit(0, 0x8b, Some(sender(15))),
+            "kevmon.process.exit",
+            true,
+            "job.sh (pid 7) ended after 3.250 s: SIGSEGV (core dumped)",
+            [
+                &WHO[..],
+                &[
+                    ENDED,
+                    "kevmon.exit.reason=signal",
+                    "kevmon.exit.signal=SIGSEGV",
+                    "kevmon.exit.core_dumped=true",
+                ],
+                &USED,
+            ]
+            .concat(),
+        ),
+        (
+            unknown_exit(),
+            "kevmon.process.exit",
+            true,
+            "job.sh (pid 7) ended: unknown",
+            [
+                &WHO[..1],
+                &WHO[2..],
+                &[
+                    ENDED,
+                    "kevmon.exit.reason=unknown",
+                    "kevmon.process.cpu.time=0.025",
+                    "kevmon.process.settled=false",
+                ],
+            ]
+            .concat(),
+        ),
+        (
+            respawn(),
+            "kevmon.process.restart",
+            true,
+            "job.sh (pid 7) took the place of a process that ended after 250 ms",
+            [
+                &WHO[..],
+                &["kevmon.restart.kind=respawn", "kevmon.restart.downtime=0.25"],
+            ]
+            .concat(),
+        ),
+        (
+            reexec(),
+            "kevmon.process.restart",
+            true,
+            "job.sh (pid 7) executed again",
+            [&WHO[..], &["kevmon.restart.kind=reexec"]].concat(),
+        ),
+    ];
+    for (notice, event, warns, text, expected) in cases {
+        let record = record(&notice, clock(), 20 * S);
+        assert_eq!(record.event_name, event);
+        let severity = if warns { (13, "WARN") } else { (9, "INFO") };
+        assert_eq!(
+            (record.severity_number, record.severity_text.as_str()),
+            severity,
+            "{text}"
+        );
+        assert_eq!(body(&record), text);
+        assert_eq!(attributes(&record), expected, "{text}");
+        assert_eq!(
+            (record.time_unix_nano, record.observed_time_unix_nano),
+            (notice.time.0, 20 * S)
+        );
+    }
+}
+
+#[test]
+fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
+    let (web, quiet, db) = (plugin("web", true), plugin("quiet", false), plugin("db", true));
+    let plugins = [&web, &quiet, &db];
+    let notices = [
+        start(2, false),
+        start(1, false),
+        start(0, false),
+        exit(2, 0, None),
+    ];
+    let requests = requests(&notices, &plugins, LONGEST_REQUEST);
+    assert_eq!(requests.len(), 1);
+    let told: Vec<_> = requests[0]
+        .resource_logs
+        .iter()
+        .map(|logs| (logs.resource.clone(), logs.scope_logs[0].log_records.len()))
+        .collect();
+    let resource = |plugin| Some(resource::of_plugin(plugin, &host(), Run::Service));
+    assert_eq!(told, [(resource(&web), 1), (resource(&db), 2)]);
+    assert!(super::tests::requests(&notices, &[&quiet, &quiet, &quiet], LONGEST_REQUEST).is_empty());
+}
+
+#[test]
+fn a_request_stays_below_the_limit_and_nothing_is_left_out() {
+    let plugins = [plugin("web", true), plugin("db", true)];
+    let plugins: Vec<&Plugin> = plugins.iter().collect();
+    let notices: Vec<Notice> = (0..2_000).map(|n| exit(n % 2, 9, Some(sender(9)))).collect();
+    for longest in [2_000, 10_007, 65_536, LONGEST_REQUEST] {
+        let requests = requests(&notices, &plugins, longest);
+        let mut records = 0;
+        for (index, request) in requests.iter().enumerate() {
+            assert!(request.encoded_len() < longest, "{} bytes", request.encoded_len());
+            // Well filled: splitting too early would cost requests.
+            if index + 1 < requests.len() {
+                assert!(
+                    request.encoded_len() + 1_000 > longest,
+                    "{} bytes",
+                    request.encoded_len()
+                );
+            }
+            let of = |logs: &ResourceLogs| logs.scope_logs[0].log_records.len();
+            assert!(request.resource_logs.iter().all(|logs| of(logs) > 0));
+            records += request.resource_logs.iter().map(of).sum::<usize>();
+        }
+        assert_eq!(records, notices.len(), "with {longest}");
+    }
+    assert!(requests(&[], &plugins, LONGEST_REQUEST).is_empty());
+}

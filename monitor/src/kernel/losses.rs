@@ -1,0 +1,125 @@
+//! What the programs tried to tell and what was lost of it.
+
+use kevmon_common::{Counters, Failure};
+
+/// Losses since the programs were attached, by program or map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    counts: [u64; Failure::COUNT],
+    /// Program runs that the kernel skipped.
+    skipped: u64,
+}
+
+impl Losses {
+    /// From the sums over all CPUs and the kernel's count of skipped runs.
+    pub fn new(counters: &Counters, skipped: u64) -> Self {
+        Self {
+            counts: counters.failures,
+            skipped,
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.skipped
+    }
+
+    /// By the name of the program or map that failed.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Failure::ALL
+            .iter()
+            .map(|&(failure, name)| (name, self.counts[failure as usize]))
+            .chain(std::iter::once(("recursion", self.skipped)))
+    }
+}
+
+/// Records on their way through the ring. When no process event is under way and the ring is empty,
+/// `received + lost == sent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Records {
+    /// That programs tried to send.
+    pub sent: u64,
+    /// That were taken from the ring, also those that could not be decoded.
+    pub received: u64,
+    /// That found no room.
+    pub lost: u64,
+}
+
+impl Records {
+    /// From the sums over all CPUs.
+    pub fn new(counters: &Counters, received: u64) -> Self {
+        let reserves = Failure::ALL.iter().filter(|(failure, _)| failure.is_reserve());
+        Self {
+            sent: counters.sent,
+            received,
+            lost: reserves
+                .map(|&(failure, _)| counters.failures[failure as usize])
+                .sum(),
+        }
+    }
+}
+
+/// The sums over all CPUs.
+pub fn sum<'a>(per_cpu: impl IntoIterator<Item = &'a Counters>) -> Counters {
+    per_cpu
+        .into_iter()
+        .fold(Counters::default(), |mut sum, counters| {
+            for (sum, count) in sum.failures.iter_mut().zip(counters.failures) {
+                *sum += count;
+            }
+            sum.sent += counters.sent;
+            sum.kept += counters.kept;
+            sum
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_for_each_failure_and_in_its_place() {
+        for (index, (failure, _)) in Failure::ALL.iter().enumerate() {
+            assert_eq!(*failure as usize, index, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn records_that_were_sent_were_received_or_lost() {
+        let cpu = |exec, limit, sent| {
+            let mut counters = Counters {
+                sent,
+                kept: 1,
+                ..Counters::default()
+            };
+            counters.failures[Failure::ExecReserve as usize] = exec;
+            counters.failures[Failure::FreeReserve as usize] = 1;
+            counters.failures[Failure::RenameLimit as usize] = limit;
+            counters
+        };
+        let sum = sum(&[cpu(2, 5, 10), cpu(3, 0, 20)]);
+        assert_eq!((sum.sent, sum.kept), (30, 2));
+        let records = Records::new(&sum, 23);
+        assert_eq!(
+            records,
+            Records {
+                sent: 30,
+                received: 23,
+                lost: 7
+            },
+            "a rename beyond the limit was never sent"
+        );
+        let losses = Losses::new(&sum, 4);
+        assert_eq!(losses.total(), 2 + 3 + 2 + 5 + 4);
+        let named: Vec<_> = losses.by_name().filter(|&(_, count)| count > 0).collect();
+        assert_eq!(
+            named,
+            [
+                ("sched_process_exec", 5),
+                ("sched_process_free", 2),
+                ("rename_limit", 5),
+                ("recursion", 4)
+            ]
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! What the kernel side kept of lives whose records found no room in the ring, decoded.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
+use kevmon_common::{Key, LIVES_OOM, Lives, LivesKey, MARK_EXE_CUT, MARK_FORKED, MARK_TOLD, Usage};
+use tracing::warn;
+
+use super::{
+    decode::{self, Blind},
+    object::Shared,
+};
+use crate::process::{BootTime, Ending, Identity, LostEnd, LostLives, Recovered};
+
+/// Sums held before those that have not moved for [`IDLE`] are dropped: half of what the map takes.
+const SUMS: usize = 256;
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The maps `LOST_ENDS` and `LOST_LIVES`.
+pub struct Lost {
+    ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
+    lives: BpfHashMap<MapData, Shared<LivesKey>, Shared<Lives>>,
+    told: Told,
+}
+
+impl Lost {
+    /// Over the two maps.
+    pub fn new(
+        ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
+        lives: BpfHashMap<MapData, Shared<LivesKey>, Shared<Lives>>,
+    ) -> Self {
+        Self {
+            ends,
+            lives,
+            told: Told::default(),
+        }
+    }
+
+    /// Takes what is new.
+    pub fn take(&mut self, blind: &Blind) -> Recovered {
+        Recovered {
+            ends: self.take_ends(blind),
+            lives: self.take_lives(blind),
+        }
+    }
+
+    fn take_ends(&mut self, blind: &Blind) -> Vec<LostEnd> {
+        // Keys first: to remove while walking begins the walk anew.
+        let keys: Vec<_> = self.ends.keys().filter_map(usable).collect();
+        let mut ends = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(Shared(end)) = usable(self.ends.get(&key, 0)) {
+                ends.push(lost_end(&end, blind));
+                usable(self.ends.remove(&key));
+            }
+        }
+        ends.sort_by_key(|end| end.freed);
+        ends
+    }
+
+    fn take_lives(&mut self, blind: &Blind) -> Vec<LostLives> {
+        let sums: Vec<_> = self
+            .lives
+            .iter()
+            .filter_map(usable)
+            .map(|(Shared(key), Shared(sums))| (key, sums))
+            .collect();
+        let now = Instant::now();
+        let lives = self.told.advance(&sums, now, blind);
+        for key in self.told.idle(now) {
+            // A life that ends this very moment is lost if it is added between the look and the removal: about a
+            // microsecond, once, for sums that have not moved for a minute.
+            let unmoved = self
+                .lives
+                .get(&Shared(key), 0)
+                .is_ok_and(|Shared(sums)| self.told.is(&key, &sums));
+            if unmoved && usable(self.lives.remove(&Shared(key))).is_some() {
+                self.told.forget(&key);
+            }
+        }
+        lives
+    }
+}
+
+/// A key may vanish between two calls; anything else is said.
+fn usable<T>(result: Result<T, MapError>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(MapError::KeyNotFound) => None,
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => None,
+        Err(error) => {
+            warn!("the map of what was lost cannot be read: {error}; some of it stays uncounted");
+            None
+        }
+    }
+}
+
+/// The sums that have been told already.
+#[derive(Debug, Default)]
+struct Told(HashMap<LivesKey, (Lives, Instant)>);
+
+impl Told {
+    /// Takes the sums as they are now and returns what they have grown by.
+    fn advance(&mut self, sums: &[(LivesKey, Lives)], now: Instant, blind: &Blind) -> Vec<LostLives> {
+        let mut grown = Vec::new();
+        for (key, sums) in sums {
+            let (told, since) = self.0.entry(*key).or_insert((Lives::default(), now));
+            if told == sums {
+                continue;
+            }
+            grown.push(lost_lives(key, told, sums, blind));
+            (*told, *since) = (*sums, now);
+        }
+        grown
+    }
+
+    /// What may go: nothing while there is plenty of room.
+    fn idle(&self, now: Instant) -> Vec<LivesKey> {
+        if self.0.len() <= SUMS {
+            return Vec::new();
+        }
+        let idle = self
+            .0
+            .iter()
+            .filter(|(_, (_, since))| now.duration_since(*since) >= IDLE);
+        idle.map(|(&key, _)| key).collect()
+    }
+
+    fn is(&self, key: &LivesKey, sums: &Lives) -> bool {
+        self.0.get(key).is_some_and(|(told, _)| told == sums)
+    }
+
+    fn forget(&mut self, key: &LivesKey) {
+        self.0.remove(key);
+    }
+}
+
+fn lost_end(lost: &kevmon_common::LostEnd, blind: &Blind) -> LostEnd {
+    let end = &lost.end;
+    let told = lost.flags & MARK_TOLD != 0;
+    LostEnd {
+        key: decode::key(&end.header.key),
+        unheard: (!told).then(|| Identity {
+            comm: decode::text(decode::until_nul(&lost.comm)),
+            // Half a name is none.
+            exe: if lost.flags & MARK_EXE_CUT != 0 {
+                String::new()
+            } else {
+                decode::text(decode::prefix(&lost.exe, lost.exe_len))
+            },
+            ..Identity::default()
+        }),
+        identified: BootTime(lost.sequence),
+        ended: decode::seen_at(end.ended),
+        freed: BootTime(end.header.time),
+        ending: decode::ending(end),
+        usage: blind.usage(&end.usage),
+        peak_rss: blind.pages(end.peak_rss),
+    }
+}
+
+fn lost_lives(key: &LivesKey, told: &Lives, sums: &Lives, blind: &Blind) -> LostLives {
+    let name_is_whole = key.flags & MARK_EXE_CUT == 0;
+    LostLives {
+        identity: name_is_whole.then(|| Identity {
+            comm: decode::text(decode::until_nul(&key.comm)),
+            exe: decode::text(decode::until_nul(&key.exe)),
+            ..Identity::default()
+        }),
+        forked: key.flags & MARK_FORKED != 0,
+        ending: Ending {
+            status: Some(key.status),
+            oom_victim: key.flags & LIVES_OOM != 0,
+            sender: None,
+        },
+        count: sums.count.saturating_sub(told.count),
+        usage: blind.usage(&since(&sums.usage, &told.usage)),
+        // The highest of all; that of the new ones alone is known only when they have raised it.
+        peak_rss: (sums.peak_rss > told.peak_rss)
+            .then_some(sums.peak_rss)
+            .and_then(|pages| blind.pages(pages)),
+    }
+}
+
+fn since(now: &Usage, before: &Usage) -> Usage {
+    Usage {
+        runtime: now.runtime.saturating_sub(before.runtime),
+        utime: now.utime.saturating_sub(before.utime),
+        stime: now.stime.saturating_sub(before.stime),
+        run_delay: now.run_delay.saturating_sub(before.run_delay),
+        nvcsw: now.nvcsw.saturating_sub(before.nvcsw),
+        nivcsw: now.nivcsw.saturating_sub(before.nivcsw),
+        min_flt: now.min_flt.saturating_sub(before.min_flt),
+        maj_flt: now.maj_flt.saturating_sub(before.maj_flt),
+        read_bytes: now.read_bytes.saturating_sub(before.read_bytes),
+        write_bytes: now.write_bytes.saturating_sub(before.write_bytes),
+    }
+}

@@ -1,0 +1,245 @@
+//! Rows of the groups' tables and the types that they stand for.
+
+use std::sync::LazyLock;
+
+use rusqlite::Row;
+
+use crate::{
+    plugin::{Durations, SavedGroup, SavedMember, durations::BOUNDS, reading::Happened},
+    process::{BootTime, Counter, ProcessKey, Reason, Tgid, Usage},
+};
+
+/// The sums, in the order of their columns, and the columns' names.
+const SUMS: [(Counter, &str); 10] = [
+    (Counter::Runtime, "runtime_ns"),
+    (Counter::User, "user_ns"),
+    (Counter::System, "system_ns"),
+    (Counter::RunDelay, "run_delay_ns"),
+    (Counter::Voluntary, "voluntary"),
+    (Counter::Involuntary, "involuntary"),
+    (Counter::MinorFaults, "minor_faults"),
+    (Counter::MajorFaults, "major_faults"),
+    (Counter::ReadBytes, "read_bytes"),
+    (Counter::WriteBytes, "write_bytes"),
+];
+
+/// In the order in which [`accumulator_values`] gives them.
+const ACCUMULATOR: [&str; 19] = [
+    "watch_start",
+    "usage_start",
+    "starts",
+    "worker_starts",
+    "respawns",
+    "reexecs",
+    "unpaired_starts",
+    "failed_starts",
+    "exits",
+    "joins",
+    "leaves",
+    "given_up",
+    "downtime_sum_ns",
+    "downtime_last_ns",
+    "lifetime_sum_ns",
+    "lifetime_last_ns",
+    "last_start",
+    "last_exit",
+    "peak_rss_bytes",
+];
+
+const MEMBER_KEY: &str = "group_id, tgid, start_boottime_ns";
+
+/// Statements that name many columns.
+pub(super) struct Sql {
+    pub(super) select_accumulators: String,
+    pub(super) upsert_accumulator: String,
+    pub(super) select_members: String,
+    pub(super) upsert_member: String,
+}
+
+pub(super) static SQL: LazyLock<Sql> = LazyLock::new(|| {
+    let sums = |prefix: &str| SUMS.map(|(_, name)| format!("{prefix}{name}"));
+    let mut accumulator: Vec<String> = vec!["group_id".to_owned()];
+    accumulator.extend(ACCUMULATOR.map(str::to_owned));
+    accumulator.extend(sums("left_"));
+    let mut member: Vec<String> = MEMBER_KEY.split(", ").map(str::to_owned).collect();
+    member.extend(["root", "executed", "ended", "former"].map(str::to_owned));
+    for prefix in ["base_", "total_", "attributed_"] {
+        member.extend(sums(prefix));
+    }
+    Sql {
+        select_accumulators: format!("SELECT {} FROM accumulator", accumulator.join(", ")),
+        upsert_accumulator: upsert("accumulator", &accumulator, "group_id"),
+        select_members: format!("SELECT {} FROM member", member.join(", ")),
+        upsert_member: upsert("member", &member, MEMBER_KEY),
+    }
+});
+
+fn upsert(table: &str, columns: &[String], key: &str) -> String {
+    let values: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+    let updates: Vec<String> = columns
+        .iter()
+        .filter(|column| key.split(", ").all(|key| key != column.as_str()))
+        .map(|column| format!("{column} = excluded.{column}"))
+        .collect();
+    format!(
+        "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT ({key}) DO UPDATE SET {}",
+        columns.join(", "),
+        values.join(", "),
+        updates.join(", ")
+    )
+}
+
+/// Of the buckets, as they stand in `duration_bucket`.
+pub(super) fn bounds() -> impl Iterator<Item = i64> {
+    BOUNDS
+        .into_iter()
+        .map(u64::cast_signed)
+        .chain(std::iter::once(i64::MAX))
+}
+
+/// `number` and `core_dumped` as columns.
+pub(super) fn reason_numbers(reason: Reason) -> (Option<u8>, Option<bool>) {
+    match reason {
+        Reason::Exit { code } => (Some(code), None),
+        Reason::Signal { number, core_dumped } => (Some(number), Some(core_dumped)),
+        Reason::Oom | Reason::Unknown => (None, None),
+    }
+}
+
+/// The opposite of [`reason_numbers`] and [`Reason::name`].
+pub(super) fn parse_reason(name: &str, number: Option<u8>, core_dumped: Option<bool>) -> Option<Reason> {
+    match (name, number, core_dumped) {
+        ("exit", Some(code), None) => Some(Reason::Exit { code }),
+        ("signal", Some(number), Some(core_dumped)) => Some(Reason::Signal { number, core_dumped }),
+        ("oom", None, None) => Some(Reason::Oom),
+        ("unknown", None, None) => Some(Reason::Unknown),
+        _ => None,
+    }
+}
+
+fn usage_values(usage: &Usage) -> [Option<i64>; SUMS.len()] {
+    SUMS.map(|(counter, _)| usage.get(counter).map(u64::cast_signed))
+}
+
+/// A row of `accumulator`.
+pub(super) fn accumulator_values(id: i64, group: &SavedGroup) -> Vec<Option<i64>> {
+    let happened = &group.happened;
+    let known = [
+        group.watch_start,
+        group.usage_start,
+        happened.starts,
+        happened.worker_starts,
+        happened.respawns,
+        happened.reexecs,
+        happened.unpaired_starts,
+        happened.failed_starts,
+        happened.exits,
+        happened.joins,
+        happened.leaves,
+        group.given_up,
+    ];
+    let rest = [
+        Some(group.downtime.sum),
+        group.downtime.last,
+        Some(group.lifetime.sum),
+        group.lifetime.last,
+        group.last_start,
+        group.last_exit,
+        group.peak_rss,
+    ];
+    let mut values = vec![Some(id)];
+    values.extend(known.map(|value| Some(value.cast_signed())));
+    values.extend(rest.map(|value| value.map(u64::cast_signed)));
+    values.extend(usage_values(&group.left_behind));
+    values
+}
+
+/// A group without what other tables hold of it.
+pub(super) fn accumulator(row: &Row<'_>) -> rusqlite::Result<SavedGroup> {
+    let value = |column: usize| unsigned(row, column);
+    let durations = |sum: usize| {
+        Ok::<_, rusqlite::Error>(Durations {
+            sum: value(sum)?,
+            last: optional(row, sum + 1)?,
+            ..Durations::default()
+        })
+    };
+    Ok(SavedGroup {
+        watch_start: value(1)?,
+        usage_start: value(2)?,
+        happened: Happened {
+            starts: value(3)?,
+            worker_starts: value(4)?,
+            respawns: value(5)?,
+            reexecs: value(6)?,
+            unpaired_starts: value(7)?,
+            failed_starts: value(8)?,
+            exits: value(9)?,
+            joins: value(10)?,
+            leaves: value(11)?,
+        },
+        given_up: value(12)?,
+        downtime: durations(13)?,
+        lifetime: durations(15)?,
+        last_start: optional(row, 17)?,
+        last_exit: optional(row, 18)?,
+        peak_rss: optional(row, 19)?,
+        left_behind: usage(row, 1 + ACCUMULATOR.len())?,
+        exits: Vec::new(),
+        members: Vec::new(),
+    })
+}
+
+/// A row of `member`.
+pub(super) fn member_values(id: i64, member: &SavedMember) -> impl Iterator<Item = Option<i64>> {
+    [
+        Some(id),
+        Some(i64::from(member.key.tgid.0)),
+        Some(member.key.start.0.cast_signed()),
+        Some(i64::from(member.root)),
+        Some(i64::from(member.executed)),
+        Some(i64::from(member.ended)),
+        Some(i64::from(member.former)),
+    ]
+    .into_iter()
+    .chain(usage_values(&member.base))
+    .chain(usage_values(&member.totals))
+    .chain(usage_values(&member.attributed))
+}
+
+/// A member, and the number of its group.
+pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<(i64, SavedMember)> {
+    let first_sum = 7;
+    let member = SavedMember {
+        key: ProcessKey {
+            tgid: Tgid(row.get(1)?),
+            start: BootTime(unsigned(row, 2)?),
+        },
+        root: row.get(3)?,
+        executed: row.get(4)?,
+        ended: row.get(5)?,
+        former: row.get(6)?,
+        base: usage(row, first_sum)?,
+        totals: usage(row, first_sum + SUMS.len())?,
+        attributed: usage(row, first_sum + 2 * SUMS.len())?,
+    };
+    Ok((row.get(0)?, member))
+}
+
+fn usage(row: &Row<'_>, first: usize) -> rusqlite::Result<Usage> {
+    let mut usage = Usage::UNKNOWN;
+    for (offset, (counter, _)) in SUMS.into_iter().enumerate() {
+        usage = usage.with(counter, optional(row, first + offset)?);
+    }
+    Ok(usage)
+}
+
+/// SQLite's integers are signed; the bits are the same.
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+/// The same, NULL being unknown.
+pub(super) fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
+}

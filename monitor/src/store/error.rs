@@ -1,0 +1,197 @@
+//! What can go wrong with the store, told so that a person knows what to do about it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::ErrorCode;
+
+/// Why the store could not be used. Its file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another kevmon has it.
+    #[error(
+        "store {}: {} uses it; stop that one, or give this one a file of its own (--metadata-db-path)",
+        path.display(),
+        holder.map_or_else(|| "another kevmon".to_owned(), |pid| format!("another kevmon (pid {pid})"))
+    )]
+    InUse {
+        /// The store.
+        path: PathBuf,
+        /// Whose lock it is, where it says so.
+        holder: Option<u32>,
+    },
+    /// Some other program holds SQLite's lock.
+    #[error(
+        "store {}: {doing}: another program keeps the database locked; it is tried again, nothing is lost until then",
+        path.display()
+    )]
+    Busy {
+        /// The store.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// A later version wrote it.
+    #[error(
+        "store {}: its schema is {found}, this kevmon knows {known} and older; it is left untouched: use a newer kevmon, or another file (--metadata-db-path)",
+        path.display()
+    )]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// The version it has.
+        found: String,
+        /// The version that this kevmon writes.
+        known: String,
+    },
+    /// A database, but not of kevmon's nor of the original framework's.
+    #[error(
+        "store {}: this is the database of another program ({found}); it is left untouched: give another file (--metadata-db-path)",
+        path.display()
+    )]
+    Foreign {
+        /// The store.
+        path: PathBuf,
+        /// What it looks like.
+        found: String,
+    },
+    /// A folder, a device, a pipe.
+    #[error("store {}: this is {what}, not a file; give the path of a file (--metadata-db-path)", path.display())]
+    NotAFile {
+        /// The store.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// There is none.
+    #[error("store {}: there is no such file; a running kevmon makes one", path.display())]
+    Missing {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The original framework's, or an older kevmon's.
+    #[error("store {}: its schema is {found}; start the kevmon service once, which migrates it", path.display())]
+    Older {
+        /// The store.
+        path: PathBuf,
+        /// The version it has.
+        found: String,
+    },
+    /// No permission to write.
+    #[error(
+        "store {}: {doing}: it cannot be written ({reason}); make the file and its folder writable, or give another path (--metadata-db-path)",
+        path.display()
+    )]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// In the system's words.
+        reason: String,
+    },
+    /// No space left.
+    #[error("store {}: {doing}: the disk is full; make room there, it is tried again", path.display())]
+    Full {
+        /// The store.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// It holds what no kevmon wrote.
+    #[error(
+        "store {}: {doing}: it is damaged ({detail}); the next start of kevmon moves it aside and begins a new one",
+        path.display()
+    )]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The system refused something.
+    #[error("store {}: {doing}: {source}; see to the disk and the folder, or give another path (--metadata-db-path)", path.display())]
+    Io {
+        /// The file in question.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// In the system's words.
+        source: io::Error,
+    },
+    /// SQLite refused something.
+    #[error("store {}: {doing}: {source}; see to the disk and the folder, or give another path (--metadata-db-path)", path.display())]
+    Sqlite {
+        /// The store.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// In SQLite's words.
+        source: rusqlite::Error,
+    },
+}
+
+impl StoreError {
+    /// What a failed system call means.
+    pub(super) fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
+                path,
+                doing,
+                reason: source.to_string(),
+            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, doing },
+            _ => Self::Io { path, doing, source },
+        }
+    }
+
+    /// What SQLite's refusal means.
+    pub(super) fn sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path, doing },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly {
+                path,
+                doing,
+                reason: source.to_string(),
+            },
+            Some(ErrorCode::DiskFull) => Self::Full { path, doing },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged {
+                path,
+                doing,
+                detail: source.to_string(),
+            },
+            _ => Self::Sqlite { path, doing, source },
+        }
+    }
+}
+
+/// The file and what is being done with it: what every error has to name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doing<'a> {
+    pub(super) path: &'a Path,
+    pub(super) what: &'static str,
+}
+
+impl Doing<'_> {
+    pub(super) fn sqlite(self, source: rusqlite::Error) -> StoreError {
+        StoreError::sqlite(self.path, self.what, source)
+    }
+
+    pub(super) fn io(self, source: io::Error) -> StoreError {
+        StoreError::io(self.path, self.what, source)
+    }
+
+    pub(super) fn damaged(self, detail: impl Into<String>) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.to_owned(),
+            doing: self.what,
+            detail: detail.into(),
+        }
+    }
+}

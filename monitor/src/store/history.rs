@@ -1,0 +1,337 @@
+//! The restart history: what happened to each group's processes, the newest rows of each group kept.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+};
+
+use rusqlite::{Connection, Row, Transaction, params};
+
+use super::{
+    columns::{optional, parse_reason, reason_numbers, unsigned},
+    error::{Doing, StoreError},
+    groups::for_each,
+    identities::text,
+    open,
+};
+use crate::{
+    plugin::{Notice, RestartKind, What},
+    process::{BootTime, Reason, Tgid},
+};
+
+/// Rows kept of each group.
+pub const KEPT: usize = 1_000;
+
+/// Outages kept.
+pub(super) const OUTAGES_KEPT: usize = 1_000;
+
+/// A group's name in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GroupKey {
+    /// The plugin's name: what `kevmon history --plugin` selects by.
+    pub plugin: String,
+    /// Tells groups apart: accumulators are given back under the same key only.
+    pub key: String,
+}
+
+/// What happened, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A process appeared.
+    Start {
+        /// Its parent is a member.
+        worker: bool,
+    },
+    /// A process ended.
+    Exit {
+        /// Its parent was a member.
+        worker: bool,
+        /// Why.
+        reason: Reason,
+        /// Who sent the signal that it died of, where a process did: pid and `comm`.
+        sender: Option<(Tgid, String)>,
+        /// From its start to its end, ns; `None` when the end was not seen.
+        lifetime: Option<u64>,
+    },
+    /// A process took the place of another one, or of itself.
+    Restart {
+        /// How.
+        kind: RestartKind,
+        /// Without a root in between, ns.
+        downtime: Option<u64>,
+    },
+}
+
+impl Event {
+    /// `start`, `exit` or `restart`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "start",
+            Self::Exit { .. } => "exit",
+            Self::Restart { .. } => "restart",
+        }
+    }
+}
+
+/// One row of the history. Times are Unix nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Whose process.
+    pub group: Arc<GroupKey>,
+    /// When.
+    pub time: u64,
+    /// Its thread-group id.
+    pub pid: Tgid,
+    /// When it started.
+    pub start_time: u64,
+    /// Its most telling name.
+    pub name: String,
+    /// What happened.
+    pub event: Event,
+}
+
+impl HistoryRow {
+    /// The row that tells of `notice`; `unix` turns its times into Unix nanoseconds.
+    pub fn of(notice: &Notice, group: &Arc<GroupKey>, unix: impl Fn(BootTime) -> u64) -> Self {
+        let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let event = match &notice.what {
+            What::Start { worker } => Event::Start { worker: *worker },
+            What::Exit {
+                ending,
+                lifetime,
+                worker,
+                ..
+            } => Event::Exit {
+                worker: *worker,
+                reason: ending.reason(),
+                sender: ending.killer().map(|sender| (sender.tgid, sender.comm.clone())),
+                lifetime: lifetime.map(nanos),
+            },
+            What::Restart { kind, downtime } => Event::Restart {
+                kind: *kind,
+                downtime: downtime.map(nanos),
+            },
+        };
+        Self {
+            group: Arc::clone(group),
+            time: unix(notice.time),
+            pid: notice.key.tgid,
+            start_time: unix(notice.key.start),
+            name: notice.name.to_string(),
+            event,
+        }
+    }
+}
+
+/// A time in which kevmon was away. Unix nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// The last commit before it.
+    pub from: u64,
+    /// The start after it; before `from` when the clock was set back in between.
+    pub to: u64,
+    /// The host did not boot in between.
+    pub same_boot: bool,
+}
+
+/// What the store remembers, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    /// What happened, in the order in which it was stored.
+    pub rows: Vec<HistoryRow>,
+    /// When kevmon was away.
+    pub outages: Vec<Outage>,
+}
+
+/// Number and sum, ns, of the outages.
+pub(super) fn outages(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let sum = "SELECT count(*), coalesce(sum(max(to_time - from_time, 0)), 0) FROM outage";
+    connection.query_row(sum, [], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))
+}
+
+/// Adds `rows` of one group, and deletes those of it that are too many.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    id: i64,
+    rows: &VecDeque<HistoryRow>,
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO history (group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
+             core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?;
+    for row in rows {
+        let (mut worker, mut kind, mut reason, mut sender, mut lifetime, mut downtime) =
+            (None, None, None, None, None, None);
+        match &row.event {
+            Event::Start { worker: is_worker } => worker = Some(*is_worker),
+            Event::Exit {
+                worker: was_worker,
+                reason: why,
+                sender: by,
+                lifetime: lived,
+            } => {
+                worker = Some(*was_worker);
+                reason = Some(*why);
+                sender = by.as_ref();
+                lifetime = *lived;
+            }
+            Event::Restart {
+                kind: how,
+                downtime: down,
+            } => {
+                kind = Some(how.name());
+                downtime = *down;
+            }
+        }
+        let (number, core_dumped) = reason.map_or((None, None), reason_numbers);
+        let is_signal = matches!(reason, Some(Reason::Signal { .. }));
+        insert.execute(params![
+            id,
+            row.time.cast_signed(),
+            row.pid.0,
+            row.start_time.cast_signed(),
+            row.name,
+            row.event.name(),
+            worker,
+            kind,
+            reason.map(Reason::name),
+            number.filter(|_| !is_signal),
+            number.filter(|_| is_signal),
+            core_dumped,
+            sender.map(|(pid, _)| pid.0),
+            sender.map(|(_, comm)| comm),
+            lifetime.map(u64::cast_signed),
+            downtime.map(u64::cast_signed),
+        ])?;
+    }
+    transaction
+        .prepare_cached(
+            "DELETE FROM history WHERE group_id = ?1 AND id <=
+                 (SELECT id FROM history WHERE group_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        )?
+        .execute(params![id, KEPT as i64])?;
+    Ok(())
+}
+
+/// Adds an outage, and deletes those that are too many.
+pub(super) fn write_outage(transaction: &Transaction<'_>, outage: Outage) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO outage (from_time, to_time, same_boot) VALUES (?1, ?2, ?3)",
+        params![
+            outage.from.cast_signed(),
+            outage.to.cast_signed(),
+            outage.same_boot
+        ],
+    )?;
+    transaction.execute(
+        "DELETE FROM outage WHERE id <= (SELECT id FROM outage ORDER BY id DESC LIMIT 1 OFFSET ?1)",
+        [OUTAGES_KEPT as i64],
+    )?;
+    Ok(())
+}
+
+/// Reads the history of one plugin, or of all, also while a daemon writes.
+///
+/// # Errors
+/// There is no store that this kevmon can read.
+pub fn history(path: &Path, plugin: Option<&str>) -> Result<History, StoreError> {
+    let connection = open::read_only(path)?;
+    let doing = Doing {
+        path,
+        what: "read the history",
+    };
+    // What a commit adds in between is seen by both queries or by neither.
+    connection
+        .execute_batch("BEGIN")
+        .map_err(|error| doing.sqlite(error))?;
+    let mut history = History::default();
+    read_rows(&connection, plugin, doing, &mut history.rows)?;
+    let outages = "SELECT from_time, to_time, same_boot FROM outage ORDER BY id";
+    for_each(&connection, outages, doing, |row| {
+        history.outages.push(Outage {
+            from: unsigned(row, 0)?,
+            to: unsigned(row, 1)?,
+            same_boot: row.get(2)?,
+        });
+        Ok(())
+    })?;
+    Ok(history)
+}
+
+fn read_rows(
+    connection: &Connection,
+    plugin: Option<&str>,
+    doing: Doing<'_>,
+    into: &mut Vec<HistoryRow>,
+) -> Result<(), StoreError> {
+    let mut groups: HashMap<i64, Arc<GroupKey>> = HashMap::new();
+    for_each(
+        connection,
+        "SELECT id, plugin, key FROM watched_group",
+        doing,
+        |row| {
+            let group = GroupKey {
+                plugin: text(row, 1)?,
+                key: text(row, 2)?,
+            };
+            if plugin.is_none_or(|plugin| plugin == group.plugin) {
+                groups.insert(row.get(0)?, Arc::new(group));
+            }
+            Ok(())
+        },
+    )?;
+    let mut wrong = None;
+    let sql =
+        "SELECT group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
+                   core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns
+               FROM history ORDER BY id";
+    for_each(connection, sql, doing, |row| {
+        if let Some(group) = groups.get(&row.get(0)?) {
+            match event(row)? {
+                Some(event) => into.push(HistoryRow {
+                    group: Arc::clone(group),
+                    time: unsigned(row, 1)?,
+                    pid: Tgid(row.get(2)?),
+                    start_time: unsigned(row, 3)?,
+                    name: text(row, 4)?,
+                    event,
+                }),
+                None => wrong = Some(doing.damaged("a row of the history that no kevmon wrote")),
+            }
+        }
+        Ok(())
+    })?;
+    wrong.map_or(Ok(()), Err)
+}
+
+/// `None` for what no kevmon wrote.
+fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
+    let worker: Option<bool> = row.get(6)?;
+    Ok(match (text(row, 5)?.as_str(), worker) {
+        ("start", Some(worker)) => Some(Event::Start { worker }),
+        ("exit", Some(worker)) => {
+            let (code, signal): (Option<u8>, Option<u8>) = (row.get(9)?, row.get(10)?);
+            let pid: Option<u32> = row.get(12)?;
+            let comm = row.get::<_, Option<String>>(13)?.unwrap_or_default();
+            let sender = pid.map(|pid| (Tgid(pid), comm));
+            let lifetime = optional(row, 14)?;
+            parse_reason(&text(row, 8)?, code.or(signal), row.get(11)?).map(|reason| Event::Exit {
+                worker,
+                reason,
+                sender,
+                lifetime,
+            })
+        }
+        ("restart", _) => {
+            let downtime = optional(row, 15)?;
+            let kind = [RestartKind::Respawn, RestartKind::Reexec];
+            let name = text(row, 7)?;
+            kind.into_iter()
+                .find(|kind| kind.name() == name)
+                .map(|kind| Event::Restart { kind, downtime })
+        }
+        _ => None,
+    })
+}
