@@ -29,6 +29,7 @@ fn try_free(task: Task) {
     let mark = unsafe { *mark };
     // The mark first, then the verdict: see `take_verdict`.
     maps::remove_mark(&key);
+    maps::barrier();
     let known = match maps::take_verdict(&key, mark.sequence) {
         Some(true) => true,
         Some(false) => return,

@@ -97,6 +97,28 @@ fn told_flags(told: bool) -> u32 {
     if told { MARK_TOLD | MARK_KNOWN } else { 0 }
 }
 
+/// Gives a process another identity. `kept` are the flags that outlive the present one. Userspace may know the process
+/// without having been told of it: by its answer to the identity that ends here.
+///
+/// # Safety
+/// `mark` is the live mark of `key`, the process that runs this: nobody else writes these fields.
+#[inline(always)]
+unsafe fn change(key: &Key, mark: *mut Mark, sequence: u64, told: bool, kept: u32, added: u32) {
+    // SAFETY: the caller vouches for `mark`.
+    unsafe {
+        let before = (*mark).sequence;
+        let mut flags = (*mark).flags & (MARK_KNOWN | kept) | told_flags(told) | added;
+        (*mark).sequence = sequence;
+        if flags & MARK_KNOWN == 0 {
+            maps::barrier();
+            if maps::verdict(key, before) == Some(true) {
+                flags |= MARK_KNOWN;
+            }
+        }
+        (*mark).flags = flags;
+    }
+}
+
 /// The process that runs this has executed `name`.
 #[inline(always)]
 pub(crate) fn executed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: bool, name: &Name) {
@@ -104,10 +126,9 @@ pub(crate) fn executed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: 
         maps::insert_mark(key, &name.mark(sequence, told_flags(told)));
         return;
     };
-    // SAFETY: a live map value; only code running in this process writes these fields.
+    // SAFETY: a live map value.
     unsafe {
-        (*mark).sequence = sequence;
-        (*mark).flags = (*mark).flags & MARK_KNOWN | told_flags(told) | name.flags();
+        change(key, mark, sequence, told, 0, name.flags());
         name.store(mark);
     }
 }
@@ -120,11 +141,8 @@ pub(crate) fn renamed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: b
         maps::insert_mark(key, &name.mark(sequence, told_flags(told)));
         return;
     };
-    // SAFETY: as in `executed`.
-    unsafe {
-        (*mark).sequence = sequence;
-        (*mark).flags = (*mark).flags & !MARK_TOLD | told_flags(told);
-    }
+    // SAFETY: a live map value.
+    unsafe { change(key, mark, sequence, told, MARK_EXE_CUT | MARK_FORKED, 0) };
 }
 
 /// A process with the mark `parent` has made `child`.

@@ -1,9 +1,7 @@
 //! The maps, and the few operations the programs do on them.
 
 use aya_ebpf::{
-    bindings::{
-        BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
-    },
+    bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
     maps::{HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
@@ -24,6 +22,10 @@ static VERDICTS: HashMap<Key, Verdict> = HashMap::with_max_entries(1 << 15, 0);
 /// What was tried, and what failed.
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Bytes waiting in the ring that wake the reader; the loader sets it to a quarter of the ring.
+#[unsafe(no_mangle)]
+static WAKE_AT: u64 = 0;
 
 const ENOENT: i32 = -2;
 const EEXIST: i32 = -17;
@@ -82,6 +84,17 @@ pub(crate) fn take_verdict(key: &Key, sequence: u64) -> Option<bool> {
     }
 }
 
+/// Between a write to one map and a look into another, where userspace does the same the other way round: one of the
+/// two must see the other's write.
+#[inline(always)]
+pub(crate) fn barrier() {
+    let mut word = 0;
+    // SAFETY: a local. An atomic operation orders what stands before and after it on x86, and the two map operations'
+    // own locks come close to that elsewhere.
+    unsafe { add(&raw mut word, 0) };
+    core::hint::black_box(word);
+}
+
 /// True once userspace has said that the identity `sequence` of `key` is of no interest.
 #[inline(always)]
 pub(crate) fn rejected(key: &Key, sequence: u64) -> bool {
@@ -105,7 +118,9 @@ pub(crate) fn reserve<T: 'static>(failure: Failure) -> Option<RingBufEntry<T>> {
 /// Flags for a submit: wake the reader only when a quarter of the ring is waiting; else its timer does.
 #[inline(always)]
 pub(crate) fn wake_up() -> u64 {
-    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4 {
+    // SAFETY: a reference; volatile, because the loader rewrites the static after compilation.
+    let wake_at = unsafe { core::ptr::read_volatile(&WAKE_AT) };
+    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= wake_at {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {
         u64::from(BPF_RB_NO_WAKEUP)
@@ -134,7 +149,7 @@ pub(crate) fn count_kept() {
 /// in a softirq, which may come between the load and the store of a plain addition.
 ///
 /// # Safety
-/// `counter` points to a map value.
+/// `counter` points to a map value or to a local.
 #[inline(always)]
 pub(crate) unsafe fn add(counter: *mut u64, value: u64) {
     // SAFETY: one BPF_ATOMIC add on memory the caller vouches for.

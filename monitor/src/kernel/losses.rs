@@ -8,20 +8,24 @@ pub struct Losses {
     counts: [u64; Failure::COUNT],
     /// Program runs that the kernel skipped.
     skipped: u64,
+    /// Lives that no record told, whose free was never seen.
+    untold: u64,
 }
 
 impl Losses {
-    /// From the sums over all CPUs and the kernel's count of skipped runs.
-    pub fn new(counters: &Counters, skipped: u64) -> Self {
+    /// From the sums over all CPUs, the kernel's count of skipped runs, and the lives found to be over that no record
+    /// told.
+    pub fn new(counters: &Counters, skipped: u64, untold: u64) -> Self {
         Self {
             counts: counters.failures,
             skipped,
+            untold,
         }
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum::<u64>() + self.skipped
+        self.counts.iter().sum::<u64>() + self.skipped + self.untold
     }
 
     /// By the name of the program or map that failed.
@@ -29,7 +33,7 @@ impl Losses {
         Failure::ALL
             .iter()
             .map(|&(failure, name)| (name, self.counts[failure as usize]))
-            .chain(std::iter::once(("recursion", self.skipped)))
+            .chain([("recursion", self.skipped), ("untold_lives", self.untold)])
     }
 }
 
@@ -109,8 +113,8 @@ mod tests {
             },
             "a rename beyond the limit was never sent"
         );
-        let losses = Losses::new(&sum, 4);
-        assert_eq!(losses.total(), 2 + 3 + 2 + 5 + 4);
+        let losses = Losses::new(&sum, 4, 6);
+        assert_eq!(losses.total(), 2 + 3 + 2 + 5 + 4 + 6);
         let named: Vec<_> = losses.by_name().filter(|&(_, count)| count > 0).collect();
         assert_eq!(
             named,
@@ -118,7 +122,8 @@ mod tests {
                 ("sched_process_exec", 5),
                 ("sched_process_free", 2),
                 ("rename_limit", 5),
-                ("recursion", 4)
+                ("recursion", 4),
+                ("untold_lives", 6)
             ]
         );
     }

@@ -199,3 +199,7 @@ fn since(now: &Usage, before: &Usage) -> Usage {
         write_bytes: now.write_bytes.saturating_sub(before.write_bytes),
     }
 }
+
+#[cfg(test)]
+#[path = "lost_tests.rs"]
+mod tests;

@@ -176,9 +176,11 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
     } else {
         0
     };
+    let wake_at = u64::from(sizes.ring / 4);
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .override_global("OFFSETS", &offsets, true)
+        .override_global("WAKE_AT", &wake_at, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("AYA_LOGS", sizes.log.unwrap_or(LOG_OFF_BYTES))
         .map_max_entries("EVENTS", sizes.ring)

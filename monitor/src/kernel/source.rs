@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use kevmon_common::{ABSENT, Counters, Key, Mark};
+use kevmon_common::{ABSENT, Counters, Key, MARK_TOLD, Mark};
 use log::Log;
 use tracing::{debug, warn};
 
@@ -107,6 +107,8 @@ pub struct KernelSource {
     log: Option<EbpfLogger<&'static dyn Log>>,
     /// Marked keys that the last reconciling snapshot did not show, and when.
     suspects: HashMap<ProcessKey, BootTime>,
+    /// Lives that ended untold, and whose free was not seen either.
+    untold_lives: u64,
     /// Processes that the last snapshot showed and whose names no record told, with their marks' sequences.
     untold: HashMap<ProcessKey, u64>,
 }
@@ -166,6 +168,7 @@ impl KernelSource {
                 page_size: rustix::param::page_size() as u64,
             },
             suspects: HashMap::new(),
+            untold_lives: 0,
             untold: HashMap::new(),
             log,
             attached,
@@ -289,7 +292,7 @@ impl KernelSource {
         let skipped = programs
             .filter_map(|program| sys::recursion_misses(program.as_fd()).ok())
             .sum();
-        Losses::new(&self.counters(), skipped)
+        Losses::new(&self.counters(), skipped, self.untold_lives)
     }
 
     /// Records sent, received and lost since the programs were attached.
@@ -317,9 +320,18 @@ impl KernelSource {
         for key in absent {
             let since = *self.suspects.entry(key).or_insert(began);
             if began.since(since) >= STALE_AFTER {
+                let raw = Shared(decode::raw_key(key));
+                let mark = self.marks.get(&raw, 0);
                 // Gone meanwhile is as good.
-                let _: Result<(), MapError> = self.marks.remove(&Shared(decode::raw_key(key)));
-                self.verdicts.remove(key);
+                let removed = self.marks.remove(&raw).is_ok();
+                let judged = self.verdicts.remove(key);
+                if let Ok(Shared(mark)) = mark
+                    && removed
+                    && !judged
+                    && mark.flags & MARK_TOLD == 0
+                {
+                    self.untold_lives += 1;
+                }
                 self.suspects.remove(&key);
             }
         }

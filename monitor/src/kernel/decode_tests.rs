@@ -1,0 +1,311 @@
+use super::*;
+
+pub const BLIND: Blind = Blind {
+    run_delay: false,
+    io: false,
+    page_size: 4096,
+};
+
+fn bytes<T>(record: &T) -> Vec<u8> {
+    // SAFETY: the records have no padding: kevmon-common asserts their sizes.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }.to_vec()
+}
+
+pub fn array<const N: usize>(text: &[u8]) -> [u8; N] {
+    // What lies behind a text is whatever the ring held before.
+    let mut array = [b'?'; N];
+    array[..text.len()].copy_from_slice(text);
+    array
+}
+
+const KEY: kevmon_common::Key = kevmon_common::Key {
+    start_boottime: 5,
+    tgid: 7,
+    pad: 0,
+};
+const PARENT: kevmon_common::Key = kevmon_common::Key {
+    start_boottime: 1,
+    tgid: 2,
+    pad: 0,
+};
+
+pub fn header(kind: Kind) -> Header {
+    Header {
+        kind: kind as u32,
+        flags: 0,
+        time: 9,
+        key: KEY,
+    }
+}
+
+pub fn end(kind: Kind) -> EndRecord {
+    EndRecord {
+        header: header(kind),
+        status: 0x700,
+        pad: 0,
+        sender: kevmon_common::Sender::NONE,
+        ended: 8,
+        usage: kevmon_common::Usage {
+            runtime: 3,
+            read_bytes: 4,
+            run_delay: 1,
+            ..Default::default()
+        },
+        peak_rss: 2,
+    }
+}
+
+fn exec() -> ExecRecord {
+    ExecRecord {
+        head: ExecHead {
+            header: header(Kind::Exec),
+            sequence: 9,
+            parent: PARENT,
+            usage: kevmon_common::Usage {
+                nvcsw: 6,
+                ..Default::default()
+            },
+            comm: array(b"python3\0"),
+            exe_len: 10,
+            filename_len: 11,
+            argv_len: 21,
+            pad: 0,
+        },
+        exe: array(b"python3.11"),
+        filename: array(b"/srv/app.py"),
+        argv: array(b"python3\0-u\0\0app\xff\0tail\0"),
+    }
+}
+
+fn fork() -> ForkRecord {
+    ForkRecord {
+        header: header(Kind::Fork),
+        sequence: 9,
+        parent: PARENT,
+    }
+}
+
+fn rename() -> RenameRecord {
+    RenameRecord {
+        header: Header {
+            flags: 3,
+            ..header(Kind::Rename)
+        },
+        sequence: 9,
+        parent: PARENT,
+        usage: kevmon_common::Usage {
+            min_flt: 8,
+            ..Default::default()
+        },
+        comm: array(b"worker\0"),
+    }
+}
+
+fn process_key() -> ProcessKey {
+    ProcessKey {
+        tgid: Tgid(7),
+        start: BootTime(5),
+    }
+}
+
+fn parent_key() -> ProcessKey {
+    ProcessKey {
+        tgid: Tgid(2),
+        start: BootTime(1),
+    }
+}
+
+#[test]
+fn an_exec_record() {
+    let event = BLIND.event(&bytes(&exec()));
+    let identity = Identity {
+        comm: "python3".into(),
+        exe: "python3.11".into(),
+        filename: "/srv/app.py".into(),
+        argv: ["python3", "-u", "", "app\u{fffd}", "tail"]
+            .map(Into::into)
+            .into(),
+    };
+    let expected = Event::Exec {
+        key: process_key(),
+        time: BootTime(9),
+        sequence: 9,
+        parent: parent_key(),
+        identity,
+        usage: Usage::ZERO.with(Counter::Voluntary, Some(6)),
+    };
+    // The last argument's NUL is cut off: its length says so.
+    assert_eq!(event, Some(expected));
+}
+
+#[test]
+fn lengths_beyond_the_arrays_reach_no_further_than_they() {
+    let mut record = exec();
+    record.head.exe_len = u32::MAX;
+    record.head.filename_len = u32::MAX;
+    record.head.argv_len = u32::MAX;
+    record.head.comm = [b'c'; 16];
+    record.exe = [b'e'; EXE_LEN];
+    record.filename = [b'f'; FILENAME_LEN];
+    record.argv = [b'a'; ARGV_LEN];
+    let Some(Event::Exec { identity, .. }) = BLIND.event(&bytes(&record)) else {
+        panic!("not an exec")
+    };
+    assert_eq!(identity.comm, "c".repeat(16));
+    assert_eq!(identity.exe, "e".repeat(EXE_LEN));
+    assert_eq!(identity.filename, "f".repeat(FILENAME_LEN));
+    assert_eq!(identity.argv, ["a".repeat(ARGV_LEN)]);
+}
+
+#[test]
+fn fork_and_rename_records() {
+    let fork = BLIND.event(&bytes(&fork()));
+    let expected = Event::Fork {
+        key: process_key(),
+        time: BootTime(9),
+        sequence: 9,
+        parent: parent_key(),
+    };
+    assert_eq!(fork, Some(expected));
+    let rename = BLIND.event(&bytes(&rename()));
+    let expected = Event::Rename {
+        key: process_key(),
+        time: BootTime(9),
+        sequence: 9,
+        parent: parent_key(),
+        comm: "worker".into(),
+        threads: 3,
+        found: None,
+        usage: Usage::ZERO.with(Counter::MinorFaults, Some(8)),
+    };
+    assert_eq!(rename, Some(expected));
+}
+
+#[test]
+fn both_records_of_an_end_tell_all_of_it() {
+    let mut exit = end(Kind::Exit);
+    exit.header.flags = END_OOM;
+    exit.status = 9;
+    exit.sender = kevmon_common::Sender {
+        tgid: 11,
+        signal: 15,
+        comm: array(b"systemd\0"),
+    };
+    let free = EndRecord {
+        header: Header {
+            kind: Kind::Free as u32,
+            time: 20,
+            ..exit.header
+        },
+        ..exit
+    };
+    let ending = Ending {
+        status: Some(9),
+        oom_victim: true,
+        sender: Some(Sender {
+            tgid: Tgid(11),
+            comm: "systemd".into(),
+            signal: 15,
+        }),
+    };
+    let usage = Usage::ZERO
+        .with(Counter::Runtime, Some(3))
+        .with(Counter::ReadBytes, Some(4))
+        .with(Counter::RunDelay, Some(1));
+    let expected = Event::Exit {
+        key: process_key(),
+        time: BootTime(9),
+        ending: ending.clone(),
+        usage,
+        peak_rss: Some(8192),
+    };
+    assert_eq!(BLIND.event(&bytes(&exit)), Some(expected));
+    let expected = Event::Free {
+        key: process_key(),
+        time: BootTime(20),
+        ended: Some(BootTime(8)),
+        ending,
+        usage,
+        peak_rss: Some(8192),
+    };
+    assert_eq!(BLIND.event(&bytes(&free)), Some(expected));
+}
+
+#[test]
+fn what_the_kernel_does_not_know_is_unknown_and_not_zero() {
+    let blind = Blind {
+        run_delay: true,
+        io: true,
+        page_size: 4096,
+    };
+    let mut record = end(Kind::Free);
+    (record.peak_rss, record.ended) = (0, 0);
+    let Some(Event::Free {
+        usage,
+        peak_rss,
+        ended,
+        ending,
+        ..
+    }) = blind.event(&bytes(&record))
+    else {
+        panic!("not a free")
+    };
+    assert_eq!(
+        (usage.get(Counter::ReadBytes), usage.get(Counter::RunDelay)),
+        (None, None)
+    );
+    assert_eq!((peak_rss, ended, ending.sender), (None, None, None));
+}
+
+#[test]
+fn a_number_that_is_no_signal_has_no_sender() {
+    for (signal, told) in [
+        (0, None),
+        (9, Some(9)),
+        (255, Some(255)),
+        (256, None),
+        (u32::MAX, None),
+    ] {
+        let raw = kevmon_common::Sender {
+            tgid: 1,
+            signal,
+            comm: [b'x'; 16],
+        };
+        let sender = sender(&raw);
+        assert_eq!(sender.as_ref().map(|sender| sender.signal), told, "{signal}");
+        if let Some(sender) = sender {
+            assert_eq!(sender.comm, "x".repeat(16), "a name without a NUL");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_record_are_refused() {
+    let records = [
+        bytes(&exec()),
+        bytes(&fork()),
+        bytes(&rename()),
+        bytes(&end(Kind::Exit)),
+        bytes(&end(Kind::Free)),
+    ];
+    for whole in records {
+        assert!(BLIND.event(&whole).is_some());
+        for len in 0..whole.len() {
+            assert_eq!(BLIND.event(&whole[..len]), None, "{len} of {} bytes", whole.len());
+        }
+        let mut unknown = whole;
+        for kind in [0, 6, 99] {
+            unknown[0] = kind;
+            assert_eq!(BLIND.event(&unknown), None, "kind {kind}");
+        }
+    }
+}
+
+#[test]
+fn names_are_bounded_by_their_arrays_and_may_be_any_bytes() {
+    assert_eq!(prefix(b"abc", 2), b"ab");
+    assert_eq!(prefix(b"abc", 9), b"abc", "a length beyond the array");
+    assert_eq!(text(until_nul(b"a\xffb\0rest")), "a\u{fffd}b");
+    assert_eq!(arguments(b"a\0\0b\0"), ["a", "", "b"]);
+    assert_eq!(arguments(b""), Vec::<String>::new());
+}
