@@ -80,6 +80,13 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// True when a killed process has left commits in the database's log.
+pub(super) fn has_log(path: &Path) -> bool {
+    beside(path, "-wal")
+        .symlink_metadata()
+        .is_ok_and(|file| file.len() > 0)
+}
+
 /// True when the log of a lost database lies about. SQLite would delete it or, worse, play it into a new database.
 pub(super) fn has_stray_log(path: &Path) -> bool {
     COMPANIONS.iter().any(|companion| {

@@ -6,9 +6,13 @@ use std::{
     io::{Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    time::Duration,
 };
 
 use super::{error::StoreError, files};
+
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// Held until it is dropped, or the process ends in whatever way (flock(2)).
 #[derive(Debug)]
@@ -31,7 +35,7 @@ impl Lock {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&lock)
             .map_err(failed)?;
-        match file.try_lock() {
+        match Self::patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -49,5 +53,17 @@ impl Lock {
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
+    }
+
+    /// A process that has just been replaced may be on its way out still, and a child of any process holds a copy of its
+    /// parent's locks between fork and exec.
+    fn patiently(file: &File) -> Result<(), TryLockError> {
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
+                result => return result,
+            }
+        }
+        file.try_lock()
     }
 }

@@ -96,8 +96,8 @@ fn has_columns(connection: &Connection, table: &str, columns: &[&str]) -> rusqli
         .all(|column| present.iter().any(|name| name == column)))
 }
 
-/// Brings a database from what was `found` to the last of `steps`. `after` is called after each statement, with the number
-/// of those done, inside the transaction: tests interrupt it there.
+/// Brings a database from what was `found` to the last of `steps`. `after` is called before the first statement and after
+/// each, with the number of those done, inside the transaction: tests interrupt it there.
 pub(super) fn migrate(
     connection: &mut Connection,
     found: &Found,
@@ -115,6 +115,7 @@ pub(super) fn migrate(
         done: 0,
         after,
     };
+    (run.after)(0)?;
     let (from, imports) = match found {
         Found::Ours(version) => (*version, false),
         Found::Original(_) => (0, true),

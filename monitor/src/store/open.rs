@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 use tracing::{info, warn};
 
 use super::{
+    columns::unsigned,
     error::{Doing, StoreError},
     files,
     groups::{self, Written},
@@ -23,6 +24,9 @@ use super::{
 
 /// How long another program's lock is waited for. Commits happen at collections, which must not be late.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Of SQLite's smallest page (https://sqlite.org/fileformat2.html), bytes.
+const LEAST_LENGTH: u64 = 512;
 
 /// The log is cut back to this after a checkpoint, bytes.
 const LOG_LIMIT: u32 = 4 << 20;
@@ -144,23 +148,40 @@ impl<'a> Opening<'a> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(doing.io(error)),
         }
+        let length = file_length(doing)?;
+        if (1..LEAST_LENGTH).contains(&length) {
+            // SQLite takes some of these for empty, and would write over them.
+            return Err(doing.damaged(format!("{length} bytes are no database")));
+        }
+        let has_log = files::has_log(path);
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // What is refused is to stay as it is, with its log.
-        keep_log(&connection, true).map_err(|error| doing.sqlite(error))?;
+        // What is refused or moved aside is to stay as it is, with its log.
+        keep_log(&connection, has_log).map_err(|error| doing.sqlite(error))?;
+        // SQLite opens for reading what it cannot open for writing.
+        if connection
+            .is_readonly("main")
+            .map_err(|error| doing.sqlite(error))?
+        {
+            return Err(doing.io(io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
         let present = self.steps.last().map_or(PRESENT, |step| step.to);
         let found = Found::of(&connection, present)
             .map_err(|error| damage_unless_outside(doing.sqlite(error), doing))?;
         refuse(&found, path, present)?;
+        if !has_log {
+            expect_all_pages(&connection, doing)?;
+        }
         check(&connection, doing)?;
-        keep_log(&connection, false).map_err(|error| doing.sqlite(error))?;
         let migrated = self.migrate(&mut connection, &found, path, present)?;
-        set_up(&connection).map_err(|error| doing.sqlite(error))?;
         let load = Doing {
             path,
             what: "read it",
         };
         // It has kevmon's mark and version: where it has not kevmon's tables or values as well, it is damaged.
-        load_all(connection, load, migrated).map_err(|error| damage_unless_outside(error, load))
+        let opened =
+            load_all(connection, load, migrated).map_err(|error| damage_unless_outside(error, load))?;
+        set_up(&opened.connection).map_err(|error| doing.sqlite(error))?;
+        Ok(opened)
     }
 
     fn migrate(
@@ -209,7 +230,7 @@ struct Opened {
 fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) -> Result<Opened, StoreError> {
     let last = connection
         .query_row("SELECT boot_id, last_commit FROM state", [], |row| {
-            Ok((text(row, 0)?, groups_time(row)?))
+            Ok((text(row, 0)?, unsigned(row, 1)?))
         })
         .optional()
         .map_err(|error| doing.sqlite(error))?;
@@ -235,10 +256,6 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
         groups,
         identities,
     })
-}
-
-fn groups_time(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {
-    super::columns::unsigned(row, 1)
 }
 
 /// Opens for reading, also what a daemon writes at the same time.
@@ -311,6 +328,30 @@ fn refuse(found: &Found, path: &Path, present: u32) -> Result<(), StoreError> {
     }
 }
 
+/// SQLite takes a page that is cut off for one that ends in zeros.
+fn expect_all_pages(connection: &Connection, doing: Doing<'_>) -> Result<(), StoreError> {
+    let pragma = |name: &str| -> Result<u64, StoreError> {
+        connection
+            .query_row(&format!("PRAGMA {name}"), [], |row| unsigned(row, 0))
+            .map_err(|error| doing.sqlite(error))
+    };
+    let expected = pragma("page_count")?.saturating_mul(pragma("page_size")?);
+    // Looked at only now: the first query has rolled back what a killed process had begun.
+    let length = file_length(doing)?;
+    if length < expected {
+        return Err(doing.damaged(format!("{length} of {expected} bytes are left")));
+    }
+    Ok(())
+}
+
+fn file_length(doing: Doing<'_>) -> Result<u64, StoreError> {
+    doing
+        .path
+        .metadata()
+        .map(|file| file.len())
+        .map_err(|error| doing.io(error))
+}
+
 /// Reads every page: what is corrupt is found now, not in the middle of a commit.
 fn check(connection: &Connection, doing: Doing<'_>) -> Result<(), StoreError> {
     let verdict: String = connection
@@ -332,7 +373,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
         [],
         |_| Ok(()),
     )?;
-    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
+    keep_log(connection, false)
 }
 
 /// What SQLite cannot make sense of lies in the file, unless the system is the cause.
