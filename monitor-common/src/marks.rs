@@ -129,5 +129,5 @@ const _: () = {
     assert!(size_of::<LivesKey>() == MARK_EXE_LEN + COMM_LEN + 8);
     assert!(size_of::<Lives>() == 8 + 80 + 8);
     // Copied in words of eight bytes.
-    assert!(core::mem::offset_of!(Mark, exe) % 8 == 0 && MARK_EXE_LEN % 8 == 0);
+    assert!(core::mem::offset_of!(Mark, exe).is_multiple_of(8) && MARK_EXE_LEN.is_multiple_of(8));
 };

@@ -89,6 +89,7 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
     live.watch.drain();
     live.print();
     live.say_what_was_lost();
+    live.say_what_was_left_out();
     live.printer.finish(FINAL_OUTPUT).await;
     Ok(Exit::Success)
 }
@@ -147,14 +148,17 @@ impl Live {
             .iter()
             .filter_map(|notice| Some(self.line(notice, plugins.get(notice.group.0)?, plugins.len()) + "\n"))
             .collect();
-        if !self.printer.push(lines) {
+        if self.printer.push(lines) {
+            self.say_what_was_left_out();
+        } else {
             self.left_out += notices.len();
-        } else if self.left_out > 0 {
-            eprintln!(
-                "kevmon: {} events are not shown: whoever reads standard output was too slow",
-                self.left_out
-            );
-            self.left_out = 0;
+        }
+    }
+
+    fn say_what_was_left_out(&mut self) {
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            eprintln!("kevmon: {left_out} events are not shown: whoever reads standard output was too slow");
         }
     }
 

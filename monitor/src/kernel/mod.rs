@@ -11,5 +11,4 @@ mod source;
 mod sys;
 mod verdicts;
 
-pub use losses::Records;
 pub use source::{KernelSource, Settings};

@@ -84,6 +84,7 @@ impl Identities {
     }
 
     /// The id of the service that has this name, or had it in the original.
+    #[cfg(test)]
     pub(super) fn service_id(&self, namespace: &str, name: &str) -> Option<&str> {
         let sanitised = sanitise(name);
         let named = |service: &&Service| {

@@ -25,7 +25,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::warn;
 
 pub use error::StoreError;
-pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, history};
+pub use history::{GroupKey, HistoryRow, KEPT, Outage, history};
 pub use open::Note;
 pub use render::{render_json, render_text};
 
@@ -63,6 +63,7 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     boot_id: String,
+    #[cfg_attr(not(test), expect(dead_code, reason = "logged already; the tests look at it"))]
     notes: Vec<Note>,
     outage: Option<Outage>,
     /// How many outages there have been, the last one with them, and how long they were together, ns.
@@ -131,20 +132,7 @@ impl Store {
         &self.path
     }
 
-    /// What was done at opening; it has been logged.
-    pub fn notes(&self) -> &[Note] {
-        &self.notes
-    }
-
-    /// All groups as of their last commit, by key. Members are good for the boot of [`Self::outage`]'s `same_boot` only.
-    pub fn groups(&self) -> HashMap<String, SavedGroup> {
-        self.written
-            .iter()
-            .map(|(key, written)| (key.clone(), written.to_group()))
-            .collect()
-    }
-
-    /// One group as of its last commit.
+    /// One group as of its last commit. Its members are good for the boot of [`Self::outage`]'s `same_boot` only.
     pub fn group(&self, key: &str) -> Option<SavedGroup> {
         self.written.get(key).map(Written::to_group)
     }
@@ -157,16 +145,6 @@ impl Store {
     /// How often kevmon was away since the store began, and for how long together, ns.
     pub fn outages(&self) -> (u64, u64) {
         self.outages
-    }
-
-    /// The id of the service that is or was known by this name, in the original framework too.
-    pub fn service_id(&self, namespace: &str, name: &str) -> Option<String> {
-        self.identities.service_id(namespace, name).map(str::to_owned)
-    }
-
-    /// The id of the host of this name.
-    pub fn host_id(&self, name: &str) -> Option<String> {
-        self.identities.host_id(name).map(str::to_owned)
     }
 
     /// Says what this run reports: the host (name and id) and the plugins, each with the id that its service gets if

@@ -8,7 +8,10 @@ use super::{BOOT, NOW, Random, Scratch, assert_groups, count, filled, key, open,
 use crate::{
     plugin::SavedGroup,
     process::{BootTime, Tgid},
-    store::{Commit, Event, GroupKey, HistoryRow, KEPT, Store, StoreError, history, history::OUTAGES_KEPT},
+    store::{
+        Commit, GroupKey, HistoryRow, KEPT, Store, StoreError, history,
+        history::{Event, OUTAGES_KEPT},
+    },
 };
 
 fn commit(groups: &[(Arc<GroupKey>, SavedGroup)]) -> Commit {

@@ -6,7 +6,7 @@ use super::{BOOT, NOW, Scratch, filled, key, open, ready, refused};
 use crate::{
     plugin::{GroupId, Notice, RestartKind, What},
     process::{BootTime, Ending, ProcessKey, Sender, Tgid, Usage},
-    store::{Commit, Event, HistoryRow, Store, StoreError, history, render_json, render_text},
+    store::{Commit, HistoryRow, Store, StoreError, history, history::Event, render_json, render_text},
 };
 
 const SECOND: u64 = 1_000_000_000;

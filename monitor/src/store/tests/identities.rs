@@ -14,6 +14,7 @@ use crate::{
 
 fn plugin(name: &str, namespace: &str, service: &str) -> Plugin {
     Plugin {
+        instance_id: None,
         name: name.to_owned(),
         description: String::new(),
         service: ServiceName::new(namespace, service),

@@ -12,6 +12,7 @@ mod migration;
 mod opening;
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -23,7 +24,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, types::Value};
 
-use super::{Commit, GroupKey, Opened, Store, StoreError};
+use super::{Commit, GroupKey, Note, Opened, Store, StoreError};
 use crate::{
     plugin::{Durations, SavedGroup, SavedMember, reading::Happened},
     process::{BootTime, Counter, ProcessKey, Reason, Tgid, Usage},
@@ -31,6 +32,32 @@ use crate::{
 
 const BOOT: &str = "11111111-2222-3333-4444-555555555555";
 const NOW: u64 = 1_795_231_579_000_000_000;
+
+/// What the tests look at and the daemon does not.
+impl Store {
+    /// What was done at opening; it has been logged.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// All groups as of their last commit, by key. Members are good for the boot of [`Self::outage`]'s `same_boot` only.
+    pub fn groups(&self) -> HashMap<String, SavedGroup> {
+        self.written
+            .iter()
+            .map(|(key, written)| (key.clone(), written.to_group()))
+            .collect()
+    }
+
+    /// The id of the service that is or was known by this name, in the original framework too.
+    pub fn service_id(&self, namespace: &str, name: &str) -> Option<String> {
+        self.identities.service_id(namespace, name).map(str::to_owned)
+    }
+
+    /// The id of the host of this name.
+    pub fn host_id(&self, name: &str) -> Option<String> {
+        self.identities.host_id(name).map(str::to_owned)
+    }
+}
 
 /// A folder of the test's own.
 struct Scratch(PathBuf);
@@ -186,6 +213,7 @@ impl Random {
 
     fn member(&mut self, tgid: u32) -> SavedMember {
         SavedMember {
+            former: self.flag(),
             key: ProcessKey {
                 tgid: Tgid(tgid),
                 start: BootTime(self.number()),

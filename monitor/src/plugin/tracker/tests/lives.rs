@@ -113,13 +113,13 @@ fn a_root_that_executes_itself_again_restarts_and_a_wrapper_does_not() {
     tracker.apply(exec(100, process, INIT, "app-wrapper", 0));
     tracker.apply(exec(101, process, INIT, "app", 0));
     assert_eq!(
-        read(&mut tracker, 0, 110).happened.respawns,
+        read(&mut tracker, 0, 110).happened.reexecs,
         0,
         "a wrapper that gives way to what it wraps"
     );
     tracker.apply(exec(5_000, process, INIT, "app", 0));
     let reading = read(&mut tracker, 0, 5_100);
-    assert_eq!((reading.happened.respawns, reading.happened.starts), (1, 1));
+    assert_eq!((reading.happened.reexecs, reading.happened.starts), (1, 1));
 }
 
 #[test]
