@@ -1,6 +1,8 @@
 //! Comparisons that several tests share: a group against the truth, and the rules that hold for every
 //! group at every tick.
 
+use serde_json::Value;
+
 use crate::{
     tick::{Group, Tick},
     truth::Truth,
@@ -78,6 +80,94 @@ pub fn assert_cpu(group: Group<'_>, truth: &Truth) {
     );
 }
 
+/// Asserts the usage of what a storm started, with tolerances for what the storm itself cannot tell.
+pub fn assert_usage_of_storm(tick: &Tick, group: Group<'_>, truth: &Truth) {
+    assert_cpu(group, truth);
+    assert_eq!(
+        (group.int("disk_read_bytes"), group.int("disk_write_bytes")),
+        (truth.read_bytes, truth.write_bytes),
+        "{}",
+        group.0
+    );
+    // Upwards: the storm reaps as fast as it can, also children whose last switch is still to come and is
+    // missing in their rusage. Downwards: an end whose totals have not settled lacks its last switches.
+    let unsettled = tick.unsettled();
+    assert!(
+        unsettled <= truth.count / 100,
+        "{unsettled} ends without settled totals: {}",
+        tick.0
+    );
+    for (metric, expected) in [
+        ("voluntary_ctx_switches", truth.voluntary),
+        ("nonvoluntary_ctx_switches", truth.involuntary),
+    ] {
+        let bounds = expected - unsettled * 2..=expected + truth.count / 100;
+        assert!(
+            bounds.contains(&group.int(metric)),
+            "{metric} outside {bounds:?}: {}",
+            tick.0
+        );
+    }
+}
+
+/// Asserts that the group has at least the truth's CPU time, within the tolerance, and not much more: for groups with
+/// a member of which the truth does not tell.
+pub fn assert_cpu_at_least(group: Group<'_>, truth: &Truth) {
+    let (told, least) = (float(group.int("cpu_time_ns")), float(truth.cpu_ns));
+    let bounds = least * (1.0 - CPU_TOLERANCE)..least * 1.5 + 100e6;
+    assert!(
+        bounds.contains(&told),
+        "cpu_time_ns {told} outside {bounds:?}; group {}",
+        group.0
+    );
+}
+
+/// Asserts the rules that hold for every plugin at every tick: [`assert_sum_rule`] where there are two
+/// ticks to compare, and [`assert_sums_up`].
+pub fn assert_rules(ticks: &[Tick]) {
+    let mut plugins: Vec<&str> = ticks
+        .iter()
+        .flat_map(Tick::groups)
+        .filter_map(|group| group.0["plugin"].as_str())
+        .collect();
+    plugins.sort_unstable();
+    plugins.dedup();
+    for plugin in plugins {
+        let groups = ticks.iter().filter_map(|tick| tick.group(plugin));
+        if groups.map(assert_sums_up).count() >= 2 {
+            assert_sum_rule(ticks, plugin);
+        }
+    }
+}
+
+/// Asserts that totals are the sums of their parts, at one tick.
+pub fn assert_sums_up(group: Group<'_>) {
+    assert_eq!(
+        group.int("exits"),
+        group.ends(|_| true),
+        "exits by reason; {}",
+        group.0
+    );
+    assert_eq!(
+        group.int("restarts"),
+        group.int("respawns") + group.int("reexecs"),
+        "restarts by kind; {}",
+        group.0
+    );
+    let (downtime, lifetime) = (group.downtime(), group.lifetime());
+    assert!(
+        downtime.count <= group.int("respawns") && lifetime.count <= group.int("exits"),
+        "more lengths of time than what they belong to: {}",
+        group.0
+    );
+    assert_eq!(
+        (downtime.count > 0, lifetime.count > 0),
+        (downtime.last.is_some(), lifetime.last.is_some()),
+        "a last length of none: {}",
+        group.0
+    );
+}
+
 /// Asserts starts + worker starts + joins − exits − leaves = the change of `process_count`, between
 /// every two ticks of the plugin, and that no counter fell.
 pub fn assert_sum_rule(ticks: &[Tick], plugin: &str) {
@@ -99,12 +189,29 @@ pub fn assert_sum_rule(ticks: &[Tick], plugin: &str) {
             pair[1].0
         );
         assert_never_falls(pair[0], pair[1]);
+        assert_sums_up(pair[1]);
+    }
+}
+
+/// Asserts that every record that the kernel side sent has arrived or is counted as lost. Only a tick at
+/// which nothing happened beside it can say so; `ticks` must hold one.
+pub fn assert_records_add_up(ticks: &[Tick]) {
+    let told: Vec<_> = ticks.iter().map(Tick::records).collect();
+    assert!(
+        told.iter().any(|told| told.received + told.lost == told.sent),
+        "received + lost is not sent, in any of {told:?}"
+    );
+    for told in told {
+        assert!(
+            told.received + told.lost <= told.sent,
+            "more arrived than was sent: {told:?}"
+        );
     }
 }
 
 /// Asserts that no cumulative value is smaller in the later tick, and that the start time stayed.
 pub fn assert_never_falls(earlier: Group<'_>, later: Group<'_>) {
-    const COUNTERS: [&str; 13] = [
+    const COUNTERS: [&str; 17] = [
         "disk_read_bytes",
         "disk_write_bytes",
         "voluntary_ctx_switches",
@@ -114,6 +221,10 @@ pub fn assert_never_falls(earlier: Group<'_>, later: Group<'_>) {
         "starts",
         "worker_starts",
         "restarts",
+        "respawns",
+        "reexecs",
+        "unpaired_starts",
+        "failed_starts",
         "exits",
         "joins",
         "leaves",
@@ -126,6 +237,25 @@ pub fn assert_never_falls(earlier: Group<'_>, later: Group<'_>) {
             "{metric} fell from {before} to {after}: {}",
             later.0
         );
+    }
+    for (before, after) in [
+        (earlier.downtime(), later.downtime()),
+        (earlier.lifetime(), later.lifetime()),
+    ] {
+        assert!(
+            after.count >= before.count && after.sum >= before.sum,
+            "{before:?} became {after:?}: {}",
+            later.0
+        );
+    }
+    for before in earlier.0["exits_by_reason"].as_array().into_iter().flatten() {
+        let same = |end: &Value| {
+            ["reason", "code", "signal", "core_dumped"]
+                .iter()
+                .all(|key| end.get(key) == before.get(key))
+        };
+        let (count, now) = (before["count"].as_u64(), later.ends(same));
+        assert!(Some(now) >= count, "{before} fell to {now}: {}", later.0);
     }
     assert_eq!(
         earlier.start_time(),

@@ -1,23 +1,16 @@
-//! The real binary: a daemon whose JSON lines are read as they come, and single `--run-once` runs.
+//! The real binary, and runs of it that end by themselves.
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read},
+    io::Read,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::{scratch::Scratch, tick::Tick, wait};
-
-/// From the signal to the exit at most.
-pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
-
-/// Longest start: load, attach and snapshot take about 0.2 s on an idle machine.
-const START_LIMIT: Duration = Duration::from_secs(20);
+pub use crate::daemon::Daemon;
+use crate::{tick::Tick, wait};
 
 /// Longest `--run-once`: its window is 1 s.
 const RUN_ONCE_LIMIT: Duration = Duration::from_secs(30);
@@ -177,163 +170,13 @@ fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String
     })
 }
 
+/// A child that is killed and reaped at the latest when it goes out of scope.
 #[derive(Debug)]
-struct KillOnDrop(Child);
+pub(crate) struct KillOnDrop(pub(crate) Child);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// A running kevmon that has told its first tick: it is attached and has taken its snapshot.
-#[derive(Debug)]
-pub struct Daemon {
-    child: KillOnDrop,
-    lines: Receiver<String>,
-    ticks: Vec<Tick>,
-    scratch: Scratch,
-}
-
-impl Daemon {
-    /// Starts `kevmon --output json` with further `args` and waits for its first line.
-    pub fn start(args: &[&str]) -> Self {
-        let scratch = Scratch::new();
-        let stderr = File::create(scratch.path().join("stderr")).expect("a file in the scratch directory");
-        let mut child = command(&[&["--output", "json"], args].concat())
-            .current_dir(scratch.path())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .expect("kevmon starts");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines() {
-                let Ok(line) = line else { break };
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut daemon = Self {
-            child: KillOnDrop(child),
-            lines,
-            ticks: Vec::new(),
-            scratch,
-        };
-        daemon.tick_before(Instant::now() + START_LIMIT, "its first line");
-        daemon
-    }
-
-    /// kevmon's pid.
-    pub fn pid(&self) -> u32 {
-        self.child.0.id()
-    }
-
-    /// Every tick told so far that a wait has taken in.
-    pub fn ticks(&self) -> &[Tick] {
-        &self.ticks
-    }
-
-    /// The next line; panics after `limit`.
-    pub fn next_tick(&mut self, limit: Duration) -> Tick {
-        self.tick_before(Instant::now() + limit, "the next tick")
-    }
-
-    /// Reads lines until one satisfies `condition`, the last one told included; panics after `limit`.
-    pub fn wait_until(&mut self, what: &str, limit: Duration, condition: impl Fn(&Tick) -> bool) -> Tick {
-        let deadline = Instant::now() + limit;
-        if let Some(tick) = self.ticks.last().filter(|tick| condition(tick)) {
-            return tick.clone();
-        }
-        loop {
-            let tick = self.tick_before(deadline, what);
-            if condition(&tick) {
-                return tick;
-            }
-        }
-    }
-
-    /// The first tick collected at least `margin` after `since` (Unix nanoseconds).
-    pub fn tick_after(&mut self, since: u64, margin: Duration, limit: Duration) -> Tick {
-        let earliest = since + u64::try_from(margin.as_nanos()).expect("a short margin");
-        self.wait_until(&format!("a tick {margin:?} later"), limit, |tick| {
-            tick.time() >= earliest
-        })
-    }
-
-    /// SIGTERM; asserts exit 0 within the limit and returns the last line.
-    pub fn terminate(self) -> Tick {
-        self.stop(libc::SIGTERM)
-    }
-
-    /// Sends `signal`; asserts exit 0 within the limit and returns the last line, which says so.
-    pub fn stop(mut self, signal: i32) -> Tick {
-        let sent = Instant::now();
-        let pid = i32::try_from(self.pid()).expect("a pid");
-        // SAFETY: kill(2) takes plain integers; the child has not been reaped, so the pid is its own.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "kevmon is gone");
-        let status = wait::until("kevmon to exit", SHUTDOWN_LIMIT * 4, || {
-            self.child.0.try_wait().expect("our child")
-        });
-        let took = sent.elapsed();
-        assert_eq!(
-            status.code(),
-            Some(0),
-            "exit status {status} after signal {signal}"
-        );
-        assert!(
-            took <= SHUTDOWN_LIMIT,
-            "kevmon took {took:?} to exit after signal {signal}"
-        );
-        while let Ok(line) = self.lines.recv_timeout(wait::SOON) {
-            self.ticks.push(Tick::parse(&line));
-        }
-        let last = self.ticks.last().expect("at least the first line").clone();
-        assert!(
-            last.last(),
-            "the last line does not say \"final\":true: {}",
-            last.0
-        );
-        let finals = self.ticks.iter().filter(|tick| tick.last()).count();
-        assert_eq!(finals, 1, "lines that say \"final\":true");
-        last
-    }
-
-    /// What it wrote to stderr so far.
-    pub fn stderr(&self) -> String {
-        let bytes = std::fs::read(self.scratch.path().join("stderr")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn tick_before(&mut self, deadline: Instant, what: &str) -> Tick {
-        match self
-            .lines
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
-            Ok(line) => {
-                let tick = Tick::parse(&line);
-                self.ticks.push(tick.clone());
-                tick
-            }
-            Err(RecvTimeoutError::Timeout) => panic!("waited in vain for {what}"),
-            Err(RecvTimeoutError::Disconnected) => {
-                let status = self.child.0.wait();
-                panic!("kevmon ended ({status:?}) before {what}")
-            }
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- kevmon's stderr ---\n{}--- its last lines ---", self.stderr());
-            for tick in self.ticks.iter().rev().take(3).rev() {
-                eprintln!("{}", tick.0);
-            }
-        }
     }
 }

@@ -10,13 +10,20 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
+pub mod cgroup;
 pub mod checks;
+pub mod daemon;
+pub mod history;
 pub mod kevmon;
+pub mod live;
+pub mod logs;
 pub mod modes;
+pub mod mount;
 pub mod plugin_dir;
 pub mod push;
 pub mod receiver;
 pub mod rotel;
+pub mod same_pid;
 pub mod scratch;
 pub mod tick;
 pub mod truth;

@@ -10,12 +10,15 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::{
-        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-        metrics_service_server::{MetricsService, MetricsServiceServer},
+    collector::{
+        logs::v1::logs_service_server::LogsServiceServer,
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
     },
-    common::v1::{AnyValue, KeyValue, any_value},
-    metrics::v1::{NumberDataPoint, metric::Data, number_data_point},
+    common::v1::KeyValue,
+    metrics::v1::{HistogramDataPoint, NumberDataPoint, metric::Data, number_data_point},
 };
 use tokio::sync::oneshot;
 use tonic::{
@@ -23,7 +26,10 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::wait;
+use crate::{
+    logs::{self, Log, LogBox, LogCollector},
+    wait,
+};
 
 /// OTLP's number for cumulative temporality.
 pub const CUMULATIVE: i32 = 2;
@@ -35,6 +41,7 @@ type Requests = Arc<Mutex<Vec<ExportMetricsServiceRequest>>>;
 pub struct Receiver {
     address: SocketAddr,
     requests: Requests,
+    logs: Arc<LogBox>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,7 +54,10 @@ pub enum Instrument {
         monotonic: bool,
         temporality: i32,
     },
-    /// Histograms and summaries.
+    Histogram {
+        temporality: i32,
+    },
+    /// Exponential histograms and summaries.
     Other,
 }
 
@@ -67,6 +77,8 @@ pub struct Point {
     /// Unix nanoseconds.
     pub time: u64,
     pub value: Number,
+    /// Of a histogram: the upper bounds of the buckets but the last, and how many values each bucket holds.
+    pub buckets: (Vec<f64>, Vec<u64>),
 }
 
 /// A point's value, as it was sent.
@@ -74,6 +86,11 @@ pub struct Point {
 pub enum Number {
     Int(i64),
     Double(f64),
+    /// A histogram's.
+    Distribution {
+        count: u64,
+        sum: f64,
+    },
     Absent,
 }
 
@@ -84,7 +101,7 @@ impl Number {
             #[expect(clippy::cast_precision_loss, reason = "compared with a tolerance")]
             Self::Int(value) => value as f64,
             Self::Double(value) => value,
-            Self::Absent => panic!("a point without a value"),
+            Self::Distribution { .. } | Self::Absent => panic!("a point without one value"),
         }
     }
 }
@@ -116,16 +133,25 @@ impl MetricsService for Collector {
 impl Receiver {
     /// One that accepts everything.
     pub fn start() -> Self {
-        Self::with_answers(true)
+        Self::serve(true, true)
+    }
+
+    /// One that knows metrics only, and says so to whoever sends logs.
+    pub fn start_without_logs() -> Self {
+        Self::serve(true, false)
     }
 
     /// One that takes requests and never answers them.
     pub fn start_mute() -> Self {
-        Self::with_answers(false)
+        Self::serve(false, true)
     }
 
-    fn with_answers(answers: bool) -> Self {
-        let requests = Requests::default();
+    fn serve(answers: bool, takes_logs: bool) -> Self {
+        let (requests, logs) = (Requests::default(), Arc::<LogBox>::default());
+        let log_service = LogsServiceServer::new(LogCollector {
+            logs: Arc::clone(&logs),
+            takes: takes_logs,
+        });
         let service = MetricsServiceServer::new(Collector {
             requests: Arc::clone(&requests),
             answers,
@@ -144,6 +170,7 @@ impl Receiver {
                     .expect("the test waits");
                 let server = Server::builder()
                     .add_service(service)
+                    .add_service(log_service)
                     .serve_with_incoming(incoming);
                 // Not a graceful shutdown, which would wait for a client that keeps its connection.
                 tokio::select! {
@@ -156,6 +183,7 @@ impl Receiver {
         Self {
             address,
             requests,
+            logs,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -179,6 +207,16 @@ impl Receiver {
             .iter()
             .flat_map(flatten)
             .collect()
+    }
+
+    /// Every log record received so far, in order of arrival.
+    pub fn logs(&self) -> Vec<Log> {
+        self.logs.logs()
+    }
+
+    /// Requests with logs that were refused.
+    pub fn refused_logs(&self) -> usize {
+        self.logs.refused()
     }
 
     /// Waits until the points received satisfy `condition` and returns what it found.
@@ -219,38 +257,61 @@ pub fn flatten(request: &ExportMetricsServiceRequest) -> Vec<Point> {
                 .map(|scope| scope.name.clone())
                 .unwrap_or_default();
             for metric in &scope_metrics.metrics {
-                let (instrument, data) = match metric.data.as_ref() {
-                    Some(Data::Gauge(gauge)) => (Instrument::Gauge, &gauge.data_points[..]),
-                    Some(Data::Sum(sum)) => {
-                        let (monotonic, temporality) = (sum.is_monotonic, sum.aggregation_temporality);
-                        (
-                            Instrument::Sum {
-                                monotonic,
-                                temporality,
-                            },
-                            &sum.data_points[..],
-                        )
-                    }
-                    _ => (Instrument::Other, &[][..]),
-                };
-                points.extend(data.iter().map(|point| Point {
+                let point = |time: (u64, u64), pairs: &[KeyValue], value| Point {
                     resource: resource.clone(),
                     scope: scope.clone(),
                     metric: metric.name.clone(),
                     unit: metric.unit.clone(),
-                    instrument,
-                    attributes: attributes(&point.attributes),
-                    start_time: point.start_time_unix_nano,
-                    time: point.time_unix_nano,
-                    value: number(point),
+                    instrument: instrument(metric.data.as_ref()),
+                    attributes: attributes(pairs),
+                    start_time: time.0,
+                    time: time.1,
+                    value,
+                    buckets: Default::default(),
+                };
+                let numbers = match metric.data.as_ref() {
+                    Some(Data::Gauge(gauge)) => &gauge.data_points[..],
+                    Some(Data::Sum(sum)) => &sum.data_points[..],
+                    _ => &[],
+                };
+                points.extend(numbers.iter().map(|number: &NumberDataPoint| {
+                    let times = (number.start_time_unix_nano, number.time_unix_nano);
+                    point(times, &number.attributes, value(number))
                 }));
+                if let Some(Data::Histogram(histogram)) = metric.data.as_ref() {
+                    points.extend(histogram.data_points.iter().map(|told: &HistogramDataPoint| {
+                        let times = (told.start_time_unix_nano, told.time_unix_nano);
+                        let value = Number::Distribution {
+                            count: told.count,
+                            sum: told.sum.expect("kevmon's histograms have a sum"),
+                        };
+                        Point {
+                            buckets: (told.explicit_bounds.clone(), told.bucket_counts.clone()),
+                            ..point(times, &told.attributes, value)
+                        }
+                    }));
+                }
             }
         }
     }
     points
 }
 
-fn number(point: &NumberDataPoint) -> Number {
+fn instrument(data: Option<&Data>) -> Instrument {
+    match data {
+        Some(Data::Gauge(_)) => Instrument::Gauge,
+        Some(Data::Sum(sum)) => Instrument::Sum {
+            monotonic: sum.is_monotonic,
+            temporality: sum.aggregation_temporality,
+        },
+        Some(Data::Histogram(histogram)) => Instrument::Histogram {
+            temporality: histogram.aggregation_temporality,
+        },
+        _ => Instrument::Other,
+    }
+}
+
+fn value(point: &NumberDataPoint) -> Number {
     match point.value {
         Some(number_data_point::Value::AsInt(value)) => Number::Int(value),
         Some(number_data_point::Value::AsDouble(value)) => Number::Double(value),
@@ -258,20 +319,9 @@ fn number(point: &NumberDataPoint) -> Number {
     }
 }
 
+/// Attributes as text, whatever their type.
 fn attributes(pairs: &[KeyValue]) -> BTreeMap<String, String> {
-    let mut map = BTreeMap::new();
-    for pair in pairs {
-        let text = match pair.value.as_ref() {
-            Some(AnyValue {
-                value: Some(any_value::Value::StringValue(text)),
-            }) => text.clone(),
-            other => format!("{other:?}"),
-        };
-        assert!(
-            map.insert(pair.key.clone(), text).is_none(),
-            "attribute {} twice",
-            pair.key
-        );
-    }
-    map
+    let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let typed = logs::typed(pairs).into_iter();
+    typed.map(|(key, value)| (key, text(value))).collect()
 }

@@ -27,7 +27,8 @@ impl Rotel {
         let scratch = Scratch::new();
         let (port, http_port) = free_ports();
         let mut child = Command::new(launcher)
-            .args(["start", "--exporter", "blackhole", "--debug-log", "metrics"])
+            .args(["start", "--exporter", "blackhole"])
+            .args(["--debug-log", "metrics", "--debug-log", "logs"])
             .args(["--debug-log-verbosity", "detailed"])
             .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{port}")])
             .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http_port}")])

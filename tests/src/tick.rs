@@ -13,6 +13,23 @@ pub struct Tick(pub Value);
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a>(pub &'a Value);
 
+/// What the kernel side sent and what of it arrived, since kevmon's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Records {
+    pub sent: u64,
+    pub received: u64,
+    pub lost: u64,
+}
+
+/// Lengths of time of a [`Group`], nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    pub count: u64,
+    pub sum: u64,
+    /// The latest one.
+    pub last: Option<u64>,
+}
+
 /// One member of a [`Group`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -70,6 +87,21 @@ impl Tick {
         self.0["tick_cpu_ns"]
             .as_u64()
             .unwrap_or_else(|| panic!("no tick_cpu_ns in {}", self.0))
+    }
+
+    /// Records of the kernel side; they add up only when nothing is on its way.
+    pub fn records(&self) -> Records {
+        let number = |name: &str| integer(&self.0["records"], name);
+        Records {
+            sent: number("sent"),
+            received: number("received"),
+            lost: number("lost"),
+        }
+    }
+
+    /// A number at the top of the line.
+    pub fn number(&self, name: &str) -> u64 {
+        integer(&self.0, name)
     }
 
     /// The plugins due at this tick.
@@ -132,6 +164,47 @@ impl Group<'_> {
             .unwrap_or_else(|| panic!("no start_time: {}", self.0))
     }
 
+    /// Ends that `matches` picks from `exits_by_reason`.
+    pub fn ends(&self, matches: impl Fn(&Value) -> bool) -> u64 {
+        let all = self.0["exits_by_reason"].as_array();
+        let all = all.unwrap_or_else(|| panic!("no exits_by_reason: {}", self.0));
+        all.iter()
+            .filter(|end| matches(end))
+            .map(|end| integer(end, "count"))
+            .sum()
+    }
+
+    /// Ends by this exit code.
+    pub fn exits_with(&self, code: u8) -> u64 {
+        self.ends(|end| end["reason"] == "exit" && end["code"] == code)
+    }
+
+    /// Ends by this signal.
+    pub fn signalled_with(&self, name: &str) -> u64 {
+        self.ends(|end| end["reason"] == "signal" && end["signal_name"] == name)
+    }
+
+    /// Ends of this reason, whatever their code or signal.
+    pub fn ends_of(&self, reason: &str) -> u64 {
+        self.ends(|end| end["reason"] == reason)
+    }
+
+    /// How long the group was without a root before a restart.
+    pub fn downtime(&self) -> Lengths {
+        lengths(&self.0["downtime"])
+    }
+
+    /// How long members lived.
+    pub fn lifetime(&self) -> Lengths {
+        lengths(&self.0["lifetime"])
+    }
+
+    /// Whether the group keeps failing and coming back.
+    pub fn crash_loop(&self) -> bool {
+        let loops = self.0["crash_loop"].as_bool();
+        loops.unwrap_or_else(|| panic!("no crash_loop: {}", self.0))
+    }
+
     /// The live members.
     pub fn members(&self) -> Vec<Member> {
         let members = self.0["processes"]
@@ -145,5 +218,19 @@ impl Group<'_> {
                 name: member["name"].as_str().expect("a name").to_owned(),
             })
             .collect()
+    }
+}
+
+fn integer(object: &Value, name: &str) -> u64 {
+    object[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name} is no integer of 64 bits in {object}"))
+}
+
+fn lengths(object: &Value) -> Lengths {
+    Lengths {
+        count: integer(object, "count"),
+        sum: integer(object, "sum_ns"),
+        last: object.get("last_ns").map(|_| integer(object, "last_ns")),
     }
 }

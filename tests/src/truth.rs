@@ -86,8 +86,13 @@ impl Spawned {
         reason = "nobody else may wait for it any more"
     )]
     pub fn adopt(child: Child) -> Self {
+        Self::own(child.id())
+    }
+
+    /// The same for a child that was not started through the standard library.
+    pub(crate) fn own(pid: u32) -> Self {
         Self {
-            pid: i32::try_from(child.id()).expect("a pid"),
+            pid: i32::try_from(pid).expect("a pid"),
             reaped: false,
         }
     }
@@ -187,6 +192,26 @@ impl Drop for Spawned {
             self.is_zombie(0);
             self.wait4();
         }
+    }
+}
+
+/// What the `storm` mode answered, at `end` (Unix nanoseconds). Its children are reaped as fast as they end, so
+/// their last switches may be missing.
+pub fn from_storm(answer: &str, end: u64) -> Truth {
+    let numbers = answer.split(' ').map(|number| number.parse().expect("a number"));
+    let numbers: Vec<u64> = numbers.collect();
+    let [count, cpu_ns, voluntary, involuntary, read_bytes, write_bytes] = numbers[..] else {
+        panic!("{answer}")
+    };
+    Truth {
+        count,
+        cpu_ns,
+        read_bytes,
+        write_bytes,
+        voluntary,
+        involuntary,
+        max_rss_bytes: 0,
+        last_reap: end,
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::{
-    checks,
+    checks, history,
     kevmon::Daemon,
+    plugin_dir::PluginDir,
     tick::{Group, Tick},
     workload,
 };
@@ -26,6 +29,15 @@ impl Watch {
         Self {
             daemon,
             plugin: workload::adhoc_plugin(name),
+        }
+    }
+
+    /// Watches with the one plugin, called `plugin`, of a directory.
+    pub fn plugin(folder: &PluginDir, plugin: &str) -> Self {
+        let daemon = Daemon::start(&["--plugins-dir", folder.path()]);
+        Self {
+            daemon,
+            plugin: plugin.to_owned(),
         }
     }
 
@@ -58,9 +70,20 @@ impl Watch {
         tick.expect_group(&self.plugin)
     }
 
+    /// What `kevmon history` tells of its group.
+    pub fn history(&self) -> Vec<Value> {
+        history::rows(self.daemon.database(), Some(&self.plugin))
+    }
+
     /// What kevmon wrote to stderr so far.
     pub fn stderr(&self) -> String {
         self.daemon.stderr()
+    }
+
+    /// The same as [`Self::finish`] where something was lost, and that was what the test is about.
+    pub fn finish_incomplete(self) -> Tick {
+        checks::assert_sum_rule(self.daemon.ticks(), &self.plugin);
+        self.daemon.terminate()
     }
 
     /// Stops kevmon and checks the rules that hold for every tick; returns the last one.

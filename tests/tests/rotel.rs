@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use kevmon_tests::{kevmon, kevmon::Daemon, plugin_dir::PluginDir, rotel::Rotel, workload::Program};
+use kevmon_tests::{
+    kevmon, kevmon::Daemon, plugin_dir::PluginDir, push::plugin_file, rotel::Rotel, truth, workload::Program,
+};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const LIMIT: Duration = Duration::from_secs(20);
@@ -131,4 +133,41 @@ fn a_single_run_pushes_too() {
             .any(|line| line.contains("service.name: Str(Kevmon ")),
         "{resources}"
     );
+}
+
+#[test]
+fn rotel_prints_the_events_that_kevmon_pushed() {
+    let program = Program::new(WORKLOAD, "rotellog");
+    let folder = PluginDir::new();
+    let on = "[events]\nenabled = true";
+    folder.write("rotellog", &plugin_file("rotellog", &program.pattern(), on));
+    let rotel = Rotel::start();
+    let port = rotel.port();
+    let args = [
+        "--plugins-dir",
+        folder.path(),
+        "--agent-host",
+        "127.0.0.1",
+        "--agent-port",
+        &port,
+    ];
+    let daemon = Daemon::start(&args);
+    let child = truth::spawn(&program, &["exit", "7"]);
+    let pid = child.pid();
+    child.reap();
+    rotel.wait_for("kevmon.exit.reason", LIMIT);
+    let printed = rotel.printed();
+    for text in [
+        "kvt_company_rotellog".to_owned(),
+        format!("-> process.pid: Int({pid})"),
+        "-> process.exit.code: Int(7)".to_owned(),
+        "-> kevmon.exit.reason: Str(exit)".to_owned(),
+        format!("-> process.executable.name: Str({})", program.name()),
+    ] {
+        assert!(
+            printed.contains(&text),
+            "no {text:?} in what rotel printed:\n{printed}"
+        );
+    }
+    daemon.terminate();
 }

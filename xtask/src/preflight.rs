@@ -1,6 +1,7 @@
 //! What the end-to-end tests demand of the machine. Each missing thing is named; nothing is skipped.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
@@ -11,8 +12,9 @@ use crate::privilege::{Credentials, Root};
 const OLDEST_KERNEL: Version = Version { major: 5, minor: 10 };
 /// PROC_PID_INIT_INO in the kernel's include/linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
-/// Names and numbers from linux/capability.h.
-const CAPABILITIES: [(&str, u32); 2] = [("CAP_BPF", 39), ("CAP_PERFMON", 38)];
+/// Names and numbers from linux/capability.h. The tests, not kevmon, need CAP_SYS_ADMIN: for a pid of their choice,
+/// mounts and control groups.
+const CAPABILITIES: [(&str, u32); 3] = [("CAP_BPF", 39), ("CAP_PERFMON", 38), ("CAP_SYS_ADMIN", 21)];
 
 /// What was found on this machine.
 #[derive(Debug)]
@@ -21,9 +23,16 @@ struct Facts {
     has_btf: bool,
     pid_namespace: String,
     credentials: Credentials,
+    /// /proc/sys/kernel/core_pattern (core(5)).
+    core_pattern: String,
+    /// Whether the program that it pipes to exists; true where it pipes to none.
+    takes_cores: bool,
+    has_memory_cgroups: bool,
 }
 
 pub(crate) fn check(root: &Root) -> Result<()> {
+    let core_pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    let takes_cores = core_program(&core_pattern).is_none_or(|program| Path::new(program).exists());
     let facts = Facts {
         kernel_release: fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
@@ -34,6 +43,12 @@ pub(crate) fn check(root: &Root) -> Result<()> {
             .map(|link| link.to_string_lossy().into_owned())
             .unwrap_or_default(),
         credentials: root.credentials()?,
+        core_pattern,
+        takes_cores,
+        // Version 1, and version 2 (cgroups(7)).
+        has_memory_cgroups: Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
+            || fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+                .is_ok_and(|names| names.split_whitespace().any(|name| name == "memory")),
     };
     let missing = missing(&facts);
     if missing.is_empty() {
@@ -43,6 +58,11 @@ pub(crate) fn check(root: &Root) -> Result<()> {
         "this machine cannot run the end-to-end tests:\n  - {}",
         missing.join("\n  - ")
     )
+}
+
+/// The program that a core pattern pipes to.
+fn core_program(pattern: &str) -> Option<&str> {
+    pattern.strip_prefix('|')?.split_whitespace().next()
 }
 
 fn missing(facts: &Facts) -> Vec<String> {
@@ -79,6 +99,19 @@ fn missing(facts: &Facts) -> Vec<String> {
             ));
         }
     }
+    if facts.core_pattern.trim().is_empty() || !facts.takes_cores {
+        let pattern = facts.core_pattern.trim();
+        missing.push(format!(
+            "core dumps: /proc/sys/kernel/core_pattern is {pattern:?}, which no core can go to; write `core` there"
+        ));
+    }
+    if !facts.has_memory_cgroups {
+        missing.push(
+            "memory control groups: no memory controller under /sys/fs/cgroup; mount cgroup2 there, or boot without \
+             cgroup_disable=memory"
+                .to_owned(),
+        );
+    }
     missing
 }
 
@@ -92,6 +125,9 @@ mod tests {
             has_btf: true,
             pid_namespace: INITIAL_PID_NAMESPACE.to_owned(),
             credentials: Credentials::parse("Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n").unwrap(),
+            core_pattern: "core\n".to_owned(),
+            takes_cores: true,
+            has_memory_cgroups: true,
         }
     }
 
@@ -144,7 +180,22 @@ mod tests {
                     credentials: user,
                     ..facts()
                 },
-                vec!["root", "CAP_BPF", "CAP_PERFMON"],
+                vec!["root", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"],
+            ),
+            (
+                Facts {
+                    core_pattern: "|/no/such/program %P".to_owned(),
+                    takes_cores: false,
+                    ..facts()
+                },
+                vec!["core dumps"],
+            ),
+            (
+                Facts {
+                    has_memory_cgroups: false,
+                    ..facts()
+                },
+                vec!["memory control groups"],
             ),
         ] {
             let found = missing(&facts);
@@ -155,6 +206,20 @@ mod tests {
                     "{message:?} does not begin with {name:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_program_that_takes_cores() {
+        for (pattern, program) in [
+            ("core\n", None),
+            ("/var/cores/core.%p\n", None),
+            (
+                "|/usr/lib/systemd/systemd-coredump %P %u\n",
+                Some("/usr/lib/systemd/systemd-coredump"),
+            ),
+        ] {
+            assert_eq!(core_program(pattern), program, "{pattern}");
         }
     }
 }

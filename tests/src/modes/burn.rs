@@ -4,13 +4,14 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     path::Path,
     sync::{Arc, Barrier, Condvar, Mutex},
     time::{Duration, Instant},
 };
 
 use super::{Args, clock, hold, ready};
+use crate::wait;
 
 const CHUNK: usize = 64 * 1024;
 const SHORT_SLEEP: Duration = Duration::from_micros(50);
@@ -36,6 +37,21 @@ pub(super) fn burn(args: &Args<'_>) -> i32 {
         std::thread::sleep(left);
     }
     0
+}
+
+/// `pulse --busy-ms F --idle-ms F`: works and rests by turns until its input is closed.
+pub(super) fn pulse(args: &Args<'_>) -> i32 {
+    let (busy, idle) = (args.millis("--busy-ms"), args.millis("--idle-ms"));
+    ready();
+    loop {
+        spin(
+            libc::CLOCK_PROCESS_CPUTIME_ID,
+            clock(libc::CLOCK_PROCESS_CPUTIME_ID) + busy,
+        );
+        if wait::readable(std::io::stdin().as_fd(), Instant::now() + idle) {
+            return 0;
+        }
+    }
 }
 
 /// Burns until the CPU clock `id`, which began at the start of the process or thread, shows `cpu`.

@@ -52,6 +52,32 @@ pub(super) fn forks(args: &Args<'_>) -> i32 {
     0
 }
 
+/// `prefork N`: a master with N workers. A worker that a signal ends is replaced at once, and told by a line with
+/// the new one's pid. All end when the shared input is closed.
+pub(super) fn prefork(args: &Args<'_>) -> i32 {
+    let worker = || match fork() {
+        Side::Child => {
+            hold();
+            leave(0);
+        }
+        Side::Parent(pid) => pid,
+    };
+    let mut live: Vec<i32> = (0..args.number(0)).map(|_| worker()).collect();
+    ready();
+    while !live.is_empty() {
+        let mut status = 0;
+        // SAFETY: waitpid fills one integer.
+        let ended = checked(unsafe { libc::waitpid(-1, &raw mut status, 0) }, "waitpid");
+        live.retain(|&pid| pid != ended);
+        if libc::WIFSIGNALED(status) {
+            let pid = worker();
+            live.push(pid);
+            say(&pid.to_string());
+        }
+    }
+    0
+}
+
 /// `double-fork`: the classic daemon. The first process and its child end; the grandchild, which says
 /// `ready` when they have, lives until the input is closed.
 pub(super) fn double_fork() -> i32 {

@@ -63,18 +63,47 @@ pub(super) fn fds(args: &Args<'_>) -> i32 {
 pub(super) fn rename() -> i32 {
     ready();
     for line in std::io::stdin().lines().map_while(Result::ok) {
-        let mut comm: Vec<u8> = (0..line.len() / 2)
+        let comm: Vec<u8> = (0..line.len() / 2)
             .map(|index| u8::from_str_radix(&line[index * 2..index * 2 + 2], 16).expect("hexadecimal"))
             .collect();
-        comm.push(0);
-        // SAFETY: `comm` is NUL-terminated and outlives the call.
-        checked(
-            unsafe { libc::prctl(libc::PR_SET_NAME, comm.as_ptr()) },
-            "prctl(PR_SET_NAME)",
-        );
+        set_comm(comm);
         say("ok");
     }
     0
+}
+
+/// `title`: each line of its input becomes its title as setproctitle(3) makes it: written over the memory of its
+/// arguments, and, cut, its comm. Answered with `ok`.
+pub(super) fn title() -> i32 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
+    let fields: Vec<&str> = stat
+        .rsplit_once(") ")
+        .map_or("", |(_, rest)| rest)
+        .split(' ')
+        .collect();
+    // Fields 48 and 49, arg_start and arg_end (proc(5)); the first one here is field 3.
+    let address = |field: usize| fields[field - 3].parse::<usize>().expect("an address");
+    let (start, end) = (address(48), address(49));
+    ready();
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        for (offset, address) in (start..end).enumerate() {
+            let byte = line.as_bytes().get(offset).copied().unwrap_or(0);
+            // SAFETY: the kernel's own bounds of the arguments, which are writable (execve(2)); the standard
+            // library copied them before main began.
+            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write(byte) };
+        }
+        set_comm(line.into_bytes());
+        say("ok");
+    }
+    0
+}
+
+/// The kernel cuts it at 15 bytes.
+fn set_comm(mut comm: Vec<u8>) {
+    comm.push(0);
+    // SAFETY: `comm` is NUL-terminated and outlives the call.
+    let result = unsafe { libc::prctl(libc::PR_SET_NAME, comm.as_ptr()) };
+    checked(result, "prctl(PR_SET_NAME)");
 }
 
 /// `exec PROGRAM ARGS…`: becomes that program at the first line of its input.

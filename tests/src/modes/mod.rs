@@ -4,6 +4,7 @@
 //! A mode that lasts prints `ready` and then lives until its standard input is closed.
 
 mod burn;
+mod endings;
 mod family;
 mod identity;
 
@@ -13,7 +14,8 @@ use std::{
 };
 
 const USAGE: &str = "workload MODE: burn | threads | idle | exit | signal | mem | fds | rename | exec | exec-chain | \
-                     forks | double-fork | vfork-hold | zombie | herd | storm";
+                     title | forks | prefork | double-fork | vfork-hold | zombie | herd | storm | pulse | on-term | \
+                     alarm | segfault | kill | eat | thread-exits | leader-first";
 
 /// Runs the mode that `args` (without argv[0]) name and returns the exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -23,6 +25,7 @@ pub fn run(args: &[String]) -> i32 {
     let args = Args(rest);
     match mode {
         "burn" => burn::burn(&args),
+        "pulse" => burn::pulse(&args),
         "threads" => burn::threads(&args),
         "idle" => identity::idle(),
         "exit" => identity::exit(&args),
@@ -32,7 +35,16 @@ pub fn run(args: &[String]) -> i32 {
         "rename" => identity::rename(),
         "exec" => identity::exec(&args),
         "exec-chain" => identity::exec_chain(&args),
+        "title" => identity::title(),
+        "on-term" => endings::on_term(&args),
+        "alarm" => endings::alarm(&args),
+        "segfault" => endings::segfault(),
+        "kill" => endings::kill(&args),
+        "eat" => endings::eat(),
+        "thread-exits" => endings::thread_exits(&args),
+        "leader-first" => endings::leader_first(&args),
         "forks" => family::forks(&args),
+        "prefork" => family::prefork(&args),
         "double-fork" => family::double_fork(),
         "vfork-hold" => family::vfork_hold(&args),
         "zombie" => family::zombie(),
