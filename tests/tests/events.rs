@@ -50,7 +50,7 @@ fn a_life_is_shown_as_it_happens() {
         (400_000_000..truth.last_reap - begin).contains(&lifetime),
         "{exit}"
     );
-    let error = float(number(&exit, "cpu_ns")) / float(truth.cpu_ns) - 1.0;
+    let error = float(number(&exit, "cpu_time_ns")) / float(truth.cpu_ns) - 1.0;
     assert!(
         error.abs() < 0.01,
         "CPU {:+.2} % off {truth:?}: {exit}",
@@ -79,8 +79,8 @@ fn a_life_is_shown_as_it_happens() {
     assert_eq!(exit["reason"], "signal", "{exit}");
     assert_eq!(exit["signal"].as_u64().unwrap_or(9), 9, "{exit}");
     assert_eq!(exit["core_dumped"], false, "{exit}");
-    assert_eq!(exit["sender_pid"], assassins_pid, "{exit}");
-    assert_eq!(exit["sender_name"], killer.name()[..15], "{exit}");
+    assert_eq!(exit["sender"]["pid"], assassins_pid, "{exit}");
+    assert_eq!(exit["sender"]["name"], killer.name()[..15], "{exit}");
     // The killer was not asked for.
     let shown = [program.name(), probe.name()];
     let others: Vec<_> = live

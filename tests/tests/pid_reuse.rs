@@ -41,7 +41,8 @@ fn burn(pid: Option<u32>, program: &Program, index: u32) -> (u32, Truth) {
 
 #[test]
 fn many_processes_of_one_pid_within_one_interval() {
-    const LIVES: u32 = 100;
+    // The history of one interval keeps the newest 128 rows.
+    const LIVES: u32 = 40;
     let program = Program::new(WORKLOAD, "reuse");
     // No tick falls between them.
     let scratch = Scratch::new();

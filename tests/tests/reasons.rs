@@ -62,7 +62,7 @@ fn told_of(stem: &str, args: &[&str]) -> (Ended, Value, Value) {
 
 fn assert_no_sender(row: &Value) {
     assert!(
-        row["sender_pid"].is_null() && row["sender_name"].is_null(),
+        row["sender_pid"].is_null() && row["sender_comm"].is_null(),
         "a sender where there was none: {row}"
     );
 }
@@ -119,7 +119,7 @@ fn a_process_that_kills_is_named() {
         {"reason": "signal", "signal": 9, "signal_name": "SIGKILL", "core_dumped": false, "count": 1});
     assert_eq!(reason, expected);
     assert_eq!(row["sender_pid"], assassins_pid, "{row}");
-    assert_eq!(row["sender_name"], killer.name()[..15], "{row}");
+    assert_eq!(row["sender_comm"], killer.name()[..15], "{row}");
 }
 
 #[test]

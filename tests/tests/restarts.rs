@@ -111,16 +111,11 @@ fn downtime_is_from_the_end_to_the_next_start() {
         shortest.push(before_start - reaped);
         longest.push(wait::unix_now() - before_end);
     }
-    let tick = watch.expect(
-        1,
-        &[
-            ("starts", 5),
-            ("respawns", 4),
-            ("reexecs", 0),
-            ("unpaired_starts", 0),
-        ],
-    );
+    let tick = watch.until("the last start", |group| group.int("starts") == 5);
     let group = watch.group(&tick);
+    for (metric, value) in [("respawns", 4), ("reexecs", 0), ("unpaired_starts", 0)] {
+        assert_eq!(group.int(metric), value, "{metric}: {}", group.0);
+    }
     let told = group.downtime();
     eprintln!("downtimes: {told:?}; at least {shortest:?}, at most {longest:?}");
     assert_eq!(told.count, 4, "{}", group.0);
@@ -204,14 +199,14 @@ fn a_crash_loop_is_told_while_it_lasts() {
         assert_eq!(truth::spawn(&program, &["exit", "1"]).reap().status, 0x100);
     }
     let mut running = program.start(&["idle"]);
-    let tick = watch.expect(1, &[("exits", 6)]);
+    let tick = watch.until("the successor", |group| group.int("starts") == 7);
     assert!(!watch.group(&tick).crash_loop(), "{}", tick.0);
     // The third one.
     let third = Instant::now();
     running.signal(libc::SIGKILL);
     running.reap();
     let running = program.start(&["idle"]);
-    let tick = watch.expect(1, &[("exits", 7)]);
+    let tick = watch.until("its successor", |group| group.int("starts") == 8);
     assert!(watch.group(&tick).crash_loop(), "{}", tick.0);
     watch.until("its end", |group| !group.crash_loop());
     // The first crash leaves the window some ms before the third one does; ticks are 0.3 s apart.

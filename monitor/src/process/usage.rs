@@ -68,6 +68,25 @@ impl Usage {
         self.zip(other, Option::max)
     }
 
+    /// Of raw totals of what is over: with user and system time as parts of the exact CPU time.
+    #[must_use]
+    pub fn split(&self) -> Self {
+        let known = (
+            self.get(Counter::Runtime),
+            self.get(Counter::User),
+            self.get(Counter::System),
+        );
+        let (Some(runtime), Some(user), Some(system)) = known else {
+            return *self;
+        };
+        let mut split = CpuSplit::default();
+        split.advance(runtime, user, system);
+        split.settle();
+        let (user, system) = split.parts();
+        self.with(Counter::User, Some(user))
+            .with(Counter::System, Some(system))
+    }
+
     fn zip(&self, other: &Self, f: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) -> Self {
         Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
     }
@@ -131,6 +150,25 @@ impl CpuSplit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn raw_totals_are_split_by_their_ticks() {
+        let raw = |runtime, user, system| {
+            Usage::ZERO
+                .with(Counter::Runtime, Some(runtime))
+                .with(Counter::User, Some(user))
+                .with(Counter::System, Some(system))
+        };
+        for (told, user, system) in [
+            (raw(5_000, 4_000, 4_000), 2_500, 2_500),
+            (raw(5_000, 0, 4_000), 0, 5_000),
+            (raw(5_000, 0, 0), 5_000, 0),
+        ] {
+            assert_eq!(told.split(), raw(5_000, user, system), "{told:?}");
+        }
+        let unknown = raw(5_000, 1, 1).with(Counter::System, None);
+        assert_eq!(unknown.split(), unknown);
+    }
 
     #[test]
     fn sums_are_unknown_where_a_part_is() {

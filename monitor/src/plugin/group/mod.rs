@@ -288,7 +288,7 @@ impl Group {
         self.happened.exits += lives.count;
         *self.exits.entry(lives.ending.reason()).or_default() += lives.count;
         if !lives.forked || self.plugin.aggregate == Aggregate::All {
-            self.left_behind = self.left_behind.plus(&lives.usage);
+            self.left_behind = self.left_behind.plus(&lives.usage.split());
         }
         self.peak_rss = self.peak_rss.max(lives.peak_rss);
         self.lives_lost = true;
