@@ -39,9 +39,13 @@ fn try_fork(parent: Task, child: Task) {
     } else {
         None
     };
-    // SAFETY: a live map value.
-    unsafe { identity::forked(&key, mark, time, entry.is_some()) };
-    let Some(mut entry) = entry else { return };
+    let Some(mut entry) = entry else {
+        // SAFETY: a live map value.
+        unsafe { identity::forked(&key, mark, time, false) };
+        return;
+    };
+    // SAFETY: as above. (A second look at `entry` behind one call for both cases is more than 6.1's verifier follows.)
+    unsafe { identity::forked(&key, mark, time, true) };
     entry.write(ForkRecord {
         header: Header {
             kind: Kind::Fork as u32,

@@ -35,9 +35,11 @@ fn try_rename(task: Task, comm: Kernel) {
         unsafe { (*mark).flags &= !MARK_TOLD }; // a snapshot has to tell the name
         return;
     }
-    let entry = maps::reserve::<RenameRecord>(Failure::RenameReserve);
-    identity::renamed(&key, mark, time, entry.is_some(), task.exe_file());
-    let Some(mut entry) = entry else { return };
+    let Some(mut entry) = maps::reserve::<RenameRecord>(Failure::RenameReserve) else {
+        identity::renamed(&key, mark, time, false, task.exe_file());
+        return;
+    };
+    identity::renamed(&key, mark, time, true, task.exe_file());
     let record = entry.as_mut_ptr();
     // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit.
     unsafe {

@@ -147,14 +147,12 @@ fn prototype(btf: &Btf, typedef: &str) -> Option<FuncProto> {
     }
 }
 
-/// Where the resident-set counters are: since 6.2 an array of `percpu_counter` in `mm->rss_stat`, before that an
-/// array of plain counters in `mm->rss_stat.count`. Their order is MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS,
-/// MM_SHMEMPAGES (include/linux/mm_types_task.h, 5.10 to 6.18).
+/// Where the resident-set counters are: since 6.2 an array of `percpu_counter` in `mm->rss_stat`. Their order is
+/// MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES (include/linux/mm_types_task.h, 5.10 to 6.18). Before that they
+/// are a plain array of `atomic_long_t`, which 6.1's verifier cannot walk ("Type 'atomic_long_t' is not a struct"), and
+/// of no use: the address space is gone when `sched_process_exit` runs.
 fn resident_counters(btf: &Btf) -> Option<[u32; RSS_COUNTERS]> {
     const INDICES: [u32; RSS_COUNTERS] = [0, 1, 3];
-    if let Some(plain) = member_bits(btf, "mm_struct.rss_stat.count") {
-        return Some(INDICES.map(|index| plain.offset / 8 + index * 8));
-    }
     let array = member_bits(btf, "mm_struct.rss_stat")?;
     let count = member_bits(btf, "percpu_counter.count")?.offset / 8;
     let size = u32::try_from(named_struct(btf, "percpu_counter")?.size()).ok()?;

@@ -218,7 +218,10 @@ pub fn until_nul(bytes: &[u8]) -> &[u8] {
 
 /// Bytes that should be UTF-8.
 pub fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(), // all but always, and cheaper to find out than to mend
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 fn arguments(bytes: &[u8]) -> Vec<String> {

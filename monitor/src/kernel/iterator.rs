@@ -122,7 +122,8 @@ impl Iterators {
                     match sys::link_process_iterator(self.sample.as_fd(), key.tgid.0) {
                         Ok(link) => entry.insert(link),
                         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue, // it has vanished
-                        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                        // E2BIG: before 5.14 bpf(2) has no iter_info at all.
+                        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::E2BIG)) => {
                             self.restricted = false;
                             return Ok(false);
                         }

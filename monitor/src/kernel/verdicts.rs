@@ -1,17 +1,13 @@
 //! Userspace's answers to the kernel side: queued while records are drained, and written many at a time. What came and
 //! went within one drain needs none.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    os::fd::AsFd,
-};
+use std::{io, os::fd::AsFd};
 
 use aya::maps::{HashMap as BpfHashMap, IterableMap, MapData, MapError};
 use kevmon_common::{Key, Verdict};
 
 use super::{decode, object::Shared, sys};
-use crate::process::{Judgement, ProcessKey};
+use crate::process::{Judgement, KeyMap, KeySet, ProcessKey};
 
 /// Judgements queued at most; more are written at once.
 const QUEUED: usize = 4096;
@@ -19,10 +15,10 @@ const QUEUED: usize = 4096;
 /// The map `VERDICTS`.
 pub struct Verdicts {
     map: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>,
-    queue: HashMap<ProcessKey, Verdict>,
+    queue: KeyMap<Verdict>,
     /// What was written since the last drain but one: the kernel side may have freed the process, and looked for its
     /// verdict, before that. Once the ring has been emptied twice such a free has been read, or was lost.
-    recent: [HashSet<ProcessKey>; 2],
+    recent: [KeySet; 2],
     writer: Writer,
     /// Verdicts that the map did not take since that was last asked.
     refused: u64,
@@ -33,8 +29,8 @@ impl Verdicts {
     pub fn new(map: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>) -> Self {
         Self {
             map,
-            queue: HashMap::new(),
-            recent: [HashSet::new(), HashSet::new()],
+            queue: KeyMap::default(),
+            recent: [KeySet::default(), KeySet::default()],
             writer: Writer::default(),
             refused: 0,
         }

@@ -1,6 +1,10 @@
 //! Identity in time: which process, and when.
 
-use std::{fmt, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    time::Duration,
+};
 
 /// Thread-group id in the initial pid namespace; what `ps` calls PID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +61,11 @@ impl ProcessKey {
         self.tgid == other.tgid && self.start.0 / Self::TICK_NANOS == other.start.0 / Self::TICK_NANOS
     }
 }
+
+/// By process. Looked up several times for each event, hence not the standard library's slower hash.
+pub type KeyMap<V> = HashMap<ProcessKey, V, foldhash::fast::RandomState>;
+/// Of processes, likewise.
+pub type KeySet = HashSet<ProcessKey, foldhash::fast::RandomState>;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,6 @@ pub use ending::{Ending, Reason, Sender, signal_name};
 pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen};
 pub use gauges::{Gauges, Host};
 pub use identity::Identity;
-pub use key::{BootTime, Moment, ProcessKey, Tgid};
+pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};
 pub use table::{Process, ProcessTable, State};
 pub use usage::{Counter, Usage};

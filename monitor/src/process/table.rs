@@ -1,8 +1,6 @@
 //! The process table: every process that was ever of interest, until the kernel has let go of it.
 
-use std::collections::HashMap;
-
-use super::{BootTime, Counter, Ending, Identity, ProcessKey, Usage, usage::CpuSplit};
+use super::{BootTime, Counter, Ending, Identity, KeyMap, ProcessKey, Usage, usage::CpuSplit};
 
 /// Where a process is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +117,7 @@ impl Process {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct ProcessTable {
-    processes: HashMap<ProcessKey, Process>,
+    processes: KeyMap<Process>,
 }
 
 impl ProcessTable {

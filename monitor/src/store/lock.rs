@@ -11,8 +11,8 @@ use std::{
 
 use super::{error::StoreError, files};
 
-const TRIES: u32 = 10;
-const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+const TRIES: u32 = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Held until it is dropped, or the process ends in whatever way (flock(2)).
 #[derive(Debug)]

@@ -3,14 +3,16 @@
 mod outlive;
 mod read;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::{
     Aggregate, Durations, Plugin, RestartKind,
     reading::Happened,
     restarts::{Replaced, RestartPairing, Started},
 };
-use crate::process::{BootTime, Ending, LostLives, Moment, ProcessKey, ProcessTable, Reason, Usage};
+use crate::process::{
+    BootTime, Ending, KeyMap, KeySet, LostLives, Moment, ProcessKey, ProcessTable, Reason, Usage,
+};
 
 /// A member whose parent is no member, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +72,9 @@ struct Last {
 pub struct Group {
     /// What it is about.
     pub plugin: Plugin,
-    members: HashMap<ProcessKey, Membership>,
+    members: KeyMap<Membership>,
     /// Processes that left alive and may come back.
-    former: HashSet<ProcessKey>,
+    former: KeySet,
     /// What members left behind when they ended or left.
     left_behind: Usage,
     /// The part of the sums that members had used before they came: no use of this group's time.
@@ -104,8 +106,8 @@ impl Group {
         Self {
             pairing: RestartPairing::new(plugin.restart_window),
             plugin,
-            members: HashMap::new(),
-            former: HashSet::new(),
+            members: KeyMap::default(),
+            former: KeySet::default(),
             left_behind: Usage::ZERO,
             brought: Usage::ZERO,
             lived: 0,

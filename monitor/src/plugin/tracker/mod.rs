@@ -14,7 +14,7 @@ use super::{
     matcher::Matcher,
 };
 use crate::process::{
-    BootTime, Ending, Event, Gauges, Host, Identity, Judgement, LostEnd, LostLives, Moment, Process,
+    BootTime, Ending, Event, Gauges, Host, Identity, Judgement, KeyMap, LostEnd, LostLives, Moment, Process,
     ProcessKey, ProcessTable, Sample, Seen, State, Usage,
 };
 use notices::Notices;
@@ -52,7 +52,7 @@ pub struct Tracker {
     table: ProcessTable,
     groups: Vec<Group>,
     matcher: Matcher,
-    memberships: HashMap<ProcessKey, Vec<GroupId>>,
+    memberships: KeyMap<Vec<GroupId>>,
     irregular: Irregularities,
     notices: Notices,
 }
@@ -71,7 +71,7 @@ impl Tracker {
                 .into_iter()
                 .map(|plugin| Group::new(plugin, now))
                 .collect(),
-            memberships: HashMap::new(),
+            memberships: KeyMap::default(),
             irregular: Irregularities::default(),
         })
     }
@@ -198,16 +198,11 @@ impl Tracker {
     ) -> bool {
         let before = self.memberships.get(&key).cloned().unwrap_or_default();
         let keep = self.identified(key, time, parent, identity, usage, Arrival::Appeared);
-        let stays: Vec<GroupId> = self
-            .memberships
-            .get(&key)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
-        for group in stays.into_iter().filter(|group| before.contains(group)) {
-            let change = self.groups[group.0].executed(key);
-            self.note(group, key, time, change);
+        for &group in self.memberships.get(&key).into_iter().flatten() {
+            if before.contains(&group) {
+                let change = self.groups[group.0].executed(key);
+                self.notices.note(&self.table, group, key, time, change);
+            }
         }
         // The new image has a peak of its own; the old one's counted where it belonged.
         if let Some(process) = self.table.get_mut(key) {
@@ -304,7 +299,7 @@ impl Tracker {
         }
         for group in groups.iter().filter(|group| !before.contains(group)) {
             let changes = self.groups[group.0].join(key, base, arrival, time, &self.table);
-            self.note(*group, key, time, changes);
+            self.notices.note(&self.table, *group, key, time, changes);
         }
         if !groups.is_empty() {
             self.memberships.insert(key, groups);
@@ -324,20 +319,14 @@ impl Tracker {
             ending: ending.clone(),
         };
         process.end_split();
-        let groups: Vec<GroupId> = self
-            .memberships
-            .get(&key)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
-        for &group in &groups {
+        let Some(groups) = self.memberships.get(&key) else {
+            return;
+        };
+        for &group in groups {
             let change = self.groups[group.0].ended(key, time, &ending, lossy, &self.table);
-            self.note(group, key, time, change);
+            self.notices.note(&self.table, group, key, time, change);
         }
-        if !groups.is_empty() {
-            self.notices.expect_totals(key, time, &self.table);
-        }
+        self.notices.expect_totals(key, time, &self.table);
     }
 
     fn settle(&mut self, key: ProcessKey, given_up: bool) {

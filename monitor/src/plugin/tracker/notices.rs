@@ -1,14 +1,14 @@
-//! What happened to members, held until somebody takes it: a bounded number for each group, the newest.
+//! What happened to members, held until somebody takes it: a bounded number for each group.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
-    BootTime, Change, GroupId, Identity, Notice, Plugin, ProcessKey, ProcessTable, Role, State, Tracker, What,
+    BootTime, Change, Group, GroupId, Notice, Plugin, ProcessKey, ProcessTable, Role, State, Tracker, What,
 };
 
 /// Notices held for a group whose every event is exported or shown.
 const HELD_FOR_EXPORT: usize = 4096;
-/// … and for one whose recent history alone is kept.
+/// … and for one whose history alone is kept. What a storm brings beyond that costs nothing.
 const HELD_FOR_HISTORY: usize = 128;
 /// An exit is told with its final totals, if they come within this time; they take some 10 to 40 ms.
 const TOTALS_WITHIN: Duration = Duration::from_millis(200);
@@ -17,7 +17,7 @@ const TOTALS_WITHIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Notices {
     /// By group: how many may wait, and what waits.
-    groups: Vec<(usize, VecDeque<Notice>)>,
+    groups: Vec<(usize, Vec<Notice>)>,
     /// Ended members whose totals are awaited, in the order of their ends as told.
     ending: VecDeque<(BootTime, ProcessKey)>,
     dropped: u64,
@@ -33,10 +33,7 @@ impl Notices {
             }
         };
         Self {
-            groups: plugins
-                .iter()
-                .map(|plugin| (held(plugin), VecDeque::new()))
-                .collect(),
+            groups: plugins.iter().map(|plugin| (held(plugin), Vec::new())).collect(),
             ending: VecDeque::new(),
             dropped: 0,
         }
@@ -54,24 +51,95 @@ impl Notices {
         self.ending.push_back((time, key));
     }
 
-    /// Notices of exported groups that nobody took in time. (The history is meant to hold the newest only.)
+    /// Notices for which there was no room since the start.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    fn push(&mut self, notice: Notice) {
-        let (held, waiting) = &mut self.groups[notice.group.0];
-        if waiting.len() == *held {
-            waiting.pop_front();
-            self.dropped += u64::from(*held == HELD_FOR_EXPORT);
+    /// Tells what a change of a group amounts to.
+    pub(super) fn note(
+        &mut self,
+        table: &ProcessTable,
+        group: GroupId,
+        key: ProcessKey,
+        time: BootTime,
+        changes: impl IntoIterator<Item = Change>,
+    ) {
+        for change in changes {
+            self.push(table, group, key, time, || match change {
+                Change::Start(role) => What::Start {
+                    worker: role == Role::Worker,
+                },
+                Change::Restart(kind, replaced) => What::Restart {
+                    kind,
+                    downtime: replaced.downtime,
+                },
+            });
         }
-        waiting.push_back(notice);
+    }
+
+    /// Tells the end of a member of `members_of`, once.
+    pub(super) fn note_exit(
+        &mut self,
+        table: &mut ProcessTable,
+        groups: &[Group],
+        members_of: &[GroupId],
+        key: ProcessKey,
+        settled: bool,
+    ) {
+        let Some(process) = table.get_mut(key) else {
+            return;
+        };
+        let at = match process.state {
+            State::Ended { at, .. } if !std::mem::replace(&mut process.exit_told, true) => at,
+            _ => return,
+        };
+        for &group in members_of {
+            let Some(process) = table.get(key) else { continue };
+            let State::Ended { ending, .. } = &process.state else {
+                continue;
+            };
+            self.push(table, group, key, at, || What::Exit {
+                ending: ending.clone(),
+                lifetime: ending.status.map(|_| at.since(key.start)),
+                usage: process.totals(),
+                peak_rss: process.peak_rss,
+                settled,
+                worker: groups[group.0].role(key) == Some(Role::Worker),
+            });
+        }
+    }
+
+    fn push(
+        &mut self,
+        table: &ProcessTable,
+        group: GroupId,
+        key: ProcessKey,
+        time: BootTime,
+        what: impl FnOnce() -> What,
+    ) {
+        let (held, waiting) = &mut self.groups[group.0];
+        if waiting.len() >= *held {
+            self.dropped += 1;
+            return;
+        }
+        let Some(process) = table.get(key) else { return };
+        waiting.push(Notice {
+            group,
+            time,
+            key,
+            parent: process.parent,
+            name: Arc::from(process.identity.name()),
+            exe: Arc::from(process.identity.exe.as_str()),
+            what: what(),
+        });
     }
 }
 
 impl Tracker {
     /// What happened since the last call, by group and in the order of its telling. An exit is told once its totals
-    /// are final, or were awaited for 200 ms.
+    /// are final, or were awaited for 200 ms. Of each group the first 4096 are told, or 128 where its events are not
+    /// exported; the rest are counted.
     pub fn take_notices(&mut self, now: BootTime) -> Vec<Notice> {
         while let Some(&(time, key)) = self.notices.ending.front() {
             if self.table.get(key).is_some() {
@@ -86,67 +154,10 @@ impl Tracker {
         waiting.flat_map(|(_, waiting)| waiting.drain(..)).collect()
     }
 
-    pub(super) fn note(
-        &mut self,
-        group: GroupId,
-        key: ProcessKey,
-        time: BootTime,
-        changes: impl IntoIterator<Item = Change>,
-    ) {
-        for change in changes {
-            let what = match change {
-                Change::Start(role) => What::Start {
-                    worker: role == Role::Worker,
-                },
-                Change::Restart(kind, replaced) => What::Restart {
-                    kind,
-                    downtime: replaced.downtime,
-                },
-            };
-            self.push(group, key, time, what);
-        }
-    }
-
     /// Tells the end of a member, once.
     pub(super) fn note_exit(&mut self, key: ProcessKey, settled: bool) {
-        let Some(process) = self.table.get_mut(key) else {
-            return;
-        };
-        let State::Ended { at, ending } = &process.state else {
-            return;
-        };
-        if std::mem::replace(&mut process.exit_told, true) {
-            return;
-        }
-        let (at, ending) = (*at, ending.clone());
-        let (usage, peak_rss) = (process.totals(), process.peak_rss);
-        let lifetime = ending.status.map(|_| at.since(key.start));
-        for group in self.memberships.get(&key).cloned().unwrap_or_default() {
-            let what = What::Exit {
-                ending: ending.clone(),
-                lifetime,
-                usage,
-                peak_rss,
-                settled,
-                worker: self.groups[group.0].role(key) == Some(Role::Worker),
-            };
-            self.push(group, key, at, what);
-        }
-    }
-
-    fn push(&mut self, group: GroupId, key: ProcessKey, time: BootTime, what: What) {
-        let Some(process) = self.table.get(key) else {
-            return;
-        };
-        let Identity { exe, .. } = &process.identity;
-        self.notices.push(Notice {
-            group,
-            time,
-            key,
-            parent: process.parent,
-            name: Arc::from(process.identity.name()),
-            exe: Arc::from(exe.as_str()),
-            what,
-        });
+        let members_of = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
+        self.notices
+            .note_exit(&mut self.table, &self.groups, members_of, key, settled);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{BOOT, Content, NOW, Random, Scratch, assert_groups, content, filled, open, ready};
+use super::{BOOT, Content, NOW, Random, Scratch, assert_groups, content, count, filled, open, ready};
 use crate::store::{Commit, Note, Opened, Store, StoreError};
 
 /// Opens what has been damaged; wherever the bytes are now, they are the same.
@@ -249,4 +249,20 @@ fn a_value_that_no_kevmon_wrote() {
         drop(connection);
         moved_aside(&scratch.store(), sql);
     }
+}
+
+/// Opening reads no history; a corrupt page of it would come to light in the middle of a commit.
+#[test]
+fn pages_that_opening_does_not_need() {
+    let scratch = Scratch::new();
+    filled(&scratch.store());
+    let root = count(
+        &scratch.store(),
+        "SELECT rootpage FROM sqlite_schema WHERE name = 'history'",
+    );
+    let mut bytes = fs::read(scratch.store()).unwrap();
+    let start = (root as usize - 1) * 4_096;
+    bytes[start..start + 4_096].copy_from_slice(&Random(5).bytes(4_096));
+    fs::write(scratch.store(), &bytes).unwrap();
+    moved_aside(&scratch.store(), "a page of the history");
 }

@@ -16,7 +16,7 @@ fn commit_costs() {
     const COMMITS: u64 = 50;
     for (groups, members) in [(10_u32, 10_u32), (1, 2_000), (10, 0)] {
         for durable in [true, false] {
-            let scratch = Scratch::new();
+            let scratch = Scratch::on_disk();
             let mut store = open(&scratch.store());
             store.set_durable(durable).unwrap();
             let mut random = Random(1);

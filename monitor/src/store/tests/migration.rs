@@ -187,9 +187,12 @@ fn an_earlier_copy_is_never_overwritten() {
     assert_eq!(dump(copy), before);
 }
 
+/// A name, what puts it there, and the steps to take from it.
+type Start = (String, Box<dyn Fn(&Scratch)>, &'static [Step]);
+
 /// What there is to migrate: the original's versions, nothing at all, and our own older one.
-fn starts() -> Vec<(String, Box<dyn Fn(&Scratch)>, &'static [Step])> {
-    let mut starts: Vec<(String, Box<dyn Fn(&Scratch)>, &'static [Step])> = Vec::new();
+fn starts() -> Vec<Start> {
+    let mut starts: Vec<Start> = Vec::new();
     for (number, fixture) in ORIGINALS.iter().enumerate() {
         let create = move |scratch: &Scratch| ORIGINALS[number].create(&scratch.store());
         starts.push((fixture.name.to_owned(), Box::new(create), STEPS));

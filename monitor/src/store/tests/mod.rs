@@ -63,10 +63,25 @@ impl Store {
 struct Scratch(PathBuf);
 
 impl Scratch {
+    /// In memory where that can be had: what these tests kill is kevmon and not the host, and a disk that has to flush for
+    /// each of some thousand commits disturbs whatever else is being measured.
     fn new() -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        Self::below(if memory.is_dir() {
+            memory
+        } else {
+            std::env::temp_dir()
+        })
+    }
+
+    fn on_disk() -> Self {
+        Self::below(std::env::temp_dir())
+    }
+
+    fn below(folder: PathBuf) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("kevmon-store-{}-{number}", std::process::id()));
+        let path = folder.join(format!("kevmon-store-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -72,7 +72,8 @@ fn a_newer_one_is_left_untouched() {
         let sql = "INSERT INTO schema_version (version, updated_date) VALUES ('3.0', '2026-01-01')";
         Connection::open(path).unwrap().execute_batch(sql).unwrap();
     };
-    let cases: [(&str, &dyn Fn(&std::path::Path)); 2] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&std::path::Path));
+    let cases: [Case<'_>; 2] = [
         ("4.0", &ours("PRAGMA user_version = 4; CREATE TABLE news (a)")),
         ("3.0", &original),
     ];
@@ -116,7 +117,11 @@ fn another_programs_database_is_left_untouched() {
     for sql in [
         "CREATE TABLE bookmarks (url TEXT)",
         "PRAGMA application_id = 77; CREATE TABLE services (id)",
+        "PRAGMA application_id = 77",
         "PRAGMA user_version = 12; CREATE TABLE t (a)",
+        // Tables such as the original's, under another program's mark.
+        "PRAGMA user_version = 12; CREATE TABLE services (id, full_name); CREATE TABLE format_rules (pattern, replacement);
+         CREATE TABLE metrics (id, service_id, name)",
         mark.as_str(),
     ] {
         let scratch = Scratch::new();
