@@ -201,6 +201,9 @@ impl Tracker {
         for &group in self.memberships.get(&key).into_iter().flatten() {
             if before.contains(&group) {
                 let change = self.groups[group.0].executed(key);
+                if change.is_none() {
+                    self.notices.named_by_exec(&self.table, group, key);
+                }
                 self.notices.note(&self.table, group, key, time, change);
             }
         }

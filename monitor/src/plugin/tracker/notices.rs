@@ -10,6 +10,8 @@ use super::{
 const HELD_FOR_EXPORT: usize = 4096;
 /// … and for one whose history alone is kept. What a storm brings beyond that costs nothing.
 const HELD_FOR_HISTORY: usize = 128;
+/// How far back an exec looks for its fork: many more than are born between the two.
+const LOOKED_BACK: usize = 256;
 /// An exit is told with its final totals, if they come within this time; they take some 10 to 40 ms.
 const TOTALS_WITHIN: Duration = Duration::from_millis(200);
 
@@ -75,6 +77,21 @@ impl Notices {
                     downtime: replaced.downtime,
                 },
             });
+        }
+    }
+
+    /// A fork and its exec are one start: while it waits here, it is told under the name that the exec gave.
+    pub(super) fn named_by_exec(&mut self, table: &ProcessTable, group: GroupId, key: ProcessKey) {
+        let Some(process) = table.get(key) else { return };
+        let (_, waiting) = &mut self.groups[group.0];
+        let start = waiting
+            .iter_mut()
+            .rev()
+            .take(LOOKED_BACK)
+            .find(|notice| notice.key == key && matches!(notice.what, What::Start { .. }));
+        if let Some(start) = start {
+            start.name = Arc::from(process.identity.name());
+            start.exe = Arc::from(process.identity.exe.as_str());
         }
     }
 

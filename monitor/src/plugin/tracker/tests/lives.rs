@@ -331,6 +331,21 @@ fn notices_tell_each_event_once_and_an_end_with_its_final_totals() {
 }
 
 #[test]
+fn a_fork_and_its_exec_are_one_start_under_the_new_name() {
+    let mut tracker = tracker(&["^(app|tool)$"]);
+    let (app, child) = (key(10, 100), key(11, 150));
+    tracker.apply(exec(100, app, INIT, "app", 0));
+    tracker.apply(fork(150, child, app));
+    tracker.apply(exec(151, child, app, "tool", 0));
+    let names: Vec<String> = tracker
+        .take_notices(BootTime(200 * MS))
+        .into_iter()
+        .map(|notice| notice.name.to_string())
+        .collect();
+    assert_eq!(names, ["app", "tool"]);
+}
+
+#[test]
 fn notices_that_nobody_takes_are_bounded() {
     let exported = Plugin {
         events: true,
