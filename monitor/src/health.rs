@@ -6,6 +6,8 @@
 pub enum Soft {
     /// A ring record that no decoder knows.
     Undecodable,
+    /// An argument vector longer than the kernel side keeps: patterns see its beginning only.
+    ArgvCut,
     /// A verdict that the kernel's map did not take.
     VerdictRefused,
     /// A process that vanished while /proc was read.
@@ -24,8 +26,9 @@ pub enum Soft {
     SharedMemory,
 }
 
-const KINDS: [(Soft, &str); 9] = [
+const KINDS: [(Soft, &str); 10] = [
     (Soft::Undecodable, "undecodable_record"),
+    (Soft::ArgvCut, "argv_cut"),
     (Soft::VerdictRefused, "verdict_refused"),
     (Soft::Vanished, "process_vanished"),
     (Soft::Unreadable, "proc_unreadable"),

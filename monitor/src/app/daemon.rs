@@ -151,9 +151,11 @@ impl Daemon {
     /// Collects and commits: what is told once must not be taken back by a restart.
     fn collect(&mut self, due: &[GroupId], is_final: bool) -> (Collection, Vec<Notice>) {
         let mut collection = output::collect(&mut self.watch, due, self.clock, &self.faulty, is_final);
+        let cpu = output::cpu_time();
         let notices = self.watch.take_notices();
         let saved = self.watch.saved(due, self.clock);
         self.keeper.commit(collection.time, self.clock, saved, &notices);
+        collection.tick_cpu += output::cpu_time().saturating_sub(cpu);
         let (outages, outage_ns) = self.keeper.outages();
         collection.health.outages = outages;
         collection.health.outage_ns = outage_ns;

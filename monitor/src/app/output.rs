@@ -28,7 +28,7 @@ pub(super) fn clock() -> UnixClock {
 }
 
 /// CPU time of this process so far, ns.
-fn cpu_time() -> u64 {
+pub(super) fn cpu_time() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }

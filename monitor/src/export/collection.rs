@@ -60,7 +60,7 @@ pub struct Collection {
     pub services: Vec<ServiceReading>,
     /// kevmon itself.
     pub health: HealthReading,
-    /// CPU time that the collection took, ns of the process's own clock.
+    /// CPU time that the collection took, with its commit to the store, ns of the process's own clock.
     pub tick_cpu: u64,
     /// The last one before the end.
     pub is_final: bool,

@@ -4,8 +4,8 @@
 use std::mem::offset_of;
 
 use kevmon_common::{
-    ARGV_LEN, END_OOM, EXE_LEN, EndRecord, ExecHead, ExecRecord, FILENAME_LEN, ForkRecord, Header, Kind,
-    RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_TOLD, SampleRecord, SnapshotRecord,
+    ARGV_LEN, END_OOM, EXE_LEN, EXEC_ARGV_CUT, EndRecord, ExecHead, ExecRecord, FILENAME_LEN, ForkRecord,
+    Header, Kind, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_TOLD, SampleRecord, SnapshotRecord,
 };
 
 use crate::process::{BootTime, Counter, Ending, Event, Identity, ProcessKey, Seen, Sender, Tgid, Usage};
@@ -170,6 +170,11 @@ fn sender(sender: &kevmon_common::Sender) -> Option<Sender> {
         comm: text(until_nul(&sender.comm)),
         signal,
     })
+}
+
+/// True for an exec record whose argument vector was longer than a record holds.
+pub fn argv_was_cut(exec: &[u8]) -> bool {
+    record::<Header>(exec).is_some_and(|header| header.flags & EXEC_ARGV_CUT != 0)
 }
 
 /// The process a snapshot record shows; its argument vector is not in it.

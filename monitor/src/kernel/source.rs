@@ -193,8 +193,10 @@ impl KernelSource {
             self.received += 1;
             match self.blind.event(&record) {
                 Some(event) => {
-                    if let Event::Free { key, .. } = event {
-                        self.verdicts.freed(key);
+                    match event {
+                        Event::Free { key, .. } => self.verdicts.freed(key),
+                        Event::Exec { .. } if decode::argv_was_cut(&record) => health.count(Soft::ArgvCut),
+                        _ => {}
                     }
                     return Some(event);
                 }

@@ -78,7 +78,8 @@ pub(super) struct Watch {
     lost_at_reading: Vec<u64>,
     /// Members that the kernel side does not watch, as of the last snapshot: nothing tells their ends.
     unmarked: usize,
-    /// The usage could not be read at this tick: the last values stand.
+    /// This interval does not tell all, for another reason than a count of `lost`: the usage could not be read, kevmon
+    /// was away, or lives were lost but for their sums.
     stale: bool,
     /// When /proc was last scanned.
     scanned: BootTime,

@@ -115,6 +115,8 @@ impl Watch {
         let drained = self.drain();
         if drained.all {
             let Recovered { ends, lives } = std::mem::take(&mut self.recovered);
+            // Of lives known by their sums alone this interval does not tell all.
+            self.stale |= !lives.is_empty();
             self.tracker.recover(ends, &lives);
         }
         drained.all
