@@ -155,7 +155,8 @@ fn rotel_prints_the_events_that_kevmon_pushed() {
     let child = truth::spawn(&program, &["exit", "7"]);
     let pid = child.pid();
     child.reap();
-    rotel.wait_for("kevmon.exit.reason", LIMIT);
+    // Metrics have the reason too, but no pid.
+    rotel.wait_for("-> kevmon.process.lifetime", LIMIT);
     let printed = rotel.printed();
     for text in [
         "kvt_company_rotellog".to_owned(),
