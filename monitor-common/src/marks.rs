@@ -60,6 +60,8 @@ pub const MARK_KNOWN: u32 = 2;
 pub const MARK_EXE_CUT: u32 = 4;
 /// [`Mark::flags`]: forked by a watched process, and has not executed anything since.
 pub const MARK_FORKED: u32 = 8;
+/// [`Mark::flags`]: a rename gave it its present identity, and userspace had been told of the one before.
+pub const MARK_RENAMED: u32 = 16;
 
 /// Renames reported of one process within a second at most: any program may rename itself in a loop, and must not
 /// push everybody else's records out of the ring. What is beyond is counted as lost.

@@ -165,11 +165,14 @@ pub struct ForkRecord {
     pub parent: Key,
 }
 
+/// [`Header::flags`] of a rename: the record of the identity before was lost, so `comm` is not all that is new.
+pub const RENAME_UNHEARD: u32 = 1 << 31;
+
 /// A thread-group leader got another `comm` without an exec.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct RenameRecord {
-    /// Kind and key; `flags` holds the number of threads.
+    /// Kind and key; `flags` holds the number of threads, and [`RENAME_UNHEARD`].
     pub header: Header,
     /// The mark's new sequence.
     pub sequence: u64,
@@ -214,6 +217,16 @@ pub struct SnapshotRecord {
     pub parent: Key,
     /// Its mark's sequence, if `flags` says that it has one.
     pub sequence: u64,
+    /// When its last thread began to exit, ns of CLOCK_BOOTTIME, if it has a mark; 0 until then.
+    pub ended: u64,
+    /// Peak resident set size at that time, pages; 0 where the kernel no longer knew it.
+    pub peak_rss: u64,
+    /// Who sent the last terminating signal.
+    pub sender: Sender,
+    /// The exit status as far as it is known; meaningful when `ended` is not 0.
+    pub status: u32,
+    /// Zero.
+    pub pad: u32,
     /// Of `SNAPSHOT_*`.
     pub flags: u32,
     /// Bytes used of `exe`; 0 for a kernel thread.
@@ -233,6 +246,10 @@ pub const SNAPSHOT_ENDED: u32 = 2;
 pub const SNAPSHOT_UNTOLD: u32 = 4;
 /// [`SnapshotRecord::flags`]: that record was sent, by an exec, fork or rename.
 pub const SNAPSHOT_TOLD: u32 = 8;
+/// [`SnapshotRecord::flags`]: a rename gave the present identity ([`crate::MARK_RENAMED`]).
+pub const SNAPSHOT_RENAMED: u32 = 16;
+/// [`SnapshotRecord::flags`]: the OOM killer picked it.
+pub const SNAPSHOT_OOM: u32 = 32;
 
 /// One thread of a watched process, as the sampling iterator shows it.
 #[repr(C)]
@@ -266,7 +283,7 @@ const _: () = {
     assert!(size_of::<ForkRecord>() == 32 + 8 + 16);
     assert!(size_of::<RenameRecord>() == 32 + 8 + 16 + 80 + 16);
     assert!(size_of::<EndRecord>() == 32 + 8 + 24 + 8 + 80 + 8);
-    assert!(size_of::<SnapshotRecord>() == 16 + 16 + 8 + 8 + COMM_LEN + EXE_LEN);
+    assert!(size_of::<SnapshotRecord>() == 16 + 16 + 8 + 16 + 24 + 8 + 8 + COMM_LEN + EXE_LEN);
     assert!(size_of::<SampleRecord>() == 16 + 16 + 8 + 80 + 80);
     assert!(align_of::<ExecRecord>() == 8 && align_of::<SampleRecord>() == 8);
 };

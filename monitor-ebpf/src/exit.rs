@@ -4,7 +4,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use kevmon_common::{EndRecord, Failure, Kind, MARK_TOLD};
 
 use crate::{
-    end, maps, oom,
+    end, lost, maps, oom,
     task::{self, Task, offset},
 };
 
@@ -52,7 +52,15 @@ fn try_exit(task: Task, group_dead: bool) {
         Some(true) => {}
         Some(false) => return,
         None if flags & MARK_TOLD != 0 => {}
-        None => return, // userspace would not know what it is about
+        None => {
+            // Userspace would not know what it is about.
+            // SAFETY: a live map value.
+            unsafe {
+                let usage = task.total_usage((*mark).dead_run_delay);
+                lost::expect_free(&key, task, mark, usage);
+            }
+            return;
+        }
     }
     let Some(mut entry) = maps::reserve::<EndRecord>(Failure::ExitReserve) else {
         return;

@@ -29,6 +29,9 @@ fn try_free(task: Task) {
     let mark = unsafe { *mark };
     // The mark first, then the verdict: see `take_verdict`.
     maps::remove_mark(&key);
+    if mark.flags & MARK_TOLD == 0 {
+        lost::freed(&key);
+    }
     maps::barrier();
     let known = match maps::take_verdict(&key, mark.sequence) {
         Some(true) => true,

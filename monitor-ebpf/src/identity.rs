@@ -1,7 +1,9 @@
 //! Who a process is, as its mark keeps it: the sequence that verdicts name, the executable's base name, and whether
 //! userspace has been told.
 
-use kevmon_common::{EXE_LEN, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_KNOWN, MARK_TOLD, Mark};
+use kevmon_common::{
+    EXE_LEN, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_KNOWN, MARK_RENAMED, MARK_TOLD, Mark,
+};
 
 use crate::{
     maps,
@@ -133,16 +135,26 @@ pub(crate) fn executed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: 
     }
 }
 
-/// The process that runs this has another `comm`; its executable is open as `file`.
+/// The process that runs this has another `comm`; its executable is open as `file`. Returns whether userspace has heard
+/// of what it was before. If not, a record of the new `comm` does not tell it all: its names stay untold.
 #[inline(always)]
-pub(crate) fn renamed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: bool, file: Kernel) {
+pub(crate) fn renamed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: bool, file: Kernel) -> bool {
     let Some(mark) = mark else {
         let name = Name::of_file(file);
-        maps::insert_mark(key, &name.mark(sequence, told_flags(told)));
-        return;
+        maps::insert_mark(key, &name.mark(sequence, MARK_RENAMED | told_flags(told)));
+        return true;
     };
     // SAFETY: a live map value.
-    unsafe { change(key, mark, sequence, told, MARK_EXE_CUT | MARK_FORKED, 0) };
+    unsafe {
+        let heard = (*mark).flags & MARK_TOLD != 0 || maps::verdict(key, (*mark).sequence).is_some();
+        let kept = MARK_EXE_CUT | MARK_FORKED | MARK_RENAMED;
+        let added = if heard { MARK_RENAMED } else { 0 };
+        change(key, mark, sequence, told, kept, added);
+        if !heard {
+            (*mark).flags &= !MARK_TOLD;
+        }
+        heard
+    }
 }
 
 /// A process with the mark `parent` has made `child`.

@@ -23,6 +23,11 @@ use crate::{
 #[map]
 static LOST_ENDS: HashMap<Key, LostEnd> = HashMap::with_max_entries(4096, 0);
 
+/// Untold lives between their exit and their free; where the kernel does not tell the free, userspace takes them after
+/// a while. (docs/adr/0005)
+#[map]
+static PENDING: HashMap<Key, LostEnd> = HashMap::with_max_entries(1024, 0);
+
 /// Only ever grows; userspace reports differences, and removes what has not moved for long.
 #[map]
 static LOST_LIVES: HashMap<LivesKey, Lives> = HashMap::with_max_entries(512, 0);
@@ -31,6 +36,10 @@ static LOST_LIVES: HashMap<LivesKey, Lives> = HashMap::with_max_entries(512, 0);
 #[map]
 static END_SCRATCH: PerCpuArray<LostEnd> = PerCpuArray::with_max_entries(1, 0);
 
+/// The same for `exit`, which a softirq may interrupt.
+#[map]
+static EXIT_SCRATCH: PerCpuArray<LostEnd> = PerCpuArray::with_max_entries(1, 0);
+
 struct Life {
     key: LivesKey,
     sums: Lives,
@@ -38,6 +47,47 @@ struct Life {
 
 #[map]
 static LIFE_SCRATCH: PerCpuArray<Life> = PerCpuArray::with_max_entries(1, 0);
+
+/// Keeps what is known of a life that nobody was told of, at its exit.
+///
+/// # Safety
+/// `mark` is a live map value.
+#[inline(always)]
+pub(crate) unsafe fn expect_free(key: &Key, task: Task, mark: *const Mark, usage: Usage) {
+    let Some(lost) = EXIT_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's scratch. Only `exit` uses it, which is not entered again on the same CPU while it runs
+    // (kernel/bpf/trampoline.c, bpf_prog_enter: counted as recursion). The caller vouches for `mark`.
+    let lost = unsafe {
+        fill(lost, Kind::Exit, key, task, mark, usage);
+        &*lost
+    };
+    // A full map costs only what the kernel does not tell.
+    let _ = PENDING.insert(key, lost, u64::from(BPF_ANY));
+}
+
+/// The free has been told.
+#[inline(always)]
+pub(crate) fn freed(key: &Key) {
+    // Absent where the map was full, or the exit was not told.
+    let _ = PENDING.remove(key);
+}
+
+/// # Safety
+/// `lost` is writable, `mark` readable.
+#[inline(always)]
+unsafe fn fill(lost: *mut LostEnd, kind: Kind, key: &Key, task: Task, mark: *const Mark, usage: Usage) {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        end::fill(&raw mut (*lost).end, kind, task::now(), key, task, mark, usage);
+        (*lost).sequence = (*mark).sequence;
+        (*lost).flags = (*mark).flags;
+        (*lost).exe_len = (*mark).exe_len;
+        (*lost).comm = task.comm();
+        (*lost).exe = (*mark).exe;
+    }
+}
 
 /// Keeps all that the exit and free records of a process would have told, and its last names.
 #[inline(always)]
@@ -48,20 +98,7 @@ pub(crate) fn keep_end(key: &Key, task: Task, mark: &Mark, usage: Usage) {
     // SAFETY: this CPU's scratch. Only `free` uses it, which runs with softirqs off (kernel/rcu/tree.c, rcu_do_batch)
     // and is not entered again on the same CPU.
     let lost = unsafe {
-        end::fill(
-            &raw mut (*lost).end,
-            Kind::Free,
-            task::now(),
-            key,
-            task,
-            mark,
-            usage,
-        );
-        (*lost).sequence = mark.sequence;
-        (*lost).flags = mark.flags;
-        (*lost).exe_len = mark.exe_len;
-        (*lost).comm = task.comm();
-        (*lost).exe = mark.exe;
+        fill(lost, Kind::Free, key, task, mark, usage);
         &*lost
     };
     match LOST_ENDS.insert(key, lost, u64::from(BPF_ANY)) {

@@ -13,13 +13,16 @@ use crate::{
     task::{Task, offset},
 };
 
+/// The same on every architecture.
+const SIGKILL: u32 = 9;
+
 /// Threads picked, by id, on kernels that tell no more than that, until they exit.
 #[map]
 static VICTIMS: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
 
 /// `TP_PROTO(struct task_struct *task, uid_t uid)` since 6.10 and in the stable kernels that took it over (6.1.192),
-/// `TP_PROTO(int pid)` before (include/trace/events/oom.h). Runs in whoever ran out of memory, before the victim gets
-/// its SIGKILL (mm/oom_kill.c, mark_oom_victim). The victim is any thread of its process that still has its memory.
+/// `TP_PROTO(int pid)` before (include/trace/events/oom.h). Runs in whoever ran out of memory, right after the victim was
+/// sent its SIGKILL (mm/oom_kill.c, __oom_kill_process). Others that share its memory are killed without a mark. The victim is any thread of its process that still has its memory.
 #[btf_tracepoint(function = "mark_victim")]
 fn mark_victim(ctx: BtfTracePointContext) -> i32 {
     if offset!(mark_victim_has_task) != 0 {
@@ -34,7 +37,13 @@ fn mark_victim(ctx: BtfTracePointContext) -> i32 {
 fn mark(victim: Task) {
     if let Some(mark) = maps::mark(&victim.key()) {
         // SAFETY: a live map value, and a field that is only ever set.
-        unsafe { (*mark).oom = 1 };
+        unsafe {
+            // The kernel also picks what is dying already (mm/oom_kill.c, task_will_free_mem). Its own SIGKILL has no
+            // sender, so one with a sender came from elsewhere.
+            if (*mark).sender.signal != SIGKILL {
+                (*mark).oom = 1;
+            }
+        }
     }
 }
 

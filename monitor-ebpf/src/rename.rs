@@ -3,7 +3,9 @@
 use aya_ebpf::{
     helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use kevmon_common::{COMM_LEN, Failure, Header, Kind, MARK_TOLD, Mark, RENAMES_A_SECOND, RenameRecord};
+use kevmon_common::{
+    COMM_LEN, Failure, Header, Kind, MARK_TOLD, Mark, RENAME_UNHEARD, RENAMES_A_SECOND, RenameRecord,
+};
 
 use crate::{
     identity, maps,
@@ -39,13 +41,13 @@ fn try_rename(task: Task, comm: Kernel) {
         identity::renamed(&key, mark, time, false, task.exe_file());
         return;
     };
-    identity::renamed(&key, mark, time, true, task.exe_file());
+    let heard = identity::renamed(&key, mark, time, true, task.exe_file());
     let record = entry.as_mut_ptr();
     // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit.
     unsafe {
         (*record).header = Header {
             kind: Kind::Rename as u32,
-            flags: task.threads(),
+            flags: task.threads() | if heard { 0 } else { RENAME_UNHEARD },
             time,
             key,
         };

@@ -31,6 +31,14 @@ const SI_USER: i32 = 0;
 const SI_QUEUE: i32 = -1;
 const SI_TKILL: i32 = -6;
 
+/// `info` where the kernel fills in SI_USER and the current process, and where it speaks for itself
+/// (include/linux/sched/signal.h).
+const SEND_SIG_NOINFO: u64 = 0;
+const SEND_SIG_PRIV: u64 = 1;
+
+/// The same on every architecture.
+const SIGKILL: u32 = 9;
+
 /// `TP_PROTO(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`, 5.10 to 6.18
 /// (include/trace/events/signal.h). Runs in the sender, or in whatever a timer's interrupt hit
 /// (kernel/signal.c, __send_signal_locked).
@@ -53,18 +61,24 @@ fn try_signal(ctx: &BtfTracePointContext, signal: u32, target: Task) {
     let Some(mark) = maps::mark(&target.key()) else {
         return;
     };
+    if target.dies_of_another(signal) {
+        return;
+    }
     if sent_by_process(ctx) {
         // SAFETY: a live map value. Two senders at once may mix; the signal that kills is told once in any case
         // (a second one of the same number is TRACE_SIGNAL_ALREADY_PENDING).
         unsafe { note_sender(mark, signal) };
     } else {
-        // SAFETY: as above. The last one counts, and nobody sent it.
-        unsafe { (*mark).sender.signal = 0 };
+        // SAFETY: as above. Of the same signals the last one counts, and nobody sent it; SIGKILL comes before all.
+        unsafe {
+            if (*mark).sender.signal == signal || signal == SIGKILL {
+                (*mark).sender.signal = 0;
+            }
+        }
     }
 }
 
-/// True for a `si_code` that only a process brings about. `info` may be SEND_SIG_NOINFO (0) or SEND_SIG_PRIV (1)
-/// (include/linux/signal.h) and must not be followed as it is. The verifier takes it for a pointer to the type, some
+/// True for a `si_code` that only a process brings about. `info` may be SEND_SIG_NOINFO or SEND_SIG_PRIV and must not be followed as it is. The verifier takes it for a pointer to the type, some
 /// versions for one that may be null; read from the context's memory it is a plain number, and the helper fails on bad
 /// addresses.
 #[inline(always)]
@@ -77,8 +91,11 @@ fn sent_by_process(ctx: &BtfTracePointContext) -> bool {
     // SAFETY: the context is the array of the arguments, eight bytes each; the helpers check every address.
     unsafe {
         let argument = ctx.as_ptr().cast::<u64>().add(1);
-        if bpf_probe_read_kernel((&raw mut info).cast(), 8, argument.cast()) != 0 || info <= 1 {
+        if bpf_probe_read_kernel((&raw mut info).cast(), 8, argument.cast()) != 0 || info == SEND_SIG_PRIV {
             return false;
+        }
+        if info == SEND_SIG_NOINFO {
+            return true; // the receiver is told SI_USER and the current process (cgroup.kill, a parent's death)
         }
         let address = (info + u64::from(offset!(siginfo_code))) as *const _;
         if bpf_probe_read_kernel((&raw mut code).cast(), 4, address) != 0 {

@@ -5,7 +5,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::{helpers::generated::bpf_seq_write, macros::map, maps::PerCpuArray};
 use kevmon_common::{
-    MARK_TOLD, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SnapshotRecord,
+    MARK_RENAMED, MARK_TOLD, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED, SNAPSHOT_TOLD,
+    SNAPSHOT_UNTOLD, Sender, SnapshotRecord,
 };
 
 use crate::{
@@ -55,9 +56,23 @@ fn try_snapshot(meta: Kernel, task: Task) {
         identity::found(&key, &Name::of_record(&raw const (*record).exe, exe_len));
         let mut flags = 0;
         (*record).sequence = 0;
+        (*record).ended = 0;
+        (*record).peak_rss = 0;
+        (*record).sender = Sender::NONE;
+        (*record).status = task.exit_status();
+        (*record).pad = 0;
         if let Some(mark) = maps::mark(&key) {
             flags |= SNAPSHOT_MARKED;
             (*record).sequence = (*mark).sequence;
+            (*record).ended = (*mark).ended;
+            (*record).peak_rss = (*mark).peak_rss;
+            (*record).sender = (*mark).sender;
+            if (*mark).oom != 0 {
+                flags |= SNAPSHOT_OOM;
+            }
+            if (*mark).flags & MARK_RENAMED != 0 {
+                flags |= SNAPSHOT_RENAMED;
+            }
             if (*mark).flags & MARK_TOLD == 0 {
                 if maps::verdict(&key, (*mark).sequence).is_none() {
                     flags |= SNAPSHOT_UNTOLD;

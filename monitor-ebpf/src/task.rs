@@ -161,6 +161,18 @@ impl Task {
         u32::from(byte) & offset!(in_execve_mask) != 0
     }
 
+    /// True when some other signal than this one is ending the process already. (A fatal signal is entered as the
+    /// group's exit code before `signal_generate`: kernel/signal.c, complete_signal.)
+    #[inline(always)]
+    pub(crate) fn dies_of_another(self, signal: u32) -> bool {
+        let group = self.signal();
+        // SAFETY: a task's signal_struct.
+        unsafe {
+            load::<u32>(group, offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0
+                && load::<u32>(group, offset!(signal_group_exit_code)) & 0x7f != signal
+        }
+    }
+
     /// True once this thread has begun to exit; its `run_delay` is then (about to be) in the mark.
     #[inline(always)]
     pub(crate) fn is_exiting(self) -> bool {

@@ -5,10 +5,13 @@ use std::mem::offset_of;
 
 use kevmon_common::{
     ARGV_LEN, END_OOM, EXE_LEN, EXEC_ARGV_CUT, EndRecord, ExecHead, ExecRecord, FILENAME_LEN, ForkRecord,
-    Header, Kind, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_TOLD, SampleRecord, SnapshotRecord,
+    Header, Kind, RENAME_UNHEARD, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM,
+    SNAPSHOT_RENAMED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord,
 };
 
-use crate::process::{BootTime, Counter, Ending, Event, Identity, ProcessKey, Seen, Sender, Tgid, Usage};
+use crate::process::{
+    BootTime, Counter, Ending, Event, Identity, ProcessKey, Seen, SeenEnd, Sender, Tgid, Usage,
+};
 
 /// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
 ///
@@ -88,7 +91,8 @@ impl Blind {
                     sequence: rename.sequence,
                     parent: self::key(&rename.parent),
                     comm: text(until_nul(&rename.comm)),
-                    threads: header.flags,
+                    threads: header.flags & !RENAME_UNHEARD,
+                    unheard: header.flags & RENAME_UNHEARD != 0,
                     found: None,
                     usage: self.usage(&rename.usage),
                 }
@@ -178,8 +182,10 @@ pub fn argv_was_cut(exec: &[u8]) -> bool {
 }
 
 /// The process a snapshot record shows; its argument vector is not in it.
-pub fn seen(record: &SnapshotRecord) -> Seen {
+pub fn seen(record: &SnapshotRecord, blind: &Blind) -> Seen {
     Seen {
+        untold: record.flags & SNAPSHOT_UNTOLD != 0,
+        renamed: record.flags & SNAPSHOT_RENAMED != 0,
         key: key(&record.key),
         parent: Some(key(&record.parent)),
         sequence: (record.flags & SNAPSHOT_MARKED != 0).then_some(record.sequence),
@@ -191,6 +197,15 @@ pub fn seen(record: &SnapshotRecord) -> Seen {
             argv: Vec::new(),
         },
         ended: record.flags & SNAPSHOT_ENDED != 0,
+        end: seen_at(record.ended).map(|time| SeenEnd {
+            time,
+            ending: Ending {
+                status: Some(record.status),
+                oom_victim: record.flags & SNAPSHOT_OOM != 0,
+                sender: sender(&record.sender),
+            },
+            peak_rss: blind.pages(record.peak_rss),
+        }),
     }
 }
 

@@ -175,10 +175,58 @@ fn fork_and_rename_records() {
         parent: parent_key(),
         comm: "worker".into(),
         threads: 3,
+        unheard: false,
         found: None,
         usage: Usage::ZERO.with(Counter::MinorFaults, Some(8)),
     };
     assert_eq!(rename, Some(expected));
+    let mut after_a_loss = self::rename();
+    after_a_loss.header.flags |= RENAME_UNHEARD;
+    let Some(Event::Rename { threads, unheard, .. }) = BLIND.event(&bytes(&after_a_loss)) else {
+        panic!("not a rename");
+    };
+    assert_eq!((threads, unheard), (3, true));
+}
+
+#[test]
+fn a_snapshot_record_tells_the_end_of_what_is_not_reaped() {
+    let raw = SnapshotRecord {
+        key: end(Kind::Exit).header.key,
+        parent: end(Kind::Exit).header.key,
+        sequence: 6,
+        ended: 44,
+        peak_rss: 2,
+        sender: kevmon_common::Sender {
+            tgid: 11,
+            signal: 9,
+            comm: array(b"bash\0"),
+        },
+        status: 9,
+        pad: 0,
+        flags: SNAPSHOT_MARKED | SNAPSHOT_ENDED | SNAPSHOT_TOLD | SNAPSHOT_OOM,
+        exe_len: 0,
+        comm: array(b"worker\0"),
+        exe: [0; EXE_LEN],
+    };
+    let told = seen(&raw, &BLIND);
+    assert_eq!(
+        (told.sequence, told.told, told.untold, told.renamed, told.ended),
+        (Some(6), true, false, false, true)
+    );
+    let end = told.end.expect("it ended");
+    assert_eq!((end.time, end.peak_rss), (BootTime(44), Some(8192)));
+    assert_eq!((end.ending.status, end.ending.oom_victim), (Some(9), true));
+    assert_eq!(end.ending.sender.map(|sender| sender.tgid), Some(Tgid(11)));
+    let live = SnapshotRecord {
+        ended: 0,
+        flags: SNAPSHOT_MARKED | SNAPSHOT_UNTOLD | SNAPSHOT_RENAMED,
+        ..raw
+    };
+    let live = seen(&live, &BLIND);
+    assert_eq!(
+        (live.told, live.untold, live.renamed, live.end),
+        (false, true, true, None)
+    );
 }
 
 #[test]

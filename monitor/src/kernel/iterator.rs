@@ -56,7 +56,11 @@ impl Iterators {
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
-    pub fn snapshot(&mut self, untold: &mut HashMap<ProcessKey, u64>) -> io::Result<Vec<Seen>> {
+    pub fn snapshot(
+        &mut self,
+        untold: &mut HashMap<ProcessKey, u64>,
+        blind: &Blind,
+    ) -> io::Result<Vec<Seen>> {
         let link = sys::link_full_iterator(self.snapshot.as_fd())?;
         read_all(&link, &mut self.buffer)?;
         untold.clear();
@@ -64,7 +68,7 @@ impl Iterators {
             if record.flags & (SNAPSHOT_UNTOLD | SNAPSHOT_ENDED) == SNAPSHOT_UNTOLD {
                 untold.insert(decode::key(&record.key), record.sequence);
             }
-            decode::seen(&record)
+            decode::seen(&record, blind)
         });
         Ok(seen.collect())
     }

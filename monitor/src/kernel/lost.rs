@@ -6,7 +6,9 @@ use std::{
 };
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
-use kevmon_common::{Key, LIVES_OOM, Lives, LivesKey, MARK_EXE_CUT, MARK_FORKED, MARK_TOLD, Usage};
+use kevmon_common::{
+    Key, Kind, LIVES_OOM, Lives, LivesKey, MARK_EXE_CUT, MARK_FORKED, MARK_RENAMED, MARK_TOLD, Usage,
+};
 use tracing::warn;
 
 use super::{
@@ -23,18 +25,24 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Lost {
     ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
     lives: BpfHashMap<MapData, Shared<LivesKey>, Shared<Lives>>,
+    pending: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
+    /// Taken from `pending`, for the next look.
+    overdue: Vec<LostEnd>,
     told: Told,
 }
 
 impl Lost {
-    /// Over the two maps.
+    /// Over the three maps.
     pub fn new(
         ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
         lives: BpfHashMap<MapData, Shared<LivesKey>, Shared<Lives>>,
+        pending: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
     ) -> Self {
         Self {
             ends,
             lives,
+            pending,
+            overdue: Vec::new(),
             told: Told::default(),
         }
     }
@@ -47,6 +55,27 @@ impl Lost {
         }
     }
 
+    /// Something waits to be taken that the kernel side does not count.
+    pub fn is_overdue(&self) -> bool {
+        !self.overdue.is_empty()
+    }
+
+    /// More sums are held than need be: a full map refuses new ones.
+    pub fn is_crowded(&self) -> bool {
+        self.told.0.len() > SUMS
+    }
+
+    /// The free of this process, whose names nobody was told, will not be told either. Returns whether its exit was
+    /// kept; it is taken at the next look.
+    pub fn give_up(&mut self, key: &Key, blind: &Blind) -> bool {
+        let Some(Shared(end)) = usable(self.pending.get(&Shared(*key), 0)) else {
+            return false;
+        };
+        usable(self.pending.remove(&Shared(*key)));
+        self.overdue.push(lost_end(&end, blind));
+        true
+    }
+
     fn take_ends(&mut self, blind: &Blind) -> Vec<LostEnd> {
         // Keys first: to remove while walking begins the walk anew.
         let keys: Vec<_> = self.ends.keys().filter_map(usable).collect();
@@ -57,6 +86,7 @@ impl Lost {
                 usable(self.ends.remove(&key));
             }
         }
+        ends.append(&mut self.overdue);
         ends.sort_by_key(|end| end.freed);
         ends
     }
@@ -154,6 +184,8 @@ fn lost_end(lost: &kevmon_common::LostEnd, blind: &Blind) -> LostEnd {
             ..Identity::default()
         }),
         identified: BootTime(lost.sequence),
+        renamed: lost.flags & MARK_RENAMED != 0,
+        settled: Kind::from_raw(end.header.kind) == Some(Kind::Free),
         ended: decode::seen_at(end.ended),
         freed: BootTime(end.header.time),
         ending: decode::ending(end),

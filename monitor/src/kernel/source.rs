@@ -139,7 +139,7 @@ impl KernelSource {
         give_back_memory();
         let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
         let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
-        let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?);
+        let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
         let offsets = &attached.offsets;
         Ok(Self {
             ring: maps.0.try_into().map_err(LoadError::Map)?,
@@ -149,6 +149,7 @@ impl KernelSource {
             lost: Lost::new(
                 lost.0.try_into().map_err(LoadError::Map)?,
                 lost.1.try_into().map_err(LoadError::Map)?,
+                lost.2.try_into().map_err(LoadError::Map)?,
             ),
             kept: 0,
             received: 0,
@@ -250,7 +251,7 @@ impl KernelSource {
     /// counters when there is nothing.
     pub fn recover(&mut self) -> Recovered {
         let kept = self.counters().kept;
-        if kept == self.kept {
+        if kept == self.kept && !self.lost.is_overdue() && !self.lost.is_crowded() {
             return Recovered::default();
         }
         self.kept = kept;
@@ -263,7 +264,7 @@ impl KernelSource {
     /// Any of bpf(2) or read(2).
     pub fn snapshot(&mut self) -> io::Result<Vec<Seen>> {
         self.verdicts.flush();
-        self.iterators.snapshot(&mut self.untold)
+        self.iterators.snapshot(&mut self.untold, &self.blind)
     }
 
     /// Reads the processes in `wanted`.
@@ -332,7 +333,10 @@ impl KernelSource {
                     && !judged
                     && mark.flags & MARK_TOLD == 0
                 {
-                    self.untold_lives += 1;
+                    // What its exit told is better than nothing.
+                    if !self.lost.give_up(&raw.0, &self.blind) {
+                        self.untold_lives += 1;
+                    }
                 }
                 self.suspects.remove(&key);
             }

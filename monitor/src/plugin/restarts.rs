@@ -37,8 +37,9 @@ pub struct RestartPairing {
     window: Duration,
     ends: VecDeque<End>,
     starts: VecDeque<BootTime>,
-    /// Events were lost since the last start: what the next one replaces cannot be told.
-    blurred: bool,
+    /// When events were lost last: what starts within the window and replaces no end that was seen since may replace one
+    /// that was not seen.
+    blurred: Option<BootTime>,
     /// When failed roots were replaced; the last [`CRASHES`] of them.
     crashes: VecDeque<BootTime>,
 }
@@ -61,16 +62,13 @@ impl RestartPairing {
             window,
             ends: VecDeque::new(),
             starts: VecDeque::new(),
-            blurred: false,
+            blurred: None,
             crashes: VecDeque::new(),
         }
     }
 
     /// A root started.
     pub fn start(&mut self, time: BootTime) -> Started {
-        if std::mem::take(&mut self.blurred) {
-            return Started::Unknown;
-        }
         while self
             .ends
             .front()
@@ -85,6 +83,7 @@ impl RestartPairing {
                     downtime: end.seen.then(|| time.since(end.time)),
                 })
             }
+            None if self.blurred.is_some_and(|at| time.since(at) <= self.window) => Started::Unknown,
             None => {
                 hold(&mut self.starts, time);
                 Started::Anew
@@ -133,11 +132,11 @@ impl RestartPairing {
         hold(&mut self.ends, end);
     }
 
-    /// Starts or ends were lost: what is unpaired may have been paired by them.
-    pub fn blur(&mut self) {
+    /// Starts or ends were lost until `now`: what is unpaired may have been paired by them.
+    pub fn blur(&mut self, now: BootTime) {
         self.ends.clear();
         self.starts.clear();
-        self.blurred = true;
+        self.blurred = self.blurred.max(Some(now));
     }
 
     /// Whether the group is in a crash loop; see [`CRASHES`].
@@ -179,7 +178,7 @@ mod tests {
         /// Found missing.
         Missing(u64),
         /// Records were lost.
-        Lost,
+        Lost(u64),
     }
     use Step::{End, Lost, Missing, Start};
 
@@ -204,8 +203,8 @@ mod tests {
                     pairing.missing(BootTime(now * MS));
                     None
                 }
-                Lost => {
-                    pairing.blur();
+                Lost(now) => {
+                    pairing.blur(BootTime(now * MS));
                     None
                 }
             })
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn pairs() {
-        let cases: [(&str, &[Step], &[Paired]); 10] = [
+        let cases: [(&str, &[Step], &[Paired]); 12] = [
             ("a first start replaces nothing", &[Start(0)], &[None]),
             (
                 "a crash loop",
@@ -257,9 +256,26 @@ mod tests {
                 &[None, None, Some(None)],
             ),
             (
-                "lost records: the next start may or may not be a restart, the one after it is none",
-                &[Start(0), End(700, 0), Lost, Start(800), Start(900)],
-                &[None, None, None, Some(None), None],
+                "lost records: the starts after them may or may not be restarts",
+                &[Start(0), End(700, 0), Lost(750), Start(800), Start(900)],
+                &[None, None, None, Some(None), Some(None)],
+            ),
+            (
+                "… but an end that was seen since is replaced by the start that follows it",
+                &[
+                    Lost(0),
+                    End(700, 0),
+                    Start(800),
+                    End(1500, 800),
+                    Start(1600),
+                    Start(1700),
+                ],
+                &[None, None, Some(Some(100)), None, Some(Some(100)), Some(None)],
+            ),
+            (
+                "… and in the end they are forgotten",
+                &[Lost(0), Start(9_000), Start(10_001)],
+                &[None, Some(None), None],
             ),
         ];
         for (name, steps, expected) in cases {

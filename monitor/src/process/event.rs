@@ -45,7 +45,9 @@ pub enum Event {
         comm: String,
         /// Threads it has: the usage holds the leader's and the ended ones' only.
         threads: u32,
-        /// The rest of its identity, for the case that nothing is known of it.
+        /// The record of what it was before was lost: what is known of it is not true any more.
+        unheard: bool,
+        /// The rest of its identity, for the case that nothing is known of it, or nothing true.
         found: Option<Identity>,
         /// What it used before.
         usage: Usage,
@@ -89,6 +91,10 @@ pub struct LostEnd {
     pub unheard: Option<Identity>,
     /// When it took that identity.
     pub identified: BootTime,
+    /// By a rename.
+    pub renamed: bool,
+    /// The totals are final; else they are those at its exit, and the free was never told.
+    pub settled: bool,
     /// When it ended; `None` when only its free was seen.
     pub ended: Option<BootTime>,
     /// When the kernel let go of it.
@@ -149,10 +155,27 @@ pub struct Seen {
     pub sequence: Option<u64>,
     /// A record of its present identity has been sent, by an exec, fork or rename.
     pub told: bool,
+    /// No record of it was, and no judgement has been made.
+    pub untold: bool,
+    /// It took that identity by a rename.
+    pub renamed: bool,
     /// Who it is.
     pub identity: Identity,
     /// No thread of it runs any more.
     pub ended: bool,
+    /// How it ended, where the kernel side saw that.
+    pub end: Option<SeenEnd>,
+}
+
+/// The end of a process that is still to be reaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenEnd {
+    /// When.
+    pub time: BootTime,
+    /// How.
+    pub ending: Ending,
+    /// Peak resident set, bytes, where the kernel still knew it.
+    pub peak_rss: Option<u64>,
 }
 
 /// A reading of one process.

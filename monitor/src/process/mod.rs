@@ -10,7 +10,7 @@ pub mod table;
 pub mod usage;
 
 pub use ending::{Ending, Reason, Sender, signal_name};
-pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen};
+pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, SeenEnd};
 pub use gauges::{Gauges, Host};
 pub use identity::Identity;
 pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};

@@ -31,6 +31,8 @@ pub struct Process {
     pub peak_rss: Option<u64>,
     /// How much of its usage some group has taken into account already: always a prefix of its life.
     pub attributed: Usage,
+    /// What it used before it was first read is others' business.
+    pub past_is_others: bool,
     /// Whoever wants to know has been told of its end.
     pub exit_told: bool,
     raw: Usage,
@@ -47,6 +49,7 @@ impl Process {
             known_since: now,
             peak_rss: None,
             attributed: Usage::ZERO,
+            past_is_others: false,
             exit_told: false,
             raw: Usage::UNKNOWN,
             split: CpuSplit::default(),
@@ -68,7 +71,10 @@ impl Process {
             totals.get(Counter::User),
             totals.get(Counter::System),
         ) {
-            self.split = CpuSplit::resumed(runtime, user, system);
+            // Of several groups' accounts the latest is the whole one.
+            if runtime > self.split.runtime() {
+                self.split = CpuSplit::resumed(runtime, user, system);
+            }
         }
     }
 

@@ -141,6 +141,11 @@ impl CpuSplit {
         self.user += std::mem::take(&mut self.pending);
     }
 
+    /// The CPU time that has been split, or waits to be, ns.
+    pub fn runtime(&self) -> u64 {
+        self.runtime
+    }
+
     /// User and system time so far, ns.
     pub fn parts(&self) -> (u64, u64) {
         (self.user, self.system)

@@ -4,8 +4,8 @@ use std::{io::Read, path::Path};
 
 use procfs::process::Process;
 
-use super::{Unread, directory, open};
-use crate::process::{Identity, ProcessKey, Tgid};
+use super::{Unread, open};
+use crate::process::{Identity, ProcessKey};
 
 /// How much of a command line is kept.
 const ARGV_BYTES: u64 = 4096;
@@ -20,9 +20,11 @@ pub fn identity(root: &Path, key: ProcessKey) -> Result<Identity, Unread> {
     Ok(of(&process, comm))
 }
 
-/// The argument vector of the process with this pid; empty for kernel threads and processes that are gone.
-pub fn argv(root: &Path, tgid: Tgid) -> Vec<String> {
-    std::fs::File::open(directory(root, tgid).join("cmdline"))
+/// The argument vector of this process; empty for kernel threads and processes that are gone.
+pub fn argv(root: &Path, key: ProcessKey) -> Vec<String> {
+    open(root, key)
+        .ok()
+        .and_then(|process| process.open_relative("cmdline").ok())
         .map(arguments)
         .unwrap_or_default()
 }

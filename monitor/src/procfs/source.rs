@@ -79,6 +79,9 @@ impl ProcSource {
                 parent,
                 sequence: None,
                 told: false,
+                untold: false,
+                renamed: false,
+                end: None,
                 identity: names,
                 ended: matches!(stat.state, 'Z' | 'X'),
             })

@@ -78,9 +78,9 @@ pub(super) struct Watch {
     lost_at_reading: Vec<u64>,
     /// Members that the kernel side does not watch, as of the last snapshot: nothing tells their ends.
     unmarked: usize,
-    /// This interval does not tell all, for another reason than a count of `lost`: the usage could not be read, kevmon
-    /// was away, or lives were lost but for their sums.
-    stale: bool,
+    /// How often an interval did not tell all, for another reason than a count of `lost`: the usage could not be read,
+    /// kevmon was away, or lives were lost but for their sums.
+    unclear: u64,
     /// When /proc was last scanned.
     scanned: BootTime,
     /// A sweep is to be repeated then.
@@ -120,7 +120,7 @@ impl Watch {
             lost: 0,
             lost_at_reading: vec![0; groups],
             unmarked: 0,
-            stale: false,
+            unclear: 0,
             scanned: began,
             sweep_at: None,
             recovered: Recovered::default(),
@@ -128,7 +128,7 @@ impl Watch {
         for (group, saved) in &kept.groups {
             watch.tracker.restore(*group, saved, kept.same_boot, began);
             // What happened while kevmon was away, nobody saw.
-            watch.stale = true;
+            watch.unclear = 1;
         }
         match &watch.source {
             Source::Ebpf(_) => watch.reconcile()?,
@@ -166,11 +166,15 @@ impl Watch {
                 key,
                 threads,
                 comm,
+                unheard,
                 found,
                 usage,
                 ..
             } = &mut event
             {
+                if *unheard {
+                    *found = procfs::identity(&self.root, *key).ok();
+                }
                 // What is not known has been judged by all its names but this one.
                 if !self.tracker.knows(*key) {
                     if self.tracker.matches_name(comm) {
@@ -238,16 +242,15 @@ impl Watch {
     fn not_read(&mut self, error: &anyhow::Error) {
         warn!("not read at this tick: {error:#}");
         self.health.count(Soft::IteratorFailed);
-        self.stale = true;
+        self.unclear += 1;
     }
 
     /// kevmon's own state; to be read after [`Watch::collect`] for the same groups, whose interval it closes.
     pub fn health_reading(&mut self, due: &[GroupId], faulty_plugins: Vec<String>) -> HealthReading {
         let irregular = self.tracker.irregularities();
-        let lost = self.lost + irregular.missing + irregular.untracked;
-        let nothing_lost = !std::mem::take(&mut self.stale)
-            && self.unmarked == 0
-            && due.iter().all(|group| self.lost_at_reading[group.0] == lost);
+        let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
+        let nothing_lost =
+            self.unmarked == 0 && due.iter().all(|group| self.lost_at_reading[group.0] == lost);
         for group in due {
             self.lost_at_reading[group.0] = lost;
         }
@@ -288,7 +291,7 @@ impl Watch {
     }
 
     /// What is to outlive kevmon of these groups, which have just been collected.
-    pub fn saved(&self, due: &[GroupId], clock: UnixClock) -> Vec<(GroupId, SavedGroup)> {
+    pub fn saved(&mut self, due: &[GroupId], clock: UnixClock) -> Vec<(GroupId, SavedGroup)> {
         self.tracker.saved(due, &|moment| clock.unix(moment))
     }
 

@@ -62,18 +62,17 @@ impl Watch {
 
     /// Snapshots until one shows no new match, then ends what it does not show.
     pub(super) fn reconcile(&mut self) -> Result<()> {
-        for _ in 0..SNAPSHOTS {
+        // A child forked before its parent's mark was put on may stand where the walk has been: hence one pass more
+        // after that which put on the last marks.
+        let mut marking = true;
+        for pass in 0..SNAPSHOTS {
             let began = HostReader::now();
             let Source::Ebpf(kernel) = &mut self.source else {
                 return Ok(());
             };
             let seen = kernel.snapshot().context("the process snapshot")?;
             let present: HashSet<ProcessKey> = seen.iter().map(|seen| seen.key).collect();
-            let ended: Vec<ProcessKey> = seen
-                .iter()
-                .filter(|seen| seen.ended)
-                .map(|seen| seen.key)
-                .collect();
+            let ended: Vec<Seen> = seen.iter().filter(|seen| seen.ended).cloned().collect();
             let found = self.discover(seen, None);
             // What ended before the snapshot has its record in the ring by now, or in the maps beside it.
             let mut all = self.recover();
@@ -86,7 +85,7 @@ impl Watch {
             }
             let now = HostReader::now();
             if all {
-                self.tracker.end_seen(&ended, now);
+                self.tracker.end_seen(ended, now);
                 self.tracker.end_missing(&present, began, now, true);
             }
             let Source::Ebpf(kernel) = &mut self.source else {
@@ -96,9 +95,11 @@ impl Watch {
             // In a storm that outlasts the drain nothing can be called missing yet: again at the next collection.
             self.sweep_at = if all { sweep_at } else { Some(now) };
             self.unmarked = found.unmarked;
-            if found.new == 0 && found.unmarked == 0 {
+            let news = found.new + found.unmarked > 0;
+            if !news && (pass == 0 || !std::mem::replace(&mut marking, news)) {
                 break;
             }
+            marking |= news;
         }
         Ok(())
     }
@@ -116,8 +117,8 @@ impl Watch {
         if drained.all {
             let Recovered { ends, lives } = std::mem::take(&mut self.recovered);
             // Of lives known by their sums alone this interval does not tell all.
-            self.stale |= !lives.is_empty();
-            self.tracker.recover(ends, &lives);
+            self.unclear += u64::from(!lives.is_empty());
+            self.tracker.recover(ends, &lives, HostReader::now());
         }
         drained.all
     }
@@ -151,7 +152,7 @@ impl Watch {
                     continue; // the kernel side tells its life
                 }
                 if !seen.identity.exe.is_empty() && !seen.told && self.tracker.is_news(&seen) {
-                    seen.identity.argv = procfs::argv(&self.root, seen.key.tgid);
+                    seen.identity.argv = procfs::argv(&self.root, seen.key);
                 }
             }
             let known = self.tracker.knows(seen.key);

@@ -83,6 +83,8 @@ pub struct Group {
     lived: u64,
     /// Lives were counted since the last collection of which only the sums are known.
     lives_lost: bool,
+    /// Something happened since it was last saved.
+    pub(super) changed: bool,
     happened: Happened,
     exits: BTreeMap<Reason, u64>,
     /// Members that ended and whose final totals never came.
@@ -112,6 +114,7 @@ impl Group {
             brought: Usage::ZERO,
             lived: 0,
             lives_lost: false,
+            changed: false,
             happened: Happened::default(),
             exits: BTreeMap::new(),
             given_up: 0,
@@ -148,6 +151,7 @@ impl Group {
             Role::Root
         };
         let returns = self.former.remove(&key);
+        self.changed = true;
         let started = arrival != Arrival::Joined && !returns;
         let changes = if started {
             self.started(role, arrival, time)
@@ -184,7 +188,7 @@ impl Group {
         }
         self.happened.starts += 1;
         if arrival == Arrival::AppearedUnheard {
-            self.pairing.blur();
+            self.pairing.blur(time);
         }
         match self.pairing.start(time) {
             Started::Anew => {}
@@ -214,6 +218,7 @@ impl Group {
 
     /// A member goes on under another name; what it used stays.
     pub fn leave(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable) {
+        self.changed = true;
         let role = self.role(key);
         if self.close(key, time, table) {
             self.happened.leaves += 1;
@@ -258,7 +263,7 @@ impl Group {
             return None;
         }
         match (reason, lossy) {
-            (Reason::Unknown, true) => self.pairing.blur(),
+            (Reason::Unknown, true) => self.pairing.blur(time),
             (Reason::Unknown, false) => self.pairing.missing(time),
             _ => {
                 let replaced = self.pairing.end(time, since, !reason.is_success())?;
@@ -279,13 +284,13 @@ impl Group {
     }
 
     /// Whole lives of which nothing but their sums is known.
-    pub fn lost_lives(&mut self, lives: &LostLives) {
+    pub fn lost_lives(&mut self, lives: &LostLives, now: BootTime) {
         if lives.forked {
             self.happened.worker_starts += lives.count;
         } else {
             self.happened.starts += lives.count;
             self.happened.unpaired_starts += lives.count;
-            self.pairing.blur();
+            self.pairing.blur(now);
         }
         self.happened.exits += lives.count;
         *self.exits.entry(lives.ending.reason()).or_default() += lives.count;
@@ -304,6 +309,9 @@ impl Group {
         };
         if membership.unobserved && process.is_observed() {
             membership.unobserved = false;
+            if process.past_is_others {
+                membership.base = process.totals();
+            }
             let (role, base) = (membership.role, membership.base);
             if self.counts(role) {
                 self.brought = plus_known(&self.brought, &process.totals().since(&base));

@@ -74,7 +74,7 @@ impl Group {
         self.last_exit = saved.last_exit.map(Moment::Unix);
         self.peak_rss = saved.peak_rss;
         // Whatever ends and starts fell into the gap: nothing after it can be paired with what was before.
-        self.pairing.blur();
+        self.pairing.blur(now);
         for member in &saved.members {
             if same_boot && !member.ended {
                 self.take_back(member, now);

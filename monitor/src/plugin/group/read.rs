@@ -12,7 +12,16 @@ impl Group {
     /// Fixes since when the usage sums count, the first time it is called: the oldest member's start, or the
     /// group's first watch.
     pub(super) fn usage_start(&mut self) -> Moment {
-        let oldest = self.members.keys().map(|key| key.start).min();
+        // Of a member that brings nothing from before it came, nothing older is in the sums.
+        let members = self.members.iter();
+        let counted_since = members.map(|(key, membership)| {
+            if membership.base == Usage::ZERO {
+                key.start
+            } else {
+                membership.since
+            }
+        });
+        let oldest = counted_since.min();
         *self.usage_start.get_or_insert(
             oldest
                 .unwrap_or(self.watched_since)

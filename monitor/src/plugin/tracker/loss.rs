@@ -1,19 +1,22 @@
 //! Repair after a loss: what the kernel side kept of processes whose records found no room in the ring.
 
-use super::{Arrival, Identity, LostEnd, LostLives, Process, Tracker, Usage};
+use super::{Arrival, BootTime, Identity, LostEnd, LostLives, NAMED_AT_START, Process, Tracker, Usage};
 
 impl Tracker {
     /// Takes what the kernel side kept. All events that were told must have been applied.
-    pub fn recover(&mut self, ends: Vec<LostEnd>, lives: &[LostLives]) {
+    pub fn recover(&mut self, ends: Vec<LostEnd>, lives: &[LostLives], now: BootTime) {
         for end in ends {
             self.recover_end(end);
         }
         for lives in lives {
-            self.recover_lives(lives);
+            self.recover_lives(lives, now);
         }
     }
 
     fn recover_end(&mut self, end: LostEnd) {
+        if self.closed.contains_key(&end.key) {
+            return; // counted as an unknown end already
+        }
         if let Some(identity) = &end.unheard {
             self.take_unheard_identity(&end, identity);
         }
@@ -23,13 +26,17 @@ impl Tracker {
         process.observe(&end.usage);
         process.raise_peak_rss(end.peak_rss);
         self.ended(end.key, end.ended.unwrap_or(end.freed), end.ending, true);
-        self.settle(end.key, false);
+        self.irregular.unsettled += u64::from(!end.settled);
+        self.settle(end.key, !end.settled);
     }
 
     /// The process ended under a name that no record told. What it had used before it took that name was read at
     /// the last collection at best; what came later counts for the new name.
     fn take_unheard_identity(&mut self, end: &LostEnd, identity: &Identity) {
-        let known = self.knows(end.key);
+        let known = match self.table.get(end.key) {
+            Some(process) if !process.is_live() => return, // it ended under the name that was known
+            process => process.is_some(),
+        };
         let groups = self.matcher.groups(identity);
         if !known && (groups.is_empty() || !self.has_room_for(end.key)) {
             self.irregular.unattributed += 1;
@@ -38,15 +45,24 @@ impl Tracker {
         let process = self
             .table
             .entry(end.key, || Process::new(identity.clone(), None, end.identified));
-        process.identity.update(identity);
+        if end.renamed {
+            process.identity.update(identity);
+        } else {
+            process.identity = identity.clone();
+        }
         if !known {
             process.observe(&Usage::ZERO);
         }
         let groups = self.matcher.groups(&process.identity);
-        self.move_to(end.key, groups, Arrival::AppearedUnheard, end.identified);
+        let arrival = if end.renamed && end.identified.since(end.key.start) > NAMED_AT_START {
+            Arrival::Joined
+        } else {
+            Arrival::AppearedUnheard
+        };
+        self.move_to(end.key, groups, arrival, end.identified);
     }
 
-    fn recover_lives(&mut self, lives: &LostLives) {
+    fn recover_lives(&mut self, lives: &LostLives, now: BootTime) {
         let groups = lives
             .identity
             .as_ref()
@@ -56,7 +72,7 @@ impl Tracker {
             self.irregular.unattributed += lives.count;
         }
         for group in groups {
-            self.groups[group.0].lost_lives(lives);
+            self.groups[group.0].lost_lives(lives, now);
         }
     }
 }

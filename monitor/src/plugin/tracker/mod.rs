@@ -14,8 +14,8 @@ use super::{
     matcher::Matcher,
 };
 use crate::process::{
-    BootTime, Ending, Event, Gauges, Host, Identity, Judgement, KeyMap, LostEnd, LostLives, Moment, Process,
-    ProcessKey, ProcessTable, Sample, Seen, State, Usage,
+    BootTime, Ending, Event, Gauges, Host, Identity, Judgement, KeyMap, KeySet, LostEnd, LostLives, Moment,
+    Process, ProcessKey, ProcessTable, Sample, Seen, SeenEnd, State, Usage,
 };
 use notices::Notices;
 
@@ -55,6 +55,10 @@ pub struct Tracker {
     memberships: KeyMap<Vec<GroupId>>,
     irregular: Irregularities,
     notices: Notices,
+    /// Processes that were found missing, and when: what is told of their ends later comes too late.
+    closed: KeyMap<BootTime>,
+    /// Members of a run before another boot. Whoever has their keys now is no acquaintance.
+    strangers: KeySet,
 }
 
 impl Tracker {
@@ -72,6 +76,8 @@ impl Tracker {
                 .map(|plugin| Group::new(plugin, now))
                 .collect(),
             memberships: KeyMap::default(),
+            closed: KeyMap::default(),
+            strangers: KeySet::default(),
             irregular: Irregularities::default(),
         })
     }
@@ -148,11 +154,18 @@ impl Tracker {
                 sequence,
                 parent,
                 comm,
+                unheard,
                 found,
                 usage,
                 ..
             } => {
-                let keep = self.renamed(key, time, parent, comm, found, &usage);
+                let keep = if unheard {
+                    // Gone already: the kernel side has kept its names, and tells them at its end.
+                    let identity = Identity { comm, ..found? };
+                    self.identified(key, time, parent, identity, &usage, Arrival::AppearedUnheard)
+                } else {
+                    self.renamed(key, time, parent, comm, found, &usage)
+                };
                 Some(Judgement { key, sequence, keep })
             }
             Event::Exit {

@@ -5,10 +5,17 @@ use crate::plugin::SavedGroup;
 
 impl Tracker {
     /// What is to outlive kevmon of these groups, which have just been read. `unix` turns a moment into Unix ns.
-    pub fn saved(&self, groups: &[GroupId], unix: &dyn Fn(Moment) -> u64) -> Vec<(GroupId, SavedGroup)> {
-        groups
-            .iter()
-            .map(|&group| (group, self.groups[group.0].saved(&self.table, unix)))
+    /// Also those between which processes have moved since: both sides of a move are kept, or none.
+    pub fn saved(&mut self, groups: &[GroupId], unix: &dyn Fn(Moment) -> u64) -> Vec<(GroupId, SavedGroup)> {
+        let table = &self.table;
+        self.groups
+            .iter_mut()
+            .enumerate()
+            .map(|(index, group)| (GroupId(index), group))
+            .filter_map(|(id, group)| {
+                let changed = std::mem::take(&mut group.changed);
+                (changed || groups.contains(&id)).then(|| (id, group.saved(table, unix)))
+            })
             .collect()
     }
 
@@ -21,6 +28,8 @@ impl Tracker {
         };
         group.restore(saved, same_boot, now);
         if !same_boot {
+            self.strangers
+                .extend(saved.members.iter().map(|member| member.key));
             return;
         }
         for member in saved.members.iter().filter(|member| !member.ended) {

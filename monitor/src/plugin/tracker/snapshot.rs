@@ -1,8 +1,13 @@
 //! What snapshots and scans show: who was there already, who is missing, who changed unseen.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use super::{Arrival, BootTime, Ending, Judgement, Process, ProcessKey, Seen, Tracker};
+use super::{
+    Arrival, BootTime, Ending, Judgement, NAMED_AT_START, Process, ProcessKey, Seen, SeenEnd, Tracker,
+};
+
+/// What is told of a process that was found missing is waited for, and left out, so long.
+const CLOSED_FOR: Duration = Duration::from_secs(120);
 
 impl Tracker {
     /// Takes a process that a snapshot or scan shows. Returns a judgement when it is of interest and was not known,
@@ -15,6 +20,9 @@ impl Tracker {
             return None;
         }
         let sequence = seen.sequence.unwrap_or(0);
+        let named_at = BootTime(sequence);
+        let unheard = sequence > 0 && new_since.is_none();
+        let renamed_late = seen.renamed && named_at.since(seen.key.start) > NAMED_AT_START;
         let keep = Judgement {
             key: seen.key,
             sequence,
@@ -24,7 +32,7 @@ impl Tracker {
             if !process.is_live() {
                 return None;
             }
-            if process.identity.differs_from(&seen.identity) {
+            if process.identity.differs_from(&seen.identity) || seen.untold {
                 // An exec or rename between two scans, or one whose record was lost.
                 self.changed_unseen(seen, now);
                 return Some(keep);
@@ -42,12 +50,16 @@ impl Tracker {
             return refuse;
         }
         self.note_encoding(&seen.identity);
-        self.table
+        let stranger = self.strangers.contains(&seen.key);
+        let process = self
+            .table
             .entry(seen.key, || Process::new(seen.identity.clone(), seen.parent, now));
+        process.past_is_others = stranger;
         let (arrival, time) = match new_since {
             Some(since) if seen.key.start >= since => (Arrival::Appeared, seen.key.start),
             // A mark of which no record came: it took its name under kevmon's eyes, and the record was lost.
-            None if sequence > 0 => (Arrival::AppearedUnheard, BootTime(sequence)),
+            None if unheard && !renamed_late => (Arrival::AppearedUnheard, named_at),
+            None if unheard => (Arrival::Joined, named_at),
             _ => (Arrival::Joined, now),
         };
         self.move_to(seen.key, groups, arrival, time);
@@ -58,15 +70,17 @@ impl Tracker {
         let Some(process) = self.table.get_mut(seen.key) else {
             return;
         };
-        let executed = !seen.identity.exe.is_empty() && process.identity.exe != seen.identity.exe;
         let known_by_name = !process.identity.exe.is_empty();
-        process.identity.update(&seen.identity);
+        let executed = seen.untold && !seen.renamed;
+        if executed {
+            process.identity = seen.identity.clone(); // another script may have the same interpreter
+        } else {
+            process.identity.update(&seen.identity);
+        }
         process.parent = seen.parent;
         let groups = self.matcher.groups(&process.identity);
         let (arrival, time) = match seen.sequence {
-            Some(sequence) if sequence > 0 && executed && known_by_name => {
-                (Arrival::AppearedUnheard, BootTime(sequence))
-            }
+            Some(sequence) if executed && known_by_name => (Arrival::AppearedUnheard, BootTime(sequence)),
             _ => (Arrival::Joined, now),
         };
         self.move_to(seen.key, groups, arrival, time);
@@ -76,7 +90,7 @@ impl Tracker {
     pub fn is_news(&self, seen: &Seen) -> bool {
         self.table
             .get(seen.key)
-            .is_none_or(|process| process.identity.differs_from(&seen.identity))
+            .is_none_or(|process| seen.untold || process.identity.differs_from(&seen.identity))
     }
 
     /// True when a name alone makes a process a member of something.
@@ -84,13 +98,24 @@ impl Tracker {
         self.matcher.matches_comm(comm)
     }
 
-    /// Ends, for an unknown reason, what a snapshot shows as ended and still counts as live: its exit record was
-    /// lost. Its totals are still to be had. All events up to the snapshot must have been applied.
-    pub fn end_seen(&mut self, ended: &[ProcessKey], now: BootTime) {
-        for &key in ended {
-            if self.table.get(key).is_some_and(Process::is_live) {
-                self.ended(key, now, Ending::UNKNOWN, true);
-                self.irregular.missing += 1;
+    /// Ends what a snapshot shows as ended and still counts as live: its exit record was lost, but the kernel side
+    /// remembers it. Its final totals are still to come; so are its names, where they were lost too, and with them its
+    /// end. All events up to the snapshot must have been applied.
+    pub fn end_seen(&mut self, seen: Vec<Seen>, now: BootTime) {
+        for seen in seen.into_iter().filter(|seen| seen.ended && !seen.untold) {
+            let end = match (seen.end, seen.sequence) {
+                (Some(end), _) => end,
+                (None, Some(_)) => continue, // about to be told
+                // It ended before kevmon came.
+                (None, None) => SeenEnd {
+                    time: now,
+                    ending: Ending::UNKNOWN,
+                    peak_rss: None,
+                },
+            };
+            if let Some(process) = self.table.get_mut(seen.key).filter(|process| process.is_live()) {
+                process.raise_peak_rss(end.peak_rss);
+                self.ended(seen.key, end.time, end.ending, true);
             }
         }
     }
@@ -127,7 +152,9 @@ impl Tracker {
         for &key in &missing {
             self.ended(key, now, Ending::UNKNOWN, lossy);
             self.settle(key, true);
+            self.closed.insert(key, now);
         }
+        self.closed.retain(|_, at| now.since(*at) < CLOSED_FOR);
         self.irregular.missing += missing.len() as u64;
         missing.len() as u64
     }

@@ -8,6 +8,8 @@ fn lost_end(key: ProcessKey, unheard: Option<&str>, times: (u64, u64, u64), amou
         key,
         unheard: unheard.map(named),
         identified: BootTime(identified * MS),
+        renamed: false,
+        settled: true,
         ended: Some(BootTime(ended * MS)),
         freed: BootTime(freed * MS),
         ending: ending(0x700),
@@ -34,7 +36,11 @@ fn the_lost_end_of_a_known_process_is_as_good_as_its_record() {
     tracker.apply(exec(100, one, INIT, "app", 0));
     // Its successor is told before its end is.
     tracker.apply(exec(700, next, INIT, "app", 0));
-    tracker.recover(vec![lost_end(one, None, (100, 600, 620), 42)], &[]);
+    tracker.recover(
+        vec![lost_end(one, None, (100, 600, 620), 42)],
+        &[],
+        BootTime(700 * MS),
+    );
     let reading = read(&mut tracker, 0, 1_000);
     assert_eq!(
         (
@@ -60,7 +66,11 @@ fn a_lost_free_settles_an_end_that_was_told() {
     let app = key(10, 100);
     tracker.apply(exec(100, app, INIT, "app", 0));
     tracker.apply(exit(200, app, 5));
-    tracker.recover(vec![lost_end(app, None, (100, 200, 230), 9)], &[]);
+    tracker.recover(
+        vec![lost_end(app, None, (100, 200, 230), 9)],
+        &[],
+        BootTime(700 * MS),
+    );
     let reading = read(&mut tracker, 0, 300);
     assert_eq!(
         (reading.happened.exits, written(&reading), reading.unsettled),
@@ -79,7 +89,11 @@ fn a_known_process_that_ended_under_a_name_nobody_told_moved_first() {
     let process = key(10, 100);
     tracker.apply(exec(100, process, INIT, "old", 0));
     sample(&mut tracker, 200, process, 10);
-    tracker.recover(vec![lost_end(process, Some("new"), (250, 300, 320), 35)], &[]);
+    tracker.recover(
+        vec![lost_end(process, Some("new"), (250, 300, 320), 35)],
+        &[],
+        BootTime(700 * MS),
+    );
     let (old, new) = (read(&mut tracker, 0, 400), read(&mut tracker, 1, 400));
     assert_eq!(
         (old.happened.leaves, old.happened.exits, written(&old)),
@@ -106,6 +120,7 @@ fn whole_lives_count_where_their_name_belongs_and_nowhere_else() {
             lost_lives(Some("other"), 4, 70, false),
             lost_lives(None, 3, 70, false),
         ],
+        BootTime(150 * MS),
     );
     let (exact, all) = (read(&mut tracker, 0, 100), read(&mut tracker, 1, 100));
     assert_eq!(
@@ -141,6 +156,7 @@ fn what_a_snapshot_finds_unheard_started_under_our_eyes() {
     let app = key(10, 100);
     let unheard = Seen {
         sequence: Some(150 * MS),
+        untold: true,
         ..seen(app, "app")
     };
     let waiting = Seen {
@@ -170,6 +186,114 @@ fn what_a_snapshot_finds_unheard_started_under_our_eyes() {
         (1, 0, 1)
     );
     assert_eq!(reading.last_start, Some(Moment::Boot(BootTime(150 * MS))));
+}
+
+#[test]
+fn a_rename_after_an_exec_that_nobody_told_takes_all_its_names() {
+    let mut tracker = tracker(&["^old$", "^new$"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "old", 0));
+    let renamed = |found: Option<&str>| Event::Rename {
+        key: process,
+        time: BootTime(300 * MS),
+        sequence: 300 * MS,
+        parent: INIT,
+        comm: "painted".into(),
+        threads: 1,
+        unheard: true,
+        found: found.map(named),
+        usage: used(8),
+    };
+    assert_eq!(
+        tracker.apply(renamed(None)),
+        None,
+        "gone: the kernel side will tell its names"
+    );
+    assert!(
+        tracker
+            .apply(renamed(Some("new")))
+            .is_some_and(|judgement| judgement.keep)
+    );
+    let (old, new) = (read(&mut tracker, 0, 400), read(&mut tracker, 1, 400));
+    assert_eq!((old.happened.leaves, old.process_count), (1, 0));
+    assert_eq!((new.happened.starts, new.happened.unpaired_starts), (1, 1));
+}
+
+#[test]
+fn another_script_under_the_same_interpreter_is_another_program() {
+    let script = |path: &str| Identity {
+        comm: "sh".into(),
+        exe: "dash".into(),
+        filename: String::new(),
+        argv: vec!["sh".into(), path.into()],
+    };
+    let mut tracker = tracker(&["^one.sh$", "^two.sh$"]);
+    let process = key(10, 100);
+    tracker.apply(Event::Exec {
+        key: process,
+        time: BootTime(100 * MS),
+        sequence: 100 * MS,
+        parent: INIT,
+        identity: Identity {
+            filename: "/opt/one.sh".into(),
+            ..script("/opt/one.sh")
+        },
+        usage: used(0),
+    });
+    let unheard = Seen {
+        sequence: Some(200 * MS),
+        untold: true,
+        identity: script("/opt/two.sh"),
+        ..seen(process, "")
+    };
+    assert!(tracker.is_news(&unheard));
+    tracker.discover(&unheard, BootTime(300 * MS), None);
+    let (one, two) = (read(&mut tracker, 0, 400), read(&mut tracker, 1, 400));
+    assert_eq!((one.happened.leaves, one.process_count), (1, 0));
+    assert_eq!((two.happened.starts, two.process_count), (1, 1));
+}
+
+#[test]
+fn a_late_rename_that_was_lost_is_a_join() {
+    let mut tracker = tracker(&["^app$"]);
+    let process = key(10, 100);
+    let unheard = Seen {
+        sequence: Some(5_000 * MS),
+        untold: true,
+        renamed: true,
+        ..seen(process, "app")
+    };
+    tracker.discover(&unheard, BootTime(6_000 * MS), None);
+    let reading = read(&mut tracker, 0, 6_100);
+    assert_eq!((reading.happened.joins, reading.happened.starts), (1, 0));
+}
+
+#[test]
+fn what_was_found_missing_is_not_counted_again_when_its_end_comes_late() {
+    let mut tracker = tracker(&["^app$"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "app", 6));
+    tracker.end_missing(&HashSet::new(), BootTime(200 * MS), BootTime(210 * MS), true);
+    let late = lost_end(process, Some("app"), (150, 180, 900), 50);
+    tracker.recover(vec![late], &[], BootTime(950 * MS));
+    let reading = read(&mut tracker, 0, 1_000);
+    assert_eq!(
+        (reading.happened.starts, reading.happened.exits, written(&reading)),
+        (1, 1, 6)
+    );
+}
+
+#[test]
+fn a_life_whose_free_never_came_counts_with_what_its_exit_told() {
+    let mut tracker = tracker(&["^app$"]);
+    let life = LostEnd {
+        settled: false,
+        ..lost_end(key(10, 100), Some("app"), (110, 150, 150), 9)
+    };
+    tracker.recover(vec![life], &[], BootTime(20_000 * MS));
+    let reading = read(&mut tracker, 0, 20_100);
+    assert_eq!((reading.happened.starts, reading.happened.exits), (1, 1));
+    assert_eq!((written(&reading), reading.unsettled), (9, 1));
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn rename(time: u64, key: ProcessKey, parent: ProcessKey, comm: &str, amount: u6
         parent,
         comm,
         threads: 1,
+        unheard: false,
         found: None,
         usage: used(amount),
     }
@@ -177,6 +178,9 @@ fn seen(key: ProcessKey, name: &str) -> Seen {
         parent: None,
         sequence: None,
         told: false,
+        untold: false,
+        renamed: false,
+        end: None,
         identity: named(name),
         ended: false,
     }

@@ -105,7 +105,14 @@ fn after_another_boot_members_are_closed_at_their_last_values() {
     find(&mut second, &[(app, "app")], 60);
     sample(&mut second, 70, app, 6);
     let reading = read(&mut second, 0, 80);
-    assert_eq!(written(&reading), 46);
+    assert_eq!(
+        written(&reading),
+        40,
+        "what it had used before it was read is not this group's"
+    );
+    sample(&mut second, 75, app, 10);
+    let reading = read(&mut second, 0, 80);
+    assert_eq!(written(&reading), 44);
     assert_eq!(
         (
             reading.happened.starts,
@@ -156,6 +163,44 @@ fn what_a_process_used_elsewhere_is_not_brought_twice() {
         (1, 1, 1),
         "it came back"
     );
+}
+
+#[test]
+fn of_two_accounts_of_one_process_the_later_one_holds() {
+    // One group was kept at 300, the other one, which is collected less often, at 200 only.
+    let mut first = tracker(&["^app$", "app"]);
+    let app = key(10, 100);
+    first.apply(exec(100, app, INIT, "app", 0));
+    sample(&mut first, 200, app, 1_000);
+    let early = keep(&mut first, 200);
+    sample(&mut first, 300, app, 3_000);
+    let late = keep(&mut first, 300);
+    let mut second = resume(
+        &["^app$", "app"],
+        &[late[0].clone(), early[1].clone()],
+        true,
+        1_000,
+    );
+    find(&mut second, &[(app, "app")], 1_001);
+    let before = first.table.get(app).map(Process::totals);
+    assert_eq!(second.table.get(app).map(Process::totals), before);
+}
+
+#[test]
+fn both_sides_of_a_move_are_kept_together() {
+    let mut tracker = tracker(&["^old$", "^new$"]);
+    let app = key(10, 100);
+    tracker.apply(exec(100, app, INIT, "old", 0));
+    keep(&mut tracker, 200);
+    let due = [GroupId(1)];
+    let kept = |tracker: &mut Tracker| -> Vec<usize> {
+        let saved = tracker.saved(&due, &|_| 0);
+        saved.into_iter().map(|(group, _)| group.0).collect()
+    };
+    assert_eq!(kept(&mut tracker), [1]);
+    tracker.apply(exec(300, app, INIT, "new", 5));
+    assert_eq!(kept(&mut tracker), [0, 1], "though only one of them is due");
+    assert_eq!(kept(&mut tracker), [1]);
 }
 
 #[test]

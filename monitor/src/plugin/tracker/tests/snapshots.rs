@@ -94,8 +94,40 @@ fn what_a_snapshot_shows_ended_keeps_its_names_and_ends() {
         ..seen(process, "")
     };
     assert_eq!(tracker.discover(&zombie, BootTime(200 * MS), None), None);
-    tracker.end_seen(&[process], BootTime(200 * MS));
+    let seen_end = |time| SeenEnd {
+        time: BootTime(time * MS),
+        ending: ending(0x700),
+        peak_rss: Some(3),
+    };
+    // Its exit is under way: the record comes.
+    let leaving = Seen {
+        sequence: Some(100 * MS),
+        ..zombie.clone()
+    };
+    tracker.end_seen(vec![leaving.clone()], BootTime(200 * MS));
+    assert_eq!(read(&mut tracker, 0, 205).happened.exits, 0);
+    let gone = Seen {
+        end: Some(seen_end(190)),
+        ..leaving
+    };
+    let untold = Seen {
+        untold: true,
+        ..gone.clone()
+    };
+    tracker.end_seen(vec![untold], BootTime(200 * MS));
+    assert_eq!(
+        read(&mut tracker, 0, 206).happened.exits,
+        0,
+        "its names come with its end"
+    );
+    tracker.end_seen(vec![gone], BootTime(200 * MS));
     let reading = read(&mut tracker, 0, 210);
+    assert_eq!(
+        reading.exits,
+        [(Reason::Exit { code: 7 }, 1)],
+        "the record was lost, not the end"
+    );
+    assert_eq!(reading.last_exit, Some(Moment::Boot(BootTime(190 * MS))));
     assert_eq!(
         (reading.happened.exits, reading.happened.leaves, reading.unsettled),
         (1, 0, 1)
@@ -103,4 +135,17 @@ fn what_a_snapshot_shows_ended_keeps_its_names_and_ends() {
     sample(&mut tracker, 220, process, 8);
     tracker.apply(free(300, process, 9));
     assert_eq!(written(&read(&mut tracker, 0, 310)), 9, "its totals still come");
+}
+
+#[test]
+fn what_had_ended_before_the_watch_began_ended_for_an_unknown_reason() {
+    let mut tracker = tracker(&["^app$"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "app", 5));
+    let zombie = Seen {
+        ended: true,
+        ..seen(process, "")
+    };
+    tracker.end_seen(vec![zombie], BootTime(200 * MS));
+    assert_eq!(read(&mut tracker, 0, 210).exits, [(Reason::Unknown, 1)]);
 }
