@@ -53,7 +53,8 @@ pub enum Output {
     after_help = "Exit status: 0 done (--run-once: a process was found), 1 none was found, 2 bad usage or \
                   configuration, 3 the endpoint that was asked for could not be reached, 4 anything else.\n\n\
                   Environment: INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT, \
-                  COLLECTION_INTERVAL, LOG_LEVEL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER. Flags come first."
+                  OTEL_EXPORTER_OTLP_[METRICS_]PROTOCOL, USE_TLS, COLLECTION_INTERVAL, LOG_LEVEL, \
+                  <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, STATE_DIRECTORY, XDG_STATE_HOME. Flags come first."
 )]
 pub struct Cli {
     /// Another job than watching and exporting.
@@ -218,6 +219,10 @@ impl Args {
             let warning = Finding::in_flag(Some("--interval"), "has no effect beside --run-once");
             warnings.push(warning.remedy("set how long it measures with --window"));
         }
+        if self.run_once && self.metadata_db_path.is_some() {
+            let warning = Finding::in_flag(Some("--metadata-db-path"), "has no effect beside --run-once");
+            warnings.push(warning.remedy("only the service keeps its state; kevmon history shows it"));
+        }
         if !self.run_once && self.window.is_some() {
             let warning = Finding::in_flag(Some("--window"), "has no effect without --run-once");
             warnings.push(warning.remedy("set the time between collections with --interval"));
@@ -314,7 +319,9 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "command line: --interval: has no effect beside --run-once; set how long it measures with --window"
+                "command line: --interval: has no effect beside --run-once; set how long it measures with --window",
+                "command line: --metadata-db-path: has no effect beside --run-once; only the service keeps its state; \
+                 kevmon history shows it"
             ]
         );
     }

@@ -15,7 +15,7 @@ use super::{
     keeper::{self, Keeper},
     output::{self, Lines},
     schedule::Schedule,
-    sender::{Delivery, Parcel, Sender},
+    sender::{Delivery, Sender},
     watch::{Drained, Origin, Watch},
 };
 use crate::{
@@ -40,6 +40,9 @@ const FINAL_EXPORT: Duration = Duration::from_millis(1_000);
 const FINAL_OUTPUT: Duration = Duration::from_millis(200);
 /// Faulty plugin files are named in the log again after this long.
 const NAME_FAULTY: Duration = Duration::from_secs(3600);
+/// The soft failure that counts events which reach nobody.
+const EVENT_DROPPED: &str = "event_dropped";
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -80,10 +83,14 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     );
     let plugins: Vec<Plugin> = watch.plugins().map(|(_, plugin)| plugin.clone()).collect();
     let delivery = Delivery::new(exporter, host, plugins);
+    let clock = output::clock();
     let mut daemon = Daemon {
         watch,
         keeper,
-        clock: output::clock(),
+        clock,
+        wall: clock,
+        left_out: Onset::default(),
+        undeliverable: Onset::default(),
         faulty,
         named_at: Instant::now(),
         lines: (args.output == Output::Json).then(Lines::start).transpose()?,
@@ -122,7 +129,14 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
 struct Daemon {
     watch: Watch,
     keeper: Keeper,
+    /// For starts.
     clock: UnixClock,
+    /// For when something happened.
+    wall: UnixClock,
+    /// Events for which there was no room within one collection.
+    left_out: Onset,
+    /// Events that could not be held for the receiver, or that it rejected.
+    undeliverable: Onset,
     faulty: Vec<String>,
     /// When the faulty files were last named in the log.
     named_at: Instant,
@@ -143,18 +157,29 @@ impl Daemon {
         }
         let (collection, notices) = self.collect(due, false);
         self.print(&collection);
-        if !self.sender.push(Parcel { collection, notices }) {
+        if !self.sender.push(collection, notices) {
             self.watch.health.count(Soft::ExportFailed);
         }
     }
 
     /// Collects and commits: what is told once must not be taken back by a restart.
     fn collect(&mut self, due: &[GroupId], is_final: bool) -> (Collection, Vec<Notice>) {
-        let mut collection = output::collect(&mut self.watch, due, self.clock, &self.faulty, is_final);
+        self.wall = self.wall.follow(output::clock());
+        let clocks = (self.clock, self.wall);
+        let mut collection = output::collect(&mut self.watch, due, clocks, &self.faulty, is_final);
         let cpu = output::cpu_time();
         let notices = self.watch.take_notices();
-        let saved = self.watch.saved(due, self.clock);
-        self.keeper.commit(collection.time, self.clock, saved, &notices);
+        let mut saved = self.watch.saved(due, self.clock);
+        for (group, saved) in &mut saved {
+            let index = due.iter().position(|due| due == group);
+            if let Some(service) = index.and_then(|index| collection.services.get(index)) {
+                let unix = |moment| self.wall.unix(moment);
+                saved.last_start = service.reading.last_start.map(unix);
+                saved.last_exit = service.reading.last_exit.map(unix);
+            }
+        }
+        self.keeper
+            .commit(collection.time, self.clock, self.wall, saved, &notices);
         collection.tick_cpu += output::cpu_time().saturating_sub(cpu);
         let (outages, outage_ns) = self.keeper.outages();
         collection.health.outages = outages;
@@ -163,7 +188,29 @@ impl Daemon {
             .health
             .soft_failures
             .push(("store_failed", self.keeper.failures()));
+        self.say_what_was_dropped(&mut collection);
         (collection, notices)
+    }
+
+    /// Events that reach nobody: one line when it begins, and their number in `soft_failures` ever after.
+    fn say_what_was_dropped(&mut self, collection: &mut Collection) {
+        let left_out = collection.health.soft_failures.iter();
+        let left_out = left_out.filter(|(kind, _)| *kind == EVENT_DROPPED);
+        if self.left_out.begins(left_out.map(|(_, count)| count).sum()) {
+            warn!(
+                "more events within one collection than are held of a plugin (1,000 for the history, 4,096 with \
+                 [events] enabled): the latest are left out of history and logs, not of the counters, and counted as \
+                 {EVENT_DROPPED}; a shorter interval holds more"
+            );
+        }
+        let undeliverable = self.sender.events_dropped();
+        if self.undeliverable.begins(undeliverable) {
+            warn!(
+                "events are not delivered: the receiver rejects them, or was away for too long and the oldest make \
+                 room; they are counted as {EVENT_DROPPED}, and kevmon history has the latest"
+            );
+        }
+        collection.health.add_soft_failures(EVENT_DROPPED, undeliverable);
     }
 
     fn print(&mut self, collection: &Collection) {
@@ -193,10 +240,10 @@ impl Daemon {
                 "{unsettled} ended processes are not settled, most likely not reaped: their totals may be short"
             );
         }
-        // What still waits is older than the last collection, whose sums hold it all.
-        self.sender.abort();
-        let parcel = Parcel { collection, notices };
-        match timeout(FINAL_EXPORT, delivery.deliver(&parcel)).await {
+        // The collections that still wait are older than the last one, whose sums hold it all.
+        self.sender.stop().await;
+        delivery.hold(&collection, notices);
+        match timeout(FINAL_EXPORT, delivery.deliver(&collection)).await {
             Ok(Ok(())) => info!("ended; the last collection is exported"),
             Ok(Err(error)) => warn!("ended; the last collection is not exported: {error}"),
             Err(_) => warn!(
@@ -204,10 +251,30 @@ impl Daemon {
                 delivery.endpoint()
             ),
         }
+        let undelivered = delivery.undelivered();
+        if undelivered > 0 {
+            warn!("{undelivered} events were not delivered; kevmon history has the latest of each plugin");
+        }
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);
         }
         Exit::Success
+    }
+}
+
+/// Tells when a count begins to grow, and not again while it grows on.
+#[derive(Debug, Default)]
+struct Onset {
+    count: u64,
+    growing: bool,
+}
+
+impl Onset {
+    fn begins(&mut self, count: u64) -> bool {
+        let grows = count > self.count;
+        self.count = count;
+        let grew = std::mem::replace(&mut self.growing, grows);
+        grows && !grew
     }
 }
 
@@ -232,5 +299,17 @@ async fn readable(ring: Option<&AsyncFd<OwnedFd>>) {
         Ok(mut guard) => guard.clear_ready(),
         // The timer drains as well.
         Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Onset;
+
+    #[test]
+    fn what_goes_on_is_said_once_and_again_when_it_comes_back() {
+        let mut onset = Onset::default();
+        let told = [0, 3, 5, 5, 5, 6].map(|count| onset.begins(count));
+        assert_eq!(told, [false, true, false, false, false, true]);
     }
 }

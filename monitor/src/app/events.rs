@@ -48,14 +48,16 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let origin = Origin {
         choice: Source::Ebpf,
+        asked_by: "kevmon events needs eBPF, as /proc tells no events",
         ring_bytes: DEFAULT_RING_BYTES,
         root: PathBuf::from("/proc"),
     };
-    let watch = Watch::start(origin, plugins, &Kept::default())
-        .context("kevmon events needs eBPF: /proc tells no events")?;
+    let watch = Watch::start(origin, plugins, &Kept::default())?;
+    let clock = output::clock();
     let mut live = Live {
         watch,
-        clock: output::clock(),
+        clock,
+        wall: clock,
         json: args.json,
         printer: Printer::start()?,
         lost: BTreeMap::new(),
@@ -128,7 +130,10 @@ fn plugins(args: &EventsArgs) -> Option<Vec<Plugin>> {
 
 struct Live {
     watch: Watch,
+    /// For starts of processes.
     clock: UnixClock,
+    /// For when something happened.
+    wall: UnixClock,
     json: bool,
     printer: Printer,
     /// Losses that were said, by program.
@@ -143,6 +148,7 @@ impl Live {
         if notices.is_empty() {
             return;
         }
+        self.wall = self.wall.follow(output::clock());
         let plugins: Vec<&Plugin> = self.watch.plugins().map(|(_, plugin)| plugin).collect();
         let lines: String = notices
             .iter()
@@ -164,9 +170,9 @@ impl Live {
 
     fn line(&self, notice: &Notice, plugin: &Plugin, plugins: usize) -> String {
         if self.json {
-            event_json(notice, plugin, self.clock)
+            event_json(notice, plugin, self.clock, self.wall)
         } else {
-            event_text(notice, (plugins > 1).then_some(plugin), self.clock, local)
+            event_text(notice, (plugins > 1).then_some(plugin), self.wall, local)
         }
     }
 

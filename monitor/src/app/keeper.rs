@@ -99,11 +99,12 @@ impl Keeper {
         (keeper, kept)
     }
 
-    /// Commits a collection. What could not be written is written by the next one that can.
+    /// Commits a collection: when something happened is told by `wall`, starts of processes by `clock`. What could not be written is written by the next one that can.
     pub(super) fn commit(
         &mut self,
         time: u64,
         clock: UnixClock,
+        wall: UnixClock,
         groups: Vec<(GroupId, SavedGroup)>,
         notices: &[Notice],
     ) {
@@ -111,8 +112,11 @@ impl Keeper {
         let history = notices
             .iter()
             .map(|notice| {
-                let unix = |time| clock.unix(Moment::Boot(time));
-                HistoryRow::of(notice, &self.keys[notice.group.0], unix)
+                let unix = |time| wall.unix(Moment::Boot(time));
+                HistoryRow {
+                    start_time: clock.unix(notice.key.start),
+                    ..HistoryRow::of(notice, &self.keys[notice.group.0], unix)
+                }
             })
             .collect();
         let groups = groups

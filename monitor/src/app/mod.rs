@@ -4,6 +4,7 @@ mod daemon;
 mod events;
 mod keeper;
 mod once;
+mod outbox;
 mod output;
 mod schedule;
 mod sender;
@@ -154,7 +155,7 @@ fn watch_and_export(args: Args) -> Result<Exit> {
         .chain(&settings.warnings)
     {
         // What a file asks for in vain concerns who keeps the file, not who takes one look at a process.
-        if args.run_once && warning.path().is_some() {
+        if args.run_once && warning.harmless {
             debug!("{warning}");
         } else {
             warn!("{warning}");

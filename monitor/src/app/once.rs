@@ -45,7 +45,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         sleep_until(end.min(Instant::now() + DRAIN)).await;
         watch.drain();
     }
-    let collection = output::collect(&mut watch, &groups, clock, &faulty, true);
+    let collection = output::collect(&mut watch, &groups, (clock, clock), &faulty, true);
     let found = collection
         .services
         .iter()

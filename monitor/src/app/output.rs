@@ -22,7 +22,7 @@ pub(super) fn unix_now() -> u64 {
         .map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The clock that start times are told by; to be fixed once.
+/// Unix time as it is told now: for starts to be taken once, for what happens to be followed.
 pub(super) fn clock() -> UnixClock {
     UnixClock::new(unix_now(), HostReader::now())
 }
@@ -33,11 +33,11 @@ pub(super) fn cpu_time() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// Collects the plugins that are due.
+/// Collects the plugins that are due, to be told by [`Collection`]'s two clocks.
 pub(super) fn collect(
     watch: &mut Watch,
     due: &[GroupId],
-    clock: UnixClock,
+    (clock, wall): (UnixClock, UnixClock),
     faulty_plugins: &[String],
     is_final: bool,
 ) -> Collection {
@@ -49,6 +49,7 @@ pub(super) fn collect(
         unsettled,
         time: unix_now(),
         clock,
+        wall,
         services,
         health: watch.health_reading(due, faulty_plugins.to_vec()),
         tick_cpu,

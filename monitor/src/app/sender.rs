@@ -1,32 +1,47 @@
 //! Sends collections and events to the receiver, beside the ticks.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{error, info, warn};
 
+use super::outbox::Outbox;
 use crate::{
-    export::{Collection, ExportError, Exporter, HostIdentity, Run, log_requests, requests},
+    export::{
+        Collection, ExportError, Exporter, HostIdentity, LogRequest, Run, log_events, log_requests, requests,
+    },
     plugin::{Notice, Plugin},
 };
 
 /// Collections that wait for a slow receiver; more are dropped, which costs their points in time, not their sums.
 const WAITING: usize = 16;
 
-/// What one tick has for the receiver.
+/// The events for the receiver. They do not wait with the collection that brought them: one that is dropped, or not
+/// delivered, is made good by the next one's sums, and an event by nothing.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) collection: Collection,
-    pub(super) notices: Vec<Notice>,
+struct Events {
+    /// By group.
+    plugins: Vec<Plugin>,
+    outbox: Mutex<Outbox>,
 }
 
-/// Delivers parcels to one receiver.
+impl Events {
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, collection: &Collection, notices: Vec<Notice>) {
+        let events = log_events(notices, &self.plugins, collection);
+        self.outbox().push(events);
+    }
+}
+
+/// Delivers collections, and the events that wait, to one receiver.
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
     exporter: Exporter,
     host: HostIdentity,
-    /// By group.
-    plugins: Vec<Plugin>,
-    /// The receiver has no use for logs.
-    no_logs: bool,
+    events: Arc<Events>,
 }
 
 impl Delivery {
@@ -34,8 +49,10 @@ impl Delivery {
         Self {
             exporter,
             host,
-            plugins,
-            no_logs: false,
+            events: Arc::new(Events {
+                plugins,
+                outbox: Mutex::default(),
+            }),
         }
     }
 
@@ -44,47 +61,75 @@ impl Delivery {
         self.exporter.endpoint()
     }
 
-    /// Sends the metrics, then the events of those plugins that export them.
-    pub(super) async fn deliver(&mut self, parcel: &Parcel) -> Result<(), ExportError> {
-        let Parcel { collection, notices } = parcel;
-        self.exporter
-            .export(requests(collection, &self.host, Run::Service))
-            .await?;
-        if self.no_logs || notices.is_empty() {
-            return Ok(());
+    /// Adds to the events that wait.
+    pub(super) fn hold(&self, collection: &Collection, notices: Vec<Notice>) {
+        self.events.push(collection, notices);
+    }
+
+    /// Events that wait still.
+    pub(super) fn undelivered(&self) -> usize {
+        self.events.outbox().undelivered()
+    }
+
+    /// Sends the metrics, then all events that wait.
+    pub(super) async fn deliver(&mut self, collection: &Collection) -> Result<(), ExportError> {
+        let metrics = requests(collection, &self.host, Run::Service);
+        match self.exporter.export(metrics).await {
+            // The events would wait for the same answer as long again.
+            Err(error @ ExportError::Unreachable { .. }) => Err(error),
+            // A receiver may refuse metrics and take events.
+            result => self.deliver_events().await.and(result),
         }
-        let plugins: Vec<&Plugin> = self.plugins.iter().collect();
-        let (clock, time) = (collection.clock, collection.time);
-        for request in log_requests(notices, &plugins, clock, time, &self.host, Run::Service) {
+    }
+
+    async fn deliver_events(&mut self) -> Result<(), ExportError> {
+        let requests = {
+            let mut outbox = self.events.outbox();
+            log_requests(outbox.take_off(), &self.events.plugins, &self.host, Run::Service)
+        };
+        let mut answer = Ok(());
+        for LogRequest { request, events } in requests {
             match self.exporter.export_logs(request).await {
+                Ok(()) => self.events.outbox().settle(events, 0),
                 Err(error @ ExportError::NoLogs { .. }) => {
                     warn!("{error}");
-                    self.no_logs = true;
+                    self.events.outbox().close();
                     return Ok(());
                 }
-                result => result?,
+                Err(error) => match error.rejected_logs(events as u64) {
+                    Some(rejected) => {
+                        self.events.outbox().settle(events, rejected);
+                        answer = Err(error);
+                    }
+                    None => {
+                        self.events.outbox().come_back();
+                        return Err(error);
+                    }
+                },
             }
         }
-        Ok(())
+        answer
     }
 }
 
 /// The queue to a [`Delivery`] that works beside the ticks.
 pub(super) struct Sender {
-    outbox: mpsc::Sender<Parcel>,
+    queue: mpsc::Sender<Collection>,
+    events: Arc<Events>,
     failures: mpsc::UnboundedReceiver<()>,
     task: JoinHandle<()>,
 }
 
 impl Sender {
-    /// Delivers one parcel after the other. Says when that fails and when it works again, not every time.
+    /// Delivers one collection after the other. Says when that fails and when it works again, not every time.
     pub(super) fn start(mut delivery: Delivery) -> Self {
-        let (outbox, mut waiting) = mpsc::channel::<Parcel>(WAITING);
+        let (queue, mut waiting) = mpsc::channel::<Collection>(WAITING);
         let (failed, failures) = mpsc::unbounded_channel();
+        let events = Arc::clone(&delivery.events);
         let task = tokio::spawn(async move {
             let mut well = true;
-            while let Some(parcel) = waiting.recv().await {
-                match delivery.deliver(&parcel).await {
+            while let Some(collection) = waiting.recv().await {
+                match delivery.deliver(&collection).await {
                     Ok(()) if !well => {
                         info!("{} accepts exports again", delivery.endpoint());
                         well = true;
@@ -101,15 +146,18 @@ impl Sender {
             }
         });
         Self {
-            outbox,
+            queue,
+            events,
             failures,
             task,
         }
     }
 
-    /// Queues a parcel; false when there is no room.
-    pub(super) fn push(&self, parcel: Parcel) -> bool {
-        self.outbox.try_send(parcel).is_ok()
+    /// Queues a collection and the events that came with it; false when there is no room for the collection. The
+    /// events then go with the next delivery.
+    pub(super) fn push(&self, collection: Collection, notices: Vec<Notice>) -> bool {
+        self.events.push(&collection, notices);
+        self.queue.try_send(collection).is_ok()
     }
 
     /// Deliveries that have failed since the last call.
@@ -121,8 +169,137 @@ impl Sender {
         failures
     }
 
-    /// Stops; what waits is dropped.
-    pub(super) fn abort(self) {
+    /// Events that were dropped since the start: too many waited, or the receiver rejected them.
+    pub(super) fn events_dropped(&self) -> u64 {
+        self.events.outbox().dropped()
+    }
+
+    /// Stops. The collections that wait are dropped; the events are held for the last delivery.
+    pub(super) async fn stop(self) {
         self.task.abort();
+        // Cancelled, or ended by itself: either way it sends nothing more.
+        let _: Result<(), tokio::task::JoinError> = self.task.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
+    use super::*;
+    use crate::{
+        app::outbox::tests::event,
+        export::tests::{Listener, collection},
+        plugin::tracker::tests::plugin,
+    };
+
+    /// A delivery to a receiver that is not there yet, and where it is to be.
+    fn delivery() -> (Delivery, SocketAddr) {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = port.local_addr().expect("bound");
+        let exporter =
+            Exporter::new(&format!("http://{address}"), Duration::from_secs(5)).expect("an address");
+        let host = HostIdentity {
+            id: None,
+            name: "n".to_owned(),
+        };
+        let exported = Plugin {
+            events: true,
+            ..plugin("a")
+        };
+        (
+            Delivery::new(exporter, host, vec![exported, plugin("b")]),
+            address,
+        )
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(test);
+    }
+
+    /// Events at these times, of the plugin that exports them and of the one that does not.
+    fn notices(times: &[u64]) -> Vec<Notice> {
+        let of = |group| times.iter().map(move |&time| event(group, time).notice);
+        of(0).chain(of(1)).collect()
+    }
+
+    /// As the receiver is told them: the machine started at Unix time 10^9 s.
+    fn told(times: &[u64]) -> Vec<u64> {
+        times
+            .iter()
+            .map(|time| 1_000_000_000_000_000_000 + time)
+            .collect()
+    }
+
+    #[test]
+    fn events_reach_a_receiver_that_comes_late_or_refuses_at_first() {
+        run(async {
+            let (mut delivery, address) = delivery();
+            let collection = collection();
+            delivery.hold(&collection, notices(&[1, 2]));
+            let away = delivery.deliver(&collection).await;
+            assert!(matches!(away, Err(ExportError::Unreachable { .. })), "{away:?}");
+            assert_eq!(delivery.undelivered(), 2);
+
+            let listener = Listener::default();
+            *listener.refusals.lock().unwrap() = vec![tonic::Code::Internal];
+            let deliver = async {
+                delivery.hold(&collection, notices(&[3]));
+                let refused = delivery.deliver(&collection).await;
+                assert!(matches!(refused, Err(ExportError::Refused { .. })), "{refused:?}");
+                assert_eq!(delivery.undelivered(), 3);
+                delivery.deliver(&collection).await.expect("it listens");
+                delivery.deliver(&collection).await.expect("it listens");
+            };
+            listener.during(address, deliver).await;
+            assert_eq!(*listener.told.lock().unwrap(), told(&[1, 2, 3]), "each once");
+            assert_eq!(delivery.undelivered(), 0);
+        });
+    }
+
+    #[test]
+    fn what_is_refused_for_good_does_not_hold_up_the_rest() {
+        run(async {
+            let (mut delivery, address) = delivery();
+            let collection = collection();
+            let listener = Listener::default();
+            *listener.refusals.lock().unwrap() = vec![tonic::Code::InvalidArgument];
+            let deliver = async {
+                delivery.hold(&collection, notices(&[1, 2]));
+                delivery.deliver(&collection).await.expect_err("refused");
+                delivery.hold(&collection, notices(&[3]));
+                delivery.deliver(&collection).await.expect("it listens");
+            };
+            listener.during(address, deliver).await;
+            assert_eq!(*listener.told.lock().unwrap(), told(&[3]));
+            assert_eq!(delivery.events.outbox().dropped(), 2);
+        });
+    }
+
+    #[test]
+    fn events_of_a_full_queue_go_with_the_next_delivery_also_with_the_last() {
+        run(async {
+            let (mut delivery, address) = delivery();
+            let sender = Sender::start(delivery.clone());
+            let collection = collection();
+            // The task has no turn in between.
+            let pushed: Vec<bool> = (0..=WAITING as u64)
+                .map(|time| sender.push(collection.clone(), notices(&[time])))
+                .collect();
+            assert_eq!(pushed.iter().filter(|pushed| **pushed).count(), WAITING);
+            sender.stop().await;
+            let listener = Listener::default();
+            listener
+                .during(address, async {
+                    delivery.deliver(&collection).await.expect("it listens");
+                })
+                .await;
+            let all: Vec<u64> = (0..=WAITING as u64).collect();
+            assert_eq!(*listener.told.lock().unwrap(), told(&all));
+        });
     }
 }

@@ -29,9 +29,10 @@ pub(crate) fn plugins(
 ) -> (Vec<Plugin>, Vec<Fault>, Vec<Warning>) {
     let (mut plugins, mut faults, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for text in process_names {
-        if pattern::fits_cut_names_only(text) {
-            let warning = Finding::in_flag(Some("--process-name"), pattern::cut_name(text));
-            warnings.push(warning.remedy(pattern::CUT_NAME_REMEDY));
+        if pattern::fits_cut_names_only(text)
+            && let Some((message, remedy)) = pattern::cut_name(text, Matching::default())
+        {
+            warnings.push(Finding::in_flag(Some("--process-name"), message).remedy(remedy));
         }
         match pattern::compile(text) {
             Ok(pattern) => {

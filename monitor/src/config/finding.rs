@@ -33,6 +33,8 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub remedy: Option<String>,
+    /// Only who keeps the file needs to know: nothing that kevmon does is other than it reads.
+    pub harmless: bool,
 }
 
 /// A finding that keeps what it is about from being used.
@@ -70,6 +72,7 @@ impl Finding {
             key: key.map(str::to_owned),
             message,
             remedy: None,
+            harmless: false,
         }
     }
 
@@ -84,6 +87,13 @@ impl Finding {
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Marks it as of interest to who keeps the file alone.
+    #[must_use]
+    pub fn harmless(mut self) -> Self {
+        self.harmless = true;
         self
     }
 

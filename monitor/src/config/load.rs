@@ -16,7 +16,7 @@ use super::{
     plugin_file::{self, Parsed, PluginFile},
     settings::split,
 };
-use crate::plugin::definition::{DEFAULT_INTERVAL, Matching, Plugin};
+use crate::plugin::definition::{DEFAULT_INTERVAL, Plugin};
 
 /// Reads, checks and merges everything that defines plugins. Never fails as a whole: what is wrong
 /// is in [`Loaded::faults`], and the plugins it does not concern are in [`Loaded::plugins`].
@@ -203,9 +203,9 @@ fn cut_filter(file: &PluginFile, environment: &Environment) -> Option<Warning> {
     let variable = format!("{}PROCESS_FILTER", prefix_of(&file.name));
     let text = environment
         .get(&variable)
-        .filter(|text| file.matching == Matching::Name && pattern::fits_cut_names_only(text))?;
-    let warning = Finding::in_variable(&variable, pattern::cut_name(text));
-    Some(warning.remedy(pattern::CUT_NAME_REMEDY))
+        .filter(|text| pattern::fits_cut_names_only(text))?;
+    let (message, remedy) = pattern::cut_name(text, file.matching)?;
+    Some(Finding::in_variable(&variable, message).remedy(remedy))
 }
 
 fn generic_interval(

@@ -3,6 +3,8 @@
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::Look;
 
+use crate::plugin::Matching;
+
 /// What a compiled pattern may weigh, in bytes; a pattern of a few words needs some kilobytes, and
 /// nested repetitions (`(a{1000}){1000}`) would take gigabytes.
 const SIZE_LIMIT: usize = 1 << 20;
@@ -57,10 +59,6 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, PatternError> {
 /// Bytes that the kernel keeps of a name in `comm` (`TASK_COMM_LEN`, without its NUL).
 const COMM_BYTES: usize = 15;
 
-/// What to do about [`cut_name`].
-pub(crate) const CUT_NAME_REMEDY: &str =
-    "write the full name, which matches too; if 15 bytes are the full name, all is well";
-
 /// True when every match is a whole name of exactly 15 bytes, which looks like a `comm` that the kernel has cut: a
 /// plugin written for a tool that sees no more of a name.
 pub(crate) fn fits_cut_names_only(pattern: &str) -> bool {
@@ -75,12 +73,27 @@ pub(crate) fn fits_cut_names_only(pattern: &str) -> bool {
         && properties.look_set_suffix().contains(Look::End)
 }
 
-/// Says that `pattern` [`fits_cut_names_only`].
-pub(crate) fn cut_name(pattern: &str) -> String {
-    format!(
-        "{} matches names of exactly {COMM_BYTES} bytes alone, the length to which the kernel cuts names in comm",
-        super::finding::quoted(pattern)
-    )
+/// Says that `pattern` [`fits_cut_names_only`], and what to do about it. `None` where that tells nothing: a command
+/// line is no name.
+pub(crate) fn cut_name(pattern: &str, matching: Matching) -> Option<(String, &'static str)> {
+    let pattern = super::finding::quoted(pattern);
+    match matching {
+        Matching::Name => Some((
+            format!(
+                "{pattern} matches names of exactly {COMM_BYTES} bytes alone, the length to which the kernel cuts \
+                 names in comm"
+            ),
+            "write the full name, which matches too; if 15 bytes are the full name, all is well",
+        )),
+        Matching::Exe => Some((
+            format!(
+                "{pattern} matches names of exactly {COMM_BYTES} bytes alone, and match = \"exe\" looks at whole names: \
+                 a name that the kernel cut to that length matches nothing"
+            ),
+            "write the executable's full name; if 15 bytes are the full name, all is well",
+        )),
+        Matching::Cmdline => None,
+    }
 }
 
 /// Adds `pattern` unless the same is there already; case makes no difference where it has no meaning

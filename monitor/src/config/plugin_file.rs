@@ -270,8 +270,8 @@ struct Walk<'a> {
     named: bool,
     process_named: bool,
     no_effect: Vec<(usize, String)>,
-    /// Warnings of patterns that fit a cut `comm` alone; they hold where names are matched.
-    cut: Vec<Warning>,
+    /// Patterns that fit a cut `comm` alone: line, key, pattern.
+    cut: Vec<(usize, String, String)>,
     faults: Vec<Fault>,
 }
 
@@ -339,8 +339,7 @@ impl Walk<'_> {
             }
             DeValue::String(pattern) if pattern::fits_cut_names_only(pattern) => {
                 let line = line_of(self.text, value.span().start);
-                let warning = Finding::in_file(self.path, Some(line), pattern::cut_name(pattern)).key(key);
-                self.cut.push(warning.remedy(pattern::CUT_NAME_REMEDY));
+                self.cut.push((line, key.to_owned(), pattern.to_string()));
             }
             _ => {}
         }
@@ -373,9 +372,13 @@ impl Walk<'_> {
             );
         }
         self.faults.sort_by_key(Finding::line);
-        if self.file.matching == Matching::Name {
-            self.cut.sort_by_key(Finding::line);
-            self.file.warnings.append(&mut self.cut);
+        // Which warning it is depends on `match`, which may stand below the pattern.
+        self.cut.sort();
+        for (line, key, text) in &self.cut {
+            if let Some((message, remedy)) = pattern::cut_name(text, self.file.matching) {
+                let warning = Finding::in_file(self.path, Some(*line), message).key(key);
+                self.file.warnings.push(warning.remedy(remedy));
+            }
         }
         self.no_effect.sort();
         if let Some((line, _)) = self.no_effect.first() {
@@ -383,7 +386,7 @@ impl Walk<'_> {
             let message = format!("accepted, without effect in kevmon: {}", keys.join(", "));
             self.file
                 .warnings
-                .push(Finding::in_file(self.path, Some(*line), message));
+                .push(Finding::in_file(self.path, Some(*line), message).harmless());
         }
         Parsed {
             file: self.file,

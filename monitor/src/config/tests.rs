@@ -166,6 +166,10 @@ fn the_shipped_plugins() {
         4,
         "one for each file of the repository's schema"
     );
+    assert!(
+        loaded.warnings.iter().all(|warning| warning.harmless),
+        "kevmon does as the files say"
+    );
     assert!(loaded.warnings[0].message.ends_with(
         "without effect in kevmon: monitoring.metric_types, monitoring.supports_discovery, \
          monitoring.log_process_details, installation.systemd_service_name, \

@@ -6,8 +6,11 @@ use crate::{
     process::{BootTime, Moment},
 };
 
-/// Turns CLOCK_BOOTTIME into Unix time. Fixed once, so that a start told once is told the same ever after,
-/// whatever happens to the wall clock.
+/// How far two readings of the offset may differ without a step or a slew of the wall clock, ns: the two clocks are
+/// read one after the other, and in between the CPU may be another's.
+const JITTER: u128 = 1_000_000;
+
+/// Turns CLOCK_BOOTTIME into Unix time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnixClock {
     offset: i128,
@@ -18,6 +21,16 @@ impl UnixClock {
     pub fn new(unix: u64, boot: BootTime) -> Self {
         Self {
             offset: i128::from(unix) - i128::from(boot.0),
+        }
+    }
+
+    /// This clock, or `newer` where the wall clock has moved in between: what is told again is told the same until
+    /// then.
+    pub fn follow(self, newer: Self) -> Self {
+        if self.offset.abs_diff(newer.offset) > JITTER {
+            newer
+        } else {
+            self
         }
     }
 
@@ -54,8 +67,11 @@ impl ServiceReading {
 pub struct Collection {
     /// When, Unix ns.
     pub time: u64,
-    /// For the start times.
+    /// For the starts of series and of processes: fixed at kevmon's start, so that a start told once is told the same
+    /// ever after, whatever happens to the wall clock.
     pub clock: UnixClock,
+    /// For when something happened: as the wall clock is now.
+    pub wall: UnixClock,
     /// The plugins due.
     pub services: Vec<ServiceReading>,
     /// kevmon itself.
@@ -69,7 +85,7 @@ pub struct Collection {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -80,8 +96,24 @@ pub(super) mod tests {
 
     const S: u64 = 1_000_000_000;
 
+    #[test]
+    fn a_clock_follows_steps_and_no_jitter() {
+        let at = |unix| UnixClock::new(unix, BootTime(0));
+        for (newer, followed) in [
+            (1_000 * S, false),
+            (1_000 * S + 1_000_000, false),
+            (1_000 * S - 1_000_000, false),
+            (1_000 * S + 1_000_001, true),
+            (1_000 * S - 1_000_001, true),
+            (1, true),
+        ] {
+            let expected = at(if followed { newer } else { 1_000 * S });
+            assert_eq!(at(1_000 * S).follow(at(newer)), expected, "{newer}");
+        }
+    }
+
     /// A collection with something of everything; the machine started at Unix time 10^9 s.
-    pub(in crate::export) fn collection() -> Collection {
+    pub(crate) fn collection() -> Collection {
         let mut downtime = Durations::default();
         downtime.add(Duration::from_millis(250));
         let reading = Reading {
@@ -123,6 +155,7 @@ pub(super) mod tests {
         Collection {
             time: 1_000_000_030 * S,
             clock: UnixClock::new(1_000_000_000 * S, BootTime(0)),
+            wall: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             services: vec![ServiceReading {
                 plugin: plugin("web"),
                 reading,
@@ -136,6 +169,7 @@ pub(super) mod tests {
                 unattributed: 3,
                 outage_ns: 1_500_000_000,
                 outages: 1,
+                soft_failures: vec![("export_failed", 0), ("event_dropped", 4)],
                 ..HealthReading::default()
             },
             tick_cpu: 0,

@@ -28,16 +28,16 @@ pub struct Wall {
 /// Names what the columns of [`event_text`] hold.
 pub const HEADING: &str = "TIME         EVENT       PID    PPID NAME             WHAT";
 
-/// For people: when, what, who, and how it went. `wall` turns Unix seconds into local time; `plugin` is shown where
+/// For people: when, by `wall`, what, who, and how it went. `local` turns Unix seconds into local time; `plugin` is shown where
 /// there are several.
 pub fn event_text(
     notice: &Notice,
     plugin: Option<&Plugin>,
-    clock: UnixClock,
-    wall: impl Fn(u64) -> Wall,
+    wall: UnixClock,
+    local: impl Fn(u64) -> Wall,
 ) -> String {
-    let unix = clock.unix(notice.time);
-    let Wall { hour, minute, second } = wall(unix / 1_000_000_000);
+    let unix = wall.unix(notice.time);
+    let Wall { hour, minute, second } = local(unix / 1_000_000_000);
     let millis = unix / 1_000_000 % 1_000;
     let parent = notice
         .parent
@@ -100,9 +100,10 @@ fn cpu_time(usage: &Usage) -> Option<u64> {
 }
 
 /// For programs: one object, without the newline. What is not known is absent.
-pub fn event_json(notice: &Notice, plugin: &Plugin, clock: UnixClock) -> String {
+/// `wall` tells when it happened, and `clock` when its process started, the same in each line.
+pub fn event_json(notice: &Notice, plugin: &Plugin, clock: UnixClock, wall: UnixClock) -> String {
     let mut object = known([
-        ("time", Some(json!(clock.unix(notice.time)))),
+        ("time", Some(json!(wall.unix(notice.time)))),
         ("event", Some(json!(kind(&notice.what)))),
         ("plugin", Some(json!(plugin.name))),
         ("pid", Some(json!(notice.key.tgid.0))),
@@ -149,6 +150,7 @@ fn nanos(length: std::time::Duration) -> Json {
 #[cfg(test)]
 mod tests {
     use super::{super::logs::tests::*, *};
+    use crate::process::BootTime;
 
     /// Three hours ahead of UTC.
     fn wall(unix: u64) -> Wall {
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn objects_for_programs() {
         let plugin = plugin("web", false);
-        let told = |notice| event_json(&notice, &plugin, clock());
+        let told = |notice| event_json(&notice, &plugin, clock(), clock());
         let beginning = |event: &str, time: &str, parent: &str| {
             format!(
                 r#"{{"time":{time},"event":"{event}","plugin":"web","pid":7,"start_time":10000000000,{parent}"name":"job.sh","exe":"bash","role":"root""#
@@ -255,5 +257,11 @@ mod tests {
         ] {
             assert_eq!(told(notice), rest + "}");
         }
+        let stepped = UnixClock::new(1_000_000_000, BootTime(0));
+        let told = event_json(&start(0, false), &plugin, clock(), stepped);
+        assert!(
+            told.starts_with(r#"{"time":11000000000,"#) && told.contains(r#""start_time":10000000000,"#),
+            "{told}"
+        );
     }
 }

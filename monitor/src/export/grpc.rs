@@ -62,6 +62,22 @@ pub enum ExportError {
     },
 }
 
+impl ExportError {
+    /// How many of a request's `records` the receiver has refused for good; `None` when they may be sent again.
+    /// OTLP's specification forbids it after a partial success ("Partial Success"), and what the receiver calls an
+    /// invalid argument it will call so again. After any other refusal, the next tick may find it mended.
+    pub fn rejected_logs(&self, records: u64) -> Option<u64> {
+        match self {
+            Self::Partial { rejected, .. } => Some(u64::try_from(*rejected).map_or(0, |n| n.min(records))),
+            Self::Refused {
+                code: tonic::Code::InvalidArgument,
+                ..
+            } => Some(records),
+            _ => None,
+        }
+    }
+}
+
 /// A connection to one receiver; made when first needed, and anew when it breaks.
 #[derive(Debug, Clone)]
 pub struct Exporter {
@@ -112,7 +128,8 @@ impl Exporter {
         }
     }
 
-    /// Sends one request of log records. One that is lost is not made good by the next.
+    /// Sends one request of log records. One that is lost is not made good by the next: see
+    /// [`ExportError::rejected_logs`].
     ///
     /// # Errors
     /// Not reached, refused, or taken in part; [`ExportError::NoLogs`] when the receiver has no use for any.
@@ -176,8 +193,11 @@ fn reason(status: &tonic::Status) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
+pub(crate) mod tests {
+    use std::{
+        net::SocketAddr,
+        sync::{Arc, Mutex},
+    };
 
     use opentelemetry_proto::tonic::collector::{
         logs::v1::{
@@ -205,6 +225,46 @@ mod tests {
             _: Request<ExportMetricsServiceRequest>,
         ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
             Ok(Response::new(ExportMetricsServiceResponse::default()))
+        }
+    }
+
+    /// Keeps the times of the events that it is told, once `refusals` are used up.
+    #[derive(Clone, Default)]
+    pub(crate) struct Listener {
+        pub(crate) refusals: Arc<Mutex<Vec<tonic::Code>>>,
+        pub(crate) told: Arc<Mutex<Vec<u64>>>,
+    }
+
+    impl Listener {
+        /// Listens on `address` as long as `test` runs.
+        pub(crate) async fn during(&self, address: SocketAddr, test: impl Future<Output = ()>) {
+            let server = Server::builder()
+                .add_service(MetricsServiceServer::new(Receiver))
+                .add_service(LogsServiceServer::new(self.clone()))
+                .serve_with_incoming(TcpIncoming::bind(address).expect("a free port"));
+            tokio::select! {
+                result = server => panic!("the receiver ended: {result:?}"),
+                () = test => {}
+            }
+        }
+    }
+
+    #[tonic::async_trait]
+    impl LogsService for Listener {
+        async fn export(
+            &self,
+            request: Request<ExportLogsServiceRequest>,
+        ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+            if let Some(code) = self.refusals.lock().unwrap().pop() {
+                return Err(Status::new(code, "not now"));
+            }
+            let resources = request.into_inner().resource_logs;
+            let records = resources.iter().flat_map(|of| &of.scope_logs[0].log_records);
+            self.told
+                .lock()
+                .unwrap()
+                .extend(records.map(|record| record.time_unix_nano));
+            Ok(Response::new(ExportLogsServiceResponse::default()))
         }
     }
 
@@ -271,6 +331,28 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_wrong_in_itself_is_not_sent_again() {
+        let refused = |code| ExportError::Refused {
+            endpoint: String::new(),
+            code,
+            message: String::new(),
+        };
+        for (code, rejected) in [
+            (tonic::Code::InvalidArgument, Some(5)),
+            (tonic::Code::ResourceExhausted, None),
+            (tonic::Code::Internal, None),
+            (tonic::Code::PermissionDenied, None),
+        ] {
+            assert_eq!(refused(code).rejected_logs(5), rejected, "{code:?}");
+        }
+        let away = ExportError::Unreachable {
+            endpoint: String::new(),
+            reason: String::new(),
+        };
+        assert_eq!(away.rejected_logs(5), None);
+    }
+
+    #[test]
     fn logs_taken_in_part_are_an_error_and_a_remark_is_none() {
         with_receiver(true, |mut exporter| async move {
             let some = ExportLogsServiceRequest {
@@ -281,6 +363,10 @@ mod tests {
                 .export_logs(ExportLogsServiceRequest::default())
                 .await
                 .expect_err("three were");
+            assert_eq!(
+                (error.rejected_logs(9), error.rejected_logs(2)),
+                (Some(3), Some(2))
+            );
             assert!(
                 error
                     .to_string()

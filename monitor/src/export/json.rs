@@ -21,12 +21,6 @@ pub fn json_line(collection: &Collection) -> String {
         .iter()
         .map(|service| plugin(collection, service))
         .collect();
-    let lost: Map<String, Json> = health
-        .lost
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|&(program, count)| (program.to_owned(), json!(count)))
-        .collect();
     json!({
         "schema": SCHEMA,
         "time": collection.time,
@@ -40,13 +34,22 @@ pub fn json_line(collection: &Collection) -> String {
             ("received", health.received.map(Json::from)),
             ("lost", health.records_lost().map(Json::from)),
         ]),
-        "lost": lost,
+        "lost": not_zero(&health.lost),
+        "soft_failures": not_zero(&health.soft_failures),
         "unattributed_lives": health.unattributed,
         "outage_ns": health.outage_ns,
         "outages": health.outages,
         "plugins": plugins,
     })
     .to_string()
+}
+
+/// Counts by name, but for those that are 0.
+fn not_zero(counts: &[(&str, u64)]) -> Map<String, Json> {
+    let counted = counts.iter().filter(|(_, count)| *count > 0);
+    counted
+        .map(|&(name, count)| (name.to_owned(), json!(count)))
+        .collect()
 }
 
 /// What is not known is absent.
@@ -58,7 +61,7 @@ pub(super) fn known<const N: usize>(pairs: [(&str, Option<Json>); N]) -> Map<Str
 }
 
 fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
-    let (clock, reading) = (&collection.clock, &service.reading);
+    let (clock, wall, reading) = (&collection.clock, &collection.wall, &service.reading);
     let name = &service.plugin.service;
     let processes: Vec<Json> = reading
         .processes
@@ -82,11 +85,11 @@ fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
         ("lifetime", Some(durations(&reading.lifetime))),
         (
             "last_start_time",
-            reading.last_start.map(|moment| json!(clock.unix(moment))),
+            reading.last_start.map(|moment| json!(wall.unix(moment))),
         ),
         (
             "last_exit_time",
-            reading.last_exit.map(|moment| json!(clock.unix(moment))),
+            reading.last_exit.map(|moment| json!(wall.unix(moment))),
         ),
         ("crash_loop", Some(json!(reading.crash_loop))),
     ]);
@@ -150,7 +153,11 @@ fn durations(durations: &Durations) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::collection::tests::collection, *};
+    use super::{
+        super::{UnixClock, collection::tests::collection},
+        *,
+    };
+    use crate::process::BootTime;
 
     fn line() -> Json {
         serde_json::from_str(&json_line(&collection())).expect("one object")
@@ -193,11 +200,25 @@ mod tests {
         let line = line();
         assert_eq!(line["records"], json!({ "sent": 12, "received": 10, "lost": 2 }));
         assert_eq!(line["lost"], json!({ "sched_process_exit": 2, "marks": 1 }));
+        assert_eq!(line["soft_failures"], json!({ "event_dropped": 4 }));
         assert_eq!(line["unattributed_lives"], json!(3));
         assert_eq!(
             (&line["outages"], &line["outage_ns"]),
             (&json!(1), &json!(1_500_000_000))
         );
+    }
+
+    #[test]
+    fn a_step_of_the_clock_moves_what_happened_and_no_start() {
+        let mut collection = collection();
+        collection.wall = UnixClock::new(2_000_000_000_000_000_000, BootTime(0));
+        let line: Json = serde_json::from_str(&json_line(&collection)).expect("one object");
+        let plugin = &line["plugins"][0];
+        for start in ["start_time", "watch_start_time"] {
+            assert_eq!(plugin[start], json!(1_000_000_005_000_000_000_u64), "{start}");
+        }
+        assert_eq!(plugin["last_start_time"], json!(2_000_000_020_000_000_000_u64));
+        assert_eq!(plugin["last_exit_time"], json!(7), "was told in Unix time");
     }
 
     #[test]

@@ -11,13 +11,13 @@ use prost::Message;
 
 use super::{
     calendar::iso8601,
-    collection::UnixClock,
+    collection::{Collection, UnixClock},
     resource::{self, HostIdentity, Run},
     words::{self, span},
 };
 use crate::{
     metrics::{Attribute, Attributes, exit_attributes},
-    plugin::{GroupId, Notice, Plugin, RestartKind, What},
+    plugin::{Notice, Plugin, RestartKind, What},
     process::{Counter, Ending, Usage},
 };
 
@@ -28,48 +28,87 @@ const LONGEST_REQUEST: usize = 4 << 20;
 /// (protobuf's varints hold 7 bits a byte) below [`LONGEST_REQUEST`].
 const FRAME: usize = 5;
 
-/// The events of those plugins that export them, as requests of less than 4 MiB each. `plugins` are in the order of
-/// their groups; `observed` is now, Unix ns.
+/// An event on its way to a receiver, with what is needed to tell it as it would have been told at once.
+#[derive(Debug, Clone)]
+pub struct LogEvent {
+    /// What happened.
+    pub notice: Notice,
+    /// For the start of its process: see [`Collection::clock`].
+    pub clock: UnixClock,
+    /// For when it happened: see [`Collection::wall`].
+    pub wall: UnixClock,
+    /// When kevmon took it up, Unix ns.
+    pub observed: u64,
+}
+
+/// Those of a collection's `notices` whose plugins export events. `plugins` are in the order of their groups.
+pub fn log_events(notices: Vec<Notice>, plugins: &[Plugin], collection: &Collection) -> Vec<LogEvent> {
+    let exported = |notice: &Notice| plugins.get(notice.group.0).is_some_and(|plugin| plugin.events);
+    notices
+        .into_iter()
+        .filter(exported)
+        .map(|notice| LogEvent {
+            notice,
+            clock: collection.clock,
+            wall: collection.wall,
+            observed: collection.time,
+        })
+        .collect()
+}
+
+/// A request, and how many events it holds.
+#[derive(Debug, Default)]
+pub struct LogRequest {
+    /// For the receiver.
+    pub request: ExportLogsServiceRequest,
+    /// So many events, which follow those of the request before it.
+    pub events: usize,
+}
+
+/// `events`, which stand group by group, as requests of less than 4 MiB each. `plugins` are in the order of their
+/// groups.
 pub fn log_requests(
-    notices: &[Notice],
-    plugins: &[&Plugin],
-    clock: UnixClock,
-    observed: u64,
+    events: &[LogEvent],
+    plugins: &[Plugin],
     host: &HostIdentity,
     run: Run,
-) -> Vec<ExportLogsServiceRequest> {
-    split(notices, plugins, clock, observed, host, run, LONGEST_REQUEST)
+) -> Vec<LogRequest> {
+    split(events, plugins, host, run, LONGEST_REQUEST)
 }
 
 fn split(
-    notices: &[Notice],
-    plugins: &[&Plugin],
-    clock: UnixClock,
-    observed: u64,
+    events: &[LogEvent],
+    plugins: &[Plugin],
     host: &HostIdentity,
     run: Run,
     longest: usize,
-) -> Vec<ExportLogsServiceRequest> {
+) -> Vec<LogRequest> {
     let mut requests = Vec::new();
-    let mut request = ExportLogsServiceRequest::default();
+    let mut filled = LogRequest::default();
     let mut length = 0;
-    for (index, plugin) in plugins.iter().enumerate().filter(|(_, plugin)| plugin.events) {
+    for of_group in events.chunk_by(|one, next| one.notice.group == next.notice.group) {
+        let plugin = of_group
+            .first()
+            .and_then(|event| plugins.get(event.notice.group.0));
+        let Some(plugin) = plugin else { continue };
         let empty = scoped(resource::of_plugin(plugin, host, run));
         let around = empty.encoded_len() + 3 * FRAME;
         let mut open = false;
-        for notice in notices.iter().filter(|notice| notice.group == GroupId(index)) {
-            let record = record(notice, clock, observed);
+        for event in of_group {
+            let record = record(event);
             let own = record.encoded_len() + FRAME;
             if length + own + if open { 0 } else { around } >= longest && length > 0 {
-                requests.push(std::mem::take(&mut request));
+                requests.push(std::mem::take(&mut filled));
                 (length, open) = (0, false);
             }
             if !open {
-                request.resource_logs.push(empty.clone());
+                filled.request.resource_logs.push(empty.clone());
                 length += around;
                 open = true;
             }
-            if let Some(scope) = request
+            filled.events += 1;
+            if let Some(scope) = filled
+                .request
                 .resource_logs
                 .last_mut()
                 .and_then(|of_plugin| of_plugin.scope_logs.last_mut())
@@ -79,8 +118,8 @@ fn split(
             }
         }
     }
-    if !request.resource_logs.is_empty() {
-        requests.push(request);
+    if filled.events > 0 {
+        requests.push(filled);
     }
     requests
 }
@@ -95,13 +134,19 @@ fn scoped(resource: opentelemetry_proto::tonic::resource::v1::Resource) -> Resou
                 ..InstrumentationScope::default()
             }),
             log_records: Vec::new(),
-            schema_url: String::new(),
+            schema_url: resource::SCHEMA_URL.to_owned(),
         }],
-        schema_url: String::new(),
+        schema_url: resource::SCHEMA_URL.to_owned(),
     }
 }
 
-fn record(notice: &Notice, clock: UnixClock, observed: u64) -> LogRecord {
+fn record(event: &LogEvent) -> LogRecord {
+    let LogEvent {
+        notice,
+        clock,
+        wall,
+        observed,
+    } = event;
     let Notice { key, name, what, .. } = notice;
     let who = format!("{} (pid {})", words::printable(name), key.tgid);
     let mut attributes: Attributes = vec![("process.pid", key.tgid.0.into())];
@@ -123,7 +168,7 @@ fn record(notice: &Notice, clock: UnixClock, observed: u64) -> LogRecord {
             settled,
             ..
         } => {
-            attributes.push(("process.exit.time", iso8601(clock.unix(notice.time)).into()));
+            attributes.push(("process.exit.time", iso8601(wall.unix(notice.time)).into()));
             attributes.extend(exit(ending, *lifetime, usage, *peak_rss, *settled));
             let after = lifetime.map_or_else(String::new, |lifetime| format!(" after {}", span(lifetime)));
             let body = format!("{who} ended{after}: {}", words::ending(ending));
@@ -146,8 +191,8 @@ fn record(notice: &Notice, clock: UnixClock, observed: u64) -> LogRecord {
         SeverityNumber::Info
     };
     LogRecord {
-        time_unix_nano: clock.unix(notice.time),
-        observed_time_unix_nano: observed,
+        time_unix_nano: wall.unix(notice.time),
+        observed_time_unix_nano: *observed,
         severity_number: severity.into(),
         severity_text: if warns { "WARN" } else { "INFO" }.to_owned(),
         body: Some(AnyValue {

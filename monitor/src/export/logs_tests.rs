@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::*;
 use crate::{
-    plugin::tracker::tests,
+    plugin::{GroupId, tracker::tests},
     process::{BootTime, ProcessKey, Sender, Tgid},
 };
 
@@ -102,8 +102,31 @@ fn host() -> HostIdentity {
     }
 }
 
-fn requests(notices: &[Notice], plugins: &[&Plugin], longest: usize) -> Vec<ExportLogsServiceRequest> {
-    split(notices, plugins, clock(), 20 * S, &host(), Run::Service, longest)
+/// A wall clock that was set forward by 1,000 s after kevmon's start.
+fn wall() -> UnixClock {
+    UnixClock::new(1_000 * S, BootTime(0))
+}
+
+fn collection() -> Collection {
+    Collection {
+        time: 20 * S,
+        clock: clock(),
+        wall: wall(),
+        ..super::super::collection::tests::collection()
+    }
+}
+
+fn event(notice: Notice) -> LogEvent {
+    LogEvent {
+        notice,
+        clock: clock(),
+        wall: wall(),
+        observed: 20 * S,
+    }
+}
+
+fn requests(events: &[LogEvent], plugins: &[Plugin], longest: usize) -> Vec<LogRequest> {
+    split(events, plugins, &host(), Run::Service, longest)
 }
 
 /// Attributes as `name=value` lines.
@@ -137,7 +160,7 @@ const WHO: [&str; 6] = [
     "kevmon.process.name=job.sh",
     "kevmon.process.role=root",
 ];
-const ENDED: &str = "process.exit.time=1970-01-01T00:00:13.250000000Z";
+const ENDED: &str = "process.exit.time=1970-01-01T00:16:53.250000000Z";
 const USED: [&str; 4] = [
     "kevmon.process.lifetime=3.25",
     "kevmon.process.cpu.time=0.025",
@@ -252,7 +275,8 @@ fn events_have_names_severities_bodies_and_attributes() {
         ),
     ];
     for (notice, event, warns, text, expected) in cases {
-        let record = record(&notice, clock(), 20 * S);
+        let time = notice.time.0;
+        let record = record(&self::event(notice));
         assert_eq!(record.event_name, event);
         let severity = if warns { (13, "WARN") } else { (9, "INFO") };
         assert_eq!(
@@ -264,7 +288,7 @@ fn events_have_names_severities_bodies_and_attributes() {
         assert_eq!(attributes(&record), expected, "{text}");
         assert_eq!(
             (record.time_unix_nano, record.observed_time_unix_nano),
-            (notice.time.0, 20 * S)
+            (1_000 * S + time, 20 * S)
         );
     }
 }
@@ -272,34 +296,41 @@ fn events_have_names_severities_bodies_and_attributes() {
 #[test]
 fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
     let (web, quiet, db) = (plugin("web", true), plugin("quiet", false), plugin("db", true));
-    let plugins = [&web, &quiet, &db];
-    let notices = [
-        start(2, false),
-        start(1, false),
+    let plugins = [web.clone(), quiet, db.clone()];
+    let notices = vec![
         start(0, false),
+        start(1, false),
+        start(2, false),
         exit(2, 0, None),
     ];
-    let requests = requests(&notices, &plugins, LONGEST_REQUEST);
-    assert_eq!(requests.len(), 1);
+    let events = log_events(notices, &plugins, &collection());
+    let (clock, wall) = (events[0].clock, events[0].wall);
+    assert_eq!(
+        (clock, wall, events[0].observed),
+        (self::clock(), self::wall(), 20 * S)
+    );
+    let requests = requests(&events, &plugins, LONGEST_REQUEST);
+    assert_eq!((requests.len(), requests[0].events), (1, 3));
     let told: Vec<_> = requests[0]
+        .request
         .resource_logs
         .iter()
         .map(|logs| (logs.resource.clone(), logs.scope_logs[0].log_records.len()))
         .collect();
     let resource = |plugin| Some(resource::of_plugin(plugin, &host(), Run::Service));
     assert_eq!(told, [(resource(&web), 1), (resource(&db), 2)]);
-    assert!(super::tests::requests(&notices, &[&quiet, &quiet, &quiet], LONGEST_REQUEST).is_empty());
 }
 
 #[test]
 fn a_request_stays_below_the_limit_and_nothing_is_left_out() {
     let plugins = [plugin("web", true), plugin("db", true)];
-    let plugins: Vec<&Plugin> = plugins.iter().collect();
-    let notices: Vec<Notice> = (0..2_000).map(|n| exit(n % 2, 9, Some(sender(9)))).collect();
+    let events: Vec<LogEvent> = (0..2_000)
+        .map(|n| event(exit(n / 1_000, 9, Some(sender(9)))))
+        .collect();
     for longest in [2_000, 10_007, 65_536, LONGEST_REQUEST] {
-        let requests = requests(&notices, &plugins, longest);
+        let requests = requests(&events, &plugins, longest);
         let mut records = 0;
-        for (index, request) in requests.iter().enumerate() {
+        for (index, LogRequest { request, events }) in requests.iter().enumerate() {
             assert!(request.encoded_len() < longest, "{} bytes", request.encoded_len());
             // Well filled: splitting too early would cost requests.
             if index + 1 < requests.len() {
@@ -311,9 +342,11 @@ fn a_request_stays_below_the_limit_and_nothing_is_left_out() {
             }
             let of = |logs: &ResourceLogs| logs.scope_logs[0].log_records.len();
             assert!(request.resource_logs.iter().all(|logs| of(logs) > 0));
-            records += request.resource_logs.iter().map(of).sum::<usize>();
+            let held = request.resource_logs.iter().map(of).sum::<usize>();
+            assert_eq!(held, *events);
+            records += held;
         }
-        assert_eq!(records, notices.len(), "with {longest}");
+        assert_eq!(records, events.len(), "with {longest}");
     }
     assert!(requests(&[], &plugins, LONGEST_REQUEST).is_empty());
 }

@@ -15,7 +15,12 @@ pub use collection::{Collection, ServiceReading, UnixClock};
 pub use event_line::{HEADING, Wall, event_json, event_text};
 pub use grpc::{ExportError, Exporter};
 pub use json::json_line;
-pub use logs::log_requests;
+pub use logs::{LogEvent, LogRequest, log_events, log_requests};
 pub use otlp::requests;
 pub use resource::{HostIdentity, Run, service_instance_id};
 pub use text::render;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::{collection::tests::collection, grpc::tests::Listener};
+}

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics::{self, Instrument, Measure, OWN, Value},
-    plugin::{Durations, durations::BOUNDS},
+    plugin::{Durations, Naming, durations::BOUNDS},
 };
 
 /// The collection as one request: a resource for each plugin, and kevmon's own.
@@ -37,7 +37,7 @@ pub fn requests(collection: &Collection, host: &HostIdentity, run: Run) -> Expor
         let data = data(values, times, own.instrument)?;
         Some(metric(own.name.to_owned(), own.unit, own.description, data))
     });
-    resource_metrics.push(scoped(resource::of_kevmon(host, run), own.collect()));
+    resource_metrics.push(scoped(resource::of_kevmon(host, run), "", own.collect()));
     ExportMetricsServiceRequest { resource_metrics }
 }
 
@@ -59,10 +59,17 @@ fn of_service(
         let name = format!("{prefix}{}", listed.name);
         Some(metric(name, listed.unit, listed.description, data))
     });
-    scoped(resource::of_plugin(&service.plugin, host, run), metrics.collect())
+    let schema_url = match service.plugin.naming {
+        // Names of the original framework's, which no convention knows.
+        Naming::Instana => "",
+        Naming::Otel | Naming::Both => resource::SCHEMA_URL,
+    };
+    let resource = resource::of_plugin(&service.plugin, host, run);
+    scoped(resource, schema_url, metrics.collect())
 }
 
-fn scoped(resource: Resource, metrics: Vec<Metric>) -> ResourceMetrics {
+/// `schema_url` is that of the metrics' names; the resource's are always of the conventions.
+fn scoped(resource: Resource, schema_url: &str, metrics: Vec<Metric>) -> ResourceMetrics {
     ResourceMetrics {
         resource: Some(resource),
         scope_metrics: vec![ScopeMetrics {
@@ -72,9 +79,9 @@ fn scoped(resource: Resource, metrics: Vec<Metric>) -> ResourceMetrics {
                 ..InstrumentationScope::default()
             }),
             metrics,
-            schema_url: String::new(),
+            schema_url: schema_url.to_owned(),
         }],
-        schema_url: String::new(),
+        schema_url: resource::SCHEMA_URL.to_owned(),
     }
 }
 
@@ -93,7 +100,8 @@ fn metric(name: String, unit: &str, description: &str, data: Data) -> Metric {
 struct Times {
     start: u64,
     now: u64,
-    clock: UnixClock,
+    /// For points that are times themselves.
+    wall: UnixClock,
 }
 
 impl Times {
@@ -102,7 +110,7 @@ impl Times {
         Self {
             start: start.min(collection.time),
             now: collection.time,
-            clock: collection.clock,
+            wall: collection.wall,
         }
     }
 }
@@ -119,9 +127,7 @@ fn data(values: Vec<Value>, times: Times, instrument: Instrument) -> Option<Data
                 number_data_point::Value::AsInt(i64::try_from(integer).unwrap_or(i64::MAX))
             }
             Measure::Float(float) => number_data_point::Value::AsDouble(float),
-            Measure::Time(moment) => {
-                number_data_point::Value::AsDouble(times.clock.unix(moment) as f64 / 1e9)
-            }
+            Measure::Time(moment) => number_data_point::Value::AsDouble(times.wall.unix(moment) as f64 / 1e9),
             Measure::Durations(durations) => {
                 histograms.push(HistogramDataPoint {
                     attributes,
@@ -177,7 +183,7 @@ fn histogram(durations: &Durations, times: Times) -> HistogramDataPoint {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::collection::tests::collection, *};
     use crate::process::{BootTime, Moment};
 
     const S: u64 = 1_000_000_000;
@@ -186,7 +192,7 @@ mod tests {
         Times {
             start: 5 * S,
             now: 9 * S,
-            clock: UnixClock::new(100 * S, BootTime(40 * S)),
+            wall: UnixClock::new(100 * S, BootTime(40 * S)),
         }
     }
 
@@ -248,6 +254,29 @@ mod tests {
             let point = &gauge.data_points[0];
             assert_eq!(point.value, Some(number_data_point::Value::AsDouble(seconds)));
             assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (0, 9 * S));
+        }
+    }
+
+    #[test]
+    fn the_conventions_are_claimed_where_their_names_are_used() {
+        let mut collection = collection();
+        let host = HostIdentity {
+            id: None,
+            name: "n".to_owned(),
+        };
+        for (naming, of_metrics) in [
+            (Naming::Instana, ""),
+            (Naming::Otel, "https://opentelemetry.io/schemas/1.38.0"),
+            (Naming::Both, "https://opentelemetry.io/schemas/1.38.0"),
+        ] {
+            collection.services[0].plugin.naming = naming;
+            let told = requests(&collection, &host, Run::Service).resource_metrics;
+            let urls: Vec<_> = told
+                .iter()
+                .map(|of| (of.schema_url.as_str(), of.scope_metrics[0].schema_url.as_str()))
+                .collect();
+            let conventions = "https://opentelemetry.io/schemas/1.38.0";
+            assert_eq!(urls, [(conventions, of_metrics), (conventions, "")], "{naming:?}");
         }
     }
 

@@ -141,7 +141,7 @@ fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) -
         }
     }
     let ago = |moment: Moment| {
-        let nanos = collection.time.saturating_sub(collection.clock.unix(moment));
+        let nanos = collection.time.saturating_sub(collection.wall.unix(moment));
         format!("{} ago", span(Duration::from_nanos(nanos)))
     };
     for (name, moment) in [

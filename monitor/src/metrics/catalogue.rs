@@ -172,7 +172,7 @@ pub const INSTANA: &[Metric] = catalogue! {
     "peak_rss", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
     "unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
-        "Starts of which nobody can say whether they were restarts: records around them were lost";
+        "Starts of which nobody can say whether they were restarts: records were lost, or kevmon was away";
     "failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
         "Processes that ended within `failed_start` of their start, other than with exit code 0";
 };
@@ -269,7 +269,7 @@ const OTEL: &[Metric] = catalogue! {
     "kevmon.process.memory.peak", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
     "kevmon.process.unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
-        "Starts of which nobody can say whether they were restarts: records around them were lost";
+        "Starts of which nobody can say whether they were restarts: records were lost, or kevmon was away";
     "kevmon.process.failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
         "Processes that ended within `failed_start` of their start, other than with exit code 0";
     "kevmon.process.downtime", "s", Histogram, Watch, |r| histogram(r.downtime),

@@ -21,7 +21,8 @@ pub struct HealthReading {
     pub sent: Option<u64>,
     /// … those that arrived: sent = received + those of `lost` that the ring had no room for.
     pub received: Option<u64>,
-    /// Lives of which only the end or the totals are known, and not whose they were.
+    /// Lives whose records were lost and of which nothing came back, or not whose they were: no group's numbers hold
+    /// them.
     pub unattributed: u64,
     /// How long kevmon was not there, ns, since the first watch.
     pub outage_ns: u64,
@@ -44,12 +45,34 @@ const RING_PROGRAMS: [&str; 5] = [
     "task_rename",
 ];
 
+/// Losses that each are a life of which nothing came back.
+const LIVES: [&str; 3] = ["lost_ends", "lost_lives", "untold_lives"];
+
 impl HealthReading {
+    /// How many lives of `lost` are in no number.
+    pub fn lives_in(lost: &[(&'static str, u64)]) -> u64 {
+        let lives = lost.iter().filter(|(name, _)| LIVES.contains(name));
+        lives.map(|(_, count)| count).sum()
+    }
+
+    /// Losses that the ring had no room for (`true`), or that another bound or the kernel made (`false`).
+    fn lost_by(&self, ring: bool) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let lost = self.lost.iter().copied();
+        lost.filter(move |(name, _)| RING_PROGRAMS.contains(name) == ring)
+    }
+
+    /// Adds to the soft failures of a kind.
+    pub fn add_soft_failures(&mut self, kind: &'static str, times: u64) {
+        match self.soft_failures.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += times,
+            None => self.soft_failures.push((kind, times)),
+        }
+    }
+
     /// Records that were sent and not received; `None` for a source that has no records. What else is in `lost` was
     /// never sent.
     pub fn records_lost(&self) -> Option<u64> {
-        let of_the_ring = self.lost.iter().filter(|(name, _)| RING_PROGRAMS.contains(name));
-        (!self.lost.is_empty()).then(|| of_the_ring.map(|(_, count)| count).sum())
+        (!self.lost.is_empty()).then(|| self.lost_by(true).map(|(_, count)| count).sum())
     }
 }
 
@@ -68,10 +91,10 @@ pub struct OwnMetric {
     pub values: fn(&HealthReading) -> Vec<Value>,
 }
 
-fn by(key: &'static str, counts: &[(&'static str, u64)]) -> Vec<Value> {
+fn by(key: &'static str, counts: impl IntoIterator<Item = (&'static str, u64)>) -> Vec<Value> {
     counts
-        .iter()
-        .map(|&(value, count)| Value {
+        .into_iter()
+        .map(|(value, count)| Value {
             attributes: vec![(key, value.into())],
             measure: Integer(count),
         })
@@ -117,8 +140,15 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.records.lost",
         unit: "{record}",
         instrument: Counter,
-        description: "Records that the kernel side could not deliver, by program",
-        values: |r| by("kevmon.program", &r.lost),
+        description: "Records that the ring had no room for, by the program that sent them",
+        values: |r| by("kevmon.program", r.lost_by(true)),
+    },
+    OwnMetric {
+        name: "kevmon.limits.reached",
+        unit: "{event}",
+        instrument: Counter,
+        description: "Times that something was not told for another reason than the ring's room, by that reason",
+        values: |r| by("kevmon.limit", r.lost_by(false)),
     },
     OwnMetric {
         name: "kevmon.records.sent",
@@ -138,7 +168,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.lives.unattributed",
         unit: "{process}",
         instrument: Counter,
-        description: "Processes whose records were lost and that could not be given to any plugin",
+        description: "Processes whose records were lost and that no plugin's numbers hold; some may be no plugin's",
         values: |r| plain(r.unattributed),
     },
     OwnMetric {
@@ -152,7 +182,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.outage.time",
         unit: "s",
         instrument: Counter,
-        description: "How long kevmon was not there: what ended meanwhile is not in the numbers",
+        description: "How long kevmon was not there: members that ended meanwhile count as ends of reason `unknown`; what both started and ended meanwhile is in no number",
         values: |r| {
             vec![Value {
                 attributes: Vec::new(),
@@ -165,7 +195,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{failure}",
         instrument: Counter,
         description: "Failures that stopped nothing, by kind",
-        values: |r| by("kevmon.kind", &r.soft_failures),
+        values: |r| by("kevmon.kind", r.soft_failures.iter().copied()),
     },
     OwnMetric {
         name: "kevmon.plugins.faulty",
@@ -205,8 +235,55 @@ mod tests {
             ..HealthReading::default()
         };
         assert_eq!(health.records_lost(), Some(3));
+        let lives = [
+            ("lost_ends", 1),
+            ("lost_lives", 2),
+            ("untold_lives", 4),
+            ("marks", 8),
+        ];
+        assert_eq!(HealthReading::lives_in(&lives), 7);
+        let points = |name: &str| {
+            let metric = OWN.iter().find(|own| own.name == name).expect(name);
+            let told = |value: Value| (value.attributes, value.measure);
+            (metric.values)(&health).into_iter().map(told).collect::<Vec<_>>()
+        };
+        let point = |key, value: &str, count| {
+            (
+                vec![(key, crate::metrics::Attribute::from(value))],
+                Integer(count),
+            )
+        };
+        assert_eq!(
+            points("kevmon.records.lost"),
+            [
+                point("kevmon.program", "sched_process_exec", 2),
+                point("kevmon.program", "task_rename", 1)
+            ]
+        );
+        assert_eq!(
+            points("kevmon.limits.reached"),
+            [
+                point("kevmon.limit", "marks", 7),
+                point("kevmon.limit", "recursion", 3)
+            ]
+        );
         health.lost.clear();
         assert_eq!(health.records_lost(), None, "/proc has no records");
+    }
+
+    #[test]
+    fn a_soft_failure_has_one_count() {
+        let mut health = HealthReading {
+            soft_failures: vec![("event_dropped", 2)],
+            ..HealthReading::default()
+        };
+        health.add_soft_failures("event_dropped", 3);
+        health.add_soft_failures("store_failed", 1);
+        assert_eq!(
+            health.soft_failures,
+            [("event_dropped", 5), ("store_failed", 1)],
+            "two points of one series would be refused"
+        );
     }
 
     #[test]

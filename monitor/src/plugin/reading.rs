@@ -16,7 +16,7 @@ pub struct Happened {
     pub respawns: u64,
     /// Re-executions of a live root.
     pub reexecs: u64,
-    /// Starts of which nobody can say whether they were restarts: records around them were lost.
+    /// Starts of which nobody can say whether they were restarts: records were lost, or kevmon was away.
     pub unpaired_starts: u64,
     /// Members that ended within the plugin's `failed_start` of their start, other than with exit code 0.
     pub failed_starts: u64,

@@ -47,6 +47,8 @@ enum Source {
 /// Where a run gets its data from.
 pub(super) struct Origin {
     pub(super) choice: cli::Source,
+    /// What asks for eBPF and nothing else, for the message that it is refused.
+    pub(super) asked_by: &'static str,
     pub(super) ring_bytes: u32,
     /// Where proc is mounted.
     pub(super) root: PathBuf,
@@ -56,6 +58,7 @@ impl From<&Args> for Origin {
     fn from(args: &Args) -> Self {
         Self {
             choice: args.source,
+            asked_by: "--source ebpf",
             ring_bytes: args.ring_bytes,
             root: args.proc_root.clone(),
         }
@@ -96,12 +99,8 @@ impl Watch {
     /// The source that was asked for is refused, or no source works.
     pub fn start(origin: Origin, plugins: Vec<Plugin>, kept: &Kept) -> Result<Self> {
         let began = HostReader::now();
-        let Origin {
-            choice,
-            ring_bytes,
-            root,
-        } = origin;
-        let (source, reason) = open(choice, Settings { ring_bytes }, &root)?;
+        let (source, reason) = open(&origin)?;
+        let root = origin.root;
         match &source {
             Source::Ebpf(_) => info!("source ebpf: {reason}"),
             Source::Proc(_) => {
@@ -273,10 +272,10 @@ impl Watch {
             source,
             source_reason: self.reason.clone(),
             complete,
-            lost,
             sent: records.map(|records| records.sent),
             received: records.map(|records| records.received),
-            unattributed: irregular.unattributed,
+            unattributed: irregular.unattributed + HealthReading::lives_in(&lost),
+            lost,
             outage_ns: 0,
             outages: 0,
             soft_failures,
@@ -320,15 +319,17 @@ impl Watch {
     }
 }
 
-fn open(choice: cli::Source, settings: Settings, root: &std::path::Path) -> Result<(Source, String)> {
-    let proc = || Source::Proc(ProcSource::new(root.to_owned()));
+fn open(origin: &Origin) -> Result<(Source, String)> {
+    let choice = origin.choice;
+    let ring_bytes = origin.ring_bytes;
+    let proc = || Source::Proc(ProcSource::new(origin.root.clone()));
     if choice == cli::Source::Proc {
         return Ok((proc(), "asked for".to_owned()));
     }
-    match (KernelSource::attach(settings), choice) {
+    match (KernelSource::attach(Settings { ring_bytes }), choice) {
         (Ok(kernel), cli::Source::Ebpf) => Ok((Source::Ebpf(Box::new(kernel)), "asked for".to_owned())),
         (Ok(kernel), _) => Ok((Source::Ebpf(Box::new(kernel)), "the kernel allows it".to_owned())),
-        (Err(refusal), cli::Source::Ebpf) => bail!("--source ebpf: {refusal}"),
+        (Err(refusal), cli::Source::Ebpf) => bail!("{}: {refusal}", origin.asked_by),
         (Err(refusal), _) => Ok((proc(), format!("eBPF was refused: {refusal}"))),
     }
 }

@@ -226,6 +226,9 @@ fn services_that_look_the_same_are_kept_with_a_warning() {
 fn patterns_that_fit_a_cut_name_alone() {
     let cut = "matches names of exactly 15 bytes alone, the length to which the kernel cuts names in comm";
     let remedy = "write the full name, which matches too; if 15 bytes are the full name, all is well";
+    let whole = "matches names of exactly 15 bytes alone, and match = \"exe\" looks at whole names: a name that the \
+                 kernel cut to that length matches nothing; write the executable's full name; if 15 bytes are the full \
+                 name, all is well";
     let folder = Folder::new();
     let file = |name: &str, matching: &str| {
         format!(
@@ -254,11 +257,17 @@ fn patterns_that_fit_a_cut_name_alone() {
     assert_eq!(
         folder.lines(&loaded.warnings),
         [
+            format!("exe/plugin.toml:5: service.process_name: \"^systemd-resolve$\" {whole}"),
             format!("name/plugin.toml:5: service.process_name: \"^systemd-resolve$\" {cut}; {remedy}"),
             format!("old/plugin.toml:4: monitoring.process_patterns: \"^kworker-backend$\" {cut}; {remedy}"),
+            format!("environment: EXE_PROCESS_FILTER: \"^gnome-keyring-d$\" {whole}"),
             format!("environment: NAME_PROCESS_FILTER: \"^gnome-keyring-d$\" {cut}; {remedy}"),
             format!("command line: --process-name: \"^a-15-bytes-name$\" {cut}; {remedy}"),
         ]
+    );
+    assert!(
+        !loaded.warnings.iter().any(|warning| warning.harmless),
+        "whoever takes one look must know"
     );
 }
 

@@ -8,8 +8,8 @@ use super::{
 
 /// Notices held for a group whose every event is exported or shown.
 const HELD_FOR_EXPORT: usize = 4096;
-/// … and for one whose history alone is kept. What a storm brings beyond that costs nothing.
-const HELD_FOR_HISTORY: usize = 128;
+/// … and for one whose history alone is kept: as many as the store keeps. What a storm brings beyond that costs nothing.
+const HELD_FOR_HISTORY: usize = 1_000;
 /// How far back an exec looks for its fork: many more than are born between the two.
 const LOOKED_BACK: usize = 256;
 /// An exit is told with its final totals, if they come within this time; they take some 10 to 40 ms.
@@ -155,7 +155,7 @@ impl Notices {
 
 impl Tracker {
     /// What happened since the last call, by group and in the order of its telling. An exit is told once its totals
-    /// are final, or were awaited for 200 ms. Of each group the first 4096 are told, or 128 where its events are not
+    /// are final, or were awaited for 200 ms. Of each group the first 4096 are told, or 1,000 where its events are not
     /// exported; the rest are counted.
     pub fn take_notices(&mut self, now: BootTime) -> Vec<Notice> {
         while let Some(&(time, key)) = self.notices.ending.front() {
