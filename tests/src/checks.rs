@@ -87,12 +87,11 @@ pub fn assert_cpu(group: Group<'_>, truth: &Truth) {
 /// Asserts the usage of what a storm started, with tolerances for what the storm itself cannot tell.
 pub fn assert_usage_of_storm(tick: &Tick, group: Group<'_>, truth: &Truth) {
     assert_cpu(group, truth);
-    // Lives that neither a record nor their end told of, which the caller has bounded.
-    let untold = truth.count - group.int("exits");
     let bytes = (group.int("disk_read_bytes"), group.int("disk_write_bytes"));
-    assert!(
-        untold > 0 || bytes == (truth.read_bytes, truth.write_bytes),
-        "{bytes:?} read and written: {}",
+    assert_eq!(
+        bytes,
+        (truth.read_bytes, truth.write_bytes),
+        "bytes read and written: {}",
         group.0
     );
     // Upwards: the storm reaps as fast as it can, also children whose last switch is still to come and is
@@ -107,7 +106,7 @@ pub fn assert_usage_of_storm(tick: &Tick, group: Group<'_>, truth: &Truth) {
         ("voluntary_ctx_switches", truth.voluntary),
         ("nonvoluntary_ctx_switches", truth.involuntary),
     ] {
-        let bounds = expected - (unsettled + untold * 3) * 2..=expected + truth.count / 100;
+        let bounds = expected - unsettled * SWITCHES_ON_THE_WAY_OUT..=expected + truth.count / 100;
         assert!(
             bounds.contains(&group.int(metric)),
             "{metric} outside {bounds:?}: {}",

@@ -210,14 +210,75 @@ fn an_end_in_an_outage_has_no_downtime() {
     let tick = setup.wait(&mut daemon, "starts", 2);
     let group = tick.expect_group(&setup.program.plugin());
     assert_eq!(group.downtime().count, 0, "{}", group.0);
+    assert_eq!(
+        (group.int("unpaired_starts"), group.int("respawns")),
+        (1, 0),
+        "{}",
+        group.0
+    );
     assert!(group.lifetime().count == 0 && !group.crash_loop(), "{}", group.0);
     // The next restart is seen as a whole.
     assert_eq!(again.finish().status, 0);
     let third = setup.program.start(&["idle"]);
     let tick = setup.wait(&mut daemon, "starts", 3);
     let group = tick.expect_group(&setup.program.plugin());
-    assert_eq!(group.downtime().count, 1, "{}", group.0);
+    assert_eq!(
+        (
+            group.downtime().count,
+            group.int("respawns"),
+            group.int("unpaired_starts")
+        ),
+        (1, 1, 1),
+        "{}",
+        group.0
+    );
     assert_eq!(third.finish().status, 0);
+    setup.wait(&mut daemon, "exits", 3);
+    ticks.extend(daemon.ticks().iter().cloned());
+    checks::assert_sum_rule(&ticks, &setup.program.plugin());
+    daemon.terminate();
+}
+
+#[test]
+fn what_ends_after_an_outage_is_replaced_as_ever() {
+    let setup = Setup::new("survivor");
+    let mut daemon = setup.start(&[]);
+    let survivor = setup.program.start(&["idle"]);
+    setup.wait(&mut daemon, "process_count", 1);
+    let mut ticks = daemon.kill();
+    let mut daemon = setup.start(&[]);
+    setup.wait(&mut daemon, "process_count", 1);
+    let before_end = wait::unix_now();
+    let ended = survivor.finish();
+    assert_eq!(ended.status, 0);
+    std::thread::sleep(Duration::from_millis(300));
+    let least = wait::unix_now() - ended.truth.last_reap;
+    let successor = setup.program.start(&["idle"]);
+    let most = wait::unix_now() - before_end;
+    let tick = setup.wait(&mut daemon, "starts", 2);
+    let group = tick.expect_group(&setup.program.plugin());
+    for (metric, value) in [("respawns", 1), ("unpaired_starts", 0), ("exits", 1)] {
+        assert_eq!(group.int(metric), value, "{metric}: {}", group.0);
+    }
+    let told = group.downtime();
+    assert!(
+        told.count == 1 && (least..=most).contains(&told.sum),
+        "{told:?}, not {least} to {most}: {}",
+        group.0
+    );
+    // One more beside it replaces nothing that was seen; the outage may have hidden what it replaces.
+    let other = setup.program.start(&["idle"]);
+    let tick = setup.wait(&mut daemon, "starts", 3);
+    let group = tick.expect_group(&setup.program.plugin());
+    assert_eq!(
+        (group.int("respawns"), group.int("unpaired_starts")),
+        (1, 1),
+        "{}",
+        group.0
+    );
+    for running in [successor, other] {
+        assert_eq!(running.finish().status, 0);
+    }
     setup.wait(&mut daemon, "exits", 3);
     ticks.extend(daemon.ticks().iter().cloned());
     checks::assert_sum_rule(&ticks, &setup.program.plugin());
@@ -296,13 +357,14 @@ fn another_boot_catches_up_with_nothing() {
         group.0
     );
     let told = group.int("cpu_time_ns");
-    // After a real boot every process is a new one, and what it used before kevmon came is nobody else's: its whole
-    // life comes on top of what the group had, and nothing is caught up.
+    // The old member's last CPU time stays. What the process used until it was first read, at some moment of the
+    // start, has been counted already: as that of another process of another boot, as far as anyone can know.
     // The kill came a little after the tick that was the last one told.
     let slack = 10_000_000;
+    let at_most = before + slack + (at_first_tick - at_start);
     assert!(
-        (before + at_start..=before + slack + at_first_tick).contains(&told),
-        "{before} before the boot, {told} after it; the process had {at_start} to {at_first_tick}: {}",
+        (before..=at_most).contains(&told),
+        "{before} before the boot, {told} after it, not {at_most} at most: {}",
         group.0
     );
     let ended = living.finish();
@@ -310,7 +372,7 @@ fn another_boot_catches_up_with_nothing() {
     setup.wait(&mut daemon, "exits", 2);
     let tick = daemon.tick_after(ended.truth.last_reap, Duration::from_millis(500), LIMIT);
     let since = setup.count(&tick, "cpu_time_ns") - before;
-    let bounds = ended.truth.cpu_ns - slack..=ended.truth.cpu_ns + slack;
+    let bounds = ended.truth.cpu_ns - at_first_tick..=ended.truth.cpu_ns - at_start + slack;
     assert!(
         bounds.contains(&since),
         "{since} ns since the boot, not {bounds:?}: {}",

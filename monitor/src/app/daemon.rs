@@ -63,8 +63,9 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         .boot_id
         .clone()
         .unwrap_or_else(|| keeper::boot_id(&args.proc_root, now));
-    let (keeper, kept) = Keeper::open(&state, &boot_id, now, &mut loaded.plugins, &host);
+    let (mut keeper, kept) = Keeper::open(&state, &boot_id, now, &mut loaded.plugins, &host);
     let watch = Watch::start(Origin::from(&args), loaded.plugins, &kept)?;
+    keeper.attached(output::unix_now());
     let ring = watch
         .event_descriptor()?
         .map(register)

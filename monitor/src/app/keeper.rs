@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::{
     export::{HostIdentity, Run, UnixClock, service_instance_id},
-    plugin::{GroupId, Notice, Plugin, SavedGroup},
+    plugin::{Aggregate, GroupId, Matching, Notice, Plugin, SavedGroup},
     process::Moment,
-    store::{Commit, GroupKey, HistoryRow, Opened, Store},
+    store::{Commit, GroupKey, HistoryRow, KeptGroup, Opened, Store},
 };
 
 /// Namespace of the fingerprints of what a plugin matches.
@@ -21,9 +21,7 @@ const DURABLE_FROM: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// Its groups, by this run's ids.
-    pub(super) groups: Vec<(GroupId, SavedGroup)>,
-    /// Its processes' keys still mean the same processes.
-    pub(super) same_boot: bool,
+    pub(super) groups: Vec<(GroupId, KeptGroup)>,
 }
 
 /// The store, or the lack of one.
@@ -31,6 +29,8 @@ pub(super) struct Keeper {
     store: Option<Box<Store>>,
     /// By group.
     keys: Vec<Arc<GroupKey>>,
+    /// Ends that the opening brought to light; the first commit takes them.
+    closed: Vec<HistoryRow>,
     failing: bool,
     failures: u64,
 }
@@ -48,13 +48,14 @@ impl Keeper {
         let mut keeper = Self {
             store: None,
             keys,
+            closed: Vec::new(),
             failing: false,
             failures: 0,
         };
         let mut store = match Store::open(path, boot_id, now_unix) {
             Opened::Ready(store) => store,
             Opened::Without { reason } => {
-                error!("{reason}; running without a store: a restart of kevmon will begin all counters anew");
+                error!("{reason}; running without a store: counters begin anew now and at each restart");
                 keeper.failures = 1;
                 return (keeper, Kept::default());
             }
@@ -72,34 +73,39 @@ impl Keeper {
         for (plugin, id) in plugins.iter_mut().zip(ids) {
             plugin.instance_id = Some(id);
         }
-        let groups = keeper
+        let groups: Vec<(GroupId, KeptGroup)> = keeper
             .keys
             .iter()
             .enumerate()
             .filter_map(|(index, key)| Some((GroupId(index), store.group(&key.key)?)))
             .collect();
-        let outage = store.outage();
-        if let Some(outage) = outage {
-            let away = Duration::from_nanos(outage.to.saturating_sub(outage.from));
-            let meanwhile = if outage.same_boot {
-                "what lived through it is caught up; what ended in it did so for an unknown reason"
-            } else {
-                "the host was booted meanwhile; what was watched then has ended for an unknown reason"
-            };
-            info!(
-                "{}: kevmon was away for {away:.1?}: {meanwhile}",
-                store.path().display()
-            );
+        for (group, kept) in groups.iter().filter(|(_, kept)| !kept.same_boot) {
+            let rows = HistoryRow::of_closed(&keeper.keys[group.0], &kept.saved, now_unix);
+            keeper.closed.extend(rows);
         }
         keeper.store = Some(store);
-        let kept = Kept {
-            groups,
-            same_boot: outage.is_some_and(|outage| outage.same_boot),
-        };
-        (keeper, kept)
+        (keeper, Kept { groups })
     }
 
-    /// Commits a collection: when something happened is told by `wall`, starts of processes by `clock`. What could not be written is written by the next one that can.
+    /// kevmon watches again since `now_unix`, ns: so long it was away. To be told before the first commit.
+    pub(super) fn attached(&mut self, now_unix: u64) {
+        let Some(store) = &mut self.store else { return };
+        store.attached(now_unix);
+        let Some(outage) = store.outage() else { return };
+        let away = Duration::from_nanos(outage.to.saturating_sub(outage.from));
+        let meanwhile = if outage.same_boot {
+            "what lived through it is caught up; what ended in it did so for an unknown reason"
+        } else {
+            "the host was booted meanwhile; what was watched then has ended for an unknown reason"
+        };
+        info!(
+            "{}: kevmon was away for {away:.1?}: {meanwhile}",
+            store.path().display()
+        );
+    }
+
+    /// Commits a collection: when something happened is told by `wall`, starts of processes by `clock`. What could not
+    /// be written is written by the next one that can.
     pub(super) fn commit(
         &mut self,
         time: u64,
@@ -109,16 +115,14 @@ impl Keeper {
         notices: &[Notice],
     ) {
         let Some(store) = &mut self.store else { return };
-        let history = notices
-            .iter()
-            .map(|notice| {
-                let unix = |time| wall.unix(Moment::Boot(time));
-                HistoryRow {
-                    start_time: clock.unix(notice.key.start),
-                    ..HistoryRow::of(notice, &self.keys[notice.group.0], unix)
-                }
-            })
-            .collect();
+        let told = notices.iter().map(|notice| {
+            let unix = |time| wall.unix(Moment::Boot(time));
+            HistoryRow {
+                start_time: Some(clock.unix(notice.key.start)),
+                ..HistoryRow::of(notice, &self.keys[notice.group.0], unix)
+            }
+        });
+        let history = self.closed.drain(..).chain(told).collect();
         let groups = groups
             .into_iter()
             .map(|(group, saved)| (Arc::clone(&self.keys[group.0]), saved))
@@ -135,7 +139,7 @@ impl Keeper {
             Err(reason) => {
                 self.failures += 1;
                 if !std::mem::replace(&mut self.failing, true) {
-                    error!("{reason}; trying again at every collection");
+                    error!("{reason}; trying again at every collection; nothing is lost until kevmon ends");
                 }
             }
         }
@@ -153,13 +157,22 @@ impl Keeper {
 }
 
 /// A group is the same as long as its plugin, service and match are. What decides over its members' sums is part of
-/// the match: other members' sums are another series.
+/// the match: other members' sums are another series. The words are stored: changing one begins every group anew.
 fn key(plugin: &Plugin) -> GroupKey {
-    let mut matched = format!("{:?}\0{:?}", plugin.matching, plugin.aggregate);
-    for pattern in &plugin.patterns {
-        matched.push('\0');
-        matched.push_str(pattern.as_str());
-    }
+    let matching = match plugin.matching {
+        Matching::Name => "name",
+        Matching::Exe => "exe",
+        Matching::Cmdline => "cmdline",
+    };
+    let aggregate = match plugin.aggregate {
+        Aggregate::All => "all",
+        Aggregate::Roots => "roots",
+    };
+    // They match the same in whatever order they are written.
+    let mut patterns: Vec<&str> = plugin.patterns.iter().map(regex::Regex::as_str).collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    let matched = [&[matching, aggregate], &patterns[..]].concat().join("\0");
     let service = &plugin.service;
     GroupKey {
         plugin: plugin.name.clone(),
@@ -184,6 +197,23 @@ pub(super) fn boot_id(proc: &Path, now_unix: u64) -> String {
 mod tests {
     use super::*;
     use crate::plugin::{Aggregate, Matching, tracker::tests::plugin};
+
+    #[test]
+    fn the_key_of_a_group_is_for_ever() {
+        let patterns = |list: &[&str]| list.iter().flat_map(|one| plugin(one).patterns).collect();
+        let shop = Plugin {
+            name: "shop".into(),
+            patterns: patterns(&["^shop-web$", "^shop-db$"]),
+            ..plugin("^shop$")
+        };
+        let expected = "shop/test/^shop$/5de9d891-aaac-51c4-9d6e-635d0c138be8";
+        assert_eq!(key(&shop).key, expected);
+        let reordered = Plugin {
+            patterns: patterns(&["^shop-db$", "^shop-web$", "^shop-db$"]),
+            ..shop
+        };
+        assert_eq!(key(&reordered).key, expected);
+    }
 
     #[test]
     fn a_group_is_another_one_when_its_match_is_and_only_then() {

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod events;
+mod history;
 mod keeper;
 mod once;
 mod outbox;
@@ -23,10 +24,9 @@ use tracing::{debug, error, info, warn};
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
-    cli::{Args, Cli, Command, HistoryArgs},
+    cli::{Args, Cli, Command},
     config::{self, Environment, Loaded, Settings},
     export::HostIdentity,
-    store,
 };
 
 /// How kevmon ends; documented in `--help`.
@@ -62,7 +62,7 @@ struct Setup {
     loaded: Loaded,
     settings: Settings,
     host: HostIdentity,
-    /// Where the state is kept.
+    /// Where the daemon keeps its state.
     state: PathBuf,
 }
 
@@ -79,25 +79,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             raise_descriptor_limit();
             block_on(events::run(&args))
         }
-        Some(Command::History(args)) => history(&args),
+        Some(Command::History(args)) => history::run(&args),
     }
-}
-
-/// Prints what the store has kept.
-fn history(args: &HistoryArgs) -> Result<Exit> {
-    let Some(path) = state_path(args.metadata_db_path.as_deref(), &Environment::of_this_process()) else {
-        return Ok(Exit::Usage);
-    };
-    let history = store::history(&path, args.plugin.as_deref())?;
-    let mut text = Vec::new();
-    if args.json {
-        store::render_json(&history, &mut text)
-    } else {
-        store::render_text(&history, &mut text)
-    }
-    .and_then(|()| output::print(&String::from_utf8_lossy(&text)))
-    .context("standard output")?;
-    Ok(Exit::Success)
 }
 
 /// The store's file; `None` where there is no place for one, which has been said then.
@@ -171,8 +154,13 @@ fn watch_and_export(args: Args) -> Result<Exit> {
     if refused || loaded.plugins.is_empty() {
         return Ok(Exit::Usage);
     }
-    let Some(state) = state_path(args.metadata_db_path.as_deref(), &environment) else {
-        return Ok(Exit::Usage);
+    let state = if args.run_once {
+        PathBuf::new() // keeps nothing, and needs no place for it
+    } else {
+        match state_path(args.metadata_db_path.as_deref(), &environment) {
+            Some(path) => path,
+            None => return Ok(Exit::Usage),
+        }
     };
     raise_descriptor_limit();
     let setup = Setup {

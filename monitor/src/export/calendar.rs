@@ -4,10 +4,19 @@ const DAY: u64 = 86_400;
 
 /// `2023-11-21T09:26:12.315000000Z`, of nanoseconds since 1970.
 pub fn iso8601(unix: u64) -> String {
-    let (seconds, nanos) = (unix / 1_000_000_000, unix % 1_000_000_000);
+    format!("{}.{:09}Z", to_the_second(unix), unix % 1_000_000_000)
+}
+
+/// The same to the millisecond, for people.
+pub fn iso8601_millis(unix: u64) -> String {
+    format!("{}.{:03}Z", to_the_second(unix), unix / 1_000_000 % 1_000)
+}
+
+fn to_the_second(unix: u64) -> String {
+    let seconds = unix / 1_000_000_000;
     let (year, month, day) = date(seconds / DAY);
     let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 /// Year, month and day, of days since 1970. Nanoseconds in 64 bits end in 2554, so counting years is quick enough.
@@ -54,5 +63,6 @@ mod tests {
             let told = iso8601(seconds * 1_000_000_000 + 7);
             assert_eq!(told, format!("{expected}.000000007Z"));
         }
+        assert_eq!(iso8601_millis(1_500_999_999), "1970-01-01T00:00:01.500Z");
     }
 }

@@ -53,7 +53,7 @@ fn not_zero(counts: &[(&str, u64)]) -> Map<String, Json> {
 }
 
 /// What is not known is absent.
-pub(super) fn known<const N: usize>(pairs: [(&str, Option<Json>); N]) -> Map<String, Json> {
+pub fn known<const N: usize>(pairs: [(&str, Option<Json>); N]) -> Map<String, Json> {
     pairs
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -125,7 +125,7 @@ fn exits(exits: &[(Reason, u64)]) -> Json {
 }
 
 /// `reason`, and `code`, or `signal`, `signal_name` and `core_dumped`.
-pub(super) fn reason_keys(reason: Reason) -> Map<String, Json> {
+pub fn reason_keys(reason: Reason) -> Map<String, Json> {
     let (code, signal) = match reason {
         Reason::Exit { code } => (Some(code), None),
         Reason::Signal { number, core_dumped } => (None, Some((number, core_dumped))),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::process::{Ending, Reason, signal_name};
+use crate::process::{Ending, Reason, Tgid, signal_name};
 
 /// `exit 7`, `SIGSEGV (core dumped)`, `OOM kill`, `unknown`.
 pub fn reason(reason: Reason) -> String {
@@ -19,10 +19,19 @@ pub fn reason(reason: Reason) -> String {
 
 /// The reason, and who sent the signal where that is known: `SIGKILL by 123 (bash)`.
 pub fn ending(ending: &Ending) -> String {
-    let reason = reason(ending.reason());
-    match ending.killer() {
-        Some(sender) => format!("{reason} by {} ({})", sender.tgid, printable(&sender.comm)),
-        None => reason,
+    let killer = ending.killer();
+    death(
+        ending.reason(),
+        killer.map(|sender| (sender.tgid, sender.comm.as_str())),
+    )
+}
+
+/// The same, of its parts.
+pub fn death(why: Reason, sender: Option<(Tgid, &str)>) -> String {
+    let why = reason(why);
+    match sender {
+        Some((pid, comm)) => format!("{why} by {pid} ({})", printable(comm)),
+        None => why,
     }
 }
 
@@ -61,7 +70,7 @@ pub fn span(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{Sender, Tgid};
+    use crate::process::Sender;
 
     #[test]
     fn endings() {

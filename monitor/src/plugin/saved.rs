@@ -1,13 +1,19 @@
 //! A group as it outlives kevmon: what a store keeps and gives back.
 
+use std::sync::Arc;
+
 use super::{Durations, reading::Happened};
 use crate::process::{ProcessKey, Reason, Usage};
 
 /// A member as of the last collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedMember {
     /// Which process; good for the same boot only.
     pub key: ProcessKey,
+    /// Its most telling name.
+    pub name: Arc<str>,
+    /// Its executable's base name; empty for kernel threads.
+    pub exe: Arc<str>,
     /// It is none any more: it left alive and may come back, and only its ledger (`attributed`) matters.
     pub former: bool,
     /// Its parent was no member.

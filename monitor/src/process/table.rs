@@ -33,6 +33,8 @@ pub struct Process {
     pub attributed: Usage,
     /// What it used before it was first read is others' business.
     pub past_is_others: bool,
+    /// Its names are what an earlier run kept of them: good to be shown, and to be replaced by all that is seen next.
+    pub unconfirmed: bool,
     /// Whoever wants to know has been told of its end.
     pub exit_told: bool,
     raw: Usage,
@@ -50,6 +52,7 @@ impl Process {
             peak_rss: None,
             attributed: Usage::ZERO,
             past_is_others: false,
+            unconfirmed: false,
             exit_told: false,
             raw: Usage::UNKNOWN,
             split: CpuSplit::default(),

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use rusqlite::Row;
+use rusqlite::{Row, types::Value};
 
+use super::identities::text;
 use crate::{
     plugin::{Durations, SavedGroup, SavedMember, durations::BOUNDS, reading::Happened},
     process::{BootTime, Counter, ProcessKey, Reason, Tgid, Usage},
@@ -62,7 +63,7 @@ pub(super) static SQL: LazyLock<Sql> = LazyLock::new(|| {
     accumulator.extend(ACCUMULATOR.map(str::to_owned));
     accumulator.extend(sums("left_"));
     let mut member: Vec<String> = MEMBER_KEY.split(", ").map(str::to_owned).collect();
-    member.extend(["root", "executed", "ended", "former"].map(str::to_owned));
+    member.extend(["name", "exe", "root", "executed", "ended", "former"].map(str::to_owned));
     for prefix in ["base_", "total_", "attributed_"] {
         member.extend(sums(prefix));
     }
@@ -191,34 +192,41 @@ pub(super) fn accumulator(row: &Row<'_>) -> rusqlite::Result<SavedGroup> {
 }
 
 /// A row of `member`.
-pub(super) fn member_values(id: i64, member: &SavedMember) -> impl Iterator<Item = Option<i64>> {
+pub(super) fn member_values(id: i64, member: &SavedMember) -> impl Iterator<Item = Value> {
     [
-        Some(id),
-        Some(i64::from(member.key.tgid.0)),
-        Some(member.key.start.0.cast_signed()),
-        Some(i64::from(member.root)),
-        Some(i64::from(member.executed)),
-        Some(i64::from(member.ended)),
-        Some(i64::from(member.former)),
+        Value::from(id),
+        i64::from(member.key.tgid.0).into(),
+        member.key.start.0.cast_signed().into(),
+        member.name.to_string().into(),
+        member.exe.to_string().into(),
+        member.root.into(),
+        member.executed.into(),
+        member.ended.into(),
+        member.former.into(),
     ]
     .into_iter()
-    .chain(usage_values(&member.base))
-    .chain(usage_values(&member.totals))
-    .chain(usage_values(&member.attributed))
+    .chain(
+        [member.base, member.totals, member.attributed]
+            .into_iter()
+            .flat_map(|usage| usage_values(&usage))
+            .map(Value::from),
+    )
 }
 
 /// A member, and the number of its group.
 pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<(i64, SavedMember)> {
-    let first_sum = 7;
+    let first_sum = 9;
     let member = SavedMember {
         key: ProcessKey {
             tgid: Tgid(row.get(1)?),
             start: BootTime(unsigned(row, 2)?),
         },
-        root: row.get(3)?,
-        executed: row.get(4)?,
-        ended: row.get(5)?,
-        former: row.get(6)?,
+        name: text(row, 3)?.into(),
+        exe: text(row, 4)?.into(),
+        root: row.get(5)?,
+        executed: row.get(6)?,
+        ended: row.get(7)?,
+        former: row.get(8)?,
         base: usage(row, first_sum)?,
         totals: usage(row, first_sum + SUMS.len())?,
         attributed: usage(row, first_sum + 2 * SUMS.len())?,

@@ -7,7 +7,8 @@ use std::{
 
 use rusqlite::ErrorCode;
 
-/// Why the store could not be used. Its file is as it was.
+/// Why the store could not be used. Its file is as it was. What follows from that is its caller's to say. No variant has a
+/// source: what the system or SQLite said is part of the message already.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another kevmon has it.
@@ -24,7 +25,7 @@ pub enum StoreError {
     },
     /// Some other program holds SQLite's lock.
     #[error(
-        "store {}: {doing}: another program keeps the database locked; it is tried again, nothing is lost until then",
+        "store {}: {doing}: another program keeps the database locked; fuser(1) tells which one",
         path.display()
     )]
     Busy {
@@ -92,8 +93,16 @@ pub enum StoreError {
         /// In the system's words.
         reason: String,
     },
+    /// No permission to read.
+    #[error("store {}: it belongs to another user ({reason}); run this as root", path.display())]
+    NotReadable {
+        /// The store.
+        path: PathBuf,
+        /// In the system's words.
+        reason: String,
+    },
     /// No space left.
-    #[error("store {}: {doing}: the disk is full; make room there, it is tried again", path.display())]
+    #[error("store {}: {doing}: the disk is full; make room there", path.display())]
     Full {
         /// The store.
         path: PathBuf,
@@ -114,24 +123,24 @@ pub enum StoreError {
         detail: String,
     },
     /// The system refused something.
-    #[error("store {}: {doing}: {source}; see to the disk and the folder, or give another path (--metadata-db-path)", path.display())]
+    #[error("store {}: {doing}: {cause}; see to the disk and the folder, or give another path (--metadata-db-path)", path.display())]
     Io {
         /// The file in question.
         path: PathBuf,
         /// What was tried.
         doing: &'static str,
         /// In the system's words.
-        source: io::Error,
+        cause: io::Error,
     },
     /// SQLite refused something.
-    #[error("store {}: {doing}: {source}; see to the disk and the folder, or give another path (--metadata-db-path)", path.display())]
+    #[error("store {}: {doing}: {cause}; see to the disk and the folder, or give another path (--metadata-db-path)", path.display())]
     Sqlite {
         /// The store.
         path: PathBuf,
         /// What was tried.
         doing: &'static str,
         /// In SQLite's words.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
 }
 
@@ -146,7 +155,11 @@ impl StoreError {
                 reason: source.to_string(),
             },
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, doing },
-            _ => Self::Io { path, doing, source },
+            _ => Self::Io {
+                path,
+                doing,
+                cause: source,
+            },
         }
     }
 
@@ -173,7 +186,11 @@ impl StoreError {
                 doing,
                 detail: source.to_string(),
             },
-            _ => Self::Sqlite { path, doing, source },
+            _ => Self::Sqlite {
+                path,
+                doing,
+                cause: source,
+            },
         }
     }
 }

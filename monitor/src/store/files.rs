@@ -10,7 +10,10 @@ use std::{
 };
 
 use rusqlite::Connection;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::{
+    fs::{Access, AtFlags, CWD, RenameFlags, accessat, renameat_with},
+    io::Errno,
+};
 
 use super::error::{Doing, StoreError};
 
@@ -69,6 +72,19 @@ pub(super) fn expect_file(path: &Path) -> Result<Option<fs::Metadata>, StoreErro
         path: path.to_owned(),
         what,
     })
+}
+
+/// Makes sure that a file at `path` may be read by who asks, without opening it: closing a file gives up the locks that
+/// this process holds on it (fcntl(2), F_SETLK).
+pub(super) fn expect_readable(path: &Path) -> Result<(), StoreError> {
+    match accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS) {
+        Err(Errno::ACCESS) => Err(StoreError::NotReadable {
+            path: path.to_owned(),
+            reason: io::Error::from(Errno::ACCESS).to_string(),
+        }),
+        // Whatever else may be wrong, opening it tells.
+        _ => Ok(()),
+    }
 }
 
 /// An empty file that only its owner may read.

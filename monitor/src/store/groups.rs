@@ -37,7 +37,7 @@ impl From<SavedGroup> for Written {
 impl Written {
     /// With its members, in the order of their keys.
     pub(super) fn to_group(&self) -> SavedGroup {
-        let mut members: Vec<SavedMember> = self.members.values().copied().collect();
+        let mut members: Vec<SavedMember> = self.members.values().cloned().collect();
         members.sort_unstable_by_key(|member| member.key);
         SavedGroup {
             members,

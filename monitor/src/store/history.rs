@@ -1,7 +1,7 @@
 //! The restart history: what happened to each group's processes, the newest rows of each group kept.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     path::Path,
     sync::Arc,
 };
@@ -16,7 +16,7 @@ use super::{
     open,
 };
 use crate::{
-    plugin::{Notice, RestartKind, What},
+    plugin::{Notice, RestartKind, SavedGroup, What},
     process::{BootTime, Reason, Tgid},
 };
 
@@ -83,8 +83,8 @@ pub struct HistoryRow {
     pub time: u64,
     /// Its thread-group id.
     pub pid: Tgid,
-    /// When it started.
-    pub start_time: u64,
+    /// When it started; `None` where that was before another boot.
+    pub start_time: Option<u64>,
     /// Its most telling name.
     pub name: String,
     /// What happened.
@@ -117,10 +117,36 @@ impl HistoryRow {
             group: Arc::clone(group),
             time: unix(notice.time),
             pid: notice.key.tgid,
-            start_time: unix(notice.key.start),
+            start_time: Some(unix(notice.key.start)),
             name: notice.name.to_string(),
             event,
         }
+    }
+}
+
+impl HistoryRow {
+    /// The rows of members that a group had when it was kept last, and that are closed now, at `time`: nobody can say
+    /// when or why they ended, nor, under another boot, when they had started.
+    pub fn of_closed(group: &Arc<GroupKey>, saved: &SavedGroup, time: u64) -> Vec<Self> {
+        let closed = saved
+            .members
+            .iter()
+            .filter(|member| !member.ended && !member.former);
+        closed
+            .map(|member| Self {
+                group: Arc::clone(group),
+                time,
+                pid: member.key.tgid,
+                start_time: None,
+                name: member.name.to_string(),
+                event: Event::Exit {
+                    worker: !member.root,
+                    reason: Reason::Unknown,
+                    sender: None,
+                    lifetime: None,
+                },
+            })
+            .collect()
     }
 }
 
@@ -142,6 +168,8 @@ pub struct History {
     pub rows: Vec<HistoryRow>,
     /// When kevmon was away.
     pub outages: Vec<Outage>,
+    /// The plugins that the store knows, by name; each once.
+    pub plugins: BTreeSet<String>,
 }
 
 /// Number and sum, ns, of the outages.
@@ -191,7 +219,7 @@ pub(super) fn write(
             id,
             row.time.cast_signed(),
             row.pid.0,
-            row.start_time.cast_signed(),
+            row.start_time.map(u64::cast_signed),
             row.name,
             row.event.name(),
             worker,
@@ -247,7 +275,7 @@ pub fn history(path: &Path, plugin: Option<&str>) -> Result<History, StoreError>
         .execute_batch("BEGIN")
         .map_err(|error| doing.sqlite(error))?;
     let mut history = History::default();
-    read_rows(&connection, plugin, doing, &mut history.rows)?;
+    read_rows(&connection, plugin, doing, &mut history)?;
     let outages = "SELECT from_time, to_time, same_boot FROM outage ORDER BY id";
     for_each(&connection, outages, doing, |row| {
         history.outages.push(Outage {
@@ -264,7 +292,7 @@ fn read_rows(
     connection: &Connection,
     plugin: Option<&str>,
     doing: Doing<'_>,
-    into: &mut Vec<HistoryRow>,
+    into: &mut History,
 ) -> Result<(), StoreError> {
     let mut groups: HashMap<i64, Arc<GroupKey>> = HashMap::new();
     for_each(
@@ -276,6 +304,7 @@ fn read_rows(
                 plugin: text(row, 1)?,
                 key: text(row, 2)?,
             };
+            into.plugins.insert(group.plugin.clone());
             if plugin.is_none_or(|plugin| plugin == group.plugin) {
                 groups.insert(row.get(0)?, Arc::new(group));
             }
@@ -290,11 +319,11 @@ fn read_rows(
     for_each(connection, sql, doing, |row| {
         if let Some(group) = groups.get(&row.get(0)?) {
             match event(row)? {
-                Some(event) => into.push(HistoryRow {
+                Some(event) => into.rows.push(HistoryRow {
                     group: Arc::clone(group),
                     time: unsigned(row, 1)?,
                     pid: Tgid(row.get(2)?),
-                    start_time: unsigned(row, 3)?,
+                    start_time: optional(row, 3)?,
                     name: text(row, 4)?,
                     event,
                 }),

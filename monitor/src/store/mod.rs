@@ -10,7 +10,6 @@ mod identities;
 mod lock;
 mod migrate;
 mod open;
-mod render;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -25,14 +24,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::warn;
 
 pub use error::StoreError;
-pub use history::{GroupKey, HistoryRow, KEPT, Outage, history};
+pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, history};
 pub use open::Note;
-pub use render::{render_json, render_text};
 
 use crate::plugin::{Plugin, SavedGroup};
 use groups::Written;
 use identities::Identities;
 use lock::Lock;
+use open::GroupRow;
 
 /// What opening the store led to.
 #[derive(Debug)]
@@ -57,6 +56,16 @@ pub struct Commit {
     pub history: Vec<HistoryRow>,
 }
 
+/// What an earlier run kept of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptGroup {
+    /// As of its last commit.
+    pub saved: SavedGroup,
+    /// It was kept until the last commit there was, and under this boot: its members' keys still mean the same
+    /// processes. Where a run in between left the group out, nobody knows what became of them.
+    pub same_boot: bool,
+}
+
 /// The daemon's store. No second one can be opened on the same file while this one lives.
 #[derive(Debug)]
 pub struct Store {
@@ -66,9 +75,11 @@ pub struct Store {
     #[cfg_attr(not(test), expect(dead_code, reason = "logged already; the tests look at it"))]
     notes: Vec<Note>,
     outage: Option<Outage>,
-    /// How many outages there have been, the last one with them, and how long they were together, ns.
-    outages: (u64, u64),
-    group_ids: HashMap<String, i64>,
+    /// How many outages there had been before this one, and how long they were together, ns.
+    outages_before: (u64, u64),
+    /// This run's number: one more than the last that committed.
+    run: u64,
+    group_ids: HashMap<String, GroupRow>,
     /// What is in the database, by key.
     written: HashMap<String, Written>,
     identities: Identities,
@@ -97,20 +108,18 @@ impl Store {
     }
 
     fn new(loaded: open::Loaded, boot_id: &str, now_unix: u64) -> Self {
-        let outage = loaded.last.map(|(boot, from)| Outage {
-            from,
+        let outage = loaded.last.as_ref().map(|last| Outage {
+            from: last.time,
             to: now_unix,
-            same_boot: boot == boot_id,
+            same_boot: last.boot_id == boot_id,
         });
-        let before = history::outages(&loaded.connection).unwrap_or_else(|error| {
+        let outages_before = history::outages(&loaded.connection).unwrap_or_else(|error| {
             warn!("{}: its outages are not known: {error}", loaded.path.display());
             (0, 0)
         });
-        let outages = outage.map_or(before, |outage| {
-            (before.0 + 1, before.1 + outage.to.saturating_sub(outage.from))
-        });
         Self {
-            outages,
+            outages_before,
+            run: loaded.last.map_or(0, |last| last.run) + 1,
             connection: loaded.connection,
             path: loaded.path,
             boot_id: boot_id.to_owned(),
@@ -132,9 +141,26 @@ impl Store {
         &self.path
     }
 
-    /// One group as of its last commit. Its members are good for the boot of [`Self::outage`]'s `same_boot` only.
-    pub fn group(&self, key: &str) -> Option<SavedGroup> {
-        self.written.get(key).map(Written::to_group)
+    /// One group as of its last commit.
+    pub fn group(&self, key: &str) -> Option<KeptGroup> {
+        let saved = self.written.get(key).map(Written::to_group)?;
+        let continues = |row: &GroupRow| row.run + 1 >= self.run;
+        Some(KeptGroup {
+            saved,
+            same_boot: self.outage.is_some_and(|outage| outage.same_boot)
+                && self.group_ids.get(key).is_some_and(continues),
+        })
+    }
+
+    /// Ends the outage at `now_unix`, ns: when kevmon watches again, which is later than the opening. To be told before
+    /// the first commit.
+    pub fn attached(&mut self, now_unix: u64) {
+        for outage in [&mut self.outage, &mut self.unwritten.outage]
+            .into_iter()
+            .flatten()
+        {
+            outage.to = now_unix;
+        }
     }
 
     /// How long kevmon was away before this start; `None` for a new store.
@@ -144,7 +170,10 @@ impl Store {
 
     /// How often kevmon was away since the store began, and for how long together, ns.
     pub fn outages(&self) -> (u64, u64) {
-        self.outages
+        let (number, length) = self.outages_before;
+        self.outage.map_or(self.outages_before, |outage| {
+            (number + 1, length + outage.to.saturating_sub(outage.from))
+        })
     }
 
     /// Says what this run reports: the host (name and id) and the plugins, each with the id that its service gets if
@@ -178,8 +207,8 @@ impl Store {
             // The transaction's own rollback failed. While one is open, no later commit could succeed.
             let _: rusqlite::Result<()> = self.connection.execute_batch("ROLLBACK");
         }
-        let new_ids = result.map_err(|error| StoreError::sqlite(&self.path, "commit", error))?;
-        self.group_ids.extend(new_ids);
+        let new_rows = result.map_err(|error| StoreError::sqlite(&self.path, "commit", error))?;
+        self.group_ids.extend(new_rows);
         let unwritten = std::mem::take(&mut self.unwritten);
         self.written.extend(
             unwritten
@@ -193,30 +222,31 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the numbers of the groups that are new.
-    fn try_commit(&mut self, time: u64) -> rusqlite::Result<Vec<(String, i64)>> {
+    /// Returns the rows of the groups that are new, or that this run keeps for the first time.
+    fn try_commit(&mut self, time: u64) -> rusqlite::Result<HashMap<String, GroupRow>> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut new_ids: Vec<(String, i64)> = Vec::new();
-        let mut id_of = |transaction: &Transaction<'_>, group: &GroupKey| {
-            let new = new_ids.iter().find(|(key, _)| *key == group.key);
-            match self.group_ids.get(&group.key).or(new.map(|(_, id)| id)) {
-                Some(id) => Ok(*id),
-                None => {
-                    let id = new_group(transaction, group)?;
-                    new_ids.push((group.key.clone(), id));
-                    Ok::<i64, rusqlite::Error>(id)
-                }
+        let run = self.run;
+        let mut new_rows: HashMap<String, GroupRow> = HashMap::new();
+        let mut row_of = |transaction: &Transaction<'_>, group: &GroupKey| match new_rows
+            .get(&group.key)
+            .or(self.group_ids.get(&group.key))
+        {
+            Some(row) if row.run == run => Ok(row.id),
+            known => {
+                let id = keep_group(transaction, group, known.map(|row| row.id), run)?;
+                new_rows.insert(group.key.clone(), GroupRow { id, run });
+                Ok::<i64, rusqlite::Error>(id)
             }
         };
         for (key, (group, now)) in &self.unwritten.groups {
-            let id = id_of(&transaction, group)?;
+            let id = row_of(&transaction, group)?;
             groups::write(&transaction, id, self.written.get(key), now)?;
         }
         for rows in self.unwritten.history.values() {
             let Some(first) = rows.front() else { continue };
-            let id = id_of(&transaction, &first.group)?;
+            let id = row_of(&transaction, &first.group)?;
             history::write(&transaction, id, rows)?;
         }
         if let Some(outage) = self.unwritten.outage {
@@ -227,12 +257,13 @@ impl Store {
         }
         transaction
             .prepare_cached(
-                "INSERT INTO state (id, boot_id, last_commit) VALUES (1, ?1, ?2)
-                 ON CONFLICT (id) DO UPDATE SET boot_id = excluded.boot_id, last_commit = excluded.last_commit",
+                "INSERT INTO state (id, boot_id, last_commit, run) VALUES (1, ?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE
+                 SET boot_id = excluded.boot_id, last_commit = excluded.last_commit, run = excluded.run",
             )?
-            .execute(params![self.boot_id, time.cast_signed()])?;
+            .execute(params![self.boot_id, time.cast_signed(), run.cast_signed()])?;
         transaction.commit()?;
-        Ok(new_ids)
+        Ok(new_rows)
     }
 }
 
@@ -251,8 +282,22 @@ impl Unwritten {
     }
 }
 
-fn new_group(transaction: &Transaction<'_>, group: &GroupKey) -> rusqlite::Result<i64> {
-    transaction
-        .prepare_cached("INSERT INTO watched_group (key, plugin) VALUES (?1, ?2) RETURNING id")?
-        .query_row(params![group.key, group.plugin], |row| row.get(0))
+/// Notes that this run keeps the group, which has a row already or gets one.
+fn keep_group(
+    transaction: &Transaction<'_>,
+    group: &GroupKey,
+    known: Option<i64>,
+    run: u64,
+) -> rusqlite::Result<i64> {
+    match known {
+        Some(id) => transaction
+            .prepare_cached("UPDATE watched_group SET run = ?2 WHERE id = ?1")?
+            .execute(params![id, run.cast_signed()])
+            .map(|_| id),
+        None => transaction
+            .prepare_cached("INSERT INTO watched_group (key, plugin, run) VALUES (?1, ?2, ?3) RETURNING id")?
+            .query_row(params![group.key, group.plugin, run.cast_signed()], |row| {
+                row.get(0)
+            }),
+    }
 }

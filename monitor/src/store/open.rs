@@ -56,12 +56,28 @@ pub(super) struct Loaded {
     pub(super) path: PathBuf,
     pub(super) lock: Lock,
     pub(super) notes: Vec<Note>,
-    /// Boot id and time of the last commit.
-    pub(super) last: Option<(String, u64)>,
+    pub(super) last: Option<LastCommit>,
     /// By key.
-    pub(super) group_ids: HashMap<String, i64>,
+    pub(super) group_ids: HashMap<String, GroupRow>,
     pub(super) groups: HashMap<String, Written>,
     pub(super) identities: Identities,
+}
+
+/// The row of `state`.
+pub(super) struct LastCommit {
+    pub(super) boot_id: String,
+    /// Unix ns.
+    pub(super) time: u64,
+    /// Which run it was of; runs are counted from 1.
+    pub(super) run: u64,
+}
+
+/// A row of `watched_group`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GroupRow {
+    pub(super) id: i64,
+    /// The last run that kept the group.
+    pub(super) run: u64,
 }
 
 /// What opening depends on; tests replace it.
@@ -221,28 +237,41 @@ impl<'a> Opening<'a> {
 struct Opened {
     connection: Connection,
     migrated: Option<Note>,
-    last: Option<(String, u64)>,
-    group_ids: HashMap<String, i64>,
+    last: Option<LastCommit>,
+    group_ids: HashMap<String, GroupRow>,
     groups: HashMap<String, Written>,
     identities: Identities,
 }
 
 fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) -> Result<Opened, StoreError> {
     let last = connection
-        .query_row("SELECT boot_id, last_commit FROM state", [], |row| {
-            Ok((text(row, 0)?, unsigned(row, 1)?))
+        .query_row("SELECT boot_id, last_commit, run FROM state", [], |row| {
+            Ok(LastCommit {
+                boot_id: text(row, 0)?,
+                time: unsigned(row, 1)?,
+                run: unsigned(row, 2)?,
+            })
         })
         .optional()
         .map_err(|error| doing.sqlite(error))?;
     let mut group_ids = HashMap::new();
-    groups::for_each(&connection, "SELECT key, id FROM watched_group", doing, |row| {
-        group_ids.insert(text(row, 0)?, row.get(1)?);
-        Ok(())
-    })?;
+    groups::for_each(
+        &connection,
+        "SELECT key, id, run FROM watched_group",
+        doing,
+        |row| {
+            let group = GroupRow {
+                id: row.get(1)?,
+                run: unsigned(row, 2)?,
+            };
+            group_ids.insert(text(row, 0)?, group);
+            Ok(())
+        },
+    )?;
     let mut by_id = groups::load(&connection, doing)?;
     let groups = group_ids
         .iter()
-        .filter_map(|(key, id)| Some((key.clone(), by_id.remove(id)?)))
+        .filter_map(|(key, row)| Some((key.clone(), by_id.remove(&row.id)?)))
         .collect();
     if !by_id.is_empty() {
         return Err(doing.damaged("a group without a name"));
@@ -260,6 +289,7 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
 
 /// Opens for reading, also what a daemon writes at the same time.
 pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
+    files::expect_readable(path)?;
     if files::expect_file(path)?.is_none() {
         return Err(StoreError::Missing {
             path: path.to_owned(),
@@ -381,13 +411,13 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
 fn damage_unless_outside(error: StoreError, doing: Doing<'_>) -> StoreError {
     use rusqlite::ErrorCode::{CannotOpen, FileLockingProtocolFailed, OutOfMemory, SystemIoFailure};
     match error {
-        StoreError::Sqlite { source, .. }
+        StoreError::Sqlite { cause, .. }
             if !matches!(
-                source.sqlite_error_code(),
+                cause.sqlite_error_code(),
                 Some(SystemIoFailure | CannotOpen | OutOfMemory | FileLockingProtocolFailed)
             ) =>
         {
-            doing.damaged(source.to_string())
+            doing.damaged(cause.to_string())
         }
         error => error,
     }

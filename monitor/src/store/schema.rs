@@ -68,7 +68,8 @@ const VERSION_3: &[&str] = &[
     "CREATE TABLE state (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         boot_id TEXT NOT NULL,
-        last_commit INTEGER NOT NULL
+        last_commit INTEGER NOT NULL,
+        run INTEGER NOT NULL
     ) STRICT",
     "CREATE TABLE host (
         id TEXT PRIMARY KEY,
@@ -107,10 +108,12 @@ const VERSION_3: &[&str] = &[
         last_seen INTEGER,
         UNIQUE (service_id, name)
     ) STRICT",
+    // `run` is that of the last run that kept the group: what an older one left is not as of the last commit.
     "CREATE TABLE watched_group (
         id INTEGER PRIMARY KEY,
         key TEXT NOT NULL UNIQUE,
-        plugin TEXT NOT NULL
+        plugin TEXT NOT NULL,
+        run INTEGER NOT NULL
     ) STRICT",
     concat!(
         "CREATE TABLE accumulator (
@@ -163,6 +166,8 @@ const VERSION_3: &[&str] = &[
         group_id INTEGER NOT NULL REFERENCES watched_group (id),
         tgid INTEGER NOT NULL CHECK (tgid BETWEEN 0 AND 4294967295),
         start_boottime_ns INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        exe TEXT NOT NULL,
         root INTEGER NOT NULL CHECK (root IN (0, 1)),
         executed INTEGER NOT NULL CHECK (executed IN (0, 1)),
         ended INTEGER NOT NULL CHECK (ended IN (0, 1)),
@@ -178,7 +183,7 @@ const VERSION_3: &[&str] = &[
         group_id INTEGER NOT NULL REFERENCES watched_group (id),
         time INTEGER NOT NULL,
         pid INTEGER NOT NULL CHECK (pid BETWEEN 0 AND 4294967295),
-        start_time INTEGER NOT NULL,
+        start_time INTEGER,
         name TEXT NOT NULL,
         event TEXT NOT NULL CHECK (event IN ('start', 'exit', 'restart')),
         worker INTEGER CHECK (worker IN (0, 1)),

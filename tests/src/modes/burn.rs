@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Args, clock, hold, ready};
+use super::{Args, clock, hold, ready, say};
 use crate::wait;
 
 const CHUNK: usize = 64 * 1024;
@@ -52,6 +52,28 @@ pub(super) fn pulse(args: &Args<'_>) -> i32 {
             return 0;
         }
     }
+}
+
+/// `work`: each line of its input, `user MS` or `system MS`, is CPU time to spend in that mode, answered with `ok`.
+pub(super) fn work() -> i32 {
+    ready();
+    let mut zeros = File::open("/dev/zero").expect("/dev/zero");
+    let mut buffer = vec![0; 256 * 1024];
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let (mode, ms) = line.split_once(' ').expect("a mode and a number");
+        let ms = ms.parse().expect("a number of milliseconds");
+        let end = clock(libc::CLOCK_PROCESS_CPUTIME_ID) + Duration::from_millis(ms);
+        while clock(libc::CLOCK_PROCESS_CPUTIME_ID) < end {
+            match mode {
+                // Some 0.1 ms between two calls of the kernel.
+                "user" => (0..100_000).for_each(|_| std::hint::spin_loop()),
+                "system" => zeros.read_exact(&mut buffer).expect("zeros"),
+                _ => panic!("{line:?}"),
+            }
+        }
+        say("ok");
+    }
+    0
 }
 
 /// Burns until the CPU clock `id`, which began at the start of the process or thread, shows `cpu`.

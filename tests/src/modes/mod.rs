@@ -15,7 +15,7 @@ use std::{
 
 const USAGE: &str = "workload MODE: burn | threads | idle | exit | signal | mem | fds | rename | exec | exec-chain | \
                      title | forks | prefork | double-fork | vfork-hold | zombie | herd | storm | pulse | on-term | \
-                     alarm | segfault | kill | eat | thread-exits | leader-first";
+                     alarm | segfault | kill | eat | thread-exits | leader-first | work";
 
 /// Runs the mode that `args` (without argv[0]) name and returns the exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -26,6 +26,7 @@ pub fn run(args: &[String]) -> i32 {
     match mode {
         "burn" => burn::burn(&args),
         "pulse" => burn::pulse(&args),
+        "work" => burn::work(),
         "threads" => burn::threads(&args),
         "idle" => identity::idle(),
         "exit" => identity::exit(&args),

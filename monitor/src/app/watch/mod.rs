@@ -124,8 +124,8 @@ impl Watch {
             sweep_at: None,
             recovered: Recovered::default(),
         };
-        for (group, saved) in &kept.groups {
-            watch.tracker.restore(*group, saved, kept.same_boot, began);
+        for (group, kept) in &kept.groups {
+            watch.tracker.restore(*group, &kept.saved, kept.same_boot, began);
             // What happened while kevmon was away, nobody saw.
             watch.unclear = 1;
         }

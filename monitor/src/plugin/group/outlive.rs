@@ -1,9 +1,11 @@
 //! A group across restarts of kevmon: what is kept of it, and how it goes on from there.
 
+use std::sync::Arc;
+
 use super::{Group, Membership, Role};
 use crate::{
     plugin::{SavedGroup, SavedMember},
-    process::{BootTime, Ending, Moment, ProcessTable, Usage},
+    process::{BootTime, Ending, Moment, Process, ProcessTable, Usage},
 };
 
 impl Group {
@@ -12,8 +14,11 @@ impl Group {
     pub fn saved(&self, table: &ProcessTable, unix: &dyn Fn(Moment) -> u64) -> SavedGroup {
         let members = self.members.iter().map(|(&key, membership)| {
             let process = table.get(key);
+            let (name, exe) = names(process);
             SavedMember {
                 key,
+                name,
+                exe,
                 former: false,
                 root: membership.role == Role::Root,
                 executed: membership.executed,
@@ -28,8 +33,11 @@ impl Group {
         });
         let former = self.former.iter().filter_map(|&key| {
             let process = table.get(key)?;
+            let (name, exe) = names(Some(process));
             Some(SavedMember {
                 key,
+                name,
+                exe,
                 former: true,
                 root: false,
                 executed: false,
@@ -75,6 +83,8 @@ impl Group {
         self.peak_rss = saved.peak_rss;
         // Whatever ends and starts fell into the gap: nothing after it can be paired with what was before.
         self.pairing.blur(now);
+        // Kept by this run from its first commit on: the next one counts from there.
+        self.changed = true;
         for member in &saved.members {
             if same_boot && !member.ended {
                 self.take_back(member, now);
@@ -114,4 +124,12 @@ impl Group {
             *self.exits.entry(Ending::UNKNOWN.reason()).or_default() += 1;
         }
     }
+}
+
+/// What a process goes by and what it executes, as they are shown.
+fn names(process: Option<&Process>) -> (Arc<str>, Arc<str>) {
+    process.map_or_else(Default::default, |process| {
+        let identity = &process.identity;
+        (Arc::from(identity.name()), Arc::from(identity.exe.as_str()))
+    })
 }

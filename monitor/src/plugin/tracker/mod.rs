@@ -249,6 +249,7 @@ impl Tracker {
             .table
             .entry(key, || Process::new(Identity::default(), None, time));
         process.identity = identity;
+        process.unconfirmed = false;
         process.parent = Some(parent);
         process.observe(usage);
         self.move_to(key, groups, arrival, time);
@@ -256,7 +257,9 @@ impl Tracker {
     }
 
     fn forked(&mut self, key: ProcessKey, time: BootTime, parent: ProcessKey) -> bool {
-        let Some(identity) = self.table.get(parent).map(|parent| parent.identity.clone()) else {
+        // Of a parent that is known by an earlier run's names alone, the snapshot to come tells more.
+        let parent_seen = self.table.get(parent).filter(|parent| !parent.unconfirmed);
+        let Some(identity) = parent_seen.map(|parent| parent.identity.clone()) else {
             return false;
         };
         let groups = self.matcher.groups(&identity);

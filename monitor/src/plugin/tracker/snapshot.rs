@@ -32,7 +32,7 @@ impl Tracker {
             if !process.is_live() {
                 return None;
             }
-            if process.identity.differs_from(&seen.identity) || seen.untold {
+            if process.unconfirmed || seen.untold || process.identity.differs_from(&seen.identity) {
                 // An exec or rename between two scans, or one whose record was lost.
                 self.changed_unseen(seen, now);
                 return Some(keep);
@@ -70,9 +70,10 @@ impl Tracker {
         let Some(process) = self.table.get_mut(seen.key) else {
             return;
         };
-        let known_by_name = !process.identity.exe.is_empty();
+        let unconfirmed = std::mem::take(&mut process.unconfirmed) && !seen.identity.exe.is_empty();
+        let known_by_name = !unconfirmed && !process.identity.exe.is_empty();
         let executed = seen.untold && !seen.renamed;
-        if executed {
+        if executed || unconfirmed {
             process.identity = seen.identity.clone(); // another script may have the same interpreter
         } else {
             process.identity.update(&seen.identity);
@@ -88,9 +89,9 @@ impl Tracker {
 
     /// True when a snapshot shows a process that is not known, or by other names than it is known by.
     pub fn is_news(&self, seen: &Seen) -> bool {
-        self.table
-            .get(seen.key)
-            .is_none_or(|process| seen.untold || process.identity.differs_from(&seen.identity))
+        self.table.get(seen.key).is_none_or(|process| {
+            process.unconfirmed || seen.untold || process.identity.differs_from(&seen.identity)
+        })
     }
 
     /// True when a name alone makes a process a member of something.

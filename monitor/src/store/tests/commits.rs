@@ -27,7 +27,7 @@ fn start(group: &Arc<GroupKey>, pid: u32) -> HistoryRow {
         group: Arc::clone(group),
         time: NOW + u64::from(pid),
         pid: Tgid(pid),
-        start_time: NOW,
+        start_time: Some(NOW),
         name: "nginx".to_owned(),
         event: Event::Start { worker: false },
     }
@@ -108,8 +108,8 @@ fn only_what_changed_is_written() {
     let scratch = Scratch::new();
     let mut groups = filled(&scratch.store());
     let mut store = open(&scratch.store());
-    // The outage of this start.
-    store.commit(commit(&[])).unwrap();
+    // The outage of this start, and which run it is.
+    store.commit(commit(&groups)).unwrap();
     let rows_of = |store: &mut Store, groups: &[(Arc<GroupKey>, SavedGroup)]| {
         let before = store.connection.total_changes();
         store.commit(commit(groups)).unwrap();

@@ -228,6 +228,8 @@ impl Random {
 
     fn member(&mut self, tgid: u32) -> SavedMember {
         SavedMember {
+            name: format!("process {}", self.below(3)).into(),
+            exe: ["", "café"][self.below(2)].into(),
             former: self.flag(),
             key: ProcessKey {
                 tgid: Tgid(tgid),

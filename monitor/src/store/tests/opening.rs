@@ -8,6 +8,7 @@ use std::{
         ffi::OsStrExt as _,
         fs::{PermissionsExt as _, symlink},
     },
+    sync::Arc,
 };
 
 use rusqlite::Connection;
@@ -16,7 +17,10 @@ use super::{
     BOOT, Content, NOW, Scratch, assert_groups, child, child_arguments, dump, filled, fixtures::ORIGINALS,
     key, open, ready, refused,
 };
-use crate::store::{Commit, Store, StoreError, schema::APPLICATION_ID};
+use crate::{
+    plugin::SavedGroup,
+    store::{Commit, GroupKey, Store, StoreError, history, schema::APPLICATION_ID},
+};
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -45,6 +49,39 @@ fn a_new_one_is_its_owners_alone() {
 }
 
 #[test]
+fn every_table_and_column_is_documented() {
+    let scratch = Scratch::new();
+    drop(open(&scratch.store()));
+    let connection = Connection::open(scratch.store()).unwrap();
+    let columns = "SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+                   WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%'";
+    let mut statement = connection.prepare(columns).unwrap();
+    let columns: Vec<(String, String)> = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert!(columns.len() > 100, "{columns:?}");
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/store.md")).unwrap();
+    let (_, section) = page.split_once("## Tables").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let (tables, sums) = section.split_once("`*` stands for").unwrap();
+    for (table, column) in columns {
+        let row = tables
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{table}` |")))
+            .unwrap_or_else(|| panic!("no table {table}"));
+        let is_sum = column.split_once('_').is_some_and(|(prefix, sum)| {
+            row.contains(&format!("`{prefix}_*`")) && sums.contains(&format!("`{sum}`"))
+        });
+        assert!(
+            is_sum || row.contains(&format!("`{column}`")),
+            "{table} has a column {column}"
+        );
+    }
+}
+
+#[test]
 fn groups_come_back_and_the_outage_is_told() {
     let scratch = Scratch::new();
     let groups = filled(&scratch.store());
@@ -57,6 +94,68 @@ fn groups_come_back_and_the_outage_is_told() {
             (NOW, NOW + 7, same_boot)
         );
     }
+}
+
+#[test]
+fn an_outage_ends_when_kevmon_watches_again() {
+    let scratch = Scratch::new();
+    filled(&scratch.store());
+    for (round, from) in [(1, NOW), (2, NOW + 50)] {
+        let mut store = ready(Store::open(&scratch.store(), BOOT, from + 7));
+        store.attached(from + 9);
+        assert_eq!(store.outage().unwrap().to, from + 9);
+        assert_eq!(store.outages(), (round, 9 * round));
+        for time in [from + 40, from + 50] {
+            let commit = Commit {
+                time,
+                ..Commit::default()
+            };
+            store.commit(commit).unwrap();
+        }
+        assert_eq!(store.outages(), (round, 9 * round));
+        let outages = history(&scratch.store(), None).unwrap().outages;
+        assert_eq!(outages.last(), store.outage().as_ref(), "as it is told");
+        assert_eq!(outages.len() as u64, round);
+    }
+}
+
+/// Who was left out for a run may have ended, and its processes' keys may be others' by now.
+#[test]
+fn only_what_the_last_run_kept_goes_on() {
+    let scratch = Scratch::new();
+    let groups = filled(&scratch.store());
+    let (web, db) = (&groups[0], &groups[1]);
+    let same_boot = |store: &Store| {
+        [web, db].map(|(key, group)| {
+            let kept = store.group(&key.key).unwrap();
+            assert_eq!(kept.saved, *group, "whichever run kept it");
+            kept.same_boot
+        })
+    };
+    let run = |groups: &[(Arc<GroupKey>, SavedGroup)]| {
+        let mut store = open(&scratch.store());
+        let before = same_boot(&store);
+        // Due at different times.
+        for group in groups {
+            let commit = Commit {
+                time: NOW,
+                groups: vec![group.clone()],
+                ..Commit::default()
+            };
+            store.commit(commit).unwrap();
+        }
+        before
+    };
+    assert_eq!(run(&[]), [true, true]);
+    assert_eq!(
+        run(std::slice::from_ref(web)),
+        [true, true],
+        "a run without a commit is none"
+    );
+    assert_eq!(run(&[db.clone(), web.clone()]), [true, false]);
+    assert_eq!(run(&[web.clone(), db.clone()]), [true, true]);
+    let another_boot = ready(Store::open(&scratch.store(), "another", NOW));
+    assert_eq!(same_boot(&another_boot), [false, false]);
 }
 
 #[test]

@@ -221,3 +221,100 @@ fn a_survivor_that_changed_its_name_meanwhile_has_left() {
         "not what was counted"
     );
 }
+
+/// What the names of an end that is found at a restart are.
+fn told(tracker: &mut Tracker) -> Vec<(String, String)> {
+    tracker
+        .take_notices(BootTime(100_000 * MS))
+        .into_iter()
+        .filter(|notice| matches!(notice.what, crate::plugin::What::Exit { .. }))
+        .map(|notice| (notice.name.to_string(), notice.exe.to_string()))
+        .collect()
+}
+
+#[test]
+fn an_end_found_at_a_restart_is_told_by_name() {
+    let identities = [
+        ("an-application-of-some-length", "", "an-application-"),
+        ("bash", "/opt/application.sh", "application.sh"),
+        ("", "", "application/0:1"),
+    ];
+    for (exe, filename, comm) in identities {
+        let identity = Identity {
+            comm: comm.to_owned(),
+            exe: exe.to_owned(),
+            filename: filename.to_owned(),
+            argv: Vec::new(),
+        };
+        let mut first = tracker(&["application"]);
+        let app = key(10, 100);
+        let name = identity.name().to_owned();
+        first.discover(
+            &Seen {
+                identity,
+                ..seen(app, "")
+            },
+            BootTime(100 * MS),
+            None,
+        );
+        let saved = keep(&mut first, 200);
+        let mut second = resume(&["application"], &saved, true, 1_000);
+        // What was never seen again is kept by its names all the same.
+        let again = keep(&mut second, 1_000);
+        assert_eq!(again[0].members, saved[0].members);
+        let mut third = resume(&["application"], &again, true, 1_000);
+        find(&mut third, &[], 1_001);
+        assert_eq!(told(&mut third), [(name, exe.to_owned())]);
+    }
+}
+
+#[test]
+fn whom_a_snapshot_shows_is_known_by_all_that_it_shows() {
+    let cmdline = || {
+        let plugin = Plugin {
+            matching: Matching::Cmdline,
+            ..plugin("--serve")
+        };
+        Tracker::new(vec![plugin], BootTime(0)).unwrap()
+    };
+    let app = key(10, 100);
+    let with = |comm: &str, argument: &str| Seen {
+        identity: Identity {
+            comm: comm.to_owned(),
+            exe: "app".to_owned(),
+            filename: String::new(),
+            argv: vec!["app".to_owned(), argument.to_owned()],
+        },
+        ..seen(app, "")
+    };
+    let mut first = cmdline();
+    first.discover(&with("app", "--serve"), BootTime(100 * MS), None);
+    let saved = keep(&mut first, 200);
+    // A thread name changed meanwhile or not: the arguments decide, not what was kept.
+    for (comm, argument, leaves) in [
+        ("app", "--serve", 0),
+        ("other", "--serve", 0),
+        ("app", "--stop", 1),
+    ] {
+        let mut second = cmdline();
+        second.restore(GroupId(0), &saved[0], true, BootTime(1_000 * MS));
+        let seen = with(comm, argument);
+        assert!(second.is_news(&seen), "its arguments are asked for");
+        second.discover(&seen, BootTime(1_001 * MS), None);
+        assert!(!second.is_news(&seen), "once");
+        assert_eq!(second.table.get(app).unwrap().identity, seen.identity);
+        let reading = read(&mut second, 0, 1_002);
+        assert_eq!(reading.happened.leaves, leaves, "{comm} {argument}");
+    }
+}
+
+#[test]
+fn what_was_given_back_is_kept_at_the_first_commit() {
+    let mut first = tracker(&["^app$"]);
+    first.apply(exec(100, key(10, 100), INIT, "app", 0));
+    let saved = keep(&mut first, 200);
+    let mut second = resume(&["^app$"], &saved, false, 50);
+    let kept = second.saved(&[], &|_| 0);
+    assert_eq!(kept.len(), 1, "though not due");
+    assert!(kept[0].1.members.is_empty(), "closed, for good");
+}
