@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::{
         app::outbox::tests::event,
-        export::tests::{Listener, collection},
+        export::tests::{Code, Listener, collection},
         plugin::tracker::tests::plugin,
     };
 
@@ -246,7 +246,7 @@ mod tests {
             assert_eq!(delivery.undelivered(), 2);
 
             let listener = Listener::default();
-            *listener.refusals.lock().unwrap() = vec![tonic::Code::Internal];
+            *listener.refusals.lock().unwrap() = vec![Code::Internal];
             let deliver = async {
                 delivery.hold(&collection, notices(&[3]));
                 let refused = delivery.deliver(&collection).await;
@@ -267,7 +267,7 @@ mod tests {
             let (mut delivery, address) = delivery();
             let collection = collection();
             let listener = Listener::default();
-            *listener.refusals.lock().unwrap() = vec![tonic::Code::InvalidArgument];
+            *listener.refusals.lock().unwrap() = vec![Code::InvalidArgument];
             let deliver = async {
                 delivery.hold(&collection, notices(&[1, 2]));
                 delivery.deliver(&collection).await.expect_err("refused");

@@ -25,4 +25,5 @@ pub use words::{death, printable, span};
 #[cfg(test)]
 pub(crate) mod tests {
     pub(crate) use super::{collection::tests::collection, grpc::tests::Listener};
+    pub(crate) use tonic::Code;
 }
