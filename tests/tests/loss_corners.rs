@@ -1,11 +1,6 @@
 //! Single records that find no room in the ring: what one of them would have said is learnt from what came after it,
 //! or from the kernel's own account of the process.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::time::Duration;
 
 use kevmon_tests::{
@@ -176,8 +171,8 @@ fn ends_whose_records_are_lost_have_their_reasons_before_they_are_reaped() {
             (&"signal".into(), &9.into()),
             "{row}"
         );
-        assert_eq!(row["sender_pid"], killer_pid, "{row}");
-        assert_eq!(row["sender_comm"], killer.name()[..15], "{row}");
+        assert_eq!(row["sender"]["pid"], killer_pid, "{row}");
+        assert_eq!(row["sender"]["name"], killer.name()[..15], "{row}");
     }
     // Reaped, they bring their last totals, and nothing else.
     let mut sum = Truth::default();

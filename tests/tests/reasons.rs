@@ -61,10 +61,7 @@ fn told_of(stem: &str, args: &[&str]) -> (Ended, Value, Value) {
 }
 
 fn assert_no_sender(row: &Value) {
-    assert!(
-        row["sender_pid"].is_null() && row["sender_comm"].is_null(),
-        "a sender where there was none: {row}"
-    );
+    assert!(row["sender"].is_null(), "a sender where there was none: {row}");
 }
 
 #[test]
@@ -118,8 +115,8 @@ fn a_process_that_kills_is_named() {
     let expected = json!(
         {"reason": "signal", "signal": 9, "signal_name": "SIGKILL", "core_dumped": false, "count": 1});
     assert_eq!(reason, expected);
-    assert_eq!(row["sender_pid"], assassins_pid, "{row}");
-    assert_eq!(row["sender_comm"], killer.name()[..15], "{row}");
+    assert_eq!(row["sender"]["pid"], assassins_pid, "{row}");
+    assert_eq!(row["sender"]["name"], killer.name()[..15], "{row}");
 }
 
 #[test]
@@ -229,7 +226,7 @@ fn every_reason_has_its_own_count() {
         .collect();
     assert_eq!(aborted.len(), 3, "{rows:?}");
     for row in aborted {
-        assert_eq!(row["sender_pid"], row["pid"], "{row}");
+        assert_eq!(row["sender"]["pid"], row["pid"], "{row}");
     }
     watch.finish();
 }

@@ -228,13 +228,25 @@ fn history_is_told_while_the_daemon_runs_and_after() {
     assert_eq!(rows.len(), 17, "{rows:?}");
     let times: Vec<u64> = rows.iter().map(|row| row["time"].as_u64().unwrap()).collect();
     assert!(times.is_sorted(), "oldest first: {times:?}");
-    assert!(history::rows(&database, Some("no-such-plugin")).is_empty());
+    let path = database.to_str().unwrap();
+    let unknown = kevmon::run(&[
+        "history",
+        "--plugin",
+        "no-such-plugin",
+        "--metadata-db-path",
+        path,
+    ]);
+    unknown.assert_code(2);
+    assert!(
+        unknown.stderr.contains(&plugin),
+        "it names the known ones: {}",
+        unknown.stderr
+    );
 
     // For people.
-    let path = database.to_str().unwrap();
     let output = kevmon::run(&["history", "--plugin", &plugin, "--metadata-db-path", path]);
     output.assert_code(0);
-    assert!(output.stdout.contains("exit code 7"), "{}", output.stdout);
+    assert!(output.stdout.contains("exit 7"), "{}", output.stdout);
     assert!(output.stdout.lines().count() >= 17, "{}", output.stdout);
 }
 

@@ -91,6 +91,10 @@ impl Keeper {
     pub(super) fn attached(&mut self, now_unix: u64) {
         let Some(store) = &mut self.store else { return };
         store.attached(now_unix);
+        // Found now, like what the first snapshot finds missing.
+        for row in &mut self.closed {
+            row.time = now_unix;
+        }
         let Some(outage) = store.outage() else { return };
         let away = Duration::from_nanos(outage.to.saturating_sub(outage.from));
         let meanwhile = if outage.same_boot {
@@ -196,7 +200,72 @@ pub(super) fn boot_id(proc: &Path, now_unix: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::{Aggregate, Matching, tracker::tests::plugin};
+    use crate::{
+        plugin::{Aggregate, Matching, Tracker, tracker::tests::plugin},
+        process::{BootTime, Event, Identity, ProcessKey, Tgid, Usage},
+        store,
+    };
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// Opens, as at second `at`, and watches again a second later.
+    fn opened(path: &Path, boot_id: &str, at: u64) -> (Keeper, Kept) {
+        let host = HostIdentity {
+            id: None,
+            name: "web1".to_owned(),
+        };
+        let (mut keeper, kept) = Keeper::open(path, boot_id, at * SECOND, &mut [plugin("^app$")], &host);
+        keeper.attached((at + 1) * SECOND);
+        (keeper, kept)
+    }
+
+    #[test]
+    fn what_another_boot_has_ended_is_told_in_the_history() {
+        let folder = std::env::temp_dir().join(format!("kevmon-keeper-{}", std::process::id()));
+        let path = folder.join("metadata.db");
+        let clock = UnixClock::new(0, BootTime(0));
+        let key = |tgid| ProcessKey {
+            tgid: Tgid(tgid),
+            start: BootTime(SECOND),
+        };
+        let mut tracker = Tracker::new(vec![plugin("^app$")], BootTime(0)).unwrap();
+        tracker.apply(Event::Exec {
+            key: key(10),
+            time: BootTime(SECOND),
+            sequence: SECOND,
+            parent: key(1),
+            identity: Identity {
+                exe: "app".to_owned(),
+                ..Identity::default()
+            },
+            usage: Usage::ZERO,
+        });
+        let saved = tracker.saved(&[GroupId(0)], &|moment| clock.unix(moment));
+
+        let (mut keeper, _) = opened(&path, "first", 100);
+        keeper.commit(110 * SECOND, clock, clock, saved.clone(), &[]);
+        drop(keeper);
+        let (mut keeper, kept) = opened(&path, "first", 120);
+        assert!(kept.groups[0].1.same_boot);
+        keeper.commit(130 * SECOND, clock, clock, saved, &[]);
+        drop(keeper);
+        assert_eq!(store::history(&path, None).unwrap().rows, [], "it may live");
+
+        let (mut keeper, kept) = opened(&path, "second", 140);
+        assert!(!kept.groups[0].1.same_boot);
+        keeper.commit(150 * SECOND, clock, clock, Vec::new(), &[]);
+        keeper.commit(160 * SECOND, clock, clock, Vec::new(), &[]);
+        let history = store::history(&path, None).unwrap();
+        let told: Vec<_> = history
+            .rows
+            .iter()
+            .map(|row| (row.time, row.pid.0, row.name.as_str(), row.event.name()))
+            .collect();
+        assert_eq!(told, [(141 * SECOND, 10, "app", "exit")], "once");
+        assert_eq!(keeper.outages(), (2, 22 * SECOND));
+        drop(keeper);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn the_key_of_a_group_is_for_ever() {
