@@ -62,10 +62,10 @@ impl Watch {
 
     /// Snapshots until one shows no new match, then ends what it does not show.
     pub(super) fn reconcile(&mut self) -> Result<()> {
-        // A child forked before its parent's mark was put on may stand where the walk has been: hence one pass more
-        // after that which put on the last marks.
-        let mut marking = true;
-        for pass in 0..SNAPSHOTS {
+        // Passes without news until it is over. The pass after one with news puts on the marks, and a child forked before
+        // its parent's mark was on may stand where that walk has been: hence another one.
+        let mut quiet = 1;
+        for _ in 0..SNAPSHOTS {
             let began = HostReader::now();
             let Source::Ebpf(kernel) = &mut self.source else {
                 return Ok(());
@@ -95,11 +95,14 @@ impl Watch {
             // In a storm that outlasts the drain nothing can be called missing yet: again at the next collection.
             self.sweep_at = if all { sweep_at } else { Some(now) };
             self.unmarked = found.unmarked;
-            let news = found.new + found.unmarked > 0;
-            if !news && (pass == 0 || !std::mem::replace(&mut marking, news)) {
+            quiet = if found.new + found.unmarked > 0 {
+                2
+            } else {
+                quiet - 1
+            };
+            if quiet == 0 {
                 break;
             }
-            marking |= news;
         }
         Ok(())
     }

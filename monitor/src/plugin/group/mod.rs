@@ -245,6 +245,7 @@ impl Group {
             self.lived += time.0.saturating_sub(since.0);
         }
         let reason = ending.reason();
+        self.changed = true;
         self.happened.exits += 1;
         *self.exits.entry(reason).or_default() += 1;
         if reason != Reason::Unknown {
@@ -277,6 +278,7 @@ impl Group {
     pub fn settled(&mut self, key: ProcessKey, given_up: bool, table: &ProcessTable) {
         self.former.remove(&key);
         if let Some(membership) = self.members.get(&key) {
+            self.changed = true;
             self.given_up += u64::from(given_up);
             self.left_behind = self.left_behind.plus(&self.contribution(key, membership, table));
             self.members.remove(&key);
@@ -299,6 +301,7 @@ impl Group {
         }
         self.peak_rss = self.peak_rss.max(lives.peak_rss);
         self.lives_lost = true;
+        self.changed = true;
     }
 
     /// A reading of a member was taken.

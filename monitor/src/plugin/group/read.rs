@@ -30,6 +30,35 @@ impl Group {
         )
     }
 
+    /// The members' sums on top of what others left behind, and who lives.
+    fn members_now(&self, now: BootTime, table: &ProcessTable) -> Members {
+        let mut sums = Members {
+            usage: self.left_behind,
+            lived: self.lived,
+            unsettled: self.given_up,
+            live: Vec::new(),
+        };
+        for (&key, membership) in &self.members {
+            let Some(process) = table.get(key) else { continue };
+            if !self.counts(membership.role) {
+                continue;
+            }
+            sums.usage = sums.usage.plus(&self.contribution(key, membership, table));
+            match process.state {
+                State::Live => {
+                    sums.lived += now.0.saturating_sub(membership.since.0);
+                    sums.live.push(ProcessReading {
+                        key,
+                        name: process.identity.name().to_owned(),
+                    });
+                }
+                State::Ended { .. } => sums.unsettled += 1,
+            }
+        }
+        sums.live.sort_unstable_by_key(|process| process.key);
+        sums
+    }
+
     /// The group as it is now. `gauges` holds what could be read of the live members.
     pub fn read(
         &mut self,
@@ -39,28 +68,12 @@ impl Group {
         table: &ProcessTable,
     ) -> Reading {
         let usage_start = self.usage_start();
-        let mut usage = self.left_behind;
-        let mut lived = self.lived;
-        let mut unsettled = self.given_up;
-        let mut live = Vec::new();
-        for (&key, membership) in &self.members {
-            let Some(process) = table.get(key) else { continue };
-            if !self.counts(membership.role) {
-                continue;
-            }
-            usage = usage.plus(&self.contribution(key, membership, table));
-            match process.state {
-                State::Live => {
-                    lived += now.0.saturating_sub(membership.since.0);
-                    live.push(ProcessReading {
-                        key,
-                        name: process.identity.name().to_owned(),
-                    });
-                }
-                State::Ended { .. } => unsettled += 1,
-            }
-        }
-        live.sort_unstable_by_key(|process| process.key);
+        let Members {
+            usage,
+            lived,
+            unsettled,
+            live,
+        } = self.members_now(now, table);
         // A process that vanished before its gauges were read has none, and makes no other's unknown.
         let read: Vec<&Gauges> = live
             .iter()
@@ -125,6 +138,14 @@ impl Group {
             sharing: spaces.sharing,
         }
     }
+}
+
+/// What a group has used and how long its processes lived, ns, up to now; who of them lives, by pid.
+struct Members {
+    usage: Usage,
+    lived: u64,
+    unsettled: u64,
+    live: Vec<ProcessReading>,
 }
 
 impl Last {

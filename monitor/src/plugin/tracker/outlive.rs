@@ -5,7 +5,8 @@ use crate::plugin::{SavedGroup, SavedMember};
 
 impl Tracker {
     /// What is to outlive kevmon of these groups, which have just been read. `unix` turns a moment into Unix ns.
-    /// Also those between which processes have moved since: both sides of a move are kept, or none.
+    /// Also those to which something has happened since they were kept last: both sides of a move are kept, or none, and
+    /// what began or ended in a group that is read less often is not lost with kevmon.
     pub fn saved(&mut self, groups: &[GroupId], unix: &dyn Fn(Moment) -> u64) -> Vec<(GroupId, SavedGroup)> {
         let table = &self.table;
         self.groups

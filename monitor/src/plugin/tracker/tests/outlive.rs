@@ -187,7 +187,7 @@ fn of_two_accounts_of_one_process_the_later_one_holds() {
 }
 
 #[test]
-fn both_sides_of_a_move_are_kept_together() {
+fn a_group_to_which_something_happened_is_kept_though_another_one_is_due() {
     let mut tracker = tracker(&["^old$", "^new$"]);
     let app = key(10, 100);
     tracker.apply(exec(100, app, INIT, "old", 0));
@@ -200,6 +200,14 @@ fn both_sides_of_a_move_are_kept_together() {
     assert_eq!(kept(&mut tracker), [1]);
     tracker.apply(exec(300, app, INIT, "new", 5));
     assert_eq!(kept(&mut tracker), [0, 1], "though only one of them is due");
+    assert_eq!(kept(&mut tracker), [1]);
+    let short = key(11, 400);
+    tracker.apply(exec(400, short, INIT, "old", 0));
+    assert_eq!(kept(&mut tracker), [0, 1], "a start");
+    tracker.apply(exit(500, short, 5));
+    assert_eq!(kept(&mut tracker), [0, 1], "an end");
+    tracker.apply(free(510, short, 6));
+    assert_eq!(kept(&mut tracker), [0, 1], "its final totals");
     assert_eq!(kept(&mut tracker), [1]);
 }
 
