@@ -51,6 +51,8 @@ pub(crate) fn plugins(
                     failed_start: DEFAULT_FAILED_START,
                     events: false,
                     attributes: BTreeMap::new(),
+                    per_process: None,
+                    receivers: Vec::new(),
                     instance_id: None,
                     origin: None,
                 });

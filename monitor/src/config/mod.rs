@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod environment;
 pub mod finding;
 pub mod log_level;
+pub mod receiver;
 pub mod schema;
 pub mod settings;
 pub mod state;

@@ -110,6 +110,8 @@ impl PluginFile {
             failed_start: self.failed_start,
             events: self.events,
             matching: self.matching,
+            per_process: None,
+            receivers: Vec::new(),
             instance_id: None,
             attributes: self.attributes,
             origin: Some(self.path),

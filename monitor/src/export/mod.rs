@@ -9,6 +9,7 @@ mod logs;
 mod otlp;
 mod resource;
 mod text;
+pub mod transport;
 mod words;
 
 pub use calendar::iso8601_millis;

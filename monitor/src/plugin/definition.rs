@@ -50,6 +50,25 @@ pub enum Aggregate {
     Roots,
 }
 
+/// Which processes of a group get series of their own, when they are more than the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rank {
+    /// Those that used the most CPU time since the last collection.
+    #[default]
+    Cpu,
+    /// Those with the largest resident set.
+    Memory,
+}
+
+/// Series of single processes, beside the group's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerProcess {
+    /// Processes at most; the rest are counted as left out.
+    pub most: usize,
+    /// Which go first.
+    pub rank: Rank,
+}
+
 /// A group's number: the position of its plugin among those of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub usize);
@@ -81,6 +100,10 @@ pub struct Plugin {
     pub failed_start: Duration,
     /// Export lifecycle events as log records.
     pub events: bool,
+    /// Series of its single processes; `None`: the group's alone.
+    pub per_process: Option<PerProcess>,
+    /// Names of the receivers that it goes to; empty: the default one.
+    pub receivers: Vec<String>,
     /// Extra resource attributes.
     pub attributes: BTreeMap<String, String>,
     /// The `service.instance.id` that the store keeps for it; `None` where none is kept.

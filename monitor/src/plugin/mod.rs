@@ -12,7 +12,7 @@ pub mod saved;
 pub mod service;
 pub mod tracker;
 
-pub use definition::{Aggregate, GroupId, Matching, Naming, Plugin};
+pub use definition::{Aggregate, GroupId, Matching, Naming, PerProcess, Plugin, Rank};
 pub use durations::Durations;
 pub use notice::{Notice, RestartKind, What};
 pub use reading::Reading;

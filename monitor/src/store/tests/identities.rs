@@ -14,6 +14,8 @@ use crate::{
 
 fn plugin(name: &str, namespace: &str, service: &str) -> Plugin {
     Plugin {
+        per_process: None,
+        receivers: Vec::new(),
         instance_id: None,
         name: name.to_owned(),
         description: String::new(),

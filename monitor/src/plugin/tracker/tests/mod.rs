@@ -36,6 +36,8 @@ pub(crate) fn plugin(pattern: &str) -> Plugin {
         restart_window: Duration::from_secs(10),
         failed_start: Duration::from_secs(1),
         events: false,
+        per_process: None,
+        receivers: Vec::new(),
         instance_id: None,
         matching: Matching::Name,
         attributes: std::collections::BTreeMap::new(),

@@ -1,0 +1,131 @@
+//! Where collections go, settled: each receiver with one connection for each signal.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+/// The name of the receiver that plugins use which name none.
+pub const DEFAULT_RECEIVER: &str = "default";
+
+/// OTLP's two transports (OpenTelemetry Protocol Exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// gRPC.
+    #[default]
+    Grpc,
+    /// Protobuf over HTTP.
+    HttpProtobuf,
+}
+
+/// How requests are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+}
+
+/// Where a header's value comes from. Values are secrets: they are read when a connection is made, and never shown.
+#[derive(Debug, Clone)]
+pub enum HeaderSource {
+    /// Given as it is.
+    Text(SecretString),
+    /// The whole content of a file, without the line break at its end; read again when the file changes.
+    File(PathBuf),
+}
+
+/// What a TLS connection is checked against and presents. Each file is PEM, and read again when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// Certificates that vouch for the receiver; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// The client's own certificate and its chain, and …
+    pub certificate: Option<PathBuf>,
+    /// … its key. Configuration has seen to it that there are both or none.
+    pub key: Option<PathBuf>,
+}
+
+/// How one signal reaches one receiver.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// gRPC: `scheme://host:port`; HTTP: the signal's whole URL. No user info, no query.
+    pub url: String,
+    /// The transport.
+    pub protocol: Protocol,
+    /// The compression.
+    pub compression: Compression,
+    /// Further headers; names are lower-case and valid.
+    pub headers: Vec<(String, HeaderSource)>,
+    /// Exactly where the URL's scheme is https.
+    pub tls: Option<Tls>,
+    /// How long one request may take, connecting included.
+    pub timeout: Duration,
+}
+
+/// A receiver.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// [`DEFAULT_RECEIVER`], a name of the settings file, or what a plugin wrote (an URL).
+    pub name: String,
+    /// Whether a flag, a variable or a file named it; if so, failing to reach it with `--run-once` is an error of its own.
+    pub asked_for: bool,
+    /// What named it: a flag, a variable, a file, or `default`.
+    pub from: String,
+    /// For metrics.
+    pub metrics: Connection,
+    /// For lifecycle events.
+    pub logs: Connection,
+    /// For kevmon's own spans.
+    pub traces: Connection,
+}
+
+/// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Temporality {
+    /// Every sum since its start.
+    #[default]
+    Cumulative,
+    /// Counters and histograms since the last collection; up-down counters since their start.
+    Delta,
+    /// Histograms since the last collection, everything else since its start: kevmon's counters are read, not added to
+    /// (asynchronous, in the SDK's words).
+    LowMemory,
+}
+
+/// How much is kept for a receiver that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolLimits {
+    /// Of all requests together, compressed, bytes.
+    pub bytes: u64,
+    /// Of the oldest request.
+    pub age: Duration,
+}
+
+/// kevmon's own telemetry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Whether there is any.
+    pub enabled: bool,
+    /// Time between two exports of its metrics.
+    pub interval: Duration,
+}
+
+/// Where OTLP/JSON lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonTarget {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// Outputs beside the receivers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outputs {
+    /// OTLP/JSON lines.
+    pub otlp_json: Option<JsonTarget>,
+    /// Address of the Prometheus text endpoint.
+    pub prometheus: Option<SocketAddr>,
+}

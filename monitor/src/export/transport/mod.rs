@@ -1,0 +1,3 @@
+//! Sends encoded requests to an OTLP receiver, over gRPC or HTTP, and says what became of each.
+
+pub mod connection;
