@@ -9,7 +9,6 @@ mod nginx;
 mod packages;
 mod preflight;
 mod privilege;
-mod prometheus;
 mod receivers;
 mod rotel;
 mod rustup;
@@ -17,6 +16,7 @@ mod shell;
 mod test;
 mod toolchain;
 mod user;
+mod victoria_metrics;
 mod workspace;
 
 use std::ffi::OsString;
@@ -62,7 +62,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct SetupArgs {
-    /// Also install what the end-to-end tests need: the OTLP receivers rotel (from PyPI) and Prometheus, and nginx
+    /// Also install what the end-to-end tests need: the OTLP receivers rotel (from PyPI) and VictoriaMetrics, and nginx
     /// before them (Debian's packages, unpacked into target/tools)
     #[arg(long)]
     tests: bool,

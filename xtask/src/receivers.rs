@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{nginx, prometheus, rotel};
+use crate::{nginx, rotel, victoria_metrics};
 
 /// Programs that are there and run.
 #[derive(Debug)]
 pub(crate) struct Receivers {
     rotel: PathBuf,
-    prometheus: PathBuf,
+    victoria_metrics: PathBuf,
     nginx: PathBuf,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Receivers {
 pub(crate) fn setup(workspace: &Workspace) -> Result<Receivers> {
     Ok(Receivers {
         rotel: rotel::setup(workspace)?,
-        prometheus: prometheus::setup(workspace)?,
+        victoria_metrics: victoria_metrics::setup(workspace)?,
         nginx: nginx::setup(workspace)?,
     })
 }
@@ -29,7 +29,7 @@ impl Receivers {
     pub(crate) fn environment(&self) -> [(&'static str, &Path); 3] {
         [
             ("KEVMON_ROTEL", &self.rotel),
-            ("KEVMON_PROMETHEUS", &self.prometheus),
+            ("KEVMON_VICTORIA_METRICS", &self.victoria_metrics),
             ("KEVMON_NGINX", &self.nginx),
         ]
     }
