@@ -29,7 +29,7 @@ pub enum Instrument {
 }
 
 /// One data point with all that it belongs to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// Resource attributes.
     pub resource: BTreeMap<String, String>,

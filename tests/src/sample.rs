@@ -29,8 +29,11 @@ pub struct Exactness {
     pub value: f64,
 }
 
-/// To the last bit.
-pub const EXACT: Exactness = Exactness { time: 1, value: 0.0 };
+/// To the last bit but one, which serde_json may lose when it reads a number.
+pub const EXACT: Exactness = Exactness {
+    time: 1,
+    value: 5e-16,
+};
 
 impl Sample {
     /// The numbers among points, of one service.

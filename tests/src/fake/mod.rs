@@ -7,9 +7,11 @@
 mod answer;
 mod request;
 mod serve;
+mod tls;
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex, MutexGuard},
     thread::JoinHandle,
@@ -17,9 +19,11 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 pub use self::request::{Arrival, Message, Signal, Transport};
 use crate::{
+    certificates::{Authority, Identity},
     logs::{self, Log},
     points::{self, Point},
     scratch,
@@ -67,9 +71,17 @@ impl Behaviour {
 }
 
 /// What the server and the test share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// What its connections begin with, if not in cleartext.
+    tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -82,6 +94,10 @@ struct State {
     without: BTreeSet<Signal>,
     arrivals: Vec<Arrival>,
     connections: usize,
+    /// Connections that ended before TLS was agreed on.
+    refused: usize,
+    /// When it was killed.
+    stops: Vec<Instant>,
     /// What was wrong with requests.
     faults: Vec<String>,
 }
@@ -94,6 +110,8 @@ impl Default for State {
             without: BTreeSet::new(),
             arrivals: Vec::new(),
             connections: 0,
+            refused: 0,
+            stops: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -122,11 +140,21 @@ struct Serving {
 impl Fake {
     /// One that accepts everything, until it is told otherwise.
     pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    /// One that speaks TLS: it shows `server`, and lets in only clients of that authority where one is given.
+    pub fn start_tls(server: &Identity, clients: Option<&Authority>) -> Self {
+        Self::launch(Some(tls::acceptor(server, clients)))
+    }
+
+    fn launch(tls: Option<TlsAcceptor>) -> Self {
         let listener = bind_steadily();
         let address = listener.local_addr().expect("bound");
+        let state = Mutex::default();
         let mut fake = Self {
             address,
-            shared: Arc::default(),
+            shared: Arc::new(Shared { state, tls }),
             serving: None,
         };
         fake.serve(listener);
@@ -154,7 +182,12 @@ impl Fake {
 
     /// Its address, as an endpoint.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.shared.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address)
     }
 
     /// What becomes of the next requests with metrics, one each; after them everything as before.
@@ -172,9 +205,15 @@ impl Fake {
     /// Kills it: its port closed, every connection gone, whatever was going on.
     pub fn stop(&mut self) {
         if let Some(serving) = self.serving.take() {
+            self.shared.lock().stops.push(Instant::now());
             let _ = serving.stop.send(());
             serving.thread.join().expect("the fake does not panic");
         }
+    }
+
+    /// When it was killed so far.
+    pub fn stops(&self) -> Vec<Instant> {
+        self.shared.lock().stops.clone()
     }
 
     /// Starts it again on its port; what arrived before is kept.
@@ -205,6 +244,11 @@ impl Fake {
     /// Connections so far.
     pub fn connections(&self) -> usize {
         self.shared.lock().connections
+    }
+
+    /// Connections so far that ended before TLS was agreed on.
+    pub fn refused(&self) -> usize {
+        self.shared.lock().refused
     }
 
     /// Every data point that was taken so far, in order of arrival.

@@ -17,6 +17,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{Notify, oneshot},
     task::JoinSet,
@@ -77,6 +78,19 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>, number: usize) {
         return;
     }
     let socket = stream.as_raw_fd();
+    match shared.tls.clone() {
+        None => talk(stream, socket, shared, number).await,
+        Some(acceptor) => match acceptor.accept(stream).await {
+            Ok(stream) => talk(stream, socket, shared, number).await,
+            Err(_) => shared.lock().refused += 1,
+        },
+    }
+}
+
+async fn talk<S>(stream: S, socket: RawFd, shared: Arc<Shared>, number: usize)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let connection = Arc::new(Connection {
         number,
         reset: Notify::new(),
