@@ -10,7 +10,9 @@ use opentelemetry_proto::tonic::{
     },
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
-    metrics::v1::{Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point},
+    metrics::v1::{
+        Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
+    },
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans, Span},
 };
@@ -51,6 +53,20 @@ pub fn metrics(time: u64, value: i64) -> ExportMetricsServiceRequest {
             ..Default::default()
         }],
     }
+}
+
+/// The same as a gauge, with a fraction.
+pub fn gauge(time: u64, value: f64) -> ExportMetricsServiceRequest {
+    let mut request = metrics(time, 0);
+    let metric = &mut request.resource_metrics[0].scope_metrics[0].metrics[0];
+    metric.data = Some(metric::Data::Gauge(Gauge {
+        data_points: vec![NumberDataPoint {
+            time_unix_nano: time,
+            value: Some(number_data_point::Value::AsDouble(value)),
+            ..Default::default()
+        }],
+    }));
+    request
 }
 
 /// One log record.

@@ -19,10 +19,10 @@ use crate::{
     wait,
 };
 
-/// It keeps milliseconds, cut off, and values as decimal numbers of so many digits.
+/// It keeps milliseconds, cut off, and values as decimal numbers of 18 digits, with one scale for many of a series.
 pub const EXACTNESS: Exactness = Exactness {
     time: 1_000_000,
-    value: 1e-14,
+    value: 1e-11,
 };
 
 /// Where it takes OTLP, below its root; a sender puts /v1/metrics behind.

@@ -4,11 +4,7 @@
 //!
 //! The outage lasts 20 s; `KEVMON_OUTAGE_SECONDS=300` makes it the five minutes of the contract.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
+#![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
 
 use std::{
     collections::BTreeSet,

@@ -2,6 +2,7 @@
 //! secrets are not.
 
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a failed assumption in a test is a failed test"
 )]

@@ -1,8 +1,6 @@
 //! Every transport against receivers that are not ours: what arrives equals what was measured. rotel over gRPC and
 //! HTTP, VictoriaMetrics over HTTP, each with and without gzip.
 
-#![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
-
 use std::time::Duration;
 
 use kevmon_tests::{

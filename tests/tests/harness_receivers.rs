@@ -84,6 +84,39 @@ fn victoria_metrics_keeps_what_was_sent() {
 }
 
 #[test]
+fn victoria_metrics_is_as_exact_as_the_tests_say() {
+    let receiver = VictoriaMetrics::start();
+    let begin = wait::unix_now() / EXACTNESS.time * EXACTNESS.time - 60_000_000_000;
+    // Fractions such as CPU usage, over four powers of ten: one scale serves a whole block of values.
+    let sent: Vec<(u64, f64)> = (0..200_u32)
+        .map(|index| {
+            let scale = [1e-4, 1.0][usize::try_from(index % 2).unwrap()];
+            let value = f64::from(index + 1).sqrt().recip() * scale;
+            (begin + u64::from(index) * 10 * EXACTNESS.time, value)
+        })
+        .collect();
+    for (time, value) in &sent {
+        let body = known::body(&known::gauge(*time, *value), false);
+        let answer = receiver
+            .client()
+            .post(&VictoriaMetrics::path(), &[PROTOBUF], &body);
+        assert_eq!(answer.unwrap().status, 200);
+    }
+    let samples = wait::until("VictoriaMetrics to have them all", SOON, || {
+        Some(receiver.samples("kvt_service")).filter(|samples| samples.len() == sent.len())
+    });
+    for ((time, value), sample) in sent.iter().zip(samples) {
+        let error = (sample.value / value - 1.0).abs();
+        assert!(
+            error <= EXACTNESS.value,
+            "{value} became {}: {error}",
+            sample.value
+        );
+        assert_eq!(sample.time, *time);
+    }
+}
+
+#[test]
 fn victoria_metrics_over_tls_and_behind_nginx() {
     let folder = Scratch::new();
     let authority = Authority::new(folder.path(), "authority");

@@ -1,4 +1,5 @@
-//! VictoriaMetrics, the end-to-end tests' receiver over HTTP: a Debian package of a suite that has OTLP in it.
+//! VictoriaMetrics, the end-to-end tests' receiver over HTTP: a Debian package of a suite whose version takes OTLP.
+//! (Debian builds Prometheus 2.53 without OTLP.)
 
 use std::path::PathBuf;
 
