@@ -182,10 +182,23 @@ fn file_length(doing: Doing<'_>) -> Result<u64, StoreError> {
         .map_err(|error| doing.io(error))
 }
 
+/// How much [`check`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Every page.
+    Pages,
+    /// Also that the indexes tell what the tables hold.
+    Indexes,
+}
+
 /// Reads every page: what is corrupt is found now, not in the middle of a commit.
-pub(super) fn check(connection: &Connection, doing: Doing<'_>) -> Result<(), StoreError> {
+pub(super) fn check(connection: &Connection, how: Check, doing: Doing<'_>) -> Result<(), StoreError> {
+    let pragma = match how {
+        Check::Pages => "PRAGMA quick_check(1)",
+        Check::Indexes => "PRAGMA integrity_check(1)",
+    };
     let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .query_row(pragma, [], |row| row.get(0))
         .map_err(|error| doing.sqlite(error))?;
     if verdict == "ok" {
         Ok(())

@@ -12,6 +12,7 @@ mod lock;
 mod migrate;
 mod open;
 mod schema;
+pub mod spool;
 #[cfg(test)]
 mod tests;
 

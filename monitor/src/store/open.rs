@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{
     columns::unsigned,
-    connection::{self, Place, check, connect, damage_unless_outside, expect_all_pages, keep_log},
+    connection::{self, Check, Place, check, connect, damage_unless_outside, expect_all_pages, keep_log},
     error::{Doing, StoreError},
     files,
     groups::{self, Written},
@@ -123,7 +123,7 @@ impl<'a> Opening<'a> {
         if !has_log {
             expect_all_pages(&connection, doing)?;
         }
-        check(&connection, doing)?;
+        check(&connection, Check::Pages, doing)?;
         let migrated = self.migrate(&mut connection, &found, path, present)?;
         let load = Doing {
             path,
