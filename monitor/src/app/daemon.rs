@@ -13,7 +13,8 @@ use tracing::{error, info, warn};
 use super::{
     Exit, Setup, faulty_files,
     keeper::{self, Keeper},
-    output::{self, Lines},
+    lines::{LineTarget, Lines},
+    output,
     schedule::Schedule,
     sender::{Delivery, Sender},
     watch::{Drained, Origin, Watch},
@@ -94,7 +95,9 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         undeliverable: Onset::default(),
         faulty,
         named_at: Instant::now(),
-        lines: (args.output == Output::Json).then(Lines::start).transpose()?,
+        lines: (args.output == Output::Json)
+            .then(|| Lines::start(LineTarget::Stdout))
+            .transpose()?,
         sender: Sender::start(delivery.clone()),
     };
 

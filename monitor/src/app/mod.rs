@@ -4,6 +4,7 @@ mod daemon;
 mod events;
 mod history;
 mod keeper;
+mod lines;
 mod once;
 mod outbox;
 mod output;
