@@ -1,4 +1,4 @@
-//! Hands collections and events on: to an OTLP receiver, as JSON lines, as text for people.
+//! Hands collections and events on: to an OTLP receiver, as JSON lines, as text for people, as a page for Prometheus.
 
 mod calendar;
 mod collection;
@@ -8,6 +8,7 @@ mod json;
 mod logs;
 mod otlp;
 mod otlp_json;
+pub mod prometheus;
 mod resource;
 mod text;
 pub mod transport;
