@@ -41,11 +41,16 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The media type, without parameters; empty when there is none.
-    pub(super) fn media_type(&self) -> &str {
+    /// The media type in lower case, without parameters; empty when there is none.
+    pub(super) fn media_type(&self) -> String {
         let value = self.headers.get(http::header::CONTENT_TYPE);
         let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        value.split(';').next().unwrap_or_default().trim()
+        value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
     }
 
     /// Fails unless the body is there to its end.

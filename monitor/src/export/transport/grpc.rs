@@ -80,7 +80,7 @@ fn without_status(answer: &Answer, quote: &Quote) -> Fault {
         return Fault::garbled(
             format!(
                 "the receiver answers with content type {:?}, which is not gRPC",
-                quote.text(answer.media_type())
+                quote.text(&answer.media_type())
             ),
             "check the port, or set the protocol to http/protobuf",
         );

@@ -33,11 +33,15 @@ pub(super) fn judge(answer: &Answer, signal: Signal, quote: &Quote) -> Result<Ac
         .headers
         .get(header::CONTENT_ENCODING)
         .is_none_or(|encoding| encoding == "identity");
-    if !matches!(answer.media_type(), "" | PROTOBUF | "application/protobuf") || !is_plain {
+    if !matches!(
+        answer.media_type().as_str(),
+        "" | PROTOBUF | "application/protobuf"
+    ) || !is_plain
+    {
         return Err(Fault::garbled(
             format!(
                 "the receiver answers with content type {:?} instead of {PROTOBUF}",
-                quote.text(answer.media_type())
+                quote.text(&answer.media_type())
             ),
             "check the address: it may be that of a web page",
         ));
@@ -100,7 +104,7 @@ fn redirect(answer: &Answer, quote: &Quote) -> Fault {
 
 /// A `google.rpc.Status`, or text; not a web page.
 fn message(answer: &Answer, quote: &Quote) -> String {
-    match answer.media_type() {
+    match answer.media_type().as_str() {
         "text/html" => String::new(),
         PROTOBUF | "application/protobuf" => RpcStatus::decode(answer.body.as_ref())
             .map(|status| quote.text(&status.message))

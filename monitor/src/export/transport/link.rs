@@ -295,8 +295,9 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     innermost.to_string()
 }
 
-/// The tasks that serve one connection. They are ended with it: left alone, they would go on as long as the network
-/// keeps the peer's silence from them, a quarter of an hour.
+/// The tasks that serve one connection. They are ended with it: left alone, one that writes to a peer that does not
+/// read would stay as long as the system keeps the connection, a quarter of an hour. Some of them hold this set, so
+/// dropping it is not enough.
 #[derive(Clone, Default)]
 struct Tasks(Arc<Mutex<JoinSet<()>>>);
 

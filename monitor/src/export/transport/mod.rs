@@ -1,8 +1,8 @@
 //! Sends encoded requests to an OTLP receiver, over gRPC or HTTP, and says what became of each.
 //!
 //! Both transports share one path: a request is built, sent over one connection, and the answer is read whole and
-//! judged by pure functions. tonic's client is not used: it ends the process when a receiver's status details are not
-//! base64 (0.14), and it cannot tell a request that was never sent from one that may have arrived.
+//! judged by pure functions. tonic's client is not used: it panics when a receiver's status details are not base64
+//! (0.14), and it does not tell a request that was never sent from one that may have arrived.
 
 mod answer;
 pub mod connection;

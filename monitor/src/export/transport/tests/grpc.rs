@@ -118,6 +118,8 @@ async fn gzip_is_decoded_by_the_server_and_on_the_wire() {
     gzip(receiver.address).send(sent.clone()).await.unwrap();
     let received = &receiver.received()[0];
     assert_eq!(received.header("grpc-encoding"), Some("gzip"));
+    assert_eq!(received.header("te"), Some("trailers"));
+    assert_eq!(received.header("content-type"), Some("application/grpc"));
     assert_eq!(received.body[0], 1, "the flag says compressed");
     assert!(
         received.body.len() < sent.len() / 10,

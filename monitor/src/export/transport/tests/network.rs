@@ -126,11 +126,10 @@ async fn a_receiver_that_never_answers_is_given_up_in_time() {
 
 #[tokio::test]
 async fn a_receiver_that_does_not_read_is_given_up_in_time() {
-    let address = tcp(|stream| async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        drop(stream);
-    })
-    .await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
     for protocol in BOTH {
         let large = vec![0; 16 << 20].into();
         let error = failed(
@@ -138,6 +137,53 @@ async fn a_receiver_that_does_not_read_is_given_up_in_time() {
             &["no answer within 300ms"],
         );
         check(&error, Failure::Unanswered, true);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(tasks(), before, "nobody goes on sending to it");
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_allows_no_request_is_given_up_in_time() {
+    let address = tcp(|mut stream| async move {
+        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0];
+        let max_concurrent_streams = [0, 3, 0, 0, 0, 0];
+        let _ = stream
+            .write_all(&[&settings[..], &max_concurrent_streams].concat())
+            .await;
+        let mut buffer = [0; 1024];
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut connection = plain(format!("http://{address}"), Protocol::Grpc);
+    connection.timeout = Duration::from_millis(300);
+    let mut transport = Transport::new(connection, Signal::Metrics);
+    for _ in 0..2 {
+        failed(transport.send(body(1)).await, &["no answer within 300ms"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(tasks(), before, "nobody waits for it any longer");
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_accept_is_given_up_in_time() {
+    // Two connections fill a backlog of one; the system then leaves the next unanswered.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _waiting = [
+        TcpStream::connect(address).await,
+        TcpStream::connect(address).await,
+    ];
+    for protocol in BOTH {
+        let begin = Instant::now();
+        let error = failed(
+            impatient(address, protocol).send(body(1)).await,
+            &["no connection to 127.0.0.1", "no answer within 300ms"],
+        );
+        check(&error, Failure::Unreachable, false);
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     }
 }
 
