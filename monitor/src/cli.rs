@@ -1,11 +1,17 @@
 //! The command line: its flags, their help and their bounds, and what they set in configuration.
 
-use std::{path::PathBuf, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    LogLevel, Overrides, PluginSources, Warning, duration::parse_interval, finding::Finding,
+    LogLevel, Overrides, PluginSources, Warning,
+    duration::parse_interval,
+    endpoint::withhold_user_info,
+    finding::Finding,
+    header::HeaderFlag,
+    listen_address,
+    receiver::{Compression, JsonTarget, Protocol},
 };
 
 /// How long `--run-once` measures when `--window` is not given.
@@ -18,6 +24,22 @@ fn parse_ring_bytes(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
         Ok(bytes) if bytes.is_power_of_two() && (1 << 12..=1 << 30).contains(&bytes) => Ok(bytes),
         _ => Err("not a power of two from 4096 to 1073741824".to_owned()),
+    }
+}
+
+/// Where `--prometheus` listens when it is given without an address.
+const DEFAULT_PROMETHEUS: &str = "127.0.0.1:9464";
+
+/// An address of which no password is held, nor repeated by whatever finds fault with it.
+fn without_user_info(text: &str) -> Result<String, Infallible> {
+    Ok(withhold_user_info(text).to_owned())
+}
+
+fn parse_target(text: &str) -> Result<JsonTarget, String> {
+    match text {
+        "" => Err("the path is empty; name a file, or - for standard output".to_owned()),
+        "-" => Ok(JsonTarget::Stdout),
+        path => Ok(JsonTarget::File(path.into())),
     }
 }
 
@@ -52,9 +74,13 @@ pub enum Output {
     disable_help_subcommand = true,
     after_help = "Exit status: 0 done (--run-once: a process was found), 1 none was found, 2 bad usage or \
                   configuration, 3 the endpoint that was asked for could not be reached, 4 anything else.\n\n\
-                  Environment: INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT, \
-                  OTEL_EXPORTER_OTLP_[METRICS_]PROTOCOL, USE_TLS, COLLECTION_INTERVAL, LOG_LEVEL, \
-                  <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, STATE_DIRECTORY, XDG_STATE_HOME. Flags come first."
+                  Environment: COLLECTION_INTERVAL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, LOG_LEVEL; \
+                  INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, USE_TLS, CA_CERT_PATH, CLIENT_CERT_PATH, CLIENT_KEY_PATH; \
+                  OTEL_EXPORTER_OTLP_[METRICS_|LOGS_|TRACES_]{ENDPOINT, PROTOCOL, HEADERS, COMPRESSION, TIMEOUT, \
+                  CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, INSECURE}, \
+                  OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, \
+                  OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION; CREDENTIALS_DIRECTORY, STATE_DIRECTORY, \
+                  XDG_STATE_HOME. Flags come first, then the settings file, then the environment."
 )]
 pub struct Cli {
     /// Another job than watching and exporting.
@@ -138,13 +164,55 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
-    /// Host or address of the OTLP receiver [default: localhost]
-    #[arg(long, value_name = "HOST")]
+    /// The settings of export, spool and outputs [default: /etc/kevmon/kevmon.toml, where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// URL of the default OTLP receiver: scheme, host, port, and for HTTP the path before /v1/metrics
+    /// [default: http://localhost:4317]
+    #[arg(long, value_name = "URL", value_parser = without_user_info, conflicts_with_all = ["agent_host", "agent_port"])]
+    endpoint: Option<String>,
+
+    /// Its host or address, where it is not given as a URL
+    #[arg(long, value_name = "HOST", value_parser = without_user_info)]
     agent_host: Option<String>,
 
-    /// Its port for OTLP over gRPC, 1 to 65535 [default: 4317]
+    /// Its port, 1 to 65535 [default: 4317, for HTTP 4318]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     agent_port: Option<u16>,
+
+    /// Its transport: grpc or http/protobuf [default: grpc]
+    #[arg(long, value_name = "PROTOCOL")]
+    protocol: Option<Protocol>,
+
+    /// How requests to it are compressed: none or gzip [default: none]
+    #[arg(long, value_name = "NAME")]
+    compression: Option<Compression>,
+
+    /// Certificates (PEM) that vouch for it [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+
+    /// kevmon's own certificate (PEM), for mutual TLS, beside --client-key
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+
+    /// The key (PEM) of that certificate
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<PathBuf>,
+
+    /// A header of every request to it, its value read from file:PATH, env:VARIABLE or credential:NAME
+    /// (systemd's); repeatable. Never the value itself: every user of the host sees flags
+    #[arg(long, value_name = "NAME=PLACE")]
+    header: Vec<HeaderFlag>,
+
+    /// Append each export to FILE as a line of OTLP/JSON; - is standard output
+    #[arg(long, value_name = "FILE", value_parser = parse_target)]
+    otlp_json: Option<JsonTarget>,
+
+    /// Serve the metrics to Prometheus at ADDRESS:PORT [default: 127.0.0.1:9464, where ADDR is left out]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = DEFAULT_PROMETHEUS, value_parser = listen_address)]
+    prometheus: Option<SocketAddr>,
 
     /// How collections are printed
     #[arg(long, value_enum, default_value_t)]
@@ -206,8 +274,17 @@ impl Args {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             interval: self.interval.filter(|_| !self.run_once),
+            endpoint: self.endpoint.clone(),
             agent_host: self.agent_host.clone(),
             agent_port: self.agent_port,
+            protocol: self.protocol,
+            compression: self.compression,
+            ca: self.ca_cert.clone(),
+            client_certificate: self.client_cert.clone(),
+            client_key: self.client_key.clone(),
+            headers: self.header.clone(),
+            otlp_json: self.otlp_json.clone(),
+            prometheus: self.prometheus,
             log_level: self.log_level,
         }
     }

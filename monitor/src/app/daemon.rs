@@ -71,12 +71,9 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         .map(register)
         .transpose()
         .context("ring buffer")?;
-    let exporter = Exporter::new(&settings.endpoint.url, settings.timeout)?;
-    info!(
-        "exporting to {} (from {})",
-        exporter.endpoint(),
-        settings.endpoint.from
-    );
+    let receiver = settings.receivers.first().context("no receiver")?;
+    let exporter = Exporter::new(&receiver.metrics.url, receiver.metrics.timeout)?;
+    info!("exporting to {} (from {})", exporter.endpoint(), receiver.from);
     let start = std::time::Instant::now();
     let mut schedule = Schedule::new(
         watch.plugins().map(|(group, plugin)| (group, plugin.interval)),

@@ -105,10 +105,19 @@ fn block_on(future: impl Future<Output = Result<Exit>>) -> Result<Exit> {
 
 /// The main job: one collection, or one after the other.
 fn watch_and_export(args: Args) -> Result<Exit> {
-    let environment = Environment::of_this_process();
     let overrides = args.overrides();
-    let loaded = config::load(&args.plugin_sources(), &environment, &overrides);
-    let settled = config::settle(&environment, &overrides, loaded.legacy_endpoint.as_ref());
+    let file = config::read_settings(args.config.as_deref());
+    let in_file = file.iter().flat_map(config::SettingsFile::variables);
+    let secrets = overrides.variables().chain(in_file);
+    let environment = Environment::of_this_process().with_secrets(secrets, |name| std::env::var_os(name));
+    let loaded = config::load(&args.plugin_sources(), &environment, &overrides, file.as_ref());
+    let settled = config::settle(&config::SettingSources {
+        environment: &environment,
+        overrides: &overrides,
+        file: file.as_ref(),
+        plugins: &loaded.receivers,
+        check: &config::check_file,
+    });
     let level = settled
         .as_ref()
         .map_or(config::LogLevel::Info, |settings| settings.log_level);

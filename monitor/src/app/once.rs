@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cli::Output,
-    config::Settings,
+    config::receiver::Receiver,
     export::{Collection, Exporter, HostIdentity, Run, json_line, render, requests},
     plugin::GroupId,
 };
@@ -58,15 +58,16 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     };
     output::print(&text).context("standard output")?;
 
-    let (line, reached) = export(&collection, &host, &settings).await;
+    let receiver = settings.receivers.first().context("no receiver")?;
+    let (line, reached) = export(&collection, &host, receiver).await;
     if !json {
         output::print(&format!("{line}\n")).context("standard output")?;
-    } else if !reached && settings.endpoint.asked_for {
+    } else if !reached && receiver.asked_for {
         error!("{line}");
     } else {
         info!("{line}");
     }
-    Ok(match (found, reached || !settings.endpoint.asked_for) {
+    Ok(match (found, reached || !receiver.asked_for) {
         (_, false) => Exit::Unreachable,
         (false, true) => Exit::NothingFound,
         (true, true) => Exit::Success,
@@ -74,19 +75,19 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
 }
 
 /// Exports, and says how it went in one line.
-async fn export(collection: &Collection, host: &HostIdentity, settings: &Settings) -> (String, bool) {
-    let endpoint = &settings.endpoint;
-    let result = match Exporter::new(&endpoint.url, settings.timeout) {
+async fn export(collection: &Collection, host: &HostIdentity, receiver: &Receiver) -> (String, bool) {
+    let endpoint = &receiver.metrics;
+    let result = match Exporter::new(&endpoint.url, endpoint.timeout) {
         Ok(mut exporter) => exporter.export(requests(collection, host, Run::Once)).await,
         Err(error) => Err(error),
     };
     match result {
         Ok(()) => (format!("exported to {}", endpoint.url), true),
-        Err(error) if endpoint.asked_for => (format!("not exported: {error}"), false),
+        Err(error) if receiver.asked_for => (format!("not exported: {error}"), false),
         Err(error) => (
             format!(
                 "not exported; nothing asked for it ({} comes from: {}): {error}",
-                endpoint.url, endpoint.from
+                endpoint.url, receiver.from
             ),
             false,
         ),
