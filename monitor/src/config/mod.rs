@@ -19,6 +19,7 @@ mod adhoc;
 mod destinations;
 mod discover;
 mod given;
+mod kind;
 mod load;
 mod pattern;
 mod plugin_file;

@@ -192,6 +192,16 @@ impl PluginFile {
                     _ => Matching::Name,
                 };
             }
+            (Role::Template, Value::Template(template)) => self.template = template,
+            (Role::AgentHost, Value::Text(host)) => self.agent_host = Some(host),
+            (Role::AgentPort, Value::Port(port)) => self.agent_port = Some(port),
+            (_, value) => self.set_export(entry, value),
+        }
+    }
+
+    /// Keys of `[export]` and `[processes]`.
+    fn set_export(&mut self, entry: &Entry<'_>, value: Value) {
+        match (entry.key.role, value) {
             (Role::Endpoints, Value::Endpoints(endpoints)) => {
                 let endpoints = endpoints.into_iter();
                 self.endpoints = endpoints.map(|(at, text)| (entry.line_at(at), text)).collect();
@@ -203,9 +213,6 @@ impl PluginFile {
             (Role::Rank, Value::Text(text)) => {
                 self.rank = if text == "memory" { Rank::Memory } else { Rank::Cpu };
             }
-            (Role::Template, Value::Template(template)) => self.template = template,
-            (Role::AgentHost, Value::Text(host)) => self.agent_host = Some(host),
-            (Role::AgentPort, Value::Port(port)) => self.agent_port = Some(port),
             _ => {}
         }
     }

@@ -143,8 +143,6 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
             ))),
         },
         Kind::Length(bounds) => length(value, bounds).map(Value::Duration).map_err(one),
-        Kind::Count(bounds) => export::count(value, bounds).map(Value::Count).map_err(one),
-        Kind::Bytes(bounds) => export::bytes(value, bounds).map(Value::Bytes).map_err(one),
         Kind::Host => {
             let host = text(value).map_err(one)?;
             endpoint::host(host)
@@ -154,19 +152,14 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
         Kind::Port => port(value).map(Value::Port).map_err(one),
         Kind::Choice(words) => choice(value, words).map(Value::Text).map_err(one),
         Kind::Attributes => attributes(value).map(Value::Attributes),
-        Kind::Endpoints => export::endpoints(value).map(Value::Endpoints),
-        Kind::Url => export::url(value).map(Value::Url).map_err(one),
-        Kind::Headers => export::headers(value).map(Value::Headers),
-        Kind::File => export::file(value).map(Value::Place).map_err(one),
-        Kind::Target => named(value)
-            .map(|text| {
-                Value::Target(match text {
-                    "-" => JsonTarget::Stdout,
-                    path => JsonTarget::File(path.into()),
-                })
-            })
-            .map_err(one),
-        Kind::Listen => export::listen(value).map(Value::Listen).map_err(one),
+        Kind::Count(_)
+        | Kind::Bytes(_)
+        | Kind::Endpoints
+        | Kind::Url
+        | Kind::Headers
+        | Kind::File
+        | Kind::Target
+        | Kind::Listen => export::read(kind, value),
         Kind::Version => match value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 && number.as_str() == "1" => Ok(Value::Ignored),
             DeValue::Integer(number) => Err(one(Wrong::new(

@@ -6,7 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Settling,
-    connection::{Generic, Own, Target},
+    address::Target,
+    connection::{Generic, Own},
     generic::{Signal, general},
 };
 use crate::config::{

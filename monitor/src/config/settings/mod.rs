@@ -2,6 +2,7 @@
 //! the legacy plugin files' `default_agent_*`, built-in default. A value that a higher source overrides is not looked
 //! at.
 
+mod address;
 mod connection;
 mod credentials;
 mod generic;
@@ -19,7 +20,7 @@ use super::{
     settings_file::SettingsFile,
 };
 
-pub(crate) use self::connection::{is_addressed, named_port};
+pub(crate) use self::address::{is_addressed, named_port};
 
 /// Validated settings. Their `Debug` shows no secret.
 #[derive(Debug, Clone)]

@@ -2,7 +2,8 @@
 
 use super::{
     Settling,
-    connection::{Form, Generic, Own, Target},
+    address::{Form, Target},
+    connection::{Generic, Own},
     generic::{Signal, general},
 };
 use crate::config::{

@@ -5,12 +5,13 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 use secrecy::SecretString;
 use toml::{Spanned, de::DeValue};
 
-use super::{Wrong, named, one, text};
+use super::{Value, Wrong, named, one, text};
 use crate::config::{
     endpoint::{Url, withhold_user_info},
     finding::{nearest, quoted},
     header::{self, HeaderValue, SecretPlace},
-    receiver::DEFAULT_RECEIVER,
+    receiver::{DEFAULT_RECEIVER, JsonTarget},
+    schema::Kind,
     size,
 };
 
@@ -44,11 +45,32 @@ pub(crate) fn check_endpoint_name(name: &str) -> Result<(), String> {
     }
 }
 
-pub(super) fn url(value: &Spanned<DeValue<'_>>) -> Result<Url, Wrong> {
+/// Reads `value` as `kind`, of those kinds that say where collections go and how.
+pub(super) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Vec<Wrong>> {
+    match kind {
+        Kind::Count(bounds) => count(value, bounds).map(Value::Count).map_err(one),
+        Kind::Bytes(bounds) => bytes(value, bounds).map(Value::Bytes).map_err(one),
+        Kind::Endpoints => endpoints(value).map(Value::Endpoints),
+        Kind::Url => url(value).map(Value::Url).map_err(one),
+        Kind::Headers => headers(value).map(Value::Headers),
+        Kind::File => file(value).map(Value::Place).map_err(one),
+        Kind::Target => named(value)
+            .map(|text| match text {
+                "-" => JsonTarget::Stdout,
+                path => JsonTarget::File(path.into()),
+            })
+            .map(Value::Target)
+            .map_err(one),
+        Kind::Listen => listen(value).map(Value::Listen).map_err(one),
+        _ => Ok(Value::Ignored),
+    }
+}
+
+fn url(value: &Spanned<DeValue<'_>>) -> Result<Url, Wrong> {
     Url::parse_whole(named(value)?.trim()).map_err(|error| Wrong::from_error(value.span().start, &error))
 }
 
-pub(super) fn endpoints(value: &Spanned<DeValue<'_>>) -> Result<Vec<(usize, EndpointText)>, Vec<Wrong>> {
+fn endpoints(value: &Spanned<DeValue<'_>>) -> Result<Vec<(usize, EndpointText)>, Vec<Wrong>> {
     let DeValue::Array(list) = value.get_ref() else {
         return endpoint(value).map(|one| vec![one]).map_err(one);
     };
@@ -78,7 +100,7 @@ fn endpoint(value: &Spanned<DeValue<'_>>) -> Result<(usize, EndpointText), Wrong
     Ok((at, EndpointText::Url(text.to_owned(), url)))
 }
 
-pub(super) fn headers(value: &Spanned<DeValue<'_>>) -> Result<Vec<(String, HeaderValue)>, Vec<Wrong>> {
+fn headers(value: &Spanned<DeValue<'_>>) -> Result<Vec<(String, HeaderValue)>, Vec<Wrong>> {
     let DeValue::Table(table) = value.get_ref() else {
         let remedy = "write { authorization = { file = \"/path\" } }";
         return Err(one(Wrong::kind(value, "a table of headers", remedy)));
@@ -128,7 +150,7 @@ fn header_value(name: &str, value: &Spanned<DeValue<'_>>) -> Result<HeaderValue,
     }
 }
 
-pub(super) fn file(value: &Spanned<DeValue<'_>>) -> Result<SecretPlace, Wrong> {
+fn file(value: &Spanned<DeValue<'_>>) -> Result<SecretPlace, Wrong> {
     match value.get_ref() {
         DeValue::String(_) => named(value).map(|path| SecretPlace::File(PathBuf::from(path))),
         DeValue::Table(_) => place(value, &["credential"]),
@@ -186,11 +208,11 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-pub(super) fn listen(value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Wrong> {
+fn listen(value: &Spanned<DeValue<'_>>) -> Result<SocketAddr, Wrong> {
     listen_address(text(value)?).map_err(|error| Wrong::from_error(value.span().start, &error))
 }
 
-pub(super) fn bytes(value: &Spanned<DeValue<'_>>, bounds: &RangeInclusive<u64>) -> Result<u64, Wrong> {
+fn bytes(value: &Spanned<DeValue<'_>>, bounds: &RangeInclusive<u64>) -> Result<u64, Wrong> {
     let at = value.span().start;
     let size = match value.get_ref() {
         DeValue::String(text) => size::parse(text, bounds),
@@ -207,7 +229,7 @@ pub(super) fn bytes(value: &Spanned<DeValue<'_>>, bounds: &RangeInclusive<u64>) 
     size.map_err(|error| Wrong::from_error(at, &error))
 }
 
-pub(super) fn count(value: &Spanned<DeValue<'_>>, bounds: &RangeInclusive<u64>) -> Result<u64, Wrong> {
+fn count(value: &Spanned<DeValue<'_>>, bounds: &RangeInclusive<u64>) -> Result<u64, Wrong> {
     let remedy = format!("write {} to {}, without quotes", bounds.start(), bounds.end());
     let DeValue::Integer(integer) = value.get_ref() else {
         return Err(Wrong::kind(value, "an integer", &remedy));
