@@ -197,6 +197,21 @@ mod tests {
     }
 
     #[test]
+    fn every_variable_of_the_export_is_documented() {
+        let docs = include_str!("../../../docs/configuration.md");
+        let elsewhere = ["LOG_LEVEL", "STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];
+        let named = NAMES.iter().filter(|name| !elsewhere.contains(name));
+        let options = OPTIONS.iter().chain([&HEADERS]);
+        let general = options.map(|option| format!("{OTLP}{option}"));
+        for name in named.map(|name| (*name).to_owned()).chain(general) {
+            assert!(
+                docs.contains(&format!("`{name}`")),
+                "docs/configuration.md misses {name}"
+            );
+        }
+    }
+
+    #[test]
     fn prefixes() {
         for (plugin, prefix) in [("my-app", "MY_APP_"), ("m8.x", "M8_X_"), ("a", "A_")] {
             assert_eq!(prefix_of(plugin), prefix);
