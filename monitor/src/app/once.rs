@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cli::Output,
     config::Settings,
-    export::{Collection, Exporter, HostIdentity, Run, json_line, render, requests},
+    export::{Collection, Exporter, HostIdentity, MetricRequests, Run, Temporality, json_line, render},
     plugin::GroupId,
 };
 
@@ -77,7 +77,10 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
 async fn export(collection: &Collection, host: &HostIdentity, settings: &Settings) -> (String, bool) {
     let endpoint = &settings.endpoint;
     let result = match Exporter::new(&endpoint.url, settings.timeout) {
-        Ok(mut exporter) => exporter.export(requests(collection, host, Run::Once)).await,
+        Ok(mut exporter) => {
+            let mut requests = MetricRequests::new(host.clone(), Run::Once, Temporality::Cumulative);
+            exporter.export_all(requests.encode(collection, |_| true)).await
+        }
         Err(error) => Err(error),
     };
     match result {

@@ -8,7 +8,8 @@ use tracing::{error, info, warn};
 use super::outbox::Outbox;
 use crate::{
     export::{
-        Collection, ExportError, Exporter, HostIdentity, LogRequest, Run, log_events, log_requests, requests,
+        Collection, EncodedRequest, ExportError, Exporter, HostIdentity, MetricRequests, Run, Temporality,
+        log_events, log_requests,
     },
     plugin::{Notice, Plugin},
 };
@@ -41,14 +42,17 @@ impl Events {
 pub(super) struct Delivery {
     exporter: Exporter,
     host: HostIdentity,
+    requests: Arc<Mutex<MetricRequests>>,
     events: Arc<Events>,
 }
 
 impl Delivery {
     pub(super) fn new(exporter: Exporter, host: HostIdentity, plugins: Vec<Plugin>) -> Self {
+        let requests = MetricRequests::new(host.clone(), Run::Service, Temporality::Cumulative);
         Self {
             exporter,
             host,
+            requests: Arc::new(Mutex::new(requests)),
             events: Arc::new(Events {
                 plugins,
                 outbox: Mutex::default(),
@@ -73,8 +77,11 @@ impl Delivery {
 
     /// Sends the metrics, then all events that wait.
     pub(super) async fn deliver(&mut self, collection: &Collection) -> Result<(), ExportError> {
-        let metrics = requests(collection, &self.host, Run::Service);
-        match self.exporter.export(metrics).await {
+        let requests = {
+            let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+            requests.encode(collection, |_| true)
+        };
+        match self.exporter.export_all(requests).await {
             // The events would wait for the same answer as long again.
             Err(error @ ExportError::Unreachable { .. }) => Err(error),
             // A receiver may refuse metrics and take events.
@@ -88,8 +95,9 @@ impl Delivery {
             log_requests(outbox.take_off(), &self.events.plugins, &self.host, Run::Service)
         };
         let mut answer = Ok(());
-        for LogRequest { request, events } in requests {
-            match self.exporter.export_logs(request).await {
+        for EncodedRequest { body, items, .. } in requests {
+            let events = usize::try_from(items).unwrap_or(usize::MAX);
+            match self.exporter.export_logs(body).await {
                 Ok(()) => self.events.outbox().settle(events, 0),
                 Err(error @ ExportError::NoLogs { .. }) => {
                     warn!("{error}");

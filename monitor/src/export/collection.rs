@@ -1,5 +1,7 @@
 //! What one tick hands to the outputs.
 
+use std::sync::Arc;
+
 use crate::{
     metrics::{HealthReading, Since},
     plugin::{Plugin, Reading},
@@ -47,7 +49,7 @@ impl UnixClock {
 #[derive(Debug, Clone)]
 pub struct ServiceReading {
     /// Whose.
-    pub plugin: Plugin,
+    pub plugin: Arc<Plugin>,
     /// What was read.
     pub reading: Reading,
 }
@@ -157,7 +159,7 @@ pub(crate) mod tests {
             clock: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             wall: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             services: vec![ServiceReading {
-                plugin: plugin("web"),
+                plugin: Arc::new(plugin("web")),
                 reading,
             }],
             health: HealthReading {

@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::{ExportLogsServiceRequest, logs_service_client::LogsServiceClient},
-    metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
+    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
 };
-use tonic::transport::{Channel, Endpoint};
+use prost::Message;
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::{Channel, Endpoint},
+};
+
+use super::transport::connection::EncodedRequest;
 
 /// An export did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +91,45 @@ impl ExportError {
 #[derive(Debug, Clone)]
 pub struct Exporter {
     endpoint: String,
-    metrics: MetricsServiceClient<Channel>,
-    logs: LogsServiceClient<Channel>,
+    client: Grpc<Channel>,
+}
+
+/// Messages as bytes, both ways.
+#[derive(Debug, Clone, Copy)]
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
 }
 
 impl Exporter {
@@ -102,8 +148,7 @@ impl Exporter {
             .connect_lazy();
         Ok(Self {
             endpoint: endpoint.to_owned(),
-            metrics: MetricsServiceClient::new(channel.clone()),
-            logs: LogsServiceClient::new(channel),
+            client: Grpc::new(channel),
         })
     }
 
@@ -112,13 +157,33 @@ impl Exporter {
         &self.endpoint
     }
 
+    async fn unary<T: Message + Default>(&mut self, path: &'static str, body: Bytes) -> Result<T, Status> {
+        let ready = self.client.ready().await;
+        ready.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = PathAndQuery::from_static(path);
+        let response = self.client.unary(Request::new(body), path, Encoded).await?;
+        T::decode(response.into_inner()).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// Sends one request after the other, until one fails.
+    ///
+    /// # Errors
+    /// Not reached, refused, or taken in part.
+    pub async fn export_all(&mut self, requests: Vec<EncodedRequest>) -> Result<(), ExportError> {
+        for request in requests {
+            self.export(request.body).await?;
+        }
+        Ok(())
+    }
+
     /// Sends one request. Every number is cumulative, so one that is lost is made good by the next.
     ///
     /// # Errors
     /// Not reached, refused, or taken in part.
-    pub async fn export(&mut self, request: ExportMetricsServiceRequest) -> Result<(), ExportError> {
-        match self.metrics.export(request).await {
-            Ok(response) => match response.into_inner().partial_success {
+    pub async fn export(&mut self, body: Bytes) -> Result<(), ExportError> {
+        const PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+        match self.unary::<ExportMetricsServiceResponse>(PATH, body).await {
+            Ok(response) => match response.partial_success {
                 Some(partial) => {
                     self.partial(partial.rejected_data_points, "data points", partial.error_message)
                 }
@@ -133,9 +198,10 @@ impl Exporter {
     ///
     /// # Errors
     /// Not reached, refused, or taken in part; [`ExportError::NoLogs`] when the receiver has no use for any.
-    pub async fn export_logs(&mut self, request: ExportLogsServiceRequest) -> Result<(), ExportError> {
-        match self.logs.export(request).await {
-            Ok(response) => match response.into_inner().partial_success {
+    pub async fn export_logs(&mut self, body: Bytes) -> Result<(), ExportError> {
+        const PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+        match self.unary::<ExportLogsServiceResponse>(PATH, body).await {
+            Ok(response) => match response.partial_success {
                 Some(partial) => {
                     self.partial(partial.rejected_log_records, "log records", partial.error_message)
                 }
@@ -201,11 +267,11 @@ pub(crate) mod tests {
 
     use opentelemetry_proto::tonic::collector::{
         logs::v1::{
-            ExportLogsPartialSuccess, ExportLogsServiceResponse,
+            ExportLogsPartialSuccess, ExportLogsServiceRequest,
             logs_service_server::{LogsService, LogsServiceServer},
         },
         metrics::v1::{
-            ExportMetricsServiceResponse,
+            ExportMetricsServiceRequest,
             metrics_service_server::{MetricsService, MetricsServiceServer},
         },
     };
@@ -313,7 +379,7 @@ pub(crate) mod tests {
     #[test]
     fn a_receiver_without_logs_is_told_from_one_that_refuses() {
         with_receiver(false, |mut exporter| async move {
-            let refused = exporter.export_logs(ExportLogsServiceRequest::default()).await;
+            let refused = exporter.export_logs(Bytes::new()).await;
             let Err(error @ ExportError::NoLogs { .. }) = refused else {
                 panic!("{refused:?}")
             };
@@ -323,10 +389,7 @@ pub(crate) mod tests {
                     .contains("metrics go on; let it receive OTLP logs"),
                 "{error}"
             );
-            exporter
-                .export(ExportMetricsServiceRequest::default())
-                .await
-                .expect("metrics go on");
+            exporter.export(Bytes::new()).await.expect("metrics go on");
         });
     }
 
@@ -358,11 +421,11 @@ pub(crate) mod tests {
             let some = ExportLogsServiceRequest {
                 resource_logs: vec![Default::default()],
             };
-            exporter.export_logs(some).await.expect("nothing was rejected");
-            let error = exporter
-                .export_logs(ExportLogsServiceRequest::default())
+            exporter
+                .export_logs(some.encode_to_vec().into())
                 .await
-                .expect_err("three were");
+                .expect("nothing was rejected");
+            let error = exporter.export_logs(Bytes::new()).await.expect_err("three were");
             assert_eq!(
                 (error.rejected_logs(9), error.rejected_logs(2)),
                 (Some(3), Some(2))

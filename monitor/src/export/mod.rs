@@ -17,10 +17,11 @@ pub use collection::{Collection, ServiceReading, UnixClock};
 pub use event_line::{HEADING, Wall, event_json, event_text};
 pub use grpc::{ExportError, Exporter};
 pub use json::{json_line, known, reason_keys};
-pub use logs::{LogEvent, LogRequest, log_events, log_requests};
-pub use otlp::requests;
+pub use logs::{LogEvent, log_events, log_requests};
+pub use otlp::{MetricRequests, Temporality};
 pub use resource::{HostIdentity, Run, service_instance_id};
 pub use text::render;
+pub use transport::connection::EncodedRequest;
 pub use words::{death, printable, span};
 
 #[cfg(test)]

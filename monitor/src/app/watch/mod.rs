@@ -220,17 +220,12 @@ impl Watch {
             .gauges
             .read(&self.tracker.live_members(due), &samples, &mut self.health);
         let (now, host) = (HostReader::now(), self.host.host());
-        let readings = due
-            .iter()
-            .map(|&group| (group, self.tracker.read(group, now, host, &gauges)))
-            .collect::<Vec<_>>();
-        let plugins: Vec<&Plugin> = self.tracker.plugins().map(|(_, plugin)| plugin).collect();
-        readings
-            .into_iter()
-            .map(|(group, reading)| {
+        due.iter()
+            .map(|&group| {
+                let reading = self.tracker.read(group, now, host, &gauges);
                 self.health.add(Soft::SharedMemory, reading.sharing);
                 ServiceReading {
-                    plugin: plugins[group.0].clone(),
+                    plugin: self.tracker.plugin(group),
                     reading,
                 }
             })

@@ -3,7 +3,7 @@
 mod outlive;
 mod read;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Aggregate, Durations, Plugin, RestartKind,
@@ -71,7 +71,7 @@ struct Last {
 #[derive(Debug)]
 pub struct Group {
     /// What it is about.
-    pub plugin: Plugin,
+    pub plugin: Arc<Plugin>,
     members: KeyMap<Membership>,
     /// Processes that left alive and may come back.
     former: KeySet,
@@ -107,7 +107,7 @@ impl Group {
     pub fn new(plugin: Plugin, now: BootTime) -> Self {
         Self {
             pairing: RestartPairing::new(plugin.restart_window),
-            plugin,
+            plugin: Arc::new(plugin),
             members: KeyMap::default(),
             former: KeySet::default(),
             left_behind: Usage::ZERO,
