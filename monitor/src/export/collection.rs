@@ -151,6 +151,7 @@ pub(crate) mod tests {
             peak_rss: None,
             uptime: None,
             processes: Vec::new(),
+            per_process: None,
             unsettled: 0,
             sharing: 0,
         };

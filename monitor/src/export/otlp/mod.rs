@@ -2,6 +2,7 @@
 //! so that no whole collection is held in another form beside its bytes.
 
 mod points;
+mod processes;
 mod requests;
 mod series;
 mod wire;
@@ -158,6 +159,8 @@ impl MetricRequests {
             let series = &mut service.series;
             requests.metric(|buffer| metric(buffer, described, temporality, &values, moments, series));
         }
+        let Service { prefix, series, .. } = service;
+        processes::encode(requests, prefix, temporality, collection, of, series);
     }
 
     /// Of the plugin as it is now: another one of its name goes on with its series.
@@ -263,5 +266,7 @@ fn metric(
 
 #[cfg(test)]
 mod delta_tests;
+#[cfg(test)]
+mod process_tests;
 #[cfg(test)]
 mod tests;

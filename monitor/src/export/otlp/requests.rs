@@ -79,6 +79,11 @@ impl Requests {
         }
     }
 
+    /// Bytes that each stays below.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
     /// Begins a resource.
     pub(super) fn begin(&mut self, header: &Header) {
         self.end();

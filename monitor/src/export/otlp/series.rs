@@ -45,10 +45,13 @@ pub(super) struct Delta<T> {
     pub(super) value: T,
 }
 
+/// A metric's series, by their attributes.
+type OfMetric = Vec<(Attributes, Option<Told<Measure>>)>;
+
 /// The series of one service.
 #[derive(Debug, Default)]
 pub(super) struct Series {
-    points: HashMap<&'static str, Vec<(Attributes, Option<Told<Measure>>)>>,
+    points: HashMap<&'static str, OfMetric>,
     processes: KeyMap<Option<Told<Usage>>>,
 }
 
@@ -88,6 +91,12 @@ impl Series {
             start: before.time,
             value: usage.since(&before.value.at_least(&Usage::ZERO)),
         }
+    }
+
+    /// How many processes it keeps.
+    #[cfg(test)]
+    pub(super) fn processes(&self) -> usize {
+        self.processes.len()
     }
 
     /// Forgets the processes that are not `live` any more.

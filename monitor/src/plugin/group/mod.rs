@@ -2,6 +2,7 @@
 
 mod outlive;
 mod read;
+mod single;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -100,6 +101,7 @@ pub struct Group {
     watched_since: BootTime,
     usage_start: Option<Moment>,
     last: Option<Last>,
+    singles: single::Singles,
 }
 
 impl Group {
@@ -127,6 +129,7 @@ impl Group {
             watched_since: now,
             usage_start: None,
             last: None,
+            singles: single::Singles::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod lives;
 mod loss;
 mod outlive;
+mod single;
 mod snapshots;
 mod usage;
 
