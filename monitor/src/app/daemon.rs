@@ -83,7 +83,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         start,
     );
     let plugins: Vec<Plugin> = watch.plugins().map(|(_, plugin)| plugin.clone()).collect();
-    let delivery = Delivery::new(exporter, host, plugins);
+    let delivery = Delivery::new(exporter, host, plugins, &kept);
     let clock = output::clock();
     let mut daemon = Daemon {
         watch,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{error, info, warn};
 
-use super::outbox::Outbox;
+use super::{keeper::Kept, outbox::Outbox};
 use crate::{
     export::{
         Collection, EncodedRequest, ExportError, Exporter, HostIdentity, MetricRequests, Run, Temporality,
@@ -47,8 +47,9 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(exporter: Exporter, host: HostIdentity, plugins: Vec<Plugin>) -> Self {
-        let requests = MetricRequests::new(host.clone(), Run::Service, Temporality::Cumulative);
+    pub(super) fn new(exporter: Exporter, host: HostIdentity, plugins: Vec<Plugin>, kept: &Kept) -> Self {
+        let mut requests = MetricRequests::new(host.clone(), Run::Service, Temporality::Cumulative);
+        kept.told_before(&plugins, &mut requests);
         Self {
             exporter,
             host,
@@ -216,7 +217,7 @@ mod tests {
             ..plugin("a")
         };
         (
-            Delivery::new(exporter, host, vec![exported, plugin("b")]),
+            Delivery::new(exporter, host, vec![exported, plugin("b")], &Kept::default()),
             address,
         )
     }

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     export::collection::tests::collection,
-    process::{Counter, Reason, Usage},
+    plugin::{GroupId, PerProcess, Rank, Tracker, tracker::tests::plugin},
+    process::{
+        BootTime, Counter, Ending, Event, Gauges, Host, Identity, ProcessKey, Reason, Sample, Tgid, Usage,
+    },
 };
 
 const S: u64 = 1_000_000_000;
@@ -128,4 +131,183 @@ fn a_clock_set_back_leaves_every_delta_some_time() {
     for point in back.iter().filter(|point| point.temporality == 1) {
         assert!(point.start < point.time && point.value >= 0.0, "{point:?}");
     }
+}
+
+const HOST: Host = Host {
+    memory: Some(1 << 30),
+    cpus: 2,
+};
+
+fn process(tgid: u32, start: u64) -> ProcessKey {
+    ProcessKey {
+        tgid: Tgid(tgid),
+        start: BootTime(start * S),
+    }
+}
+
+fn used(amount: u64) -> Usage {
+    [
+        Counter::Runtime,
+        Counter::User,
+        Counter::Voluntary,
+        Counter::WriteBytes,
+    ]
+    .into_iter()
+    .fold(Usage::ZERO, |usage, counter| usage.with(counter, Some(amount)))
+}
+
+fn start(tracker: &mut Tracker, key: ProcessKey) {
+    tracker.apply(Event::Exec {
+        key,
+        time: key.start,
+        sequence: key.start.0,
+        parent: process(1, 0),
+        identity: Identity {
+            exe: "app".to_owned(),
+            ..Identity::default()
+        },
+        usage: Usage::ZERO,
+    });
+}
+
+fn end(tracker: &mut Tracker, key: ProcessKey, time: u64, amount: u64) {
+    tracker.apply(Event::Free {
+        key,
+        time: BootTime(time * S),
+        ended: None,
+        ending: Ending {
+            status: Some(9),
+            ..Ending::default()
+        },
+        usage: used(amount),
+        peak_rss: None,
+    });
+}
+
+/// What two receivers are told of the same, one of them in deltas: they must come to the same sums.
+struct Both {
+    cumulative: MetricRequests,
+    delta: MetricRequests,
+    sums: Values,
+    ends: BTreeMap<(String, String), u64>,
+}
+
+impl Both {
+    fn new() -> Self {
+        Self {
+            cumulative: encoder(Temporality::Cumulative),
+            delta: encoder(Temporality::Delta),
+            sums: Values::new(),
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// A collection at second `time`, when these processes had used so much.
+    fn collect(&mut self, tracker: &mut Tracker, time: u64, processes: &[(ProcessKey, u64)], outages: u64) {
+        let now = BootTime(time * S);
+        let samples = processes.iter().map(|&(key, amount)| {
+            let sample = Sample {
+                key,
+                usage: used(amount),
+                threads: Some(1),
+                address_space: None,
+                noted_rss: None,
+                vms: None,
+                fds: None,
+                live: true,
+            };
+            (key, sample)
+        });
+        tracker.observe(&samples.collect(), now);
+        let gauges = processes
+            .iter()
+            .map(|&(key, _)| (key, Gauges::default()))
+            .collect();
+        let mut collection = collection();
+        collection.time = collection.clock.unix(now);
+        collection.health.outages = outages;
+        collection.services[0] = ServiceReading {
+            plugin: tracker.plugin(GroupId(0)),
+            reading: tracker.read(GroupId(0), now, HOST, &gauges),
+        };
+        let expected = points(&told(&mut self.cumulative, &collection));
+        let deltas = points(&told(&mut self.delta, &collection));
+        assert_eq!(deltas.len(), expected.len());
+        for (delta, expected) in deltas
+            .iter()
+            .zip(&expected)
+            .filter(|(delta, _)| delta.temporality == 1)
+        {
+            assert!(delta.start < delta.time, "{delta:?}");
+            // kevmon's own sums begin anew with each run, but for those of its outages.
+            if delta.resource == 1 || delta.metric == "kevmon.outages" {
+                let end = self.ends.insert(key(delta), delta.time);
+                assert_eq!(delta.start, end.unwrap_or(expected.start), "{delta:?}");
+                let sum = self.sums.entry(key(delta)).or_default();
+                *sum += delta.value;
+                assert!(
+                    (*sum - expected.value).abs() < 1e-9,
+                    "{sum} of {expected:?} at {time}"
+                );
+            }
+        }
+    }
+
+    /// kevmon ends after the collection at second `time`, and goes on.
+    fn restart(&mut self, tracker: &mut Tracker, time: u64, same_boot: bool, outages: u64) {
+        let clock = collection().clock;
+        let saved = tracker.saved(&[GroupId(0)], &|moment| clock.unix(moment));
+        let (_, saved) = saved.first().expect("the group");
+        self.cumulative = encoder(Temporality::Cumulative);
+        self.delta = encoder(Temporality::Delta);
+        *tracker = watching(time + 5);
+        tracker.restore(GroupId(0), saved, same_boot, BootTime((time + 5) * S));
+        let plugin = tracker.plugin(GroupId(0));
+        let last = clock.unix(BootTime(time * S));
+        self.delta.told_before(&plugin, saved, same_boot, last);
+        self.delta.outages_told_before(outages, 0, last);
+    }
+}
+
+fn watching(now: u64) -> Tracker {
+    let plugin = Plugin {
+        naming: Naming::Both,
+        per_process: Some(PerProcess {
+            most: 9,
+            rank: Rank::Cpu,
+        }),
+        ..plugin("^app$")
+    };
+    Tracker::new(vec![plugin], BootTime(now * S)).expect("a plain pattern")
+}
+
+#[test]
+fn deltas_add_up_over_restarts_of_processes_and_of_kevmon() {
+    let mut tracker = watching(10);
+    let mut both = Both::new();
+    let (one, two, three) = (process(20, 12), process(30, 16), process(40, 28));
+    both.collect(&mut tracker, 11, &[], 0);
+    start(&mut tracker, one);
+    both.collect(&mut tracker, 13, &[(one, 100)], 0);
+    end(&mut tracker, one, 15, 150);
+    start(&mut tracker, two);
+    both.collect(&mut tracker, 17, &[(two, 10)], 0);
+    both.collect(&mut tracker, 19, &[(two, 35)], 0);
+
+    both.restart(&mut tracker, 19, true, 0);
+    // What it used meanwhile is caught up, as one delta.
+    both.collect(&mut tracker, 25, &[(two, 80)], 1);
+    end(&mut tracker, two, 27, 90);
+    start(&mut tracker, three);
+    both.collect(&mut tracker, 29, &[(three, 5)], 1);
+
+    both.restart(&mut tracker, 29, false, 1);
+    both.collect(&mut tracker, 35, &[], 2);
+    let ends: f64 = both
+        .sums
+        .iter()
+        .filter(|((metric, _), _)| metric == "exits")
+        .map(|(_, sum)| sum)
+        .sum();
+    assert_eq!(ends, 3.0, "the last one found gone after another boot");
 }

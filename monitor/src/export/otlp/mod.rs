@@ -15,8 +15,8 @@ use super::{
     transport::connection::EncodedRequest,
 };
 use crate::{
-    metrics::{self, Instrument, Measure, OWN, Value},
-    plugin::{Naming, Plugin},
+    metrics::{self, HealthReading, Instrument, Measure, OWN, Value},
+    plugin::{Naming, Plugin, SavedGroup},
 };
 use points::{Described, Number, Of, Times};
 use requests::{Header, Requests};
@@ -24,6 +24,9 @@ use series::Series;
 
 /// What a gRPC receiver accepts by default, bytes: a longer request is refused as a whole.
 pub(super) const LONGEST_REQUEST: usize = 4 << 20;
+
+/// What the names of kevmon's own metrics begin with that go on over its restarts.
+const OUTAGES: &str = "kevmon.outage";
 
 /// What the sums of a request cover (`OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`). Gauges and up-down counters
 /// are the same in each.
@@ -98,6 +101,50 @@ impl MetricRequests {
             own,
             services: HashMap::new(),
             length: 0,
+        }
+    }
+
+    /// An earlier run has told what it kept of a plugin's group, at `time` (Unix ns, its last commit): deltas go on from
+    /// there. `same_boot`: its members' keys mean the same processes still. To be called before the first collection.
+    pub fn told_before(&mut self, plugin: &Arc<Plugin>, kept: &SavedGroup, same_boot: bool, time: u64) {
+        if self.temporality == Temporality::Cumulative {
+            return;
+        }
+        let temporality = self.temporality;
+        let reading = kept.reading(plugin.aggregate);
+        let series = &mut self.service(plugin).series;
+        for listed in metrics::metrics(plugin.naming).filter(|listed| temporality.is_delta(listed.instrument))
+        {
+            for value in (listed.values)(&reading) {
+                // Of a series that has been told, the start does not matter.
+                series.point(listed.name, &value, time, time);
+            }
+        }
+        if temporality == Temporality::Delta && plugin.per_process.is_some() && same_boot {
+            for member in kept
+                .members
+                .iter()
+                .filter(|member| !member.former && !member.ended)
+            {
+                series.process(member.key, &member.totals, time, time);
+            }
+        }
+    }
+
+    /// The same of the times that kevmon was away, which are counted over all runs.
+    pub fn outages_told_before(&mut self, outages: u64, outage_ns: u64, time: u64) {
+        if self.temporality != Temporality::Delta {
+            return;
+        }
+        let told = HealthReading {
+            outages,
+            outage_ns,
+            ..HealthReading::default()
+        };
+        for own in OWN.iter().filter(|own| own.name.starts_with(OUTAGES)) {
+            for value in (own.values)(&told) {
+                self.own.series.point(own.name, &value, time, time);
+            }
         }
     }
 
