@@ -74,6 +74,8 @@ offsets! {
     task_exit_code = required ["task_struct.exit_code"];
     /// What the thread group shares.
     task_signal = required ["task_struct.signal"];
+    /// Open files.
+    task_files = optional ["task_struct.files"];
     /// Address space.
     task_mm = required ["task_struct.mm"];
     /// CPU time, ns.
@@ -124,12 +126,20 @@ offsets! {
     signal_oublock = required ["signal_struct.oublock"];
     /// Highest resident set noted so far, pages.
     mm_hiwater_rss = required ["mm_struct.hiwater_rss"];
+    /// Virtual size, pages.
+    mm_total_vm = optional ["mm_struct.total_vm"];
     /// First byte of the argument vector.
     mm_arg_start = required ["mm_struct.arg_start"];
     /// Its end.
     mm_arg_end = required ["mm_struct.arg_end"];
     /// The executable.
     mm_exe_file = required ["mm_struct.exe_file"];
+    /// Table of the open files.
+    files_fdt = optional ["files_struct.fdt"];
+    /// Bits in that table's map: a multiple of 64 …
+    fdt_max_fds = optional ["fdtable.max_fds"];
+    /// … and the map, a bit for each open descriptor.
+    fdt_open_fds = optional ["fdtable.open_fds"];
     /// The executed file's path as given.
     bprm_filename = required ["linux_binprm.filename"];
     /// The executed file (the interpreter, for a script).

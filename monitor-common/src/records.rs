@@ -251,6 +251,11 @@ pub const SNAPSHOT_RENAMED: u32 = 16;
 /// [`SnapshotRecord::flags`]: the OOM killer picked it.
 pub const SNAPSHOT_OOM: u32 = 32;
 
+/// [`SampleRecord::fds`]: not told by this thread. Its process is exiting, or has more than [`FDS_COUNTED`].
+pub const FDS_UNKNOWN: u32 = u32::MAX;
+/// The largest table of descriptors that is counted; /proc counts larger ones.
+pub const FDS_COUNTED: u32 = 4096;
+
 /// One thread of a watched process, as the sampling iterator shows it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -267,6 +272,14 @@ pub struct SampleRecord {
     pub status: u32,
     /// Identifies the address space: equal values share it; 0 = none.
     pub mm: u64,
+    /// Highest resident set noted in the address space so far, pages; 0 without one.
+    pub hiwater_rss: u64,
+    /// Virtual size of the address space, pages; 0 without one, and where the kernel does not tell.
+    pub total_vm: u64,
+    /// Open file descriptors, or [`FDS_UNKNOWN`].
+    pub fds: u32,
+    /// Zero.
+    pub pad: u32,
     /// Sums of the threads that have ended.
     pub ended: Usage,
     /// This thread's own usage; all zero when the sums above may hold it already.
@@ -284,6 +297,6 @@ const _: () = {
     assert!(size_of::<RenameRecord>() == 32 + 8 + 16 + 80 + 16);
     assert!(size_of::<EndRecord>() == 32 + 8 + 24 + 8 + 80 + 8);
     assert!(size_of::<SnapshotRecord>() == 16 + 16 + 8 + 16 + 24 + 8 + 8 + COMM_LEN + EXE_LEN);
-    assert!(size_of::<SampleRecord>() == 16 + 16 + 8 + 80 + 80);
+    assert!(size_of::<SampleRecord>() == 16 + 16 + 8 + 16 + 8 + 80 + 80);
     assert!(align_of::<ExecRecord>() == 8 && align_of::<SampleRecord>() == 8);
 };

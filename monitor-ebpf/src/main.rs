@@ -10,6 +10,7 @@
 mod end;
 mod exec;
 mod exit;
+mod files;
 mod fork;
 mod free;
 mod identity;

@@ -4,7 +4,7 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 use kevmon_common::SampleRecord;
 
 use crate::{
-    maps,
+    files, maps,
     snapshot::{IterContext, write},
     task::{Kernel, Task},
 };
@@ -42,7 +42,12 @@ fn try_sample(meta: Kernel, task: Task) {
         (*record).threads = task.threads();
         (*record).live = task.live_threads();
         (*record).status = task.exit_status();
-        (*record).mm = task.mm() as u64;
+        let memory = task.memory();
+        (*record).mm = memory.mm;
+        (*record).hiwater_rss = memory.hiwater_rss;
+        (*record).total_vm = memory.total_vm;
+        (*record).fds = files::open_descriptors(task);
+        (*record).pad = 0;
         // The sums first: a thread that ends between the two loads is then missed, never counted twice.
         (*record).ended = task.ended_usage(dead_run_delay);
         let mut own = task.usage();

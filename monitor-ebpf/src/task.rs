@@ -68,6 +68,22 @@ pub(crate) fn now() -> u64 {
 #[derive(Clone, Copy)]
 pub(crate) struct Task(pub(crate) Kernel);
 
+/// Sizes of an address space, pages.
+pub(crate) struct Memory {
+    /// Which one; 0: none.
+    pub(crate) mm: u64,
+    pub(crate) hiwater_rss: u64,
+    pub(crate) total_vm: u64,
+}
+
+impl Memory {
+    const NONE: Self = Self {
+        mm: 0,
+        hiwater_rss: 0,
+        total_vm: 0,
+    };
+}
+
 impl Task {
     #[inline(always)]
     pub(crate) fn pid(self) -> u32 {
@@ -108,6 +124,32 @@ impl Task {
     pub(crate) fn mm(self) -> Kernel {
         // SAFETY: see `pid`.
         unsafe { load(self.0, offset!(task_mm)) }
+    }
+
+    /// Its open files; null once it has let go of them.
+    #[inline(always)]
+    pub(crate) fn files(self) -> Kernel {
+        // SAFETY: see `pid`; called where the kernel has the field.
+        unsafe { load(self.0, offset!(task_files)) }
+    }
+
+    /// Its address space and the sizes that need no walk over per-CPU counters.
+    #[inline(always)]
+    pub(crate) fn memory(self) -> Memory {
+        let mm = self.mm();
+        if mm.is_null() {
+            return Memory::NONE;
+        }
+        // SAFETY: a non-null mm_struct.
+        let memory = unsafe {
+            Memory {
+                mm: mm as u64,
+                hiwater_rss: load(mm, offset!(mm_hiwater_rss)),
+                total_vm: load_or_zero(mm, offset!(mm_total_vm)),
+            }
+        };
+        // A thread that exits gives its address space up before that is freed (kernel/exit.c, exit_mm).
+        if self.mm() == mm { memory } else { Memory::NONE }
     }
 
     /// Its executable; null for a kernel thread, and after its address space went.

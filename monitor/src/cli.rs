@@ -1,11 +1,17 @@
 //! The command line: its flags, their help and their bounds, and what they set in configuration.
 
-use std::{path::PathBuf, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    LogLevel, Overrides, PluginSources, Warning, duration::parse_interval, finding::Finding,
+    LogLevel, Overrides, PluginSources, Warning,
+    duration::parse_interval,
+    endpoint::withhold_user_info,
+    finding::Finding,
+    header::HeaderFlag,
+    listen_address,
+    receiver::{Compression, JsonTarget, Protocol},
 };
 
 /// How long `--run-once` measures when `--window` is not given.
@@ -18,6 +24,22 @@ fn parse_ring_bytes(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
         Ok(bytes) if bytes.is_power_of_two() && (1 << 12..=1 << 30).contains(&bytes) => Ok(bytes),
         _ => Err("not a power of two from 4096 to 1073741824".to_owned()),
+    }
+}
+
+/// Where `--prometheus` listens when it is given without an address.
+const DEFAULT_PROMETHEUS: &str = "127.0.0.1:9464";
+
+/// An address of which no password is held, nor repeated by whatever finds fault with it.
+fn without_user_info(text: &str) -> Result<String, Infallible> {
+    Ok(withhold_user_info(text).to_owned())
+}
+
+fn parse_target(text: &str) -> Result<JsonTarget, String> {
+    match text {
+        "" => Err("the path is empty; name a file, or - for standard output".to_owned()),
+        "-" => Ok(JsonTarget::Stdout),
+        path => Ok(JsonTarget::File(path.into())),
     }
 }
 
@@ -52,9 +74,13 @@ pub enum Output {
     disable_help_subcommand = true,
     after_help = "Exit status: 0 done (--run-once: a process was found), 1 none was found, 2 bad usage or \
                   configuration, 3 the endpoint that was asked for could not be reached, 4 anything else.\n\n\
-                  Environment: INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT, \
-                  OTEL_EXPORTER_OTLP_[METRICS_]PROTOCOL, USE_TLS, COLLECTION_INTERVAL, LOG_LEVEL, \
-                  <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, STATE_DIRECTORY, XDG_STATE_HOME. Flags come first."
+                  Environment: COLLECTION_INTERVAL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, LOG_LEVEL; \
+                  INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, USE_TLS, CA_CERT_PATH, CLIENT_CERT_PATH, CLIENT_KEY_PATH; \
+                  OTEL_EXPORTER_OTLP_[METRICS_|LOGS_|TRACES_]{ENDPOINT, PROTOCOL, HEADERS, COMPRESSION, TIMEOUT, \
+                  CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, INSECURE}, \
+                  OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, \
+                  OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION; CREDENTIALS_DIRECTORY, STATE_DIRECTORY, \
+                  XDG_STATE_HOME. Flags come first, then the settings file, then the environment."
 )]
 pub struct Cli {
     /// Another job than watching and exporting.
@@ -138,13 +164,55 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
 
-    /// Host or address of the OTLP receiver [default: localhost]
-    #[arg(long, value_name = "HOST")]
+    /// The settings of export, spool and outputs [default: /etc/kevmon/kevmon.toml, where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// URL of the default OTLP receiver: scheme, host, port, and for HTTP the path before /v1/metrics
+    /// [default: http://localhost:4317]
+    #[arg(long, value_name = "URL", value_parser = without_user_info, conflicts_with_all = ["agent_host", "agent_port"])]
+    endpoint: Option<String>,
+
+    /// Its host or address, where it is not given as a URL
+    #[arg(long, value_name = "HOST", value_parser = without_user_info)]
     agent_host: Option<String>,
 
-    /// Its port for OTLP over gRPC, 1 to 65535 [default: 4317]
+    /// Its port, 1 to 65535 [default: 4317, for HTTP 4318]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     agent_port: Option<u16>,
+
+    /// Its transport: grpc or http/protobuf [default: grpc]
+    #[arg(long, value_name = "PROTOCOL")]
+    protocol: Option<Protocol>,
+
+    /// How requests to it are compressed: none or gzip [default: none]
+    #[arg(long, value_name = "NAME")]
+    compression: Option<Compression>,
+
+    /// Certificates (PEM) that vouch for it [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+
+    /// kevmon's own certificate (PEM), for mutual TLS, beside --client-key
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+
+    /// The key (PEM) of that certificate
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<PathBuf>,
+
+    /// A header of every request to it, its value read from file:PATH, env:VARIABLE or credential:NAME
+    /// (systemd's); repeatable. Never the value itself: every user of the host sees flags
+    #[arg(long, value_name = "NAME=PLACE")]
+    header: Vec<HeaderFlag>,
+
+    /// Append each export to FILE as a line of OTLP/JSON; - is standard output
+    #[arg(long, value_name = "FILE", value_parser = parse_target)]
+    otlp_json: Option<JsonTarget>,
+
+    /// Serve the metrics to Prometheus at ADDRESS:PORT [default: 127.0.0.1:9464, where ADDR is left out]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = DEFAULT_PROMETHEUS, value_parser = listen_address)]
+    prometheus: Option<SocketAddr>,
 
     /// How collections are printed
     #[arg(long, value_enum, default_value_t)]
@@ -206,8 +274,17 @@ impl Args {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             interval: self.interval.filter(|_| !self.run_once),
+            endpoint: self.endpoint.clone(),
             agent_host: self.agent_host.clone(),
             agent_port: self.agent_port,
+            protocol: self.protocol,
+            compression: self.compression,
+            ca: self.ca_cert.clone(),
+            client_certificate: self.client_cert.clone(),
+            client_key: self.client_key.clone(),
+            headers: self.header.clone(),
+            otlp_json: self.otlp_json.clone(),
+            prometheus: self.prometheus,
             log_level: self.log_level,
         }
     }
@@ -232,177 +309,4 @@ impl Args {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use clap::{CommandFactory, error::ErrorKind};
-
-    use super::*;
-
-    fn parse_all(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("kevmon").chain(line.split_whitespace()))
-    }
-
-    /// A line without a subcommand.
-    fn parse(line: &str) -> Result<Args, clap::Error> {
-        let cli = parse_all(line)?;
-        assert_eq!(cli.command, None, "{line}");
-        Ok(cli.args)
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn subcommands() {
-        let events = |names: &[&str], json| {
-            Some(Command::Events(EventsArgs {
-                process_name: names.iter().map(|&name| name.to_owned()).collect(),
-                json,
-            }))
-        };
-        let history = |plugin: Option<&str>, json, path: Option<&str>| {
-            Some(Command::History(HistoryArgs {
-                plugin: plugin.map(str::to_owned),
-                json,
-                metadata_db_path: path.map(PathBuf::from),
-            }))
-        };
-        for (line, expected) in [
-            ("events", events(&[], false)),
-            (
-                "events --json --process-name ^a$ --process-name -b",
-                events(&["^a$", "-b"], true),
-            ),
-            ("history", history(None, false, None)),
-            (
-                "history --plugin web --metadata-db-path /x/y.db --json",
-                history(Some("web"), true, Some("/x/y.db")),
-            ),
-        ] {
-            assert_eq!(parse_all(line).expect(line).command, expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn everything_at_once() {
-        let args = parse(
-            "--once --window 250ms --plugins-dir a --plugins-dir b --plugin x --process-name ^nginx$ \
-             --process-name -worker --interval 2s --source ebpf --agent-host ::1 --agent-port 4318 \
-             --output json --log-level CRITICAL --log-file f --strict --ring-bytes 65536 --proc-root /tmp/proc \
-             --metadata-db-path s.db",
-        )
-        .expect("valid");
-        assert!(args.run_once && args.strict && args.refuses_faulty_files());
-        assert_eq!(args.window(), Duration::from_millis(250));
-        assert_eq!((args.source, args.output), (Source::Ebpf, Output::Json));
-        assert_eq!(args.log_file, Some(PathBuf::from("f")));
-        assert_eq!(
-            (args.proc_root.as_path(), args.ring_bytes),
-            (Path::new("/tmp/proc"), 65536)
-        );
-        assert_eq!(args.metadata_db_path, Some(PathBuf::from("s.db")));
-        let sources = args.plugin_sources();
-        assert_eq!(sources.directories, [PathBuf::from("a"), PathBuf::from("b")]);
-        assert_eq!(sources.plugins, ["x"]);
-        assert_eq!(sources.process_names, ["^nginx$", "-worker"]);
-        let overrides = args.overrides();
-        assert_eq!(overrides.interval, None, "--run-once ignores --interval");
-        assert_eq!(
-            (overrides.agent_host.as_deref(), overrides.agent_port),
-            (Some("::1"), Some(4318))
-        );
-        assert_eq!(overrides.log_level, Some(LogLevel::Error));
-        let warnings: Vec<String> = args.warnings().iter().map(ToString::to_string).collect();
-        assert_eq!(
-            warnings,
-            [
-                "command line: --interval: has no effect beside --run-once; set how long it measures with --window",
-                "command line: --metadata-db-path: has no effect beside --run-once; only the service keeps its state; \
-                 kevmon history shows it"
-            ]
-        );
-    }
-
-    #[test]
-    fn nothing_at_all() {
-        let args = parse("").expect("valid");
-        assert_eq!((args.source, args.output), (Source::Auto, Output::Text));
-        assert_eq!(args.window(), Duration::from_secs(1));
-        assert_eq!(args.overrides(), Overrides::default());
-        assert_eq!(args.plugin_sources(), PluginSources::default());
-        assert!(!args.refuses_faulty_files() && args.warnings().is_empty());
-        assert_eq!(
-            (args.proc_root.as_path(), args.ring_bytes),
-            (Path::new("/proc"), 4 << 20)
-        );
-    }
-
-    #[test]
-    fn bad_usage_exits_with_2_and_says_why() {
-        for (line, message) in [
-            ("--interval -5", "\"-5\" is negative; write 10ms to 24h"),
-            ("--interval 0", "is too short"),
-            ("--interval 2d", "\"d\" is not a known unit; write ms, s, m or h"),
-            ("--run-once --window soon", "is not a length of time"),
-            ("--agent-port 0", "0 is not in 1..=65535"),
-            ("--agent-port 65536", "65536 is not in 1..=65535"),
-            (
-                "--log-level loud",
-                "\"loud\" is not a log level; write off, error",
-            ),
-            ("--ring-bytes 65535", "not a power of two from 4096 to 1073741824"),
-            ("--ring-bytes 2048", "not a power of two"),
-            ("--ring-bytes 2147483648", "not a power of two"),
-            ("--source kernel", "possible values: auto, ebpf, proc"),
-            ("--intervall 5", "a similar argument exists: '--interval'"),
-            ("extra", "unrecognized subcommand 'extra'"),
-            ("event", "a similar subcommand exists: 'events'"),
-            (
-                "--run-once events",
-                "the subcommand 'events' cannot be used with '--run-once'",
-            ),
-            (
-                "--process-name x history",
-                "the subcommand 'history' cannot be used with '--process-name <REGEX>'",
-            ),
-            ("events --run-once", "unexpected argument '--run-once'"),
-            ("events --interval 2", "unexpected argument '--interval'"),
-            ("history --process-name x", "unexpected argument '--process-name'"),
-            (
-                "history --plugin a --plugin b",
-                "the argument '--plugin <NAME>' cannot be used multiple times",
-            ),
-        ] {
-            let error = parse_all(line).expect_err(line);
-            assert_eq!(error.exit_code(), 2, "{line}");
-            assert!(error.to_string().contains(message), "{line}: {error}");
-        }
-    }
-
-    #[test]
-    fn help_and_version_exit_with_0() {
-        for (line, kind) in [
-            ("--help", ErrorKind::DisplayHelp),
-            ("events --help", ErrorKind::DisplayHelp),
-            ("history --help", ErrorKind::DisplayHelp),
-            ("--version", ErrorKind::DisplayVersion),
-        ] {
-            let answer = parse(line).expect_err(line);
-            assert_eq!((answer.kind(), answer.exit_code()), (kind, 0));
-            assert!(
-                !answer.to_string().contains("proc-root") && !answer.to_string().contains("ring-bytes"),
-                "hidden"
-            );
-        }
-    }
-
-    #[test]
-    fn a_window_without_run_once_is_named() {
-        let warnings = parse("--window 2").expect("valid").warnings();
-        assert_eq!(warnings.len(), 1);
-        assert_eq!(warnings[0].key.as_deref(), Some("--window"));
-    }
-}
+mod tests;

@@ -40,6 +40,11 @@ impl Daemon {
     /// Starts `kevmon --output json` with further `args` and waits for its first line. Its state is its
     /// own, unless `args` say where it is.
     pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new();
         let given = args.iter().position(|arg| *arg == DATABASE);
         let database = given.map_or_else(
@@ -50,6 +55,7 @@ impl Daemon {
         let own = if given.is_none() { &own[..] } else { &[] };
         let stderr = File::create(scratch.path().join("stderr")).expect("a file in the scratch directory");
         let mut child = command(&[&["--output", "json"], own, args].concat())
+            .envs(environment.iter().copied())
             .current_dir(scratch.path())
             .stdout(Stdio::piped())
             .stderr(stderr)

@@ -81,6 +81,9 @@ pub fn command(args: &[&str]) -> Command {
             "LOG_LEVEL",
             "USE_TLS",
             "CA_CERT_PATH",
+            "CLIENT_CERT_PATH",
+            "CLIENT_KEY_PATH",
+            "CREDENTIALS_DIRECTORY",
             "RUST_LOG",
         ];
         if ["INSTANA_", "OTEL_", "KEVMON_"]

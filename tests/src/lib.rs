@@ -10,23 +10,35 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
+pub mod certificates;
 pub mod cgroup;
 pub mod checks;
 pub mod daemon;
+pub mod delivery;
+pub mod fake;
 pub mod history;
+pub mod http;
 pub mod kevmon;
+pub mod known;
 pub mod live;
 pub mod logs;
 pub mod modes;
 pub mod mount;
+pub mod nginx;
 pub mod plugin_dir;
+pub mod points;
+pub mod process;
 pub mod push;
 pub mod receiver;
 pub mod rotel;
 pub mod same_pid;
+pub mod sample;
 pub mod scratch;
+pub mod spans;
 pub mod tick;
 pub mod truth;
+pub mod victoria_metrics;
 pub mod wait;
 pub mod watch;
+pub mod watched;
 pub mod workload;

@@ -78,7 +78,8 @@ impl LogsService for LogCollector {
     }
 }
 
-fn flatten(request: &ExportLogsServiceRequest) -> Vec<Log> {
+/// Every log record of one request.
+pub fn flatten(request: &ExportLogsServiceRequest) -> Vec<Log> {
     let mut logs = Vec::new();
     for of_resource in &request.resource_logs {
         let resource = of_resource

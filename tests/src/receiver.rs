@@ -1,38 +1,34 @@
-//! An OTLP gRPC receiver in the test's own process, on the official protobufs: what kevmon pushed,
-//! flattened to one record per data point so that a test can look it up.
+//! An OTLP gRPC receiver in the test's own process, on the official protobufs and their generated services: what
+//! kevmon pushed, flattened. [`crate::fake::Fake`] is the one over HTTP, and the one that misbehaves.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
 
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::logs_service_server::LogsServiceServer,
-        metrics::v1::{
-            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-            metrics_service_server::{MetricsService, MetricsServiceServer},
-        },
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::logs_service_server::LogsServiceServer,
+    metrics::v1::{
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        metrics_service_server::{MetricsService, MetricsServiceServer},
     },
-    common::v1::KeyValue,
-    metrics::v1::{HistogramDataPoint, NumberDataPoint, metric::Data, number_data_point},
+    trace::v1::trace_service_server::TraceServiceServer,
 };
 use tokio::sync::oneshot;
 use tonic::{
     Request, Response, Status,
+    codec::CompressionEncoding,
     transport::{Server, server::TcpIncoming},
 };
 
+pub use crate::points::{CUMULATIVE, Instrument, Number, Point, flatten};
 use crate::{
-    logs::{self, Log, LogBox, LogCollector},
+    logs::{Log, LogBox, LogCollector},
+    spans::{Span, SpanBox, SpanCollector},
     wait,
 };
-
-/// OTLP's number for cumulative temporality.
-pub const CUMULATIVE: i32 = 2;
 
 type Requests = Arc<Mutex<Vec<ExportMetricsServiceRequest>>>;
 
@@ -42,68 +38,9 @@ pub struct Receiver {
     address: SocketAddr,
     requests: Requests,
     logs: Arc<LogBox>,
+    spans: Arc<SpanBox>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// How a metric is aggregated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Instrument {
-    Gauge,
-    Sum {
-        monotonic: bool,
-        temporality: i32,
-    },
-    Histogram {
-        temporality: i32,
-    },
-    /// Exponential histograms and summaries.
-    Other,
-}
-
-/// One data point with all that it belongs to.
-#[derive(Debug, Clone)]
-pub struct Point {
-    /// Resource attributes.
-    pub resource: BTreeMap<String, String>,
-    pub scope: String,
-    pub metric: String,
-    pub unit: String,
-    pub instrument: Instrument,
-    /// Attributes of the point itself.
-    pub attributes: BTreeMap<String, String>,
-    /// Unix nanoseconds.
-    pub start_time: u64,
-    /// Unix nanoseconds.
-    pub time: u64,
-    pub value: Number,
-    /// Of a histogram: the upper bounds of the buckets but the last, and how many values each bucket holds.
-    pub buckets: (Vec<f64>, Vec<u64>),
-}
-
-/// A point's value, as it was sent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Number {
-    Int(i64),
-    Double(f64),
-    /// A histogram's.
-    Distribution {
-        count: u64,
-        sum: f64,
-    },
-    Absent,
-}
-
-impl Number {
-    /// As a float, for comparisons with a tolerance.
-    pub fn as_f64(self) -> f64 {
-        match self {
-            #[expect(clippy::cast_precision_loss, reason = "compared with a tolerance")]
-            Self::Int(value) => value as f64,
-            Self::Double(value) => value,
-            Self::Distribution { .. } | Self::Absent => panic!("a point without one value"),
-        }
-    }
 }
 
 struct Collector {
@@ -136,7 +73,7 @@ impl Receiver {
         Self::serve(true, true)
     }
 
-    /// One that knows metrics only, and says so to whoever sends logs.
+    /// One that knows metrics only, and says so to whoever sends logs or spans.
     pub fn start_without_logs() -> Self {
         Self::serve(true, false)
     }
@@ -148,13 +85,20 @@ impl Receiver {
 
     fn serve(answers: bool, takes_logs: bool) -> Self {
         let (requests, logs) = (Requests::default(), Arc::<LogBox>::default());
+        let spans = Arc::<SpanBox>::default();
         let log_service = LogsServiceServer::new(LogCollector {
             logs: Arc::clone(&logs),
             takes: takes_logs,
-        });
+        })
+        .accept_compressed(CompressionEncoding::Gzip);
         let service = MetricsServiceServer::new(Collector {
             requests: Arc::clone(&requests),
             answers,
+        })
+        .accept_compressed(CompressionEncoding::Gzip);
+        let trace_service = takes_logs.then(|| {
+            TraceServiceServer::new(SpanCollector(Arc::clone(&spans)))
+                .accept_compressed(CompressionEncoding::Gzip)
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let (bound, address) = std::sync::mpsc::channel();
@@ -171,6 +115,7 @@ impl Receiver {
                 let server = Server::builder()
                     .add_service(service)
                     .add_service(log_service)
+                    .add_optional_service(trace_service)
                     .serve_with_incoming(incoming);
                 // Not a graceful shutdown, which would wait for a client that keeps its connection.
                 tokio::select! {
@@ -184,6 +129,7 @@ impl Receiver {
             address,
             requests,
             logs,
+            spans,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -214,6 +160,11 @@ impl Receiver {
         self.logs.logs()
     }
 
+    /// Every span received so far, in order of arrival.
+    pub fn spans(&self) -> Vec<Span> {
+        self.spans.spans()
+    }
+
     /// Requests with logs that were refused.
     pub fn refused_logs(&self) -> usize {
         self.logs.refused()
@@ -239,89 +190,4 @@ impl Drop for Receiver {
             let _ = thread.join();
         }
     }
-}
-
-/// Every data point of one request.
-pub fn flatten(request: &ExportMetricsServiceRequest) -> Vec<Point> {
-    let mut points = Vec::new();
-    for resource_metrics in &request.resource_metrics {
-        let resource = resource_metrics
-            .resource
-            .as_ref()
-            .map(|r| attributes(&r.attributes))
-            .unwrap_or_default();
-        for scope_metrics in &resource_metrics.scope_metrics {
-            let scope = scope_metrics
-                .scope
-                .as_ref()
-                .map(|scope| scope.name.clone())
-                .unwrap_or_default();
-            for metric in &scope_metrics.metrics {
-                let point = |time: (u64, u64), pairs: &[KeyValue], value| Point {
-                    resource: resource.clone(),
-                    scope: scope.clone(),
-                    metric: metric.name.clone(),
-                    unit: metric.unit.clone(),
-                    instrument: instrument(metric.data.as_ref()),
-                    attributes: attributes(pairs),
-                    start_time: time.0,
-                    time: time.1,
-                    value,
-                    buckets: Default::default(),
-                };
-                let numbers = match metric.data.as_ref() {
-                    Some(Data::Gauge(gauge)) => &gauge.data_points[..],
-                    Some(Data::Sum(sum)) => &sum.data_points[..],
-                    _ => &[],
-                };
-                points.extend(numbers.iter().map(|number: &NumberDataPoint| {
-                    let times = (number.start_time_unix_nano, number.time_unix_nano);
-                    point(times, &number.attributes, value(number))
-                }));
-                if let Some(Data::Histogram(histogram)) = metric.data.as_ref() {
-                    points.extend(histogram.data_points.iter().map(|told: &HistogramDataPoint| {
-                        let times = (told.start_time_unix_nano, told.time_unix_nano);
-                        let value = Number::Distribution {
-                            count: told.count,
-                            sum: told.sum.expect("kevmon's histograms have a sum"),
-                        };
-                        Point {
-                            buckets: (told.explicit_bounds.clone(), told.bucket_counts.clone()),
-                            ..point(times, &told.attributes, value)
-                        }
-                    }));
-                }
-            }
-        }
-    }
-    points
-}
-
-fn instrument(data: Option<&Data>) -> Instrument {
-    match data {
-        Some(Data::Gauge(_)) => Instrument::Gauge,
-        Some(Data::Sum(sum)) => Instrument::Sum {
-            monotonic: sum.is_monotonic,
-            temporality: sum.aggregation_temporality,
-        },
-        Some(Data::Histogram(histogram)) => Instrument::Histogram {
-            temporality: histogram.aggregation_temporality,
-        },
-        _ => Instrument::Other,
-    }
-}
-
-fn value(point: &NumberDataPoint) -> Number {
-    match point.value {
-        Some(number_data_point::Value::AsInt(value)) => Number::Int(value),
-        Some(number_data_point::Value::AsDouble(value)) => Number::Double(value),
-        None => Number::Absent,
-    }
-}
-
-/// Attributes as text, whatever their type.
-fn attributes(pairs: &[KeyValue]) -> BTreeMap<String, String> {
-    let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let typed = logs::typed(pairs).into_iter();
-    typed.map(|(key, value)| (key, text(value))).collect()
 }

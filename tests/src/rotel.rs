@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use crate::{kevmon, scratch::Scratch, wait};
+use crate::{kevmon, sample::Sample, scratch::Scratch, wait};
 
 /// A running rotel; killed when dropped.
 #[derive(Debug)]
 pub struct Rotel {
     child: Child,
     port: u16,
+    http_port: u16,
     printed: Arc<Mutex<String>>,
     _scratch: Scratch,
 }
@@ -49,13 +50,15 @@ impl Rotel {
         let mut rotel = Self {
             child,
             port,
+            http_port,
             printed,
             _scratch: scratch,
         };
         wait::until("rotel to listen", wait::SOON, || {
             let ended = rotel.child.try_wait().expect("our child");
             assert!(ended.is_none(), "rotel ended: {}", rotel.printed());
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+            let listens = |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+            (listens(port) && listens(http_port)).then_some(())
         });
         rotel
     }
@@ -63,6 +66,27 @@ impl Rotel {
     /// Its gRPC port, as an argument.
     pub fn port(&self) -> String {
         self.port.to_string()
+    }
+
+    /// Its endpoint for OTLP over gRPC.
+    pub fn grpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its endpoint for OTLP over HTTP.
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_port)
+    }
+
+    /// Every number that it printed so far under resources whose attributes hold the text `service`.
+    pub fn samples(&self, service: &str) -> Vec<Sample> {
+        let printed = self.printed();
+        let blocks = printed.split("ResourceMetrics #").skip(1);
+        blocks
+            .filter(|block| is_of(block, service))
+            .flat_map(|block| block.split("\nMetric #").skip(1))
+            .flat_map(samples_of)
+            .collect()
     }
 
     /// What it printed so far, without colours.
@@ -76,15 +100,11 @@ impl Rotel {
         wait::until(&format!("rotel to print {metric} of {service}"), limit, || {
             let printed = self.printed();
             let resources = printed.split("ResourceMetrics #").skip(1);
-            let of_service = |block: &&str| {
-                let attributes = block.split("ScopeMetrics").next().unwrap_or_default();
-                attributes.contains(service)
-            };
             let name = format!("-> Name: {metric}");
             let complete =
                 |block: &&str| block.lines().any(|line| line.trim() == name) && block.contains("\nValue: ");
             resources
-                .filter(of_service)
+                .filter(|block| is_of(block, service))
                 .flat_map(|block| block.split("\nMetric #").skip(1))
                 .find(complete)
                 .map(str::to_owned)
@@ -104,6 +124,34 @@ impl Drop for Rotel {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a resource's attributes hold the text.
+fn is_of(resource: &str, service: &str) -> bool {
+    let attributes = resource.split("ScopeMetrics").next().unwrap_or_default();
+    attributes.contains(service)
+}
+
+/// The numbers of one printed metric.
+fn samples_of(metric: &str) -> Vec<Sample> {
+    let behind = |text: &str, label: &str| {
+        let mut lines = text.lines().map(str::trim);
+        lines.find_map(|line| line.strip_prefix(label).map(str::to_owned))
+    };
+    let Some(name) = behind(metric, "-> Name: ") else {
+        return Vec::new();
+    };
+    let points = metric.split("\nNumberDataPoints #").skip(1);
+    points
+        .filter_map(|point| {
+            Some(Sample {
+                metric: name.clone(),
+                time: behind(point, "Timestamp: ")?.parse().expect("a time"),
+                // The last thing printed of a point: absent while it is still being printed.
+                value: behind(point, "Value: ")?.parse().expect("a number"),
+            })
+        })
+        .collect()
 }
 
 /// Two ports that were free a moment ago; rotel cannot say which it took if it chose itself.

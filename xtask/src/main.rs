@@ -1,18 +1,22 @@
 //! `cargo xtask`: builds, runs and tests kevmon. Arguments and wiring only; each command's work is in its module.
 
 mod bench;
+mod deb;
 mod ebpf;
 mod imports;
 mod linker;
+mod nginx;
 mod packages;
 mod preflight;
 mod privilege;
+mod receivers;
 mod rotel;
 mod rustup;
 mod shell;
 mod test;
 mod toolchain;
 mod user;
+mod victoria_metrics;
 mod workspace;
 
 use std::ffi::OsString;
@@ -58,7 +62,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct SetupArgs {
-    /// Also install what the end-to-end tests need: rotel, an OTLP receiver, from PyPI
+    /// Also install what the end-to-end tests need: the OTLP receivers rotel (from PyPI) and VictoriaMetrics, and nginx
+    /// before them (Debian's packages, unpacked into target/tools)
     #[arg(long)]
     tests: bool,
 }
@@ -116,7 +121,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Setup(args) => {
             ebpf::setup(&workspace)?;
             if args.tests {
-                rotel::setup(&workspace)?;
+                receivers::setup(&workspace)?;
             }
         }
         Command::Build(args) => {

@@ -12,7 +12,7 @@ use crate::ebpf::{self, Builder, Warnings};
 use crate::imports;
 use crate::preflight;
 use crate::privilege::Root;
-use crate::rotel;
+use crate::receivers::{self, Receivers};
 use crate::shell;
 use crate::user::{self, Profile};
 use crate::workspace::Workspace;
@@ -105,7 +105,7 @@ struct Run<'a> {
     selection: Selection,
     filters: &'a [OsString],
     builder: Option<Builder>,
-    rotel: Option<PathBuf>,
+    receivers: Option<Receivers>,
     root: Option<Root>,
     kevmon: Option<PathBuf>,
 }
@@ -117,7 +117,7 @@ pub(crate) fn run(workspace: &Workspace, selection: Selection, filters: &[OsStri
         selection,
         filters,
         builder: None,
-        rotel: None,
+        receivers: None,
         root: None,
         kevmon: None,
     };
@@ -207,7 +207,7 @@ impl Run<'_> {
     fn setup(&mut self) -> Result<()> {
         self.builder = Some(ebpf::setup(self.workspace)?);
         if self.selection != Selection::Unit {
-            self.rotel = Some(rotel::setup(self.workspace)?);
+            self.receivers = Some(receivers::setup(self.workspace)?);
         }
         Ok(())
     }
@@ -221,14 +221,15 @@ impl Run<'_> {
             .kevmon
             .as_deref()
             .context("the release build left no kevmon")?;
-        let rotel = self.rotel.as_deref().context("the setup stage left no rotel")?;
+        let receivers = self
+            .receivers
+            .as_ref()
+            .context("the setup stage left no receivers")?;
+        let mut environment = vec![("KEVMON_BIN", kevmon)];
+        environment.extend(receivers.environment());
         let mut command = user::cargo(self.workspace, "test");
         command.args(["--release", "--no-fail-fast", "-p", "kevmon-tests"]);
-        run_as_root(
-            &mut command,
-            root,
-            &[("KEVMON_BIN", kevmon), ("KEVMON_ROTEL", rotel)],
-        );
+        run_as_root(&mut command, root, &environment);
         // One at a time: they measure processes on the machine that they share.
         command.args(["--", "--test-threads=1"]).args(self.filters);
         shell::run(&mut command)

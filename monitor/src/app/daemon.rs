@@ -1,26 +1,33 @@
 //! The daemon: drains events, collects what is due, exports beside it, and ends in order.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, sleep_until, timeout},
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
-    Exit, Setup, faulty_files,
+    Exit, Setup,
+    exports::Exports,
+    faulty_files,
     keeper::{self, Keeper},
-    output::{self, Lines},
+    lines::{LineTarget, Lines},
+    output,
     schedule::Schedule,
-    sender::{Delivery, Sender},
     watch::{Drained, Origin, Watch},
 };
 use crate::{
     cli::Output,
-    export::{Collection, Exporter, UnixClock, json_line},
+    export::{Collection, UnixClock, json_line, transport::Signal},
     health::Soft,
     plugin::{GroupId, Notice, Plugin},
 };
@@ -34,8 +41,6 @@ const DRAIN_IDLE: Duration = Duration::from_millis(400);
 const FINAL_DRAIN: Duration = Duration::from_millis(100);
 /// … and this long when totals of what just ended have not settled by then.
 const FINAL_SETTLING: Duration = Duration::from_millis(500);
-/// The last export may take this long, so that the end comes within two seconds.
-const FINAL_EXPORT: Duration = Duration::from_millis(1_000);
 /// A reader of the JSON that is slow may take this long for the last lines.
 const FINAL_OUTPUT: Duration = Duration::from_millis(200);
 /// Faulty plugin files are named in the log again after this long.
@@ -71,20 +76,17 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         .map(register)
         .transpose()
         .context("ring buffer")?;
-    let exporter = Exporter::new(&settings.endpoint.url, settings.timeout)?;
-    info!(
-        "exporting to {} (from {})",
-        exporter.endpoint(),
-        settings.endpoint.from
-    );
     let start = std::time::Instant::now();
     let mut schedule = Schedule::new(
         watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
         start,
     );
     let plugins: Vec<Plugin> = watch.plugins().map(|(_, plugin)| plugin.clone()).collect();
-    let delivery = Delivery::new(exporter, host, plugins);
     let clock = output::clock();
+    let (attempted, mut attempts) = mpsc::unbounded_channel();
+    let mut exports = Exports::start(&settings, plugins, host, (&state, &kept), attempted)?;
+    drop(kept);
+    exports.look_for_unconfirmed(keeper.last_commit());
     let mut daemon = Daemon {
         watch,
         keeper,
@@ -94,8 +96,10 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         undeliverable: Onset::default(),
         faulty,
         named_at: Instant::now(),
-        lines: (args.output == Output::Json).then(Lines::start).transpose()?,
-        sender: Sender::start(delivery.clone()),
+        lines: (args.output == Output::Json)
+            .then(|| Lines::start(LineTarget::Stdout))
+            .transpose()?,
+        exports,
     };
 
     let mut pause = DRAIN;
@@ -113,6 +117,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
                 }
                 daemon.tick(&due.groups);
             }
+            Some(attempt) = attempts.recv() => daemon.exports.tell(attempt),
             () = either(sleep_until(drain_at), readable(ring.as_ref())) => {
                 let drained = daemon.watch.drain();
                 pause = match drained {
@@ -124,7 +129,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
             }
         }
     }
-    Ok(daemon.finish(delivery).await)
+    Ok(daemon.finish().await)
 }
 
 struct Daemon {
@@ -142,13 +147,12 @@ struct Daemon {
     /// When the faulty files were last named in the log.
     named_at: Instant,
     lines: Option<Lines>,
-    sender: Sender,
+    exports: Exports,
 }
 
 impl Daemon {
     fn tick(&mut self, due: &[GroupId]) {
-        let failures = self.sender.take_failures();
-        self.watch.health.add(Soft::ExportFailed, failures);
+        let began = SystemTime::now();
         if !self.faulty.is_empty() && self.named_at.elapsed() > NAME_FAULTY {
             self.named_at = Instant::now();
             error!(
@@ -157,10 +161,13 @@ impl Daemon {
             );
         }
         let (collection, notices) = self.collect(due, false);
+        let collection = Arc::new(collection);
+        // Told only when it is on its way, or kept for a receiver that is away.
+        self.exports.send(&collection, notices);
         self.print(&collection);
-        if !self.sender.push(collection, notices) {
-            self.watch.health.count(Soft::ExportFailed);
-        }
+        let programs = self.watch.program_times();
+        self.exports
+            .observe(&collection, began, self.watch.own(), programs);
     }
 
     /// Collects and commits: what is told once must not be taken back by a restart.
@@ -189,6 +196,7 @@ impl Daemon {
             .health
             .soft_failures
             .push(("store_failed", self.keeper.failures()));
+        self.exports.read(&mut collection);
         self.say_what_was_dropped(&mut collection);
         (collection, notices)
     }
@@ -204,10 +212,12 @@ impl Daemon {
                  {EVENT_DROPPED}; a shorter interval holds more"
             );
         }
-        let undeliverable = self.sender.events_dropped();
+        let logs = collection.health.exports.iter();
+        let logs = logs.filter(|lane| lane.signal == Signal::Logs.name());
+        let undeliverable = logs.flat_map(|lane| lane.lost()).map(|(_, count)| count).sum();
         if self.undeliverable.begins(undeliverable) {
             warn!(
-                "events are not delivered: the receiver rejects them, or was away for too long and the oldest make \
+                "events are not delivered: a receiver rejects them, or was away for too long and the oldest make \
                  room; they are counted as {EVENT_DROPPED}, and kevmon history has the latest"
             );
         }
@@ -223,7 +233,7 @@ impl Daemon {
     }
 
     /// Last events, last collection of every plugin, last export.
-    async fn finish(mut self, mut delivery: Delivery) -> Exit {
+    async fn finish(mut self) -> Exit {
         let began = Instant::now();
         while began.elapsed() < FINAL_DRAIN
             || (self.watch.unsettled() > 0 && began.elapsed() < FINAL_SETTLING)
@@ -233,7 +243,7 @@ impl Daemon {
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
         let (collection, notices) = self.collect(&groups, true);
-        self.print(&collection);
+        let collection = Arc::new(collection);
         let unsettled = self.watch.unsettled();
         if unsettled > 0 {
             self.watch.log_unsettled();
@@ -241,21 +251,9 @@ impl Daemon {
                 "{unsettled} ended processes are not settled, most likely not reaped: their totals may be short"
             );
         }
-        // The collections that still wait are older than the last one, whose sums hold it all.
-        self.sender.stop().await;
-        delivery.hold(&collection, notices);
-        match timeout(FINAL_EXPORT, delivery.deliver(&collection)).await {
-            Ok(Ok(())) => info!("ended; the last collection is exported"),
-            Ok(Err(error)) => warn!("ended; the last collection is not exported: {error}"),
-            Err(_) => warn!(
-                "ended; {} took too long to accept the last collection",
-                delivery.endpoint()
-            ),
-        }
-        let undelivered = delivery.undelivered();
-        if undelivered > 0 {
-            warn!("{undelivered} events were not delivered; kevmon history has the latest of each plugin");
-        }
+        self.exports.send(&collection, notices);
+        self.print(&collection);
+        self.exports.finish(collection.time).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);
         }

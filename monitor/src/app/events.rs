@@ -107,7 +107,7 @@ fn plugins(args: &EventsArgs) -> Option<Vec<Plugin>> {
         },
         ..PluginSources::default()
     };
-    let mut loaded = config::load(&sources, &Environment::default(), &Overrides::default());
+    let mut loaded = config::load(&sources, &Environment::default(), &Overrides::default(), None);
     if !loaded.faults.is_empty() {
         loaded.faults.iter().for_each(|fault| report(fault, true));
         return None;

@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::{
-    export::{HostIdentity, Run, UnixClock, service_instance_id},
+    export::{HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
     plugin::{Aggregate, GroupId, Matching, Notice, Plugin, SavedGroup},
     process::Moment,
     store::{Commit, GroupKey, HistoryRow, KeptGroup, Opened, Store},
@@ -22,6 +22,24 @@ const DURABLE_FROM: Duration = Duration::from_secs(1);
 pub(super) struct Kept {
     /// Its groups, by this run's ids.
     pub(super) groups: Vec<(GroupId, KeptGroup)>,
+    /// Its last commit, Unix ns; `None` without a store or with a new one.
+    last_commit: Option<u64>,
+    /// How often kevmon had been away until then, and for how long, ns.
+    outages: (u64, u64),
+}
+
+impl Kept {
+    /// Deltas go on from what was kept, which is what was told. `plugins` are in the order of their groups.
+    pub(super) fn told_before(&self, plugins: &[Plugin], requests: &mut MetricRequests) {
+        let Some(time) = self.last_commit else { return };
+        for (group, kept) in &self.groups {
+            if let Some(plugin) = plugins.get(group.0) {
+                requests.told_before(&Arc::new(plugin.clone()), &kept.saved, kept.same_boot, time);
+            }
+        }
+        let (outages, outage_ns) = self.outages;
+        requests.outages_told_before(outages, outage_ns, time);
+    }
 }
 
 /// The store, or the lack of one.
@@ -83,8 +101,17 @@ impl Keeper {
             let rows = HistoryRow::of_closed(&keeper.keys[group.0], &kept.saved, now_unix);
             keeper.closed.extend(rows);
         }
+        let (outages, outage_ns) = store.outages();
+        // The one that ends now has not been told.
+        let kept = Kept {
+            groups,
+            last_commit: store.outage().map(|outage| outage.from),
+            outages: store.outage().map_or((outages, outage_ns), |outage| {
+                (outages - 1, outage_ns - outage.to.saturating_sub(outage.from))
+            }),
+        };
         keeper.store = Some(store);
-        (keeper, Kept { groups })
+        (keeper, kept)
     }
 
     /// kevmon watches again since `now_unix`, ns: so long it was away. To be told before the first commit.
@@ -147,6 +174,11 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// The time of the last collection that the run before this one committed, Unix ns.
+    pub(super) fn last_commit(&self) -> Option<u64> {
+        Some(self.store.as_ref()?.outage()?.from)
     }
 
     /// Commits that failed, and a store that could not be opened.
@@ -253,6 +285,11 @@ mod tests {
 
         let (mut keeper, kept) = opened(&path, "second", 140);
         assert!(!kept.groups[0].1.same_boot);
+        assert_eq!(
+            (kept.last_commit, kept.outages),
+            (Some(130 * SECOND), (1, 11 * SECOND)),
+            "as the run before told them"
+        );
         keeper.commit(150 * SECOND, clock, clock, Vec::new(), &[]);
         keeper.commit(160 * SECOND, clock, clock, Vec::new(), &[]);
         let history = store::history(&path, None).unwrap();

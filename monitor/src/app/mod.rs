@@ -1,14 +1,16 @@
 //! Wiring: reads the configuration, opens the source, runs once or as a daemon, and decides the exit status.
 
 mod daemon;
+mod delivery;
 mod events;
+mod exports;
 mod history;
 mod keeper;
+mod lines;
 mod once;
-mod outbox;
 mod output;
+mod route;
 mod schedule;
-mod sender;
 mod watch;
 
 use std::{
@@ -17,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Mutex,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -91,10 +94,17 @@ fn state_path(asked: Option<&Path>, environment: &Environment) -> Option<PathBuf
         .ok()
 }
 
+/// Threads that look host names up, which is all that blocks; they are started when one is needed …
+const RESOLVERS: usize = 4;
+/// … and end after this long without work.
+const KEEP_RESOLVERS: Duration = Duration::from_secs(1);
+
 /// The runtime that everything runs on; what it is given has ended when this returns.
 fn block_on(future: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(RESOLVERS)
+        .thread_keep_alive(KEEP_RESOLVERS)
         .build()
         .context("tokio runtime")?;
     let exit = runtime.block_on(future);
@@ -105,10 +115,19 @@ fn block_on(future: impl Future<Output = Result<Exit>>) -> Result<Exit> {
 
 /// The main job: one collection, or one after the other.
 fn watch_and_export(args: Args) -> Result<Exit> {
-    let environment = Environment::of_this_process();
     let overrides = args.overrides();
-    let loaded = config::load(&args.plugin_sources(), &environment, &overrides);
-    let settled = config::settle(&environment, &overrides, loaded.legacy_endpoint.as_ref());
+    let file = config::read_settings(args.config.as_deref());
+    let in_file = file.iter().flat_map(config::SettingsFile::variables);
+    let secrets = overrides.variables().chain(in_file);
+    let environment = Environment::of_this_process().with_secrets(secrets, |name| std::env::var_os(name));
+    let loaded = config::load(&args.plugin_sources(), &environment, &overrides, file.as_ref());
+    let settled = config::settle(&config::SettingSources {
+        environment: &environment,
+        overrides: &overrides,
+        file: file.as_ref(),
+        plugins: &loaded.receivers,
+        check: &config::check_file,
+    });
     let level = settled
         .as_ref()
         .map_or(config::LogLevel::Info, |settings| settings.log_level);

@@ -9,13 +9,16 @@ use tracing::{error, info};
 use super::{
     Exit, Setup, faulty_files,
     keeper::Kept,
-    output,
+    output, route,
     watch::{Origin, Watch},
 };
 use crate::{
     cli::Output,
-    config::Settings,
-    export::{Collection, Exporter, HostIdentity, Run, json_line, render, requests},
+    config::{Settings, receiver::Receiver},
+    export::{
+        Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, json_line, render,
+        transport::{Signal, Transport},
+    },
     plugin::GroupId,
 };
 
@@ -58,37 +61,83 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     };
     output::print(&text).context("standard output")?;
 
-    let (line, reached) = export(&collection, &host, &settings).await;
-    if !json {
-        output::print(&format!("{line}\n")).context("standard output")?;
-    } else if !reached && settings.endpoint.asked_for {
-        error!("{line}");
-    } else {
-        info!("{line}");
+    let mut well = true;
+    for sent in export(&collection, &host, &settings).await {
+        well &= sent.reached || !sent.asked_for;
+        let Sent { line, .. } = &sent;
+        if !json {
+            output::print(&format!("{line}\n")).context("standard output")?;
+        } else if !sent.reached && sent.asked_for {
+            error!("{line}");
+        } else {
+            info!("{line}");
+        }
     }
-    Ok(match (found, reached || !settings.endpoint.asked_for) {
+    Ok(match (found, well) {
         (_, false) => Exit::Unreachable,
         (false, true) => Exit::NothingFound,
         (true, true) => Exit::Success,
     })
 }
 
-/// Exports, and says how it went in one line.
-async fn export(collection: &Collection, host: &HostIdentity, settings: &Settings) -> (String, bool) {
-    let endpoint = &settings.endpoint;
-    let result = match Exporter::new(&endpoint.url, settings.timeout) {
-        Ok(mut exporter) => exporter.export(requests(collection, host, Run::Once)).await,
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(()) => (format!("exported to {}", endpoint.url), true),
-        Err(error) if endpoint.asked_for => (format!("not exported: {error}"), false),
-        Err(error) => (
-            format!(
-                "not exported; nothing asked for it ({} comes from: {}): {error}",
-                endpoint.url, endpoint.from
-            ),
-            false,
+/// How the export to one receiver went.
+struct Sent {
+    /// In one line.
+    line: String,
+    reached: bool,
+    /// Somebody wants it to go there.
+    asked_for: bool,
+}
+
+/// Exports to every receiver that a plugin names.
+async fn export(collection: &Collection, host: &HostIdentity, settings: &Settings) -> Vec<Sent> {
+    // One look has nothing to take a difference from.
+    let mut requests = MetricRequests::new(host.clone(), Run::Once, Temporality::Cumulative);
+    let mut all = Vec::new();
+    for receiver in &settings.receivers {
+        let goes_there =
+            |service: &ServiceReading| route::names(&service.plugin).any(|name| name == receiver.name);
+        if !collection.services.iter().any(goes_there) {
+            continue;
+        }
+        let connection = route::connection(receiver, Signal::Metrics);
+        let mut transport = Transport::new(connection, Signal::Metrics);
+        let mut result = Ok(());
+        for request in requests.encode(collection, goes_there) {
+            result = match transport.send(request.body).await {
+                Ok(accepted) if accepted.rejected > 0 => Err(format!(
+                    "{}: the receiver rejected {} of {} data points: {}",
+                    transport.endpoint(),
+                    accepted.rejected,
+                    request.items,
+                    accepted.remark
+                )),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            };
+            if result.is_err() {
+                break;
+            }
+        }
+        all.push(said(receiver, transport.endpoint(), result));
+    }
+    all
+}
+
+fn said(receiver: &Receiver, endpoint: &str, result: Result<(), String>) -> Sent {
+    let asked_for = receiver.asked_for;
+    let reached = result.is_ok();
+    let line = match result {
+        Ok(()) => format!("exported to {endpoint}"),
+        Err(error) if asked_for => format!("not exported: {error}"),
+        Err(error) => format!(
+            "not exported; nothing asked for it ({endpoint} comes from: {}): {error}",
+            receiver.from
         ),
+    };
+    Sent {
+        line,
+        reached,
+        asked_for,
     }
 }

@@ -2,11 +2,8 @@
 
 use std::{
     io::{self, Write},
-    sync::mpsc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
-
-use tracing::{error, warn};
 
 use super::watch::Watch;
 use crate::{
@@ -67,69 +64,5 @@ pub(super) fn print(text: &str) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// Lines that wait for a slow reader; further ones are left out and counted.
-const WAITING: usize = 64;
-
-/// Writes lines to standard output from a thread of its own: a reader that does not read must not stop the ticks.
-pub(super) struct Lines {
-    queue: Option<mpsc::SyncSender<String>>,
-    finished: mpsc::Receiver<()>,
-}
-
-impl Lines {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// No thread can be had.
-    pub(super) fn start() -> io::Result<Self> {
-        let (queue, lines) = mpsc::sync_channel::<String>(WAITING);
-        let (finish, finished) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("stdout".to_owned())
-            .spawn(move || {
-                for line in lines {
-                    match print(&line) {
-                        Ok(true) => {}
-                        Ok(false) => {
-                            warn!("nobody reads standard output any more: no further JSON; exports go on");
-                            break;
-                        }
-                        Err(error) => {
-                            error!("standard output: {error}: no further JSON; exports go on");
-                            break;
-                        }
-                    }
-                }
-                // Fails only when nobody waits for it any more.
-                let _: Result<(), mpsc::SendError<()>> = finish.send(());
-            })?;
-        Ok(Self {
-            queue: Some(queue),
-            finished,
-        })
-    }
-
-    /// Hands a line over; returns false when it had to be left out.
-    pub(super) fn push(&mut self, line: String) -> bool {
-        let Some(queue) = &self.queue else { return true };
-        match queue.try_send(line) {
-            Ok(()) => true,
-            Err(mpsc::TrySendError::Full(_)) => false,
-            Err(mpsc::TrySendError::Disconnected(_)) => {
-                self.queue = None;
-                true
-            }
-        }
-    }
-
-    /// Waits until all lines are written, for `limit` at most.
-    pub(super) fn finish(mut self, limit: Duration) {
-        self.queue = None;
-        if self.finished.recv_timeout(limit).is_err() {
-            warn!("the reader of standard output did not take the last lines");
-        }
     }
 }

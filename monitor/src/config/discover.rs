@@ -136,7 +136,11 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-fn read(path: &Path) -> Result<String, Fault> {
+/// The text of a configuration file.
+///
+/// # Errors
+/// Why it has none.
+pub(crate) fn read(path: &Path) -> Result<String, Fault> {
     let unreadable = |error: io::Error| {
         Finding::in_file(path, None, format!("cannot be read: {}", plain(&error)))
             .remedy("let the user that kevmon runs as read it, or remove it")
@@ -151,7 +155,7 @@ fn read(path: &Path) -> Result<String, Fault> {
         .map_err(unreadable)?;
     if bytes.len() as u64 > MOST_BYTES {
         let message = "is larger than 1 MiB";
-        return Err(Finding::in_file(path, None, message).remedy("a plugin file has a few lines: look at it"));
+        return Err(Finding::in_file(path, None, message).remedy("it should have a few lines: look at it"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
@@ -161,7 +165,7 @@ fn read(path: &Path) -> Result<String, Fault> {
 }
 
 /// An error's text without "(os error 2)".
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
@@ -247,7 +251,7 @@ mod tests {
             .map(ToString::to_string)
             .collect();
         for (fault, ending) in faults.iter().zip([
-            "large/plugin.toml: is larger than 1 MiB; a plugin file has a few lines: look at it",
+            "large/plugin.toml: is larger than 1 MiB; it should have a few lines: look at it",
             "latin/plugin.toml:2: is not UTF-8; save it as UTF-8",
             "null/plugin.toml: is not a regular file; remove it",
             "plugin.toml: cannot be read: no such file or directory; let the user that kevmon runs as read it, or remove it",

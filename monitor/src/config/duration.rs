@@ -10,6 +10,16 @@ pub const INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10).
 /// end is a failed start (0 s: none is).
 pub const WINDOW_BOUNDS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
+/// Shortest and longest time that one request may take.
+pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+
+/// Youngest and oldest that a kept request may become.
+pub const SPOOL_AGE_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_hours(30 * 24);
+
+/// Shortest and longest time between two exports of kevmon's own telemetry.
+pub const TELEMETRY_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// Why a text is no length of time; its message says what to write instead.
@@ -119,7 +129,7 @@ fn describe(bounds: &RangeInclusive<Duration>) -> String {
 }
 
 /// A length of time in the notation that [`parse`] reads: `10ms`, `60s`, `24h`.
-fn short(length: Duration) -> String {
+pub(crate) fn short(length: Duration) -> String {
     let whole = length.as_secs();
     if length.subsec_nanos() != 0 {
         format!("{}ms", length.as_millis())

@@ -1,32 +1,140 @@
-//! Where metrics go: host, port and the URL made of them.
+//! Addresses of receivers as people write them: hosts, ports and URLs, with what may never be in one.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::finding::quoted;
 
 /// Port of OTLP over gRPC.
 pub const DEFAULT_PORT: u16 = 4317;
 
+/// Port of OTLP over HTTP.
+pub const DEFAULT_HTTP_PORT: u16 = 4318;
+
 /// Host of an agent that nobody named.
 pub const DEFAULT_HOST: &str = "localhost";
 
-/// The receiver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `http://host:port`, an IPv6 address in brackets.
-    pub url: String,
-    /// Whether a flag or a variable named it; if so, failing to reach it is an error of its own.
-    pub asked_for: bool,
-    /// What named it: a flag, a variable, `plugin.toml` or `default`.
-    pub from: &'static str,
+/// What stands for an address with user info: that is refused, and so kept nowhere.
+const WITHHELD: &str = "@";
+
+/// `text`, or no more than the sign that it holds user info: whoever holds an address holds this.
+pub fn withhold_user_info(text: &str) -> &str {
+    if text.contains('@') { WITHHELD } else { text }
 }
 
-/// `http://host:port`, with `host` as [`host`] and [`parse_url`] return it.
-pub(crate) fn url(host: &str, port: u16) -> String {
+/// A URL's parts: no user info, no query, a path of valid characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Url {
+    /// Whether the scheme is https rather than http; `None` without a scheme.
+    pub(crate) https: Option<bool>,
+    /// A name or an address, IPv6 without brackets.
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    /// From the first slash; empty without one.
+    pub(crate) path: String,
+}
+
+impl Url {
+    /// Takes a URL apart. One without a scheme is taken as well: whether it may be is for the caller to say.
+    ///
+    /// # Errors
+    /// "What is wrong; what to do". What may be a credential is never repeated.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        // Anywhere, not in the authority alone: a password with a slash in it ends the authority early.
+        if text.contains('@') {
+            return Err(
+                "the URL holds user info (…@…), which kevmon neither sends nor repeats; write the host alone, and \
+                 give credentials as a header"
+                    .to_owned(),
+            );
+        }
+        let (https, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(false), rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(true), rest),
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "the scheme {} is not supported; write http://host:port or https://host:port",
+                    quoted(scheme)
+                ));
+            }
+            None => (None, text),
+        };
+        if rest.contains(['?', '#']) {
+            return Err(
+                "the URL has a query or a fragment, which kevmon does not send; end it with the path, and give \
+                 credentials as a header"
+                    .to_owned(),
+            );
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (name, number) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, "")) => (address, None),
+            Some((address, after)) => (address, Some(after.strip_prefix(':').unwrap_or_default())),
+            None => match authority.split_once(':') {
+                Some((name, number)) => (name, Some(number)),
+                None => (authority, None),
+            },
+        };
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:%/".contains(c);
+        if !path.chars().all(allowed) {
+            return Err(
+                "the URL's path holds a character that none may; write it percent-encoded".to_owned(),
+            );
+        }
+        Ok(Self {
+            https,
+            host: host(name)?,
+            port: number.map(port).transpose()?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// As [`Self::parse`], for where a scheme is required.
+    ///
+    /// # Errors
+    /// Also without a scheme.
+    pub(crate) fn parse_whole(text: &str) -> Result<Self, String> {
+        match Self::parse(text) {
+            Ok(Self { https: None, .. }) => Err(NO_SCHEME.to_owned()),
+            other => other,
+        }
+    }
+
+    /// A host and perhaps a port; configuration decides the rest.
+    pub(crate) fn of_host(host: String, port: Option<u16>) -> Self {
+        Self {
+            https: None,
+            host,
+            port,
+            path: String::new(),
+        }
+    }
+
+    /// Whether what is sent there stays on this host.
+    pub(crate) fn is_this_host(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self
+                .host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+}
+
+/// Why a URL without a scheme is refused.
+pub(crate) const NO_SCHEME: &str =
+    "the URL has no scheme; write https://host:port, or http://host:port for cleartext";
+
+/// `scheme://host:port`, an IPv6 address in brackets.
+pub(crate) fn origin(https: bool, host: &str, port: u16) -> String {
+    let scheme = if https { "https" } else { "http" };
+    format!("{scheme}://{}", authority(host, port))
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(crate) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') {
-        format!("http://[{host}]:{port}")
+        format!("[{host}]:{port}")
     } else {
-        format!("http://{host}:{port}")
+        format!("{host}:{port}")
     }
 }
 
@@ -45,6 +153,11 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if text.is_empty() {
         Err("the host is empty; write a host name or an address".to_owned())
+    } else if text.contains('@') {
+        Err(
+            "the host holds user info (…@…), which kevmon neither sends nor repeats; write the host alone"
+                .to_owned(),
+        )
     } else if text.contains("://") {
         Err(format!(
             "{} is a URL; write the host alone, and the port apart from it",
@@ -71,97 +184,69 @@ pub(crate) fn port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// Host and port of an `http://host:port` URL (4317 without port), and whether it had a path, which
-/// means nothing to gRPC. A URL without a scheme is taken only when `insecure` asks for cleartext.
-///
-/// # Errors
-/// "What is wrong; what to do". Credentials in the URL are never repeated.
-pub(crate) fn parse_url(text: &str, insecure: bool) -> Result<(String, u16, bool), String> {
-    let rest = match text.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-            let remedy = "write http:// to a receiver on a trusted network, such as a local agent";
-            return Err(format!(
-                "TLS (https://) is not supported in this version; {remedy}"
-            ));
-        }
-        Some((scheme, _)) => {
-            return Err(format!(
-                "the scheme {} is not supported; write http://host:port",
-                quoted(scheme)
-            ));
-        }
-        None if insecure => text,
-        None => return Err("the URL has no scheme; write http://host:port".to_owned()),
-    };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if authority.contains('@') {
-        return Err(
-            "the URL holds credentials, which kevmon does not send; write http://host:port".to_owned(),
-        );
-    }
-    let (name, number) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, "")) => (address, None),
-        Some((address, after)) => (address, Some(after.strip_prefix(':').unwrap_or_default())),
-        None => match authority.split_once(':') {
-            Some((name, number)) => (name, Some(number)),
-            None => (authority, None),
-        },
-    };
-    Ok((
-        host(name)?,
-        number.map_or(Ok(DEFAULT_PORT), port)?,
-        path.len() > 1,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn urls() {
-        for (text, want) in [
-            ("http://collector:4319", "http://collector:4319"),
-            ("HTTP://collector", "http://collector:4317"),
-            ("http://[::1]:4319/", "http://[::1]:4319"),
-            ("http://[fe80::1]", "http://[fe80::1]:4317"),
-            ("http://10.0.0.1:1/v1/metrics", "http://10.0.0.1:1"),
+        for (text, https, host, port, path) in [
+            ("http://collector:4319", Some(false), "collector", Some(4319), ""),
+            ("HTTPS://collector", Some(true), "collector", None, ""),
+            ("http://[::1]:4319/", Some(false), "::1", Some(4319), "/"),
+            ("http://[fe80::1]", Some(false), "fe80::1", None, ""),
+            (
+                "https://10.0.0.1:1/a%20b/v1/",
+                Some(true),
+                "10.0.0.1",
+                Some(1),
+                "/a%20b/v1/",
+            ),
+            ("collector:1", None, "collector", Some(1), ""),
         ] {
-            let (host, port, path) = parse_url(text, false).expect(text);
-            assert_eq!(url(&host, port), want);
-            assert_eq!(path, text.ends_with("metrics"), "{text}");
+            let want = Url {
+                https,
+                host: host.to_owned(),
+                port,
+                path: path.to_owned(),
+            };
+            assert_eq!(Url::parse(text), Ok(want), "{text}");
         }
-        assert_eq!(
-            parse_url("collector:1", true),
-            Ok(("collector".to_owned(), 1, false))
-        );
+        assert_eq!(origin(true, "::1", 4317), "https://[::1]:4317");
+        assert_eq!(origin(false, "a", 1), "http://a:1");
     }
 
     #[test]
     fn refused_urls() {
         for (text, message) in [
             (
-                "https://collector:4317",
-                "TLS (https://) is not supported in this version; write http://",
+                "unix:///run/x",
+                "the scheme \"unix\" is not supported; write http://",
             ),
-            ("collector:4317", "the URL has no scheme; write http://host:port"),
-            ("unix:///run/x", "the scheme \"unix\" is not supported"),
-            ("http://me:secret@collector", "the URL holds credentials"),
+            ("http://me:secret@collector", "the URL holds user info"),
+            ("http://me:sec/secret@collector", "the URL holds user info"),
+            ("me:secret@collector:4317", "the URL holds user info"),
+            ("secret://me@collector", "the URL holds user info"),
+            ("https://collector/?api-key=secret", "the URL has a query"),
+            ("https://collector#secret", "the URL has a query"),
             ("http://", "the host is empty"),
             ("http://a b", "\"a b\" is not a host"),
+            ("http://a/b c", "the URL's path holds a character"),
             ("http://::1:4317", "the host is empty"),
             ("http://[::1]4317", "\"\" is not a port"),
             ("http://collector:0", "\"0\" is not a port; write 1 to 65535"),
             ("http://collector:99999", "\"99999\" is not a port"),
             ("http://collector:", "\"\" is not a port"),
         ] {
-            let error = parse_url(text, false).expect_err(text);
+            let error = Url::parse(text).expect_err(text);
             assert!(
                 error.starts_with(message) && !error.contains("secret"),
                 "{text}: {error}"
             );
         }
+        assert_eq!(Url::parse_whole("collector:1"), Err(NO_SCHEME.to_owned()));
+        assert_eq!(withhold_user_info("http://me:secret@x"), "@");
+        assert!(Url::parse(withhold_user_info("http://me:secret@x")).is_err());
     }
 
     #[test]
@@ -169,8 +254,28 @@ mod tests {
         assert_eq!(host("[::1]").as_deref(), Ok("::1"));
         assert_eq!(host("::1").as_deref(), Ok("::1"));
         assert_eq!(host("my_host.example").as_deref(), Ok("my_host.example"));
-        for bad in ["", "http://x", "x:1", "fe80::1%eth0", "a/b", "a@b"] {
-            assert!(host(bad).is_err(), "{bad}");
+        for bad in ["", "http://x", "x:1", "fe80::1%eth0", "a/b", "a:secret@b"] {
+            let error = host(bad).expect_err(bad);
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_stays_on_this_host() {
+        for (host, here) in [
+            ("localhost", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("0.0.0.0", false),
+            ("10.0.0.1", false),
+            ("::2", false),
+            ("localhost.example", false),
+            ("agent", false),
+        ] {
+            assert_eq!(Url::of_host(host.to_owned(), None).is_this_host(), here, "{host}");
         }
     }
 }

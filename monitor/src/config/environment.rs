@@ -3,26 +3,53 @@
 
 use std::{collections::BTreeMap, ffi::OsString};
 
+use secrecy::SecretString;
+
+use super::endpoint::withhold_user_info;
+
 /// Ends of the per-plugin variables (`MY_APP_INTERVAL`).
 const SUFFIXES: [&str; 2] = ["_INTERVAL", "_PROCESS_FILTER"];
 
-/// Variables with a fixed name, and the beginnings of families of them.
-const NAMES: [&str; 8] = [
+/// Variables with a fixed name.
+const NAMES: [&str; 13] = [
+    "INSTANA_AGENT_HOST",
+    "INSTANA_AGENT_PORT",
     "LOG_LEVEL",
     "USE_TLS",
     "CA_CERT_PATH",
     "CLIENT_CERT_PATH",
     "CLIENT_KEY_PATH",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+    "CREDENTIALS_DIRECTORY",
     "STATE_DIRECTORY",
     "XDG_STATE_HOME",
     "HOME",
 ];
-const PREFIXES: [&str; 2] = ["INSTANA_AGENT_", "OTEL_EXPORTER_OTLP_"];
+
+/// What the OTLP exporter's variables begin with; then a signal's name or none, then an option's.
+const OTLP: &str = "OTEL_EXPORTER_OTLP_";
+const SIGNALS: [&str; 3] = ["METRICS_", "LOGS_", "TRACES_"];
+const OPTIONS: [&str; 8] = [
+    "ENDPOINT",
+    "PROTOCOL",
+    "COMPRESSION",
+    "TIMEOUT",
+    "CERTIFICATE",
+    "CLIENT_CERTIFICATE",
+    "CLIENT_KEY",
+    "INSECURE",
+];
+/// The option whose values are secrets.
+const HEADERS: &str = "HEADERS";
 
 /// A snapshot of the variables that configuration reads. One that is set to nothing counts as not
-/// set (as OpenTelemetry's specification wants it).
+/// set (as OpenTelemetry's specification wants it). Its `Debug` shows no secret.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    plain: BTreeMap<String, String>,
+    secret: BTreeMap<String, SecretString>,
+}
 
 impl Environment {
     /// This process's variables.
@@ -33,40 +60,73 @@ impl Environment {
     /// The variables of `pairs` that kevmon reads. Bytes that are not UTF-8 become `�`, which no
     /// setting accepts.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>) -> Self {
-        let mut variables = BTreeMap::new();
+        let mut environment = Self::default();
         for (name, value) in pairs {
-            let (Ok(name), value) = (name.into().into_string(), value.into()) else {
+            let Ok(name) = name.into().into_string() else {
                 continue;
             };
-            let value = value.to_string_lossy();
-            let value = match value.trim() {
-                "" => continue,
-                // Headers carry credentials; that there are some is all that is needed here.
-                _ if name.ends_with("_HEADERS") => "set",
-                value => value,
-            };
-            if is_read(&name) {
-                variables.insert(name, value.to_owned());
+            if is_secret(&name) {
+                environment.hold_secret(name, Some(value.into()));
+            } else if is_read(&name) {
+                let value = value.into();
+                let value = value.to_string_lossy();
+                let value = withhold_user_info(value.trim());
+                if !value.is_empty() {
+                    environment.plain.insert(name, value.to_owned());
+                }
             }
         }
-        Self(variables)
+        environment
+    }
+
+    /// Takes the variables `names` as well, as secrets: those that flags and files take header values from.
+    #[must_use]
+    pub fn with_secrets<'n>(
+        mut self,
+        names: impl IntoIterator<Item = &'n str>,
+        look_up: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        for name in names {
+            self.hold_secret(name.to_owned(), look_up(name));
+        }
+        self
+    }
+
+    fn hold_secret(&mut self, name: String, value: Option<OsString>) {
+        let value = value.unwrap_or_default();
+        let value = value.to_string_lossy();
+        let value = value.trim();
+        if !value.is_empty() {
+            self.secret.insert(name, SecretString::from(value));
+        }
     }
 
     /// The value of `name`, without surrounding blanks; `None` where it is not set or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.plain.get(name).map(String::as_str)
     }
 
-    /// The first of `names` that is set, with its value.
-    pub(crate) fn first<'a>(&self, names: &[&'a str]) -> Option<(&'a str, &str)> {
-        names.iter().find_map(|name| Some((*name, self.get(name)?)))
+    /// The value of `name`, which is a secret.
+    pub(crate) fn secret(&self, name: &str) -> Option<&SecretString> {
+        self.secret.get(name)
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    otlp_option(name) == Some(HEADERS)
 }
 
 fn is_read(name: &str) -> bool {
     NAMES.contains(&name)
-        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || otlp_option(name).is_some_and(|option| OPTIONS.contains(&option))
         || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// `ENDPOINT` of `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`.
+fn otlp_option(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix(OTLP)?;
+    let of_signal = SIGNALS.iter().find_map(|signal| rest.strip_prefix(*signal));
+    Some(of_signal.unwrap_or(rest))
 }
 
 /// What a plugin's own variables begin with: `my-app` → `MY_APP_`.
@@ -87,23 +147,68 @@ pub(crate) fn prefix_of(plugin: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     #[test]
     fn only_what_is_read_is_held() {
-        let environment = Environment::from_pairs([
-            ("AWS_SECRET_ACCESS_KEY", "x"),
+        let pairs = [
+            ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+            ("OTEL_EXPORTER_OTLP_PASSWORD", "s3cret"),
             ("MY_APP_INTERVAL", " 5 "),
             ("LOG_LEVEL", ""),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret"),
-        ]);
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", " a=s3cret "),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:s3cret@x"),
+            ("INSTANA_AGENT_HOST", "me:s3cret@x"),
+            ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/key.pem"),
+            ("TOKEN", "s3cret"),
+        ];
+        let environment = Environment::from_pairs(pairs);
         assert_eq!(environment.get("MY_APP_INTERVAL"), Some("5"));
         assert_eq!(environment.get("LOG_LEVEL"), None);
-        assert!(!format!("{environment:?}").contains("secret"), "{environment:?}");
-        assert!(
-            environment.get("OTEL_EXPORTER_OTLP_HEADERS").is_some(),
-            "presence is still known"
+        assert_eq!(
+            environment.get("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"),
+            Some("/key.pem")
         );
+        assert_eq!(
+            environment.get("OTEL_EXPORTER_OTLP_HEADERS"),
+            None,
+            "no plain text"
+        );
+        let shown = |environment: &Environment, name: &str| {
+            environment
+                .secret(name)
+                .map(|secret| secret.expose_secret().to_owned())
+        };
+        assert_eq!(
+            shown(&environment, "OTEL_EXPORTER_OTLP_LOGS_HEADERS").as_deref(),
+            Some("a=s3cret")
+        );
+        assert_eq!(shown(&environment, "TOKEN"), None, "nobody named it");
+        let environment = environment.with_secrets(["TOKEN", "UNSET"], |name| {
+            let found = pairs.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        });
+        assert_eq!(shown(&environment, "TOKEN").as_deref(), Some("s3cret"));
+        assert_eq!(shown(&environment, "UNSET"), None);
+        assert!(!format!("{environment:?}").contains("s3cret"), "{environment:?}");
+    }
+
+    #[test]
+    fn every_variable_of_the_export_is_documented() {
+        let docs = include_str!("../../../docs/configuration.md");
+        let elsewhere = ["LOG_LEVEL", "STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];
+        let named = NAMES.iter().filter(|name| !elsewhere.contains(name));
+        let options = OPTIONS.iter().chain([&HEADERS]);
+        let general = options.map(|option| format!("{OTLP}{option}"));
+        for name in named.map(|name| (*name).to_owned()).chain(general) {
+            assert!(
+                docs.contains(&format!("`{name}`")),
+                "docs/configuration.md misses {name}"
+            );
+        }
     }
 
     #[test]

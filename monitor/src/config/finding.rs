@@ -156,6 +156,20 @@ fn one_line(text: &str) -> String {
     line
 }
 
+/// Puts `error`, "what is wrong; what to do", into `finding`.
+pub(crate) fn split(mut finding: Finding, error: &str) -> Finding {
+    match error.split_once("; ") {
+        Some((message, remedy)) => {
+            finding.message = message.to_owned();
+            finding.remedy(remedy)
+        }
+        None => {
+            finding.message = error.to_owned();
+            finding
+        }
+    }
+}
+
 /// `text` in quotes, cut to a length that a log line can bear.
 pub(crate) fn quoted(text: &str) -> String {
     const MOST: usize = 80;

@@ -8,32 +8,42 @@ use std::{
 };
 
 use super::{
-    Disabled, Loaded, Overrides, PluginSources, adhoc, discover, duration,
-    endpoint::{DEFAULT_HOST, DEFAULT_PORT},
+    Disabled, Loaded, Overrides, PluginSources, adhoc, destinations, discover, duration,
     environment::{Environment, prefix_of},
-    finding::{Fault, Finding, Warning, nearest, quoted},
+    finding::{Fault, Finding, Warning, nearest, quoted, split},
     pattern,
     plugin_file::{self, Parsed, PluginFile},
-    settings::split,
+    settings_file::SettingsFile,
 };
 use crate::plugin::definition::{DEFAULT_INTERVAL, Plugin};
 
 /// Reads, checks and merges everything that defines plugins. Never fails as a whole: what is wrong
-/// is in [`Loaded::faults`], and the plugins it does not concern are in [`Loaded::plugins`].
-pub fn load(sources: &PluginSources, environment: &Environment, overrides: &Overrides) -> Loaded {
+/// is in [`Loaded::faults`], and the plugins it does not concern are in [`Loaded::plugins`]. `settings` knows the names
+/// of endpoints.
+pub fn load(
+    sources: &PluginSources,
+    environment: &Environment,
+    overrides: &Overrides,
+    settings: Option<&SettingsFile>,
+) -> Loaded {
     let mut loaded = Loaded::default();
     let generic = generic_interval(environment, overrides, &mut loaded.faults);
     let mut taken = BTreeSet::new();
     if sources.process_names.is_empty() || !sources.plugins.is_empty() {
-        let files = read_files(sources, &mut loaded);
+        let files = read_files(sources, settings, &mut loaded);
         taken.extend(files.iter().map(|file| file.name.clone()));
         let chosen = select(sources, files, &mut loaded);
-        loaded.legacy_endpoint = legacy_endpoint(&chosen, &mut loaded);
-        for file in chosen {
+        let (receivers, names) = destinations::settle(&chosen, environment, overrides, settings);
+        loaded.receivers = receivers;
+        for (file, receivers) in chosen.into_iter().zip(names) {
             loaded.warnings.extend(cut_filter(&file, environment));
             let settled = settle_file(&file, environment, overrides, generic);
             match settled {
-                Ok((patterns, interval)) => loaded.plugins.push(file.into_plugin(patterns, interval)),
+                Ok((patterns, interval)) => {
+                    loaded
+                        .plugins
+                        .push(file.into_plugin(patterns, interval, receivers));
+                }
                 Err(faults) => loaded.faults.extend(faults),
             }
         }
@@ -57,7 +67,11 @@ pub fn load(sources: &PluginSources, environment: &Environment, overrides: &Over
 }
 
 /// The files' contents, each name once. Files with faults are left out, their faults kept.
-fn read_files(sources: &PluginSources, loaded: &mut Loaded) -> Vec<PluginFile> {
+fn read_files(
+    sources: &PluginSources,
+    settings: Option<&SettingsFile>,
+    loaded: &mut Loaded,
+) -> Vec<PluginFile> {
     let found = discover::search(&sources.directories, &sources.search_path);
     loaded.faults.extend(found.faults);
     loaded.warnings.extend(found.warnings);
@@ -68,6 +82,8 @@ fn read_files(sources: &PluginSources, loaded: &mut Loaded) -> Vec<PluginFile> {
             Ok(text) => plugin_file::parse(&path, &text),
             Err(fault) => plugin_file::refused(&path, fault),
         };
+        faults.extend(destinations::unknown(&file, settings));
+        faults.sort_by_key(Finding::line);
         faults.extend(names.claim(&file));
         if faults.is_empty() {
             files.push(file);
@@ -227,35 +243,6 @@ fn interval_variable(name: &str, environment: &Environment, faults: &mut Vec<Fau
             None
         }
     }
-}
-
-/// One daemon exports to one receiver, so the files' `default_agent_*` count where they agree.
-fn legacy_endpoint(files: &[PluginFile], loaded: &mut Loaded) -> Option<(String, u16)> {
-    let mut agreed: Option<(String, u16, PathBuf)> = None;
-    for file in files
-        .iter()
-        .filter(|file| file.agent_host.is_some() || file.agent_port.is_some())
-    {
-        let host = file.agent_host.clone().unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        let port = file.agent_port.unwrap_or(DEFAULT_PORT);
-        match &agreed {
-            Some((first_host, first_port, first)) if (first_host, *first_port) != (&host, port) => {
-                let message = format!(
-                    "names the agent {host}:{port}, and {} names {first_host}:{first_port}: neither is used",
-                    first.display()
-                );
-                let warning =
-                    Finding::in_file(&file.path, None, message).key("otel_config.default_agent_host");
-                loaded
-                    .warnings
-                    .push(warning.remedy("let them agree, or give --agent-host and --agent-port"));
-                return None;
-            }
-            Some(_) => {}
-            None => agreed = Some((host, port, file.path.clone())),
-        }
-    }
-    agreed.map(|(host, port, _)| (host, port))
 }
 
 fn warn_of_colliding_ids(loaded: &mut Loaded) {

@@ -6,34 +6,50 @@ pub mod duration;
 pub mod endpoint;
 pub mod environment;
 pub mod finding;
+pub mod header;
 pub mod log_level;
 pub mod receiver;
 pub mod schema;
 pub mod settings;
+pub mod settings_file;
 pub mod state;
 pub mod template;
 
 mod adhoc;
+mod destinations;
 mod discover;
+mod given;
+mod kind;
 mod load;
 mod pattern;
 mod plugin_file;
+mod settings_keys;
+mod size;
 mod suggest;
 mod value;
+mod walk;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{collections::BTreeSet, path::Path, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, path::PathBuf, time::Duration};
 
+use self::{
+    endpoint::Url,
+    given::Given,
+    header::{HeaderFlag, SecretPlace},
+    receiver::{Compression, JsonTarget, Protocol},
+};
 use crate::plugin::definition::Plugin;
 
+pub(crate) use self::value::listen_address;
 pub use self::{
     environment::Environment,
     finding::{Fault, Finding, Warning},
     load::load,
     log_level::LogLevel,
-    settings::{Settings, settle},
+    settings::{SettingSources, Settings, check_file, settle},
+    settings_file::{SettingsFile, read_settings},
     state::metadata_path,
 };
 
@@ -68,12 +84,65 @@ impl Default for PluginSources {
 pub struct Overrides {
     /// Time between two collections, of every plugin; within [`duration::INTERVAL_BOUNDS`].
     pub interval: Option<Duration>,
-    /// Host to export to, as given.
+    /// URL to export to, without user info ([`endpoint::withhold_user_info`]).
+    pub endpoint: Option<String>,
+    /// Host to export to, likewise.
     pub agent_host: Option<String>,
     /// Port to export to; not 0.
     pub agent_port: Option<u16>,
+    /// The transport.
+    pub protocol: Option<Protocol>,
+    /// The compression.
+    pub compression: Option<Compression>,
+    /// Certificates that vouch for the receiver.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate.
+    pub client_certificate: Option<PathBuf>,
+    /// Its key.
+    pub client_key: Option<PathBuf>,
+    /// Further headers.
+    pub headers: Vec<HeaderFlag>,
+    /// Where OTLP/JSON lines go.
+    pub otlp_json: Option<JsonTarget>,
+    /// Address of the Prometheus text endpoint.
+    pub prometheus: Option<SocketAddr>,
     /// How much is logged.
     pub log_level: Option<LogLevel>,
+}
+
+impl Overrides {
+    /// The variables that `--header` takes secrets from, for [`Environment::with_secrets`].
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter_map(|header| match header {
+            HeaderFlag::Named(_, SecretPlace::Variable(name)) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// An agent that legacy plugin files name (`default_agent_*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The first file that names it.
+    pub(crate) path: PathBuf,
+}
+
+/// A receiver that plugin files name and nothing else knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PluginReceiver {
+    Agent(Agent),
+    Url(Given<Url>),
+}
+
+/// What the running plugins' files say of receivers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginReceivers {
+    /// The agent that legacy files name, where they agree: the default receiver, unless something outranks them.
+    pub(crate) agreed: Option<Agent>,
+    /// Each by the name that [`Plugin::receivers`] has for it.
+    pub(crate) own: Vec<(String, PluginReceiver)>,
 }
 
 /// A plugin whose file switches it off.
@@ -97,8 +166,8 @@ pub struct Loaded {
     pub faults: Vec<Fault>,
     /// What should be known and changes nothing.
     pub warnings: Vec<Warning>,
-    /// Host and port that the running plugins' files name (`default_agent_*`), where they agree.
-    pub legacy_endpoint: Option<(String, u16)>,
+    /// The receivers that the running plugins' files name.
+    pub receivers: PluginReceivers,
 }
 
 impl Loaded {

@@ -16,12 +16,15 @@ use toml::{
 use super::{
     finding::{Fault, Finding, Warning, quoted},
     pattern::{self, push_new},
-    schema::{Key, Role, Schema, path as key_path},
+    schema::{Key, Role, Schema},
     template::{Names, Template},
-    value::{self, Value},
+    value::{self, EndpointText, Value},
+    walk::{self, Content, Entry, line_of},
 };
 use crate::plugin::{
-    definition::{Aggregate, DEFAULT_FAILED_START, DEFAULT_RESTART_WINDOW, Matching, Naming, Plugin},
+    definition::{
+        Aggregate, DEFAULT_FAILED_START, DEFAULT_RESTART_WINDOW, Matching, Naming, PerProcess, Plugin, Rank,
+    },
     service::ServiceName,
 };
 
@@ -58,7 +61,15 @@ pub(crate) struct PluginFile {
     failed_start: Duration,
     events: bool,
     pub(crate) matching: Matching,
+    /// What it exports to: names of the settings file and URLs, each with its line.
+    pub(crate) endpoints: Vec<(usize, EndpointText)>,
+    processes: bool,
+    most_processes: usize,
+    rank: Rank,
 }
+
+/// How many processes of a group have series of their own where the file does not say.
+const DEFAULT_MOST_PROCESSES: usize = 20;
 
 impl PluginFile {
     fn new(path: &Path, native: bool) -> Self {
@@ -86,11 +97,20 @@ impl PluginFile {
             failed_start: DEFAULT_FAILED_START,
             events: false,
             matching: Matching::default(),
+            endpoints: Vec::new(),
+            processes: false,
+            most_processes: DEFAULT_MOST_PROCESSES,
+            rank: Rank::default(),
         }
     }
 
     /// The plugin that the file defines, watching `patterns` every `interval`.
-    pub(crate) fn into_plugin(self, patterns: Vec<Regex>, interval: Duration) -> Plugin {
+    pub(crate) fn into_plugin(
+        self,
+        patterns: Vec<Regex>,
+        interval: Duration,
+        receivers: Vec<String>,
+    ) -> Plugin {
         let names = Names {
             namespace: &self.namespace,
             process: &self.process_name,
@@ -110,19 +130,22 @@ impl PluginFile {
             failed_start: self.failed_start,
             events: self.events,
             matching: self.matching,
-            per_process: None,
-            receivers: Vec::new(),
+            per_process: self.processes.then_some(PerProcess {
+                most: self.most_processes,
+                rank: self.rank,
+            }),
+            receivers,
             instance_id: None,
             attributes: self.attributes,
             origin: Some(self.path),
         }
     }
 
-    fn set(&mut self, key: &Key, value: Value, line: usize) {
-        match (key.role, value) {
+    fn set(&mut self, entry: &Entry<'_>, value: Value) {
+        match (entry.key.role, value) {
             (Role::Name, Value::Text(text)) => {
                 self.name = text;
-                self.name_line = Some(line);
+                self.name_line = Some(entry.line);
             }
             (Role::Description, Value::Text(text)) => self.description = text,
             (Role::Namespace, Value::Text(text)) => self.namespace = text,
@@ -172,6 +195,24 @@ impl PluginFile {
             (Role::Template, Value::Template(template)) => self.template = template,
             (Role::AgentHost, Value::Text(host)) => self.agent_host = Some(host),
             (Role::AgentPort, Value::Port(port)) => self.agent_port = Some(port),
+            (_, value) => self.set_export(entry, value),
+        }
+    }
+
+    /// Keys of `[export]` and `[processes]`.
+    fn set_export(&mut self, entry: &Entry<'_>, value: Value) {
+        match (entry.key.role, value) {
+            (Role::Endpoints, Value::Endpoints(endpoints)) => {
+                let endpoints = endpoints.into_iter();
+                self.endpoints = endpoints.map(|(at, text)| (entry.line_at(at), text)).collect();
+            }
+            (Role::PerProcess, Value::Flag(processes)) => self.processes = processes,
+            (Role::MostProcesses, Value::Count(most)) => {
+                self.most_processes = usize::try_from(most).unwrap_or(DEFAULT_MOST_PROCESSES);
+            }
+            (Role::Rank, Value::Text(text)) => {
+                self.rank = if text == "memory" { Rank::Memory } else { Rank::Cpu };
+            }
             _ => {}
         }
     }
@@ -187,32 +228,23 @@ pub(crate) struct Parsed {
 
 /// Reads the plugin file `text`, which was found at `path`.
 pub(crate) fn parse(path: &Path, text: &str) -> Parsed {
-    let root = match DeTable::parse(text) {
+    let root = match walk::parse(path, text) {
         Ok(root) => root,
-        Err(error) => {
-            let line = error.span().map(|span| line_of(text, span.start));
-            let fault = Finding::in_file(path, line, format!("not valid TOML: {}", error.message()))
-                .remedy("nothing else in this file was checked");
-            return refused(path, fault);
-        }
+        Err(fault) => return refused(path, fault),
     };
     let schema = match schema_of(path, text, root.get_ref()) {
         Ok(schema) => schema,
         Err(fault) => return refused(path, fault),
     };
-    let mut walk = Walk {
-        path,
-        text,
-        schema,
+    let mut reading = Reading {
         file: PluginFile::new(path, schema == Schema::Native),
         named: false,
         process_named: false,
         no_effect: Vec::new(),
         cut: Vec::new(),
-        faults: Vec::new(),
     };
-    walk.root(root.get_ref());
-    walk.finish()
+    let faults = walk::walk(path, text, schema, root.get_ref(), &mut reading);
+    reading.finish(schema, faults)
 }
 
 /// A file that could not be read as far as its keys.
@@ -246,27 +278,15 @@ fn schema_of(path: &Path, text: &str, root: &DeTable<'_>) -> Result<Schema, Faul
         }
         (Some(_), None, None) => Ok(Schema::Repository),
         (None, _, None) => Ok(Schema::Guide),
-        (None, _, Some((line, version))) => {
-            let kind = Schema::Native.key_of(Role::Version).map(|key| key.kind);
-            let wrong = kind
-                .and_then(|kind| value::read(kind, version).err())
-                .and_then(|mut all| all.pop());
-            // Another version has other keys: there is nothing to check the rest against.
-            wrong.map_or(Ok(Schema::Native), |wrong| {
-                let fault = Finding::in_file(path, Some(line), wrong.message).key("schema");
-                Err(match wrong.remedy {
-                    Some(remedy) => fault.remedy(remedy),
-                    None => fault,
-                })
-            })
+        (None, _, Some((_, version))) => {
+            let at = version.span().start;
+            walk::check_version(path, text, Schema::Native, at, version).map(|()| Schema::Native)
         }
     }
 }
 
-struct Walk<'a> {
-    path: &'a Path,
-    text: &'a str,
-    schema: Schema,
+/// A file while it is walked over.
+struct Reading {
     file: PluginFile,
     /// Whether the file has a name and a process name, right or wrong.
     named: bool,
@@ -274,111 +294,65 @@ struct Walk<'a> {
     no_effect: Vec<(usize, String)>,
     /// Patterns that fit a cut `comm` alone: line, key, pattern.
     cut: Vec<(usize, String, String)>,
-    faults: Vec<Fault>,
 }
 
-impl Walk<'_> {
-    fn root(&mut self, root: &DeTable<'_>) {
-        for (key, value) in root {
-            let (name, at) = (key.get_ref().as_ref(), key.span().start);
-            if self.schema.has_table(name) {
-                match value.get_ref() {
-                    DeValue::Table(table) => self.table(name, table),
-                    _ => {
-                        let remedy = format!("write [{name}] on a line of its own");
-                        self.fault(at, name, format!("must be one table, [{name}]"), Some(remedy));
-                    }
-                }
-            } else if let (None, DeValue::Table(_)) = (self.schema.key("", name), value.get_ref()) {
-                let remedy = self.schema.instead_of_table(name);
-                self.fault(at, name, "unknown table", Some(remedy));
-            } else {
-                self.entry("", key, value);
-            }
-        }
-    }
-
-    fn table(&mut self, table: &str, entries: &DeTable<'_>) {
-        for (key, value) in entries {
-            self.entry(table, key, value);
-        }
-    }
-
-    fn entry(&mut self, table: &str, key: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
-        let (name, at) = (key.get_ref().as_ref(), key.span().start);
-        let path = key_path(table, name);
-        let Some(known) = self.schema.key(table, name) else {
-            let remedy = self.schema.instead_of_key(table, name);
-            self.fault(at, &path, "unknown key", Some(remedy));
-            return;
-        };
-        let line = line_of(self.text, at);
-        match known.role {
+impl Content for Reading {
+    fn seen(&mut self, entry: &Entry<'_>, value: &Spanned<DeValue<'_>>) {
+        match entry.key.role {
             Role::Name => self.named = true,
             Role::ProcessName | Role::Patterns => {
-                self.process_named |= known.role == Role::ProcessName;
-                self.look_for_cut_names(&path, value);
+                self.process_named |= entry.key.role == Role::ProcessName;
+                self.look_for_cut_names(entry, value);
             }
-            Role::NoEffect => self.no_effect.push((line, path.clone())),
+            Role::NoEffect => self.no_effect.push((entry.line, entry.path.to_owned())),
             _ => {}
-        }
-        match value::read(known.kind, value) {
-            Ok(value) => self.file.set(known, value, line),
-            Err(wrongs) => {
-                for wrong in wrongs {
-                    self.fault(wrong.at, &path, wrong.message, wrong.remedy);
-                }
-            }
         }
     }
 
-    fn look_for_cut_names(&mut self, key: &str, value: &Spanned<DeValue<'_>>) {
+    fn set(&mut self, entry: &Entry<'_>, value: Value) {
+        self.file.set(entry, value);
+    }
+}
+
+impl Reading {
+    fn look_for_cut_names(&mut self, entry: &Entry<'_>, value: &Spanned<DeValue<'_>>) {
         match value.get_ref() {
             DeValue::Array(list) => {
-                for entry in list.iter() {
-                    self.look_for_cut_names(key, entry);
+                for value in list.iter() {
+                    self.look_for_cut_names(entry, value);
                 }
             }
             DeValue::String(pattern) if pattern::fits_cut_names_only(pattern) => {
-                let line = line_of(self.text, value.span().start);
-                self.cut.push((line, key.to_owned(), pattern.to_string()));
+                let line = entry.line_at(value.span().start);
+                self.cut.push((line, entry.path.to_owned(), pattern.to_string()));
             }
             _ => {}
         }
     }
 
-    fn fault(&mut self, at: usize, key: &str, message: impl Into<String>, remedy: Option<String>) {
-        let line = Some(line_of(self.text, at));
-        let fault = Finding::in_file(self.path, line, message).key(key);
-        self.faults.push(match remedy {
-            Some(remedy) => fault.remedy(remedy),
-            None => fault,
-        });
-    }
-
-    fn finish(mut self) -> Parsed {
-        self.file.name_key = self.schema.key_of(Role::Name).map_or_else(String::new, Key::path);
+    fn finish(mut self, schema: Schema, mut faults: Vec<Fault>) -> Parsed {
+        self.file.name_key = schema.key_of(Role::Name).map_or_else(String::new, Key::path);
         if !self.named {
-            self.name_after_folder();
+            faults.extend(self.file.name_after_folder());
         }
+        let path = self.file.path.clone();
         if !self.process_named {
-            let key = self
-                .schema
+            let key = schema
                 .key_of(Role::ProcessName)
                 .map_or_else(String::new, Key::path);
             let remedy = "name the process to watch, or give a regular expression such as \"^nginx$\"";
-            self.faults.push(
-                Finding::in_file(self.path, None, "is missing")
+            faults.push(
+                Finding::in_file(&path, None, "is missing")
                     .key(key)
                     .remedy(remedy),
             );
         }
-        self.faults.sort_by_key(Finding::line);
+        faults.sort_by_key(Finding::line);
         // Which warning it is depends on `match`, which may stand below the pattern.
         self.cut.sort();
         for (line, key, text) in &self.cut {
             if let Some((message, remedy)) = pattern::cut_name(text, self.file.matching) {
-                let warning = Finding::in_file(self.path, Some(*line), message).key(key);
+                let warning = Finding::in_file(&path, Some(*line), message).key(key);
                 self.file.warnings.push(warning.remedy(remedy));
             }
         }
@@ -388,15 +362,17 @@ impl Walk<'_> {
             let message = format!("accepted, without effect in kevmon: {}", keys.join(", "));
             self.file
                 .warnings
-                .push(Finding::in_file(self.path, Some(*line), message).harmless());
+                .push(Finding::in_file(&path, Some(*line), message).harmless());
         }
         Parsed {
             file: self.file,
-            faults: self.faults,
+            faults,
         }
     }
+}
 
-    fn name_after_folder(&mut self) {
+impl PluginFile {
+    fn name_after_folder(&mut self) -> Option<Fault> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         // "plugins/.." and "." have no name of their own.
         let named = match folder.file_name() {
@@ -407,26 +383,21 @@ impl Walk<'_> {
         let name = named
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let key = self.file.name_key.clone();
+        let key = self.name_key.clone();
         if value::check_name(&name).is_ok() {
-            self.file.name = name;
+            self.name = name;
+            None
         } else {
             let message = format!(
                 "is missing, and the folder's name, {}, is no plugin name",
                 quoted(&name)
             );
             let remedy = format!("write {key}, with letters A-Z a-z, digits, '.', '_' and '-' only");
-            self.faults
-                .push(Finding::in_file(self.path, None, message).key(key).remedy(remedy));
+            Some(
+                Finding::in_file(&self.path, None, message)
+                    .key(key)
+                    .remedy(remedy),
+            )
         }
     }
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text
-        .as_bytes()
-        .iter()
-        .take(at)
-        .filter(|byte| **byte == b'\n')
-        .count()
 }

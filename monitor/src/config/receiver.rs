@@ -1,11 +1,16 @@
 //! Where collections go, settled: each receiver with one connection for each signal.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 
+use super::finding::quoted;
+
 /// The name of the receiver that plugins use which name none.
 pub const DEFAULT_RECEIVER: &str = "default";
+
+/// How long one request may take when nothing says otherwise (OpenTelemetry's default).
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// OTLP's two transports (OpenTelemetry Protocol Exporter, `OTEL_EXPORTER_OTLP_PROTOCOL`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +22,22 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
+impl FromStr for Protocol {
+    type Err = String;
+
+    /// The error says "what is wrong; what to do".
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "grpc" => Ok(Self::Grpc),
+            "http/protobuf" => Ok(Self::HttpProtobuf),
+            _ => Err(format!(
+                "{} is not a protocol that kevmon speaks; write grpc or http/protobuf",
+                quoted(text)
+            )),
+        }
+    }
+}
+
 /// How requests are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
@@ -25,6 +46,22 @@ pub enum Compression {
     None,
     /// gzip.
     Gzip,
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    /// The error says "what is wrong; what to do".
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "gzip" => Ok(Self::Gzip),
+            _ => Err(format!(
+                "{} is not a compression that kevmon knows; write none or gzip",
+                quoted(text)
+            )),
+        }
+    }
 }
 
 /// Where a header's value comes from. Values are secrets: they are read when a connection is made, and never shown.
@@ -71,7 +108,7 @@ pub struct Receiver {
     pub name: String,
     /// Whether a flag, a variable or a file named it; if so, failing to reach it with `--run-once` is an error of its own.
     pub asked_for: bool,
-    /// What named it: a flag, a variable, a file, or `default`.
+    /// What named it: a flag, a variable, a key and its file, `plugin.toml` (`default_agent_*`) or `default`.
     pub from: String,
     /// For metrics.
     pub metrics: Connection,
@@ -94,6 +131,23 @@ pub enum Temporality {
     LowMemory,
 }
 
+impl FromStr for Temporality {
+    type Err = String;
+
+    /// In any case; the error says "what is wrong; what to do".
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "cumulative" => Ok(Self::Cumulative),
+            "delta" => Ok(Self::Delta),
+            "lowmemory" => Ok(Self::LowMemory),
+            _ => Err(format!(
+                "{} is not a temporality preference; write cumulative, delta or lowmemory",
+                quoted(text)
+            )),
+        }
+    }
+}
+
 /// How much is kept for a receiver that is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpoolLimits {
@@ -103,6 +157,15 @@ pub struct SpoolLimits {
     pub age: Duration,
 }
 
+impl Default for SpoolLimits {
+    fn default() -> Self {
+        Self {
+            bytes: 64 << 20,
+            age: Duration::from_hours(24),
+        }
+    }
+}
+
 /// kevmon's own telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Telemetry {
@@ -110,6 +173,15 @@ pub struct Telemetry {
     pub enabled: bool,
     /// Time between two exports of its metrics.
     pub interval: Duration,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(60),
+        }
+    }
 }
 
 /// Where OTLP/JSON lines go.

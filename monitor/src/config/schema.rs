@@ -1,7 +1,16 @@
-//! The keys of a plugin file, in one table: type, default, bounds and effect. Reading, the "did you
-//! mean" suggestions and `docs/plugins.md` all follow it, so they cannot disagree.
+//! The keys of plugin files, in one table: type, default, bounds and effect. Reading, the "did you
+//! mean" suggestions and `docs/plugins.md` all follow it, so they cannot disagree. The settings file has its own table
+//! ([`super::settings_keys`]), read in the same way.
 
-/// Which of the three layouts a file has.
+use std::ops::RangeInclusive;
+
+pub use super::kind::Kind;
+use super::{
+    duration::{INTERVAL_BOUNDS, WINDOW_BOUNDS},
+    settings_keys::SETTINGS_KEYS,
+};
+
+/// Which of its layouts a file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
     /// kevmon's own: `schema = 1`, the guide's tables and kevmon's keys.
@@ -10,72 +19,8 @@ pub enum Schema {
     Guide,
     /// The one that the framework's repository uses: `[metadata]`.
     Repository,
-}
-
-/// What a value has to look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A string that is not blank.
-    Text,
-    /// A string, possibly blank.
-    FreeText,
-    /// A plugin name.
-    Name,
-    /// A service name template.
-    Template,
-    /// One regular expression.
-    Pattern,
-    /// One regular expression or a list of them.
-    PatternOrPatterns,
-    /// A list of regular expressions.
-    Patterns,
-    /// `true` or `false`.
-    Flag,
-    /// A length of time within an interval's bounds.
-    Interval,
-    /// A length of time, also none: a restart window, the time that makes an end a failed start.
-    Window,
-    /// A host name or address, without port.
-    Host,
-    /// A TCP port.
-    Port,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// A table of strings.
-    Attributes,
-    /// The number 1.
-    Version,
-    /// Not looked at.
-    Anything,
-}
-
-impl Kind {
-    /// The kind and its bounds, as the documentation puts it.
-    #[cfg(test)]
-    pub fn describe(self) -> String {
-        match self {
-            Self::Text => "string, not blank".to_owned(),
-            Self::FreeText => "string".to_owned(),
-            Self::Name => "string, 1–64 of `A-Z a-z 0-9 . _ -`".to_owned(),
-            Self::Template => "string with placeholders".to_owned(),
-            Self::Pattern => "regex".to_owned(),
-            Self::PatternOrPatterns => "regex, or list of them".to_owned(),
-            Self::Patterns => "list of regexes".to_owned(),
-            Self::Flag => "boolean".to_owned(),
-            Self::Interval => "duration, 10 ms – 24 h".to_owned(),
-            Self::Window => "duration, 0 s – 24 h".to_owned(),
-            Self::Host => "host or address".to_owned(),
-            Self::Port => "integer, 1–65535".to_owned(),
-            Self::Choice(words) => words
-                .iter()
-                .map(|word| format!("`\"{word}\"`"))
-                .collect::<Vec<_>>()
-                .join(" or "),
-            Self::Attributes => "table of strings".to_owned(),
-            Self::Version => "`1`".to_owned(),
-            Self::Anything => "any".to_owned(),
-        }
-    }
+    /// The daemon's settings: `kevmon.toml`.
+    Settings,
 }
 
 /// What a key's value is used for.
@@ -113,12 +58,52 @@ pub enum Role {
     FailedStart,
     /// Lifecycle events as log records.
     Events,
+    /// Where a plugin exports to.
+    Endpoints,
+    /// Series of single processes.
+    PerProcess,
+    /// How many of them.
+    MostProcesses,
+    /// Which go first.
+    Rank,
     /// The service's name.
     Template,
     /// Where to export to.
     AgentHost,
     /// Where to export to.
     AgentPort,
+    /// A receiver's URL.
+    Endpoint,
+    /// Its transport.
+    Protocol,
+    /// How requests to it are compressed.
+    Compression,
+    /// How long a request to it may take.
+    Timeout,
+    /// Further headers.
+    Headers,
+    /// Certificates that vouch for it.
+    Ca,
+    /// The client's certificate.
+    Certificate,
+    /// The client's key.
+    PrivateKey,
+    /// Whether sums are cumulative.
+    Temporality,
+    /// Size of the spool.
+    SpoolBytes,
+    /// Age of the spool.
+    SpoolAge,
+    /// Whether there is telemetry of kevmon's own.
+    Telemetry,
+    /// How often.
+    TelemetryInterval,
+    /// Where OTLP/JSON lines go.
+    OtlpJson,
+    /// Whether there is a Prometheus endpoint.
+    Prometheus,
+    /// Where it listens.
+    PrometheusListen,
     /// For the reader of the file alone (an author, a version).
     Remark,
     /// Meant something to the Python framework; kevmon says once that it does nothing here.
@@ -162,10 +147,10 @@ pub(crate) fn path(table: &str, name: &str) -> String {
     not(test),
     expect(
         unused_variables,
-        reason = "only the check of docs/plugins.md reads the default"
+        reason = "only the checks of the documentation read the default"
     )
 )]
-const fn key(
+pub(crate) const fn key(
     schemas: &'static [Schema],
     table: &'static str,
     name: &'static str,
@@ -189,12 +174,19 @@ const GUIDE: &[Schema] = &[Schema::Native, Schema::Guide];
 const REPO: &[Schema] = &[Schema::Repository];
 const ALL: &[Schema] = &[Schema::Native, Schema::Guide, Schema::Repository];
 
+const INTERVAL: Kind = Kind::Length(&INTERVAL_BOUNDS);
+const WINDOW: Kind = Kind::Length(&WINDOW_BOUNDS);
 const NAMINGS: Kind = Kind::Choice(&["instana", "otel", "both"]);
 const AGGREGATES: Kind = Kind::Choice(&["all", "roots"]);
 const MATCHINGS: Kind = Kind::Choice(&["name", "exe", "cmdline"]);
+const RANKS: Kind = Kind::Choice(&["cpu", "memory"]);
+const PROCESSES: Kind = Kind::Count(&MOST_PROCESSES_BOUNDS);
 const TEMPLATE: &str = "`\"{service_namespace}.{process_name}\"`";
 
-/// Every key of every schema, one a line.
+/// How many processes of a group may have series of their own.
+pub(crate) const MOST_PROCESSES_BOUNDS: RangeInclusive<u64> = 1..=1000;
+
+/// Every key of every schema of plugin files, one a line.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key(OWN, "", "schema", Kind::Version, Role::Version, "required"),
@@ -206,14 +198,18 @@ pub const KEYS: &[Key] = &[
     key(&[Schema::Guide], "service", "process_name", Kind::Pattern, Role::ProcessName, "required"),
     key(OWN, "service", "match", MATCHINGS, Role::Matching, "`\"name\"`"),
     key(OWN, "service", "attributes", Kind::Attributes, Role::Attributes, "`{}`"),
-    key(GUIDE, "monitoring", "interval", Kind::Interval, Role::Interval, "`60`"),
+    key(GUIDE, "monitoring", "interval", INTERVAL, Role::Interval, "`60`"),
     key(GUIDE, "monitoring", "enabled", Kind::Flag, Role::Enabled, "`true`"),
     key(OWN, "monitoring", "naming", NAMINGS, Role::Naming, "`\"instana\"`"),
     key(OWN, "monitoring", "aggregate", AGGREGATES, Role::Aggregate, "`\"all\"`"),
     key(OWN, "monitoring", "prefix", Kind::Flag, Role::Prefix, "`false`"),
-    key(OWN, "monitoring", "restart_window", Kind::Window, Role::RestartWindow, "`\"5m\"`"),
-    key(OWN, "monitoring", "failed_start", Kind::Window, Role::FailedStart, "`\"1s\"`"),
+    key(OWN, "monitoring", "restart_window", WINDOW, Role::RestartWindow, "`\"5m\"`"),
+    key(OWN, "monitoring", "failed_start", WINDOW, Role::FailedStart, "`\"1s\"`"),
     key(OWN, "events", "enabled", Kind::Flag, Role::Events, "`false`"),
+    key(OWN, "export", "endpoints", Kind::Endpoints, Role::Endpoints, "`\"default\"`"),
+    key(OWN, "processes", "enabled", Kind::Flag, Role::PerProcess, "`false`"),
+    key(OWN, "processes", "max", PROCESSES, Role::MostProcesses, "`20`"),
+    key(OWN, "processes", "by", RANKS, Role::Rank, "`\"cpu\"`"),
     key(GUIDE, "dependencies", "python_version", Kind::Anything, Role::NoEffect, "none"),
     key(GUIDE, "dependencies", "packages", Kind::Anything, Role::NoEffect, "none"),
     key(GUIDE, "systemd", "service_name", Kind::Anything, Role::NoEffect, "none"),
@@ -225,7 +221,7 @@ pub const KEYS: &[Key] = &[
     key(REPO, "metadata", "plugin_name", Kind::Name, Role::Name, "the folder's name"),
     key(REPO, "metadata", "description", Kind::FreeText, Role::Description, "`\"\"`"),
     key(REPO, "metadata", "author", Kind::Anything, Role::Remark, "none"),
-    key(REPO, "monitoring", "default_interval", Kind::Interval, Role::Interval, "`60`"),
+    key(REPO, "monitoring", "default_interval", INTERVAL, Role::Interval, "`60`"),
     key(REPO, "monitoring", "process_patterns", Kind::Patterns, Role::Patterns, "`[]`"),
     key(REPO, "monitoring", "metric_types", Kind::Anything, Role::NoEffect, "none"),
     key(REPO, "monitoring", "supports_discovery", Kind::Anything, Role::NoEffect, "none"),
@@ -241,10 +237,14 @@ pub const KEYS: &[Key] = &[
     key(REPO, "otel_config", "default_agent_port", Kind::Port, Role::AgentPort, "`4317`"),
 ];
 
+/// The table of one more receiver, whatever its name.
+pub(crate) const ENDPOINTS: &str = "endpoints.NAME";
+
 impl Schema {
     /// Its keys.
     pub fn keys(self) -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(move |key| key.schemas.contains(&self))
+        let all = KEYS.iter().chain(SETTINGS_KEYS);
+        all.filter(move |key| key.schemas.contains(&self))
     }
 
     /// Its key `name` in `table`.
@@ -255,6 +255,11 @@ impl Schema {
     /// The key that serves `role`.
     pub fn key_of(self, role: Role) -> Option<&'static Key> {
         self.keys().find(|key| key.role == role)
+    }
+
+    /// What stands in its keys for each `[table.…]` with a name of the user's own.
+    pub fn family(self, table: &str) -> Option<&'static str> {
+        (self == Self::Settings && table == "endpoints").then_some(ENDPOINTS)
     }
 
     /// Whether `[table]` is one of its tables.
@@ -301,12 +306,22 @@ mod tests {
 
     #[test]
     fn a_role_has_one_key_in_a_schema() {
-        for schema in [Schema::Native, Schema::Guide, Schema::Repository] {
+        for schema in [
+            Schema::Native,
+            Schema::Guide,
+            Schema::Repository,
+            Schema::Settings,
+        ] {
             for key in schema
                 .keys()
                 .filter(|key| !matches!(key.role, Role::NoEffect | Role::Remark))
             {
-                let same: Vec<_> = schema.keys().filter(|other| other.role == key.role).collect();
+                let same: Vec<_> = schema
+                    .keys()
+                    .filter(|other| {
+                        other.role == key.role && (other.table == ENDPOINTS) == (key.table == ENDPOINTS)
+                    })
+                    .collect();
                 assert_eq!(same.len(), 1, "{schema:?} {:?}", key.role);
             }
         }

@@ -16,7 +16,7 @@ impl Schema {
     fn others(self) -> impl Iterator<Item = Self> {
         [Self::Native, Self::Guide, Self::Repository]
             .into_iter()
-            .filter(move |other| *other != self)
+            .filter(move |other| *other != self && self != Self::Settings)
     }
 
     /// How a file of this schema is recognised, in words.
@@ -25,6 +25,7 @@ impl Schema {
             Self::Native => "kevmon's own schema (put schema = 1 at the top of the file to use it)",
             Self::Guide => "the schema with [plugin]",
             Self::Repository => "the schema with [metadata]",
+            Self::Settings => "kevmon.toml",
         }
     }
 

@@ -9,8 +9,9 @@ use std::{
 };
 
 use super::*;
-use crate::plugin::definition::{Aggregate, Matching, Naming};
+use crate::plugin::definition::{Aggregate, Matching, Naming, PerProcess, Rank};
 
+mod destinations;
 mod faults;
 mod mutations;
 mod selection;
@@ -73,7 +74,7 @@ fn variables(pairs: &[(&str, &str)]) -> Environment {
 }
 
 fn load_plain(sources: &PluginSources) -> Loaded {
-    load(sources, &Environment::default(), &Overrides::default())
+    load(sources, &Environment::default(), &Overrides::default(), None)
 }
 
 pub(super) const GUIDE: &str = r#"[plugin]
@@ -119,6 +120,12 @@ restart_window = "30s"
 failed_start = "250ms"
 [events]
 enabled = true
+[export]
+endpoints = ["default", "https://collector:4317"]
+[processes]
+enabled = true
+max = 7
+by = "memory"
 [otel_config]
 service_name_template = "{plugin_name} of {service_namespace}"
 "#;
@@ -160,7 +167,9 @@ fn the_shipped_plugins() {
             .iter()
             .all(|plugin| plugin.service.namespace == "Strategy₿")
     );
-    assert_eq!(loaded.legacy_endpoint, Some(("localhost".to_owned(), 4317)));
+    let agreed = loaded.receivers.agreed.as_ref().expect("they agree");
+    assert_eq!((agreed.host.as_str(), agreed.port), ("localhost", 4317));
+    assert!(loaded.receivers.own.is_empty());
     assert_eq!(
         loaded.warnings.len(),
         4,
@@ -232,6 +241,13 @@ fn every_native_key() {
     assert_eq!(plugin.restart_window, Duration::from_secs(30));
     assert_eq!(plugin.failed_start, Duration::from_millis(250));
     assert_eq!((plugin.matching, plugin.events), (Matching::Exe, true));
+    assert_eq!(plugin.receivers, ["default", "https://collector:4317"]);
+    let per_process = PerProcess {
+        most: 7,
+        rank: Rank::Memory,
+    };
+    assert_eq!(plugin.per_process, Some(per_process));
+    assert_eq!((smallest.per_process, smallest.receivers.len()), (None, 0));
     assert_eq!(plugin.service.original, "native of Team");
     assert_eq!(plugin.attributes["deployment.environment"], "test");
     assert_eq!(plugin.patterns.len(), 2);

@@ -1,15 +1,19 @@
-//! One value of a plugin file: from TOML, against the kind that the schema wants, to something typed.
+//! One value of a configuration file: from TOML, against the kind that the schema wants, to something typed.
 
-use std::{collections::BTreeMap, time::Duration};
+mod export;
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use regex::Regex;
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    duration::{self, INTERVAL_BOUNDS, WINDOW_BOUNDS},
-    endpoint,
+    duration,
+    endpoint::{self, Url},
     finding::{nearest, quoted},
+    header::{HeaderValue, SecretPlace},
     pattern,
+    receiver::JsonTarget,
     schema::Kind,
     template::Template,
 };
@@ -28,6 +32,8 @@ const RESERVED_ATTRIBUTES: [&str; 7] = [
     "kevmon.",
 ];
 
+pub(crate) use self::export::{EndpointText, check_endpoint_name, listen_address};
+
 /// A checked value.
 #[derive(Debug)]
 pub(crate) enum Value {
@@ -39,6 +45,15 @@ pub(crate) enum Value {
     Duration(Duration),
     Port(u16),
     Attributes(BTreeMap<String, String>),
+    Count(u64),
+    Bytes(u64),
+    /// Each with the byte it stands at.
+    Endpoints(Vec<(usize, EndpointText)>),
+    Url(Url),
+    Headers(Vec<(String, HeaderValue)>),
+    Place(SecretPlace),
+    Target(JsonTarget),
+    Listen(SocketAddr),
     /// Nothing to keep.
     Ignored,
 }
@@ -127,8 +142,7 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
                 "write it without quotes",
             ))),
         },
-        Kind::Interval => length(value, &INTERVAL_BOUNDS).map(Value::Duration).map_err(one),
-        Kind::Window => length(value, &WINDOW_BOUNDS).map(Value::Duration).map_err(one),
+        Kind::Length(bounds) => length(value, bounds).map(Value::Duration).map_err(one),
         Kind::Host => {
             let host = text(value).map_err(one)?;
             endpoint::host(host)
@@ -138,6 +152,14 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
         Kind::Port => port(value).map(Value::Port).map_err(one),
         Kind::Choice(words) => choice(value, words).map(Value::Text).map_err(one),
         Kind::Attributes => attributes(value).map(Value::Attributes),
+        Kind::Count(_)
+        | Kind::Bytes(_)
+        | Kind::Endpoints
+        | Kind::Url
+        | Kind::Headers
+        | Kind::File
+        | Kind::Target
+        | Kind::Listen => export::read(kind, value),
         Kind::Version => match value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 && number.as_str() == "1" => Ok(Value::Ignored),
             DeValue::Integer(number) => Err(one(Wrong::new(

@@ -1,8 +1,10 @@
 //! What one tick hands to the outputs.
 
+use std::sync::Arc;
+
 use crate::{
     metrics::{HealthReading, Since},
-    plugin::{Plugin, Reading},
+    plugin::{GroupId, Plugin, Reading},
     process::{BootTime, Moment},
 };
 
@@ -46,8 +48,10 @@ impl UnixClock {
 /// One plugin's part.
 #[derive(Debug, Clone)]
 pub struct ServiceReading {
+    /// Its number among the plugins of this run.
+    pub group: GroupId,
     /// Whose.
-    pub plugin: Plugin,
+    pub plugin: Arc<Plugin>,
     /// What was read.
     pub reading: Reading,
 }
@@ -149,6 +153,7 @@ pub(crate) mod tests {
             peak_rss: None,
             uptime: None,
             processes: Vec::new(),
+            per_process: None,
             unsettled: 0,
             sharing: 0,
         };
@@ -157,7 +162,8 @@ pub(crate) mod tests {
             clock: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             wall: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             services: vec![ServiceReading {
-                plugin: plugin("web"),
+                group: GroupId(0),
+                plugin: Arc::new(plugin("web")),
                 reading,
             }],
             health: HealthReading {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::collection::{Collection, ServiceReading};
 use crate::{
-    metrics::{INSTANA, JSON_ONLY, Measure},
+    metrics::{ExportReading, INSTANA, JSON_ONLY, Measure},
     plugin::Durations,
     process::{Reason, signal_name},
 };
@@ -39,9 +39,27 @@ pub fn json_line(collection: &Collection) -> String {
         "unattributed_lives": health.unattributed,
         "outage_ns": health.outage_ns,
         "outages": health.outages,
+        "exports": health.exports.iter().map(export).collect::<Vec<_>>(),
+        "unconfirmed": health.unconfirmed,
         "plugins": plugins,
     })
     .to_string()
+}
+
+/// How one signal fares on its way to one receiver.
+fn export(lane: &ExportReading) -> Json {
+    json!({
+        "receiver": lane.receiver,
+        "signal": lane.signal,
+        "delivered": lane.delivered,
+        "lost": not_zero(&lane.lost()),
+        "repeated": lane.repeated,
+        "failures": lane.failures,
+        "waiting_requests": lane.waiting_requests,
+        "waiting_bytes": lane.waiting_bytes,
+        "away": lane.away,
+        "closed": lane.closed,
+    })
 }
 
 /// Counts by name, but for those that are 0.
@@ -205,6 +223,35 @@ mod tests {
         assert_eq!(
             (&line["outages"], &line["outage_ns"]),
             (&json!(1), &json!(1_500_000_000))
+        );
+    }
+
+    #[test]
+    fn how_the_exports_fare() {
+        let mut collection = collection();
+        collection.health.unconfirmed = 1;
+        collection.health.exports = vec![ExportReading {
+            receiver: "default".to_owned(),
+            signal: "metrics",
+            delivered: 40,
+            refused: 3,
+            dropped_age: 2,
+            repeated: 1,
+            failures: 5,
+            waiting_requests: 6,
+            waiting_bytes: 700,
+            away: true,
+            ..ExportReading::default()
+        }];
+        let line: Json = serde_json::from_str(&json_line(&collection)).expect("one object");
+        assert_eq!(line["unconfirmed"], json!(1));
+        assert_eq!(
+            line["exports"],
+            json!([{
+                "receiver": "default", "signal": "metrics", "delivered": 40, "lost": { "refused": 3, "age": 2 },
+                "repeated": 1, "failures": 5, "waiting_requests": 6, "waiting_bytes": 700, "away": true,
+                "closed": false,
+            }])
         );
     }
 

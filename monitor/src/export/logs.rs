@@ -12,7 +12,9 @@ use prost::Message;
 use super::{
     calendar::iso8601,
     collection::{Collection, UnixClock},
+    otlp::LONGEST_REQUEST,
     resource::{self, HostIdentity, Run},
+    transport::connection::{EncodedRequest, Signal},
     words::{self, span},
 };
 use crate::{
@@ -20,9 +22,6 @@ use crate::{
     plugin::{Notice, Plugin, RestartKind, What},
     process::{Counter, Ending, Usage},
 };
-
-/// What a gRPC receiver accepts by default, bytes: a longer request is refused as a whole.
-const LONGEST_REQUEST: usize = 4 << 20;
 
 /// Bytes that a message takes in the one around it beside its own: a tag, and a length of at most four bytes
 /// (protobuf's varints hold 7 bits a byte) below [`LONGEST_REQUEST`].
@@ -56,23 +55,14 @@ pub fn log_events(notices: Vec<Notice>, plugins: &[Plugin], collection: &Collect
         .collect()
 }
 
-/// A request, and how many events it holds.
-#[derive(Debug, Default)]
-pub struct LogRequest {
-    /// For the receiver.
-    pub request: ExportLogsServiceRequest,
-    /// So many events, which follow those of the request before it.
-    pub events: usize,
-}
-
-/// `events`, which stand group by group, as requests of less than 4 MiB each. `plugins` are in the order of their
-/// groups.
+/// `events`, which stand group by group, as requests of less than 4 MiB each: the items of one are the events that follow
+/// those of the request before it. `plugins` are in the order of their groups.
 pub fn log_requests(
     events: &[LogEvent],
     plugins: &[Plugin],
     host: &HostIdentity,
     run: Run,
-) -> Vec<LogRequest> {
+) -> Vec<EncodedRequest> {
     split(events, plugins, host, run, LONGEST_REQUEST)
 }
 
@@ -82,9 +72,9 @@ fn split(
     host: &HostIdentity,
     run: Run,
     longest: usize,
-) -> Vec<LogRequest> {
+) -> Vec<EncodedRequest> {
     let mut requests = Vec::new();
-    let mut filled = LogRequest::default();
+    let mut filled = Filled::default();
     let mut length = 0;
     for of_group in events.chunk_by(|one, next| one.notice.group == next.notice.group) {
         let plugin = of_group
@@ -98,7 +88,7 @@ fn split(
             let record = record(event);
             let own = record.encoded_len() + FRAME;
             if length + own + if open { 0 } else { around } >= longest && length > 0 {
-                requests.push(std::mem::take(&mut filled));
+                requests.push(std::mem::take(&mut filled).encode());
                 (length, open) = (0, false);
             }
             if !open {
@@ -107,6 +97,7 @@ fn split(
                 open = true;
             }
             filled.events += 1;
+            filled.time = filled.time.max(event.observed);
             if let Some(scope) = filled
                 .request
                 .resource_logs
@@ -119,9 +110,30 @@ fn split(
         }
     }
     if filled.events > 0 {
-        requests.push(filled);
+        requests.push(filled.encode());
     }
     requests
+}
+
+/// A request in the making.
+#[derive(Debug, Default)]
+struct Filled {
+    request: ExportLogsServiceRequest,
+    /// Records in it.
+    events: u64,
+    /// When kevmon took up the latest of them, Unix ns.
+    time: u64,
+}
+
+impl Filled {
+    fn encode(self) -> EncodedRequest {
+        EncodedRequest {
+            signal: Signal::Logs,
+            items: self.events,
+            time: self.time,
+            body: self.request.encode_to_vec().into(),
+        }
+    }
 }
 
 fn scoped(resource: opentelemetry_proto::tonic::resource::v1::Resource) -> ResourceLogs {

@@ -125,8 +125,12 @@ fn event(notice: Notice) -> LogEvent {
     }
 }
 
-fn requests(events: &[LogEvent], plugins: &[Plugin], longest: usize) -> Vec<LogRequest> {
+fn requests(events: &[LogEvent], plugins: &[Plugin], longest: usize) -> Vec<EncodedRequest> {
     split(events, plugins, &host(), Run::Service, longest)
+}
+
+fn decoded(request: &EncodedRequest) -> ExportLogsServiceRequest {
+    ExportLogsServiceRequest::decode(request.body.clone()).expect("a request for logs")
 }
 
 /// Attributes as `name=value` lines.
@@ -310,9 +314,12 @@ fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
         (self::clock(), self::wall(), 20 * S)
     );
     let requests = requests(&events, &plugins, LONGEST_REQUEST);
-    assert_eq!((requests.len(), requests[0].events), (1, 3));
-    let told: Vec<_> = requests[0]
-        .request
+    let only = &requests[0];
+    assert_eq!(
+        (requests.len(), only.items, only.signal, only.time),
+        (1, 3, Signal::Logs, 20 * S)
+    );
+    let told: Vec<_> = decoded(only)
         .resource_logs
         .iter()
         .map(|logs| (logs.resource.clone(), logs.scope_logs[0].log_records.len()))
@@ -330,20 +337,18 @@ fn a_request_stays_below_the_limit_and_nothing_is_left_out() {
     for longest in [2_000, 10_007, 65_536, LONGEST_REQUEST] {
         let requests = requests(&events, &plugins, longest);
         let mut records = 0;
-        for (index, LogRequest { request, events }) in requests.iter().enumerate() {
-            assert!(request.encoded_len() < longest, "{} bytes", request.encoded_len());
+        for (index, request) in requests.iter().enumerate() {
+            let length = request.body.len();
+            assert!(length < longest, "{length} bytes");
             // Well filled: splitting too early would cost requests.
             if index + 1 < requests.len() {
-                assert!(
-                    request.encoded_len() + 1_000 > longest,
-                    "{} bytes",
-                    request.encoded_len()
-                );
+                assert!(length + 1_000 > longest, "{length} bytes");
             }
             let of = |logs: &ResourceLogs| logs.scope_logs[0].log_records.len();
-            assert!(request.resource_logs.iter().all(|logs| of(logs) > 0));
-            let held = request.resource_logs.iter().map(of).sum::<usize>();
-            assert_eq!(held, *events);
+            let logs = decoded(request).resource_logs;
+            assert!(logs.iter().all(|logs| of(logs) > 0));
+            let held = logs.iter().map(of).sum::<usize>();
+            assert_eq!(held as u64, request.items);
             records += held;
         }
         assert_eq!(records, events.len(), "with {longest}");

@@ -1,13 +1,15 @@
-//! Hands collections and events on: to an OTLP receiver, as JSON lines, as text for people.
+//! Hands collections and events on: to an OTLP receiver, as JSON lines, as text for people, as a page for Prometheus.
 
 mod calendar;
 mod collection;
 mod event_line;
-mod grpc;
 mod json;
 mod logs;
 mod otlp;
+mod otlp_json;
+pub mod prometheus;
 mod resource;
+mod telemetry;
 mod text;
 pub mod transport;
 mod words;
@@ -15,16 +17,11 @@ mod words;
 pub use calendar::iso8601_millis;
 pub use collection::{Collection, ServiceReading, UnixClock};
 pub use event_line::{HEADING, Wall, event_json, event_text};
-pub use grpc::{ExportError, Exporter};
 pub use json::{json_line, known, reason_keys};
-pub use logs::{LogEvent, LogRequest, log_events, log_requests};
-pub use otlp::requests;
+pub use logs::{log_events, log_requests};
+pub use otlp::{MetricRequests, Temporality};
+pub use otlp_json::otlp_json_line;
 pub use resource::{HostIdentity, Run, service_instance_id};
+pub use telemetry::{CollectionSpan, ExportSpan, Observed, ProgramTime, Telemetry};
 pub use text::render;
 pub use words::{death, printable, span};
-
-#[cfg(test)]
-pub(crate) mod tests {
-    pub(crate) use super::{collection::tests::collection, grpc::tests::Listener};
-    pub(crate) use tonic::Code;
-}

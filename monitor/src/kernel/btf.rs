@@ -186,6 +186,16 @@ mod tests {
             "si_signo and si_errno come first in every version"
         );
         assert_eq!(offsets.dentry_name_len + 4, offsets.dentry_name);
+        // What /proc tells too is looked up there when it is missing here, which would go unnoticed.
+        for optional in [
+            offsets.task_files,
+            offsets.files_fdt,
+            offsets.fdt_max_fds,
+            offsets.fdt_open_fds,
+            offsets.mm_total_vm,
+        ] {
+            assert_ne!(optional, ABSENT);
+        }
     }
 
     #[test]

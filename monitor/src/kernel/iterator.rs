@@ -11,7 +11,7 @@ use std::{
 };
 
 use aya::programs::ProgramFd;
-use kevmon_common::{SNAPSHOT_ENDED, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, Usage};
+use kevmon_common::{FDS_UNKNOWN, SNAPSHOT_ENDED, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, Usage};
 
 use super::{
     decode::{self, Blind, Record},
@@ -180,6 +180,10 @@ struct Gathered {
     first: SampleRecord,
     own: Usage,
     mm: u64,
+    /// Sizes of the address space, pages.
+    hiwater_rss: u64,
+    total_vm: u64,
+    fds: Option<u32>,
 }
 
 impl Groups {
@@ -189,9 +193,16 @@ impl Groups {
                 first: record,
                 own: Usage::default(),
                 mm: 0,
+                hiwater_rss: 0,
+                total_vm: 0,
+                fds: None,
             });
             gathered.own = plus(&gathered.own, &record.own);
             gathered.mm = gathered.mm.max(record.mm);
+            gathered.hiwater_rss = gathered.hiwater_rss.max(record.hiwater_rss);
+            gathered.total_vm = gathered.total_vm.max(record.total_vm);
+            let told = (record.fds != FDS_UNKNOWN).then_some(record.fds);
+            gathered.fds = gathered.fds.or(told);
         }
     }
 
@@ -206,6 +217,9 @@ impl Groups {
                     usage: blind.usage(&plus(&gathered.first.ended, &gathered.own)),
                     threads: live.then_some(u64::from(gathered.first.threads)),
                     address_space: (gathered.mm != 0).then_some(gathered.mm),
+                    noted_rss: (gathered.mm != 0).then(|| blind.pages(gathered.hiwater_rss).unwrap_or(0)),
+                    vms: blind.pages(gathered.total_vm),
+                    fds: gathered.fds.map(u64::from),
                     live,
                 };
                 (key, sample)

@@ -11,4 +11,4 @@ mod source;
 mod sys;
 mod verdicts;
 
-pub use source::{KernelSource, Settings};
+pub use source::{KernelSource, ProgramTime, Settings};

@@ -158,8 +158,8 @@ pub struct Attached {
     pub offsets: Offsets,
     /// The iterators' programs: snapshot, sample.
     pub iterators: (ProgramFd, ProgramFd),
-    /// The tracepoint programs that are attached.
-    pub tracepoints: Vec<ProgramFd>,
+    /// The tracepoint programs that are attached, by name.
+    pub tracepoints: Vec<(&'static str, ProgramFd)>,
 }
 
 /// Loads and attaches everything.
@@ -203,11 +203,11 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
     let iterators = (load_iterator("snapshot")?, load_iterator("sample")?);
     let mut tracepoints = Vec::new();
     for program in TRACEPOINTS {
-        tracepoints.push(attach_tracepoint(&mut ebpf, program, &btf)?);
+        tracepoints.push((program, attach_tracepoint(&mut ebpf, program, &btf)?));
     }
     for program in OPTIONAL {
         match attach_tracepoint(&mut ebpf, program, &btf) {
-            Ok(attached) => tracepoints.push(attached),
+            Ok(attached) => tracepoints.push((program, attached)),
             Err(error) => warn!("{error}; ends are told without what it adds"),
         }
     }

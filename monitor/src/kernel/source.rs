@@ -39,6 +39,17 @@ const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 /// A mark that two snapshots this far apart do not show has been missed by `sched_process_free`.
 const STALE_AFTER: Duration = Duration::from_secs(15);
 
+/// Time spent in a program, as far as the kernel counted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramTime {
+    /// Which.
+    pub name: &'static str,
+    /// ns.
+    pub nanos: u64,
+    /// How often it ran meanwhile.
+    pub runs: u64,
+}
+
 /// Why there is no eBPF source.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -293,9 +304,25 @@ impl KernelSource {
         let programs = self.attached.tracepoints.iter();
         // Before 5.12 the kernel does not count them.
         let skipped = programs
-            .filter_map(|program| sys::recursion_misses(program.as_fd()).ok())
+            .filter_map(|(_, program)| Some(sys::program_info(program.as_fd()).ok()?.recursion_misses))
             .sum();
         Losses::new(&self.counters(), skipped, self.untold_lives)
+    }
+
+    /// What the kernel counted of each program while its statistics were on (`kernel.bpf_stats_enabled`); none that never
+    /// ran under them.
+    pub fn program_times(&self) -> Vec<ProgramTime> {
+        let programs = self.attached.tracepoints.iter();
+        programs
+            .filter_map(|(name, program)| {
+                let info = sys::program_info(program.as_fd()).ok()?;
+                (info.runs > 0).then_some(ProgramTime {
+                    name,
+                    nanos: info.run_time,
+                    runs: info.runs,
+                })
+            })
+            .collect()
     }
 
     /// Records sent, received and lost since the programs were attached.

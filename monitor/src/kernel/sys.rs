@@ -1,5 +1,5 @@
 //! The bpf(2) calls that aya has no words for: links to iterators restricted to one process, map updates in
-//! batches, and a program's count of skipped runs. Layouts: `union bpf_attr` and `struct bpf_prog_info`, include/uapi/linux/bpf.h, 6.1.
+//! batches, and a program's counts. Layouts: `union bpf_attr` and `struct bpf_prog_info`, include/uapi/linux/bpf.h, 6.1.
 
 use std::{
     io,
@@ -168,20 +168,35 @@ pub fn open_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     .map(descriptor)
 }
 
-/// How often the kernel skipped a program because it was running on that CPU already
-/// (`bpf_prog_info::recursion_misses`, 5.12 and newer).
+/// What the kernel counts of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// Time spent in it, ns, and …
+    pub run_time: u64,
+    /// … how often it ran, both while `kernel.bpf_stats_enabled` was set (5.1 and newer).
+    pub runs: u64,
+    /// Runs that the kernel skipped, because the program was running already on that CPU (5.12 and newer).
+    pub recursion_misses: u64,
+}
+
+/// Asks for the counts of a program (`struct bpf_prog_info`); those that the kernel does not know are 0.
 ///
 /// # Errors
 /// Any of bpf(2).
-pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
-    /// Offset of `recursion_misses` in `struct bpf_prog_info`.
-    const OFFSET: usize = 208;
-    let mut info = [0u64; OFFSET / 8 + 1];
+pub fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+    /// Offset of `run_time_ns` in `struct bpf_prog_info`, in units of eight bytes; `run_cnt` and `recursion_misses`
+    /// follow.
+    const RUN_TIME: usize = 192 / 8;
+    let mut info = [0u64; RUN_TIME + 3];
     let attributes = ObjGetInfo {
         bpf_fd: program.as_raw_fd() as u32,
         info_len: size_of_val(&info) as u32,
         info: std::ptr::from_mut(&mut info) as u64,
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
-    Ok(info[OFFSET / 8])
+    Ok(ProgramInfo {
+        run_time: info[RUN_TIME],
+        runs: info[RUN_TIME + 1],
+        recursion_misses: info[RUN_TIME + 2],
+    })
 }

@@ -108,6 +108,10 @@ fn restarts(r: &Reading) -> Vec<Value> {
     )
 }
 
+fn left_out(r: &Reading) -> Vec<Value> {
+    integer(r.per_process.as_ref().map(|singles| singles.left_out))
+}
+
 macro_rules! catalogue {
     ($($name:literal, $unit:literal, $instrument:ident, $since:ident, $values:expr, $description:literal;)+) => {
         &[$(Metric {
@@ -177,7 +181,7 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Processes that ended within `failed_start` of their start, other than with exit code 0";
 };
 
-/// The rest of `naming = "instana"`: what the JSON has in a form of its own.
+/// The rest of `naming = "instana"`: what the JSON has in a form of its own, or not at all.
 const INSTANA_LIFE: &[Metric] = catalogue! {
     "downtime", "s", Histogram, Watch, |r| histogram(r.downtime),
         "From the end of a process to the start that took its place";
@@ -191,6 +195,8 @@ const INSTANA_LIFE: &[Metric] = catalogue! {
         "When a process last ended, in seconds since 1970";
     "crash_loop", "1", Gauge, Watch, |r| integer(Some(r.crash_loop.into())),
         "1 while processes keep failing and being replaced";
+    "per_process.left_out", "{process}", Gauge, Watch, |r| left_out(r),
+        "Live processes that have no series of their own, being more than the plugin's bound";
 };
 
 /// Names that `--output json` and the text have beside those of [`INSTANA`]: exact integers, and parts of sums.
@@ -284,6 +290,8 @@ const OTEL: &[Metric] = catalogue! {
         "When a process last ended, in seconds since 1970";
     "kevmon.process.crash_loop", "1", Gauge, Watch, |r| integer(Some(r.crash_loop.into())),
         "1 while processes keep failing and being replaced";
+    "kevmon.per_process.left_out", "{process}", Gauge, Watch, |r| left_out(r),
+        "Live processes that have no series of their own, being more than the plugin's bound";
 };
 
 #[cfg(test)]
@@ -343,6 +351,11 @@ mod tests {
             for metric in metrics {
                 println!("{}", reference_line(metric));
             }
+        }
+        let line_of = crate::metrics::per_process::tests::reference_line;
+        println!("\nper process\n| name | instrument | unit | meaning |\n|---|---|---|---|");
+        for metric in crate::metrics::process_metrics(Naming::Both) {
+            println!("{}", line_of(metric));
         }
         println!("\nown\n| name | instrument | unit | meaning |\n|---|---|---|---|");
         for own in crate::metrics::OWN {

@@ -1,13 +1,16 @@
 //! kevmon's metrics about itself: how far its numbers can be trusted.
 
 use super::{
+    ExportReading,
     Instrument::{self, Counter, Gauge},
     Measure::{Float, Integer},
     Value,
 };
 
+use crate::process::{BootTime, Moment};
+
 /// kevmon's own state at one collection.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HealthReading {
     /// `ebpf` or `proc`.
     pub source: &'static str,
@@ -34,6 +37,38 @@ pub struct HealthReading {
     pub faulty_plugins: Vec<String>,
     /// Processes in the table.
     pub tracked: u64,
+    /// How far what was collected has come, by receiver and signal.
+    pub exports: Vec<ExportReading>,
+    /// Collections that were being sent when kevmon was killed: nobody knows whether they arrived.
+    pub unconfirmed: u64,
+    /// When this run began, which is where most counts begin, …
+    pub started: Moment,
+    /// … and when the first group was first watched, by whichever run: where the outages are counted from.
+    pub first_watch: Moment,
+}
+
+impl Default for HealthReading {
+    /// Of a source that has nothing to tell.
+    fn default() -> Self {
+        Self {
+            source: "",
+            source_reason: String::new(),
+            complete: false,
+            lost: Vec::new(),
+            sent: None,
+            received: None,
+            unattributed: 0,
+            outage_ns: 0,
+            outages: 0,
+            soft_failures: Vec::new(),
+            faulty_plugins: Vec::new(),
+            tracked: 0,
+            exports: Vec::new(),
+            unconfirmed: 0,
+            started: BootTime(0).into(),
+            first_watch: BootTime(0).into(),
+        }
+    }
 }
 
 /// The programs that send records: what they lose, the ring had no room for.
@@ -76,6 +111,25 @@ impl HealthReading {
     }
 }
 
+impl HealthReading {
+    /// Where the sums of one of kevmon's own metrics begin.
+    pub fn start(&self, since: OwnSince) -> Moment {
+        match since {
+            OwnSince::Run => self.started,
+            OwnSince::FirstWatch => self.first_watch,
+        }
+    }
+}
+
+/// Where a sum of kevmon's own begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnSince {
+    /// With this run of kevmon: it is not kept.
+    Run,
+    /// With the first watch of any group: it is kept in the store.
+    FirstWatch,
+}
+
 /// One of kevmon's own metrics.
 #[derive(Debug)]
 pub struct OwnMetric {
@@ -85,6 +139,8 @@ pub struct OwnMetric {
     pub unit: &'static str,
     /// Its instrument.
     pub instrument: Instrument,
+    /// Where its sum begins.
+    pub since: OwnSince,
     /// What it means.
     pub description: &'static str,
     /// Its points.
@@ -108,6 +164,19 @@ fn plain(value: u64) -> Vec<Value> {
     }]
 }
 
+/// Only what was lost is told: three signals times every receiver times four reasons are many zeros.
+fn lost(lane: &ExportReading) -> impl Iterator<Item = Value> + '_ {
+    let lost = lane.lost().into_iter().filter(|(_, count)| *count > 0);
+    lost.map(|(reason, count)| Value {
+        attributes: vec![
+            ("kevmon.receiver", lane.receiver.clone().into()),
+            ("kevmon.signal", lane.signal.into()),
+            ("kevmon.reason", reason.into()),
+        ],
+        measure: Integer(count),
+    })
+}
+
 fn known(value: Option<u64>) -> Vec<Value> {
     value.map(plain).unwrap_or_default()
 }
@@ -118,6 +187,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.complete",
         unit: "1",
         instrument: Gauge,
+        since: OwnSince::Run,
         description: "1: every event since the last collection was seen; 0: some were lost, or the source cannot see all",
         values: |r| plain(u64::from(r.complete)),
     },
@@ -125,6 +195,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.source",
         unit: "1",
         instrument: Gauge,
+        since: OwnSince::Run,
         description: "Always 1; its attributes tell the source and why it was chosen",
         values: |r| {
             vec![Value {
@@ -140,6 +211,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.records.lost",
         unit: "{record}",
         instrument: Counter,
+        since: OwnSince::Run,
         description: "Records that the ring had no room for, by the program that sent them",
         values: |r| by("kevmon.program", r.lost_by(true)),
     },
@@ -147,6 +219,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.limits.reached",
         unit: "{event}",
         instrument: Counter,
+        since: OwnSince::Run,
         description: "Times that something was not told for another reason than the ring's room, by that reason",
         values: |r| by("kevmon.limit", r.lost_by(false)),
     },
@@ -154,6 +227,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.records.sent",
         unit: "{record}",
         instrument: Counter,
+        since: OwnSince::Run,
         description: "Records that the kernel side meant to deliver",
         values: |r| known(r.sent),
     },
@@ -161,6 +235,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.records.received",
         unit: "{record}",
         instrument: Counter,
+        since: OwnSince::Run,
         description: "Records that arrived",
         values: |r| known(r.received),
     },
@@ -168,6 +243,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.lives.unattributed",
         unit: "{process}",
         instrument: Counter,
+        since: OwnSince::Run,
         description: "Processes whose records were lost and that no plugin's numbers hold; some may be no plugin's",
         values: |r| plain(r.unattributed),
     },
@@ -175,6 +251,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.outages",
         unit: "{outage}",
         instrument: Counter,
+        since: OwnSince::FirstWatch,
         description: "Times that kevmon was not there and went on from what it had stored",
         values: |r| plain(r.outages),
     },
@@ -182,6 +259,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.outage.time",
         unit: "s",
         instrument: Counter,
+        since: OwnSince::FirstWatch,
         description: "How long kevmon was not there: members that ended meanwhile count as ends of reason `unknown`; what both started and ended meanwhile is in no number",
         values: |r| {
             vec![Value {
@@ -194,6 +272,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.soft_failures",
         unit: "{failure}",
         instrument: Counter,
+        since: OwnSince::Run,
         description: "Failures that stopped nothing, by kind",
         values: |r| by("kevmon.kind", r.soft_failures.iter().copied()),
     },
@@ -201,6 +280,7 @@ pub const OWN: &[OwnMetric] = &[
         name: "kevmon.plugins.faulty",
         unit: "{file}",
         instrument: Gauge,
+        since: OwnSince::Run,
         description: "1 for each plugin file that could not be used, by `kevmon.plugin.file`",
         values: |r| {
             let point = |file: &String| Value {
@@ -211,9 +291,26 @@ pub const OWN: &[OwnMetric] = &[
         },
     },
     OwnMetric {
+        name: "kevmon.export.lost",
+        unit: "{item}",
+        instrument: Counter,
+        since: OwnSince::Run,
+        description: "Data points, log records and spans that a receiver will never have, by receiver, signal and reason: refused by it, or dropped for want of space, for their age or because they were damaged",
+        values: |r| r.exports.iter().flat_map(lost).collect(),
+    },
+    OwnMetric {
+        name: "kevmon.export.unconfirmed",
+        unit: "{collection}",
+        instrument: Counter,
+        since: OwnSince::Run,
+        description: "Collections that were being sent when kevmon was killed: nobody knows whether they arrived",
+        values: |r| plain(r.unconfirmed),
+    },
+    OwnMetric {
         name: "kevmon.processes.tracked",
         unit: "{process}",
         instrument: Gauge,
+        since: OwnSince::Run,
         description: "Processes in kevmon's table",
         values: |r| plain(r.tracked),
     },

@@ -2,10 +2,14 @@
 
 mod catalogue;
 mod exits;
+mod export;
 mod health;
+mod per_process;
 mod point;
 
 pub use catalogue::{INSTANA, JSON_ONLY, Metric, metrics};
 pub use exits::exit_attributes;
+pub use export::ExportReading;
 pub use health::{HealthReading, OWN};
+pub use per_process::{ProcessMetric, ProcessPoint, process_metrics};
 pub use point::{Attribute, Attributes, Instrument, Measure, Since, Value};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Durations;
-use crate::process::{Moment, ProcessKey, Reason, Usage};
+use crate::process::{Gauges, Moment, ProcessKey, Reason, Usage};
 
 /// Counts of what happened, since the group's first watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +35,37 @@ pub struct ProcessReading {
     pub key: ProcessKey,
     /// Its most telling name.
     pub name: String,
+}
+
+/// One live member, for series of its own. Values that could not be known are `None`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SingleProcess {
+    /// Which process.
+    pub key: ProcessKey,
+    /// Its executable's base name; empty for kernel threads.
+    pub exe: String,
+    /// What it has used since it began, in this group or not.
+    pub usage: Usage,
+    /// CPU time since the last collection, or since its start, over the time: 1 = one CPU fully used. `None` at the first
+    /// collection, and when it came in between otherwise than by a start.
+    pub cpu_usage: Option<f64>,
+    /// User and system part of the same, over the host's CPUs.
+    pub cpu_utilization: Option<(f64, f64)>,
+    /// Share of physical memory that its resident set takes.
+    pub memory_usage: Option<f64>,
+    /// Memory, descriptors, threads.
+    pub gauges: Gauges,
+    /// Its age.
+    pub uptime: Duration,
+}
+
+/// Those of a group's live members that get series of their own.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SingleProcesses {
+    /// By key.
+    pub processes: Vec<SingleProcess>,
+    /// Live members beyond the plugin's bound.
+    pub left_out: u64,
 }
 
 /// One group at one collection. Values that could not be known are `None`.
@@ -89,6 +120,8 @@ pub struct Reading {
     pub uptime: Option<Duration>,
     /// The live members, by pid.
     pub processes: Vec<ProcessReading>,
+    /// Those with series of their own; `None` where the plugin wants none.
+    pub per_process: Option<SingleProcesses>,
     /// Members that have ended without their final totals: not yet freed, or freed unseen.
     pub unsettled: u64,
     /// Live members that share their address space with another one.

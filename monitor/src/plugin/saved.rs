@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Durations, reading::Happened};
-use crate::process::{ProcessKey, Reason, Usage};
+use super::{Aggregate, Durations, Reading, reading::Happened};
+use crate::process::{Moment, ProcessKey, Reason, Usage};
 
 /// A member as of the last collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,4 +57,44 @@ pub struct SavedGroup {
     pub peak_rss: Option<u64>,
     /// The members.
     pub members: Vec<SavedMember>,
+}
+
+impl SavedGroup {
+    /// The group's sums as the collection that kept them read them. Of what is no sum, nothing is known.
+    pub fn reading(&self, aggregate: Aggregate) -> Reading {
+        let counted = |member: &&SavedMember| !member.former && (member.root || aggregate == Aggregate::All);
+        let members = self.members.iter().filter(counted);
+        let usage = members.fold(self.left_behind, |sum, member| {
+            sum.plus(&member.totals.since(&member.base))
+        });
+        Reading {
+            usage_start: Moment::Unix(self.usage_start),
+            watch_start: Moment::Unix(self.watch_start),
+            usage,
+            happened: self.happened,
+            exits: self.exits.clone(),
+            downtime: self.downtime,
+            lifetime: self.lifetime,
+            last_start: self.last_start.map(Moment::Unix),
+            last_exit: self.last_exit.map(Moment::Unix),
+            crash_loop: false,
+            process_count: 0,
+            cpu_usage: None,
+            cpu_utilization: None,
+            memory_usage: None,
+            rss: None,
+            vms: None,
+            fds: None,
+            threads: None,
+            max_threads: None,
+            min_threads: None,
+            avg_threads: None,
+            peak_rss: self.peak_rss,
+            uptime: None,
+            processes: Vec::new(),
+            per_process: None,
+            unsettled: 0,
+            sharing: 0,
+        }
+    }
 }

@@ -189,6 +189,12 @@ pub struct Sample {
     pub threads: Option<u64>,
     /// Equal values share an address space.
     pub address_space: Option<u64>,
+    /// Highest resident set that the kernel has noted, bytes: below the peak while the set is at its largest.
+    pub noted_rss: Option<u64>,
+    /// Virtual size, bytes.
+    pub vms: Option<u64>,
+    /// Open file descriptors.
+    pub fds: Option<u64>,
     /// Some thread of it still runs.
     pub live: bool,
 }

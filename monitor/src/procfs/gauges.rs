@@ -1,8 +1,11 @@
-//! Memory, descriptors and threads of live members: the values of this moment.
+//! Memory, descriptors and threads of live members: the values of this moment. What a sample holds is not read again;
+//! that leaves the resident set, whose counters are exact in /proc alone (`statm` adds up what each CPU counted).
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
     io::Read,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -15,17 +18,33 @@ use crate::{
     process::{Gauges, ProcessKey, Sample},
 };
 
-/// Directory descriptors kept open at most: reading through one costs half and cannot meet a reused pid.
+/// Processes whose directory and `statm` are kept open at most: reading through them costs a fraction and cannot meet a
+/// reused pid.
 const KEPT: usize = 1024;
 
-/// Reads gauges; keeps the processes' directories open between ticks.
+/// A process's files that stay open between ticks.
+#[derive(Debug)]
+struct Opened {
+    process: Process,
+    statm: File,
+}
+
+impl Opened {
+    fn open(root: &Path, key: ProcessKey) -> Result<Self, Unread> {
+        let process = open(root, key)?;
+        let statm = process.open_relative("statm")?;
+        Ok(Self { process, statm })
+    }
+}
+
+/// Reads gauges; keeps the processes' files open between ticks.
 #[derive(Debug)]
 pub struct GaugeReader {
     root: PathBuf,
     page_size: u64,
     /// The kernel tells the number of descriptors as the size of the directory (6.2 and newer).
     fd_count_is_size: bool,
-    kept: HashMap<ProcessKey, Process>,
+    kept: HashMap<ProcessKey, Opened>,
 }
 
 impl GaugeReader {
@@ -41,8 +60,7 @@ impl GaugeReader {
         }
     }
 
-    /// The gauges of those of `members` that still live. Threads and address space come from the samples where
-    /// they hold them.
+    /// The gauges of those of `members` that still live. What the samples hold comes from them.
     pub fn read(
         &mut self,
         members: &[ProcessKey],
@@ -66,7 +84,7 @@ impl GaugeReader {
         gauges
     }
 
-    /// Closes the directories of processes that are no longer members of anything.
+    /// Closes the files of processes that are no longer members of anything.
     pub fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
         self.kept.retain(|key, _| tracked.contains(key));
     }
@@ -77,20 +95,21 @@ impl GaugeReader {
         sample: Option<&Sample>,
         health: &mut Health,
     ) -> Result<Gauges, Unread> {
-        let opened;
-        let process = if let Some(kept) = self.kept.get(&key) {
+        let unkept;
+        let opened = if let Some(kept) = self.kept.get(&key) {
             kept
         } else {
-            opened = open(&self.root, key)?;
+            let opened = Opened::open(&self.root, key)?;
             if self.kept.len() < KEPT {
                 self.kept.entry(key).or_insert(opened)
             } else {
-                &opened
+                unkept = opened;
+                &unkept
             }
         };
-        let mut statm = process.statm()?;
+        let mut statm = Statm::read(&opened.statm)?;
         let other;
-        let mut process = process;
+        let mut process = &opened.process;
         // A leader that ended before its threads has neither memory nor descriptors; the process has.
         if statm.size == 0
             && sample.is_some_and(|sample| sample.address_space.is_some())
@@ -98,7 +117,7 @@ impl GaugeReader {
         {
             other = thread;
             process = &other;
-            statm = process.statm()?;
+            statm = Statm::read(&process.open_relative("statm")?)?;
         }
         let mut known = |value: Result<Option<u64>, Unread>| match value {
             Ok(value) => value,
@@ -107,10 +126,16 @@ impl GaugeReader {
                 None
             }
         };
+        let rss = statm.resident.saturating_mul(self.page_size);
         Ok(Gauges {
-            rss: Some(statm.resident.saturating_mul(self.page_size)),
-            vms: Some(statm.size.saturating_mul(self.page_size)),
-            fds: known(fd_count(process, self.fd_count_is_size)),
+            rss: Some(rss),
+            vms: sample
+                .and_then(|sample| sample.vms)
+                .or(Some(statm.size.saturating_mul(self.page_size))),
+            fds: match sample.and_then(|sample| sample.fds) {
+                Some(fds) => Some(fds),
+                None => known(fd_count(process, self.fd_count_is_size)),
+            },
             threads: match sample.and_then(|sample| sample.threads) {
                 Some(threads) => Some(threads),
                 None => known(
@@ -120,8 +145,39 @@ impl GaugeReader {
                         .map_err(Unread::from),
                 ),
             },
-            peak_rss: known(peak_rss(process)),
+            peak_rss: match sample.and_then(|sample| sample.noted_rss) {
+                // As the kernel tells it itself (fs/proc/task_mmu.c, task_mem).
+                Some(noted) => Some(noted.max(rss)),
+                None => known(peak_rss(process)),
+            },
             address_space: sample.and_then(|sample| sample.address_space),
+        })
+    }
+}
+
+/// The sizes in `statm`, pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Statm {
+    size: u64,
+    resident: u64,
+}
+
+impl Statm {
+    /// From the file, kept open or not: each read at its beginning is a new one.
+    fn read(file: &File) -> Result<Self, Unread> {
+        /// Seven numbers.
+        const LONGEST: usize = 256;
+        let mut text = [0; LONGEST];
+        let read = file.read_at(&mut text, 0).map_err(Unread::from_io)?;
+        Self::parse(&text[..read]).ok_or(Unread::Unreadable)
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut numbers = text.split(|&byte| byte == b' ');
+        let mut next = || std::str::from_utf8(numbers.next()?).ok()?.parse().ok();
+        Some(Self {
+            size: next()?,
+            resident: next()?,
         })
     }
 }
@@ -132,7 +188,12 @@ fn living_thread(root: &Path, process: &Process) -> Option<Process> {
     let threads = process.tasks().ok()?.flatten();
     threads
         .filter_map(|thread| Process::new_with_root(tasks.join(thread.tid.to_string())).ok())
-        .find(|thread| thread.statm().is_ok_and(|statm| statm.size > 0))
+        .find(|thread| {
+            let statm = thread.open_relative("statm").map_err(Unread::from);
+            statm
+                .and_then(|statm| Statm::read(&statm))
+                .is_ok_and(|statm| statm.size > 0)
+        })
 }
 
 /// Processes of equal size that are asked for at most: more than this are one program started many times, and their
@@ -214,6 +275,69 @@ mod tests {
         for other in [&b"Name:\tkthreadd\n"[..], b"VmHWM:\t x kB\n", b"VmHWM:\t12", b""] {
             assert_eq!(vm_hwm(other), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn two_sizes_are_found_in_statm_or_it_makes_no_sense() {
+        for (text, sizes) in [
+            (&b"2345 678 9 0 0 0 0\n"[..], Some((2345, 678))),
+            (b"0 0 0 0 0 0 0\n", Some((0, 0))),
+            (b"12", None),
+            (b"1 x 3", None),
+            (b"", None),
+        ] {
+            let told = Statm::parse(text).map(|statm| (statm.size, statm.resident));
+            assert_eq!(told, sizes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_sample_holds_is_not_read_again() {
+        let pid = std::process::id();
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
+        let after_name = stat.rsplit(')').next().expect("a name in brackets");
+        let start: u64 = after_name
+            .split(' ')
+            .nth(20)
+            .and_then(|ticks| ticks.parse().ok())
+            .expect("field 22");
+        let me = ProcessKey {
+            tgid: crate::process::Tgid(pid),
+            start: crate::process::BootTime(start * ProcessKey::TICK_NANOS),
+        };
+        let read = |noted_rss, vms, fds| {
+            let sample = Sample {
+                key: me,
+                usage: crate::process::Usage::ZERO,
+                threads: Some(5),
+                address_space: Some(1),
+                noted_rss,
+                vms,
+                fds,
+                live: true,
+            };
+            let samples = HashMap::from([(me, sample)]);
+            let mut reader = GaugeReader::new(PathBuf::from("/proc"));
+            let mut health = Health::default();
+            // Twice: the second time through what was kept open.
+            reader.read(&[me], &samples, &mut health);
+            reader.read(&[me], &samples, &mut health)[&me]
+        };
+        let given = read(Some(1 << 50), Some(7), Some(9));
+        assert_eq!(
+            (given.peak_rss, given.vms, given.fds),
+            (Some(1 << 50), Some(7), Some(9))
+        );
+        let rss = given.rss.expect("known");
+        assert!(rss > 100_000, "{rss}");
+        let largest = read(Some(1), None, None);
+        assert_eq!(largest.peak_rss, largest.rss, "the set is at its largest");
+        let from_proc = read(None, None, None);
+        assert!(from_proc.peak_rss >= from_proc.rss, "{from_proc:?}");
+        assert!(
+            from_proc.vms > from_proc.rss && from_proc.fds > Some(2),
+            "{from_proc:?}"
+        );
     }
 
     #[test]

@@ -37,6 +37,22 @@ impl HostReader {
             .map(|load| load.max as usize)
     }
 
+    /// Resident set (bytes) and threads of kevmon itself, where they can be read.
+    pub fn own(&self) -> (Option<u64>, Option<u64>) {
+        let Ok(me) = procfs::process::Process::new_with_root(self.root.join("self")) else {
+            return (None, None);
+        };
+        let rss = me
+            .statm()
+            .ok()
+            .map(|statm| statm.resident * rustix::param::page_size() as u64);
+        let threads = me
+            .stat()
+            .ok()
+            .and_then(|stat| u64::try_from(stat.num_threads).ok());
+        (rss, threads)
+    }
+
     /// Now, CLOCK_BOOTTIME.
     pub fn now() -> BootTime {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

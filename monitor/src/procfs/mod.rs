@@ -26,12 +26,22 @@ pub enum Unread {
     Unreadable,
 }
 
+impl Unread {
+    /// Of a read through a descriptor that was opened before: the process may have ended since.
+    fn from_io(error: std::io::Error) -> Self {
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            Self::Gone
+        } else {
+            Self::Unreadable
+        }
+    }
+}
+
 impl From<ProcError> for Unread {
     fn from(error: ProcError) -> Self {
         match error {
             ProcError::NotFound(_) => Self::Gone,
-            // A read through a kept directory descriptor after the process ended.
-            ProcError::Io(error, _) if error.raw_os_error() == Some(libc::ESRCH) => Self::Gone,
+            ProcError::Io(error, _) => Self::from_io(error),
             _ => Self::Unreadable,
         }
     }

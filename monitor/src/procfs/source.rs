@@ -125,6 +125,9 @@ fn read(root: &Path, key: ProcessKey, health: &mut Health) -> Result<Sample, Unr
         usage: add_threads(&process, usage, health),
         threads: u64::try_from(stat.num_threads).ok(),
         address_space: None,
+        noted_rss: None,
+        vms: None,
+        fds: None,
         live: !matches!(stat.state, 'Z' | 'X'),
     })
 }

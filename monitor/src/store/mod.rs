@@ -2,6 +2,7 @@
 //! restart history, and the stable ids of everything that is reported. docs/store.md describes it.
 
 mod columns;
+mod connection;
 mod error;
 mod files;
 mod groups;
@@ -11,6 +12,7 @@ mod lock;
 mod migrate;
 mod open;
 mod schema;
+pub mod spool;
 #[cfg(test)]
 mod tests;
 

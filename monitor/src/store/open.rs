@@ -3,16 +3,15 @@
 
 use std::{
     collections::HashMap,
-    io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
-use tracing::{info, warn};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use tracing::info;
 
 use super::{
     columns::unsigned,
+    connection::{self, Check, Place, check, connect, damage_unless_outside, expect_all_pages, keep_log},
     error::{Doing, StoreError},
     files,
     groups::{self, Written},
@@ -21,15 +20,6 @@ use super::{
     migrate::{Found, migrate, version_name},
     schema::{PRESENT, STEPS, Step},
 };
-
-/// How long another program's lock is waited for. Commits happen at collections, which must not be late.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// Of SQLite's smallest page (https://sqlite.org/fileformat2.html), bytes.
-const LEAST_LENGTH: u64 = 512;
-
-/// The log is cut back to this after a checkpoint, bytes.
-const LOG_LIMIT: u32 = 4 << 20;
 
 /// Something about the opening that whoever keeps the file should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,47 +94,13 @@ impl<'a> Opening<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<Loaded, StoreError> {
-        let path = files::real_path(self.path)?;
-        files::expect_file(&path)?;
-        let lock = Lock::take(&path)?;
-        let mut notes = Vec::new();
-        let now_unix = self.now_unix;
-        let mut aside = |error: StoreError| -> Result<(), StoreError> {
-            let StoreError::Damaged { detail, .. } = &error else {
-                return Err(error);
-            };
-            let to = files::move_aside(&path, now_unix)?;
-            warn!(
-                "store {}: damaged ({detail}); moved to {}, a new one is started",
-                path.display(),
-                to.display()
-            );
-            notes.push(Note::MovedAside {
-                to,
-                why: detail.clone(),
-            });
-            Ok(())
-        };
-        // Under the lock, so that nobody else makes or moves it.
-        if files::expect_file(&path)?.is_none_or(|file| file.len() == 0) && files::has_stray_log(&path) {
-            let doing = Doing {
-                path: &path,
-                what: "open it",
-            };
-            aside(doing.damaged("the database is gone and its log is left"))?;
-        }
-        let opened = match self.attempt(&path) {
-            Err(error) => {
-                aside(error)?;
-                self.attempt(&path)?
-            }
-            Ok(opened) => opened,
-        };
+        let (place, opened) = Place::open(self.path, self.now_unix, |path| self.attempt(path))?;
+        let mut notes: Vec<Note> = place.moved_aside.into_iter().collect();
         notes.extend(opened.migrated);
         Ok(Loaded {
             connection: opened.connection,
-            path,
-            lock,
+            path: place.path,
+            lock: place.lock,
             notes,
             last: opened.last,
             group_ids: opened.group_ids,
@@ -159,27 +115,7 @@ impl<'a> Opening<'a> {
             path,
             what: "open it",
         };
-        match files::create(path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(doing.io(error)),
-        }
-        let length = file_length(doing)?;
-        if (1..LEAST_LENGTH).contains(&length) {
-            // SQLite takes some of these for empty, and would write over them.
-            return Err(doing.damaged(format!("{length} bytes are no database")));
-        }
-        let has_log = files::has_log(path);
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // What is refused or moved aside is to stay as it is, with its log.
-        keep_log(&connection, has_log).map_err(|error| doing.sqlite(error))?;
-        // SQLite opens for reading what it cannot open for writing.
-        if connection
-            .is_readonly("main")
-            .map_err(|error| doing.sqlite(error))?
-        {
-            return Err(doing.io(io::ErrorKind::ReadOnlyFilesystem.into()));
-        }
+        let (mut connection, has_log) = connection::open_or_make(doing)?;
         let present = self.steps.last().map_or(PRESENT, |step| step.to);
         let found = Found::of(&connection, present)
             .map_err(|error| damage_unless_outside(doing.sqlite(error), doing))?;
@@ -187,7 +123,7 @@ impl<'a> Opening<'a> {
         if !has_log {
             expect_all_pages(&connection, doing)?;
         }
-        check(&connection, doing)?;
+        check(&connection, Check::Pages, doing)?;
         let migrated = self.migrate(&mut connection, &found, path, present)?;
         let load = Doing {
             path,
@@ -314,34 +250,6 @@ pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
-    let doing = Doing {
-        path,
-        what: "open it",
-    };
-    // An absolute path is never taken for one of SQLite's special names, nor, without the flag, for a URI.
-    let absolute = std::path::absolute(path).map_err(|error| doing.io(error))?;
-    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let set_up = |connection: Connection| {
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // A schema that somebody else wrote runs no functions, and no cell is believed unseen.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-        connection.execute_batch("PRAGMA cell_size_check = ON")?;
-        Ok(connection)
-    };
-    Connection::open_with_flags(absolute, flags)
-        .and_then(set_up)
-        .map_err(|error| doing.sqlite(error))
-}
-
-/// With `keep`, closing leaves the write-ahead log as it is.
-fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
-        .map(drop)
-}
-
 fn refuse(found: &Found, path: &Path, present: u32) -> Result<(), StoreError> {
     let path = path.to_owned();
     match found {
@@ -358,67 +266,8 @@ fn refuse(found: &Found, path: &Path, present: u32) -> Result<(), StoreError> {
     }
 }
 
-/// SQLite takes a page that is cut off for one that ends in zeros.
-fn expect_all_pages(connection: &Connection, doing: Doing<'_>) -> Result<(), StoreError> {
-    let pragma = |name: &str| -> Result<u64, StoreError> {
-        connection
-            .query_row(&format!("PRAGMA {name}"), [], |row| unsigned(row, 0))
-            .map_err(|error| doing.sqlite(error))
-    };
-    let expected = pragma("page_count")?.saturating_mul(pragma("page_size")?);
-    // Looked at only now: the first query has rolled back what a killed process had begun.
-    let length = file_length(doing)?;
-    if length < expected {
-        return Err(doing.damaged(format!("{length} of {expected} bytes are left")));
-    }
-    Ok(())
-}
-
-fn file_length(doing: Doing<'_>) -> Result<u64, StoreError> {
-    doing
-        .path
-        .metadata()
-        .map(|file| file.len())
-        .map_err(|error| doing.io(error))
-}
-
-/// Reads every page: what is corrupt is found now, not in the middle of a commit.
-fn check(connection: &Connection, doing: Doing<'_>) -> Result<(), StoreError> {
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| doing.sqlite(error))?;
-    if verdict == "ok" {
-        Ok(())
-    } else {
-        Err(doing.damaged(verdict.replace('\n', " ")))
-    }
-}
-
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    // Where shared memory cannot be had (network file systems), SQLite keeps its older journal: readers and the daemon then
-    // wait for each other, and nothing else changes.
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    connection.query_row(
-        &format!("PRAGMA journal_size_limit = {LOG_LIMIT}"),
-        [],
-        |_| Ok(()),
-    )?;
+    connection::write_ahead(connection)?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
     keep_log(connection, false)
-}
-
-/// What SQLite cannot make sense of lies in the file, unless the system is the cause.
-fn damage_unless_outside(error: StoreError, doing: Doing<'_>) -> StoreError {
-    use rusqlite::ErrorCode::{CannotOpen, FileLockingProtocolFailed, OutOfMemory, SystemIoFailure};
-    match error {
-        StoreError::Sqlite { cause, .. }
-            if !matches!(
-                cause.sqlite_error_code(),
-                Some(SystemIoFailure | CannotOpen | OutOfMemory | FileLockingProtocolFailed)
-            ) =>
-        {
-            doing.damaged(cause.to_string())
-        }
-        error => error,
-    }
 }

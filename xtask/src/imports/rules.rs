@@ -58,7 +58,7 @@ enum Place {
 }
 
 /// Swapping one of these dependencies changes one folder.
-pub(super) const CRATES: [CrateRule; 10] = [
+pub(super) const CRATES: [CrateRule; 16] = [
     CrateRule {
         name: "aya",
         is_prefix: false,
@@ -73,6 +73,36 @@ pub(super) const CRATES: [CrateRule; 10] = [
         name: "btf_rs",
         is_prefix: false,
         place: Place::OnlyIn("kernel"),
+    },
+    CrateRule {
+        name: "flate2",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "http_body_util",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "httpdate",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "hyper",
+        is_prefix: true,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "rustls",
+        is_prefix: true,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "tokio_rustls",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
     },
     CrateRule {
         name: "procfs",

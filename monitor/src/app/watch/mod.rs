@@ -18,10 +18,10 @@ use crate::{
     cli::{self, Args},
     export::{ServiceReading, UnixClock},
     health::{Health, Soft},
-    kernel::{KernelSource, Settings},
+    kernel::{KernelSource, ProgramTime, Settings},
     metrics::HealthReading,
     plugin::{GroupId, Notice, Plugin, SavedGroup, Tracker},
-    process::{BootTime, Event, ProcessKey, Recovered, Sample},
+    process::{BootTime, Event, Moment, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, HostReader, ProcSource},
 };
 
@@ -84,6 +84,10 @@ pub(super) struct Watch {
     /// How often an interval did not tell all, for another reason than a count of `lost`: the usage could not be read,
     /// kevmon was away, or lives were lost but for their sums.
     unclear: u64,
+    /// When this run began.
+    started: BootTime,
+    /// When the first of the groups was first watched, by whichever run.
+    first_watch: Moment,
     /// When /proc was last scanned.
     scanned: BootTime,
     /// A sweep is to be repeated then.
@@ -120,6 +124,13 @@ impl Watch {
             lost_at_reading: vec![0; groups],
             unmarked: 0,
             unclear: 0,
+            started: began,
+            first_watch: kept
+                .groups
+                .iter()
+                .map(|(_, kept)| kept.saved.watch_start)
+                .min()
+                .map_or(began.into(), Moment::Unix),
             scanned: began,
             sweep_at: None,
             recovered: Recovered::default(),
@@ -220,17 +231,13 @@ impl Watch {
             .gauges
             .read(&self.tracker.live_members(due), &samples, &mut self.health);
         let (now, host) = (HostReader::now(), self.host.host());
-        let readings = due
-            .iter()
-            .map(|&group| (group, self.tracker.read(group, now, host, &gauges)))
-            .collect::<Vec<_>>();
-        let plugins: Vec<&Plugin> = self.tracker.plugins().map(|(_, plugin)| plugin).collect();
-        readings
-            .into_iter()
-            .map(|(group, reading)| {
+        due.iter()
+            .map(|&group| {
+                let reading = self.tracker.read(group, now, host, &gauges);
                 self.health.add(Soft::SharedMemory, reading.sharing);
                 ServiceReading {
-                    plugin: plugins[group.0].clone(),
+                    group,
+                    plugin: self.tracker.plugin(group),
                     reading,
                 }
             })
@@ -281,6 +288,10 @@ impl Watch {
             soft_failures,
             faulty_plugins,
             tracked: self.tracker.table_len() as u64,
+            started: self.started.into(),
+            first_watch: self.first_watch,
+            exports: Vec::new(),
+            unconfirmed: 0,
         }
     }
 
@@ -292,6 +303,19 @@ impl Watch {
     /// What is to outlive kevmon of these groups, which have just been collected.
     pub fn saved(&mut self, due: &[GroupId], clock: UnixClock) -> Vec<(GroupId, SavedGroup)> {
         self.tracker.saved(due, &|moment| clock.unix(moment))
+    }
+
+    /// Resident set (bytes) and threads of kevmon itself, where they can be read.
+    pub fn own(&self) -> (Option<u64>, Option<u64>) {
+        self.host.own()
+    }
+
+    /// What the kernel counted of each eBPF program, while its statistics were on.
+    pub fn program_times(&self) -> Vec<ProgramTime> {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.program_times(),
+            Source::Proc(_) => Vec::new(),
+        }
     }
 
     /// Members that have ended and whose totals may still grow.

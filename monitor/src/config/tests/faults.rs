@@ -108,6 +108,43 @@ fn one_file() {
             ],
         ),
         (
+            "schema = 1\nservice.process_name = 'a'\n[processes]\nenabled = 1\nmax = 0\nby = 'cp'\n[export]\nendpoints = ''\nendpoint = 'x'",
+            &[
+                "x/plugin.toml:4: processes.enabled: must be true or false, found an integer; write it without quotes",
+                "x/plugin.toml:5: processes.max: \"0\" is out of bounds; write 1 to 1000, without quotes",
+                "x/plugin.toml:6: processes.by: \"cp\" is not known; did you mean \"cpu\"?",
+                "x/plugin.toml:8: export.endpoints: is empty; write a name, or leave the key out",
+                "x/plugin.toml:9: export.endpoint: unknown key; did you mean \"endpoints\"?",
+            ],
+        ),
+        (
+            "schema = 1\nservice.process_name = 'a'\n[processes]\nmax = '5'\nmost = 5\n[export]\nendpoints = []\n[exprt]",
+            &[
+                "x/plugin.toml:4: processes.max: must be an integer, found a string; write 1 to 1000, without quotes",
+                "x/plugin.toml:5: processes.most: unknown key; known here: enabled, max, by",
+                "x/plugin.toml:7: export.endpoints: the list is empty; name at least one endpoint, or leave the key out for the default one",
+                "x/plugin.toml:8: exprt: unknown table; did you mean [export]?",
+            ],
+        ),
+        (
+            "schema = 1\nservice.process_name = 'a'\n[processes]\nmax = 1001\n[export]\nendpoints = [\n'http://me:secret@x',\n'me:secret@x',\n'ftp://x', 5,\n'https://x/?key=secret']",
+            &[
+                "x/plugin.toml:4: processes.max: \"1001\" is out of bounds; write 1 to 1000, without quotes",
+                "x/plugin.toml:7: export.endpoints: the URL holds user info (…@…), which kevmon neither sends nor repeats; write the host alone, and give credentials as a header",
+                "x/plugin.toml:8: export.endpoints: the URL holds user info (…@…), which kevmon neither sends nor repeats; write the host alone, and give credentials as a header",
+                "x/plugin.toml:9: export.endpoints: the scheme \"ftp\" is not supported; write http://host:port or https://host:port",
+                "x/plugin.toml:9: export.endpoints: must be a string, found an integer; put it in quotes",
+                "x/plugin.toml:10: export.endpoints: the URL has a query or a fragment, which kevmon does not send; end it with the path, and give credentials as a header",
+            ],
+        ),
+        (
+            "[service]\nprocess_name = 'a'\n[export]\nendpoints = 'x'\n[processes]\nmax = 1",
+            &[
+                "x/plugin.toml:3: export: unknown table; [export] belongs to kevmon's own schema (put schema = 1 at the top of the file to use it)",
+                "x/plugin.toml:5: processes: unknown table; [processes] belongs to kevmon's own schema (put schema = 1 at the top of the file to use it)",
+            ],
+        ),
+        (
             "schema = 2\nnonsense = 1",
             &["x/plugin.toml:1: schema: schema 2 is not known to this version of kevmon; write schema = 1"],
         ),
@@ -252,7 +289,7 @@ fn patterns_that_fit_a_cut_name_alone() {
         process_names: vec!["^a-15-bytes-name$".to_owned(), "^a-name$".to_owned()],
         ..folder.sources()
     };
-    let loaded = load(&sources, &environment, &Overrides::default());
+    let loaded = load(&sources, &environment, &Overrides::default(), None);
     assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
     assert_eq!(
         folder.lines(&loaded.warnings),
@@ -285,7 +322,7 @@ fn usage() {
         process_names: vec!["(".to_owned(), String::new()],
         ..folder.sources()
     };
-    let loaded = load(&sources, &environment, &Overrides::default());
+    let loaded = load(&sources, &environment, &Overrides::default(), None);
     assert_eq!(
         folder.lines(&loaded.faults),
         [

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::{
-    super::{endpoint, plugin_file::parse, template::Template},
+    super::{
+        endpoint, header, plugin_file::parse, settings_file, settings_file::tests::EVERY_KEY, size,
+        template::Template,
+    },
     GUIDE, NATIVE,
 };
 
@@ -87,18 +90,54 @@ fn no_damage_makes_it_panic() {
 }
 
 #[test]
+fn no_damage_to_the_settings_file_either() {
+    let mut random = XorShift(7);
+    let (mut sound, mut faulty) = (0, 0);
+    for _ in 0..ROUNDS {
+        let text = damaged(&mut random, &[EVERY_KEY]);
+        let file = settings_file::parse(Path::new("kevmon.toml"), &text, true);
+        let lines = text.lines().count().max(1) + 1;
+        for finding in file.faults.iter().chain(&file.warnings) {
+            let shown = finding.to_string();
+            assert!(
+                !shown.contains('\n') && !finding.message.is_empty(),
+                "{shown:?} of {text:?}"
+            );
+            assert!(
+                finding.line().is_none_or(|line| (1..=lines).contains(&line)),
+                "{shown} of {text:?}"
+            );
+        }
+        if file.faults.is_empty() {
+            sound += 1;
+        } else {
+            faulty += 1;
+        }
+    }
+    assert!(
+        sound > ROUNDS / 50 && faulty > ROUNDS / 50,
+        "{sound} sound, {faulty} faulty: no test of both"
+    );
+}
+
+#[test]
 fn no_damage_to_small_texts_either() {
     let texts = [
         "http://[::1]:4317/x",
         "{service_namespace}.{process_name}",
         "500ms",
+        "64MiB",
+        "authorization=Basic%20YTpi,b=file:/x",
         "^a{2}(b|c)+$",
     ];
     let mut random = XorShift(42);
     for _ in 0..ROUNDS {
         let text = damaged(&mut random, &texts);
-        let _either = endpoint::parse_url(&text, false);
+        let _either = endpoint::Url::parse(&text);
         let _either = endpoint::host(&text);
+        let _either = header::parse_list(&secrecy::SecretString::from(text.as_str()));
+        let _either = size::parse(&text, &size::SPOOL_BOUNDS);
+        let _either: Result<header::HeaderFlag, _> = text.parse();
         let _either = super::super::duration::parse_interval(&text);
         let _either = super::super::pattern::compile(&text);
         if let Ok(template) = Template::parse(&text) {

@@ -36,7 +36,7 @@ fn precedence_of_the_interval() {
             interval: flag,
             ..Overrides::default()
         };
-        let loaded = load(&folder.sources(), &variables(environment), &overrides);
+        let loaded = load(&folder.sources(), &variables(environment), &overrides, None);
         assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
         assert_eq!(
             loaded.plugins[0].interval.as_secs(),
@@ -54,7 +54,7 @@ fn a_filter_replaces_the_patterns() {
         "[metadata]\nprocess_name='a'\n[monitoring]\nprocess_patterns=['b']",
     );
     let filter = variables(&[("MY_APP_PROCESS_FILTER", "^other$")]);
-    let loaded = load(&folder.sources(), &filter, &Overrides::default());
+    let loaded = load(&folder.sources(), &filter, &Overrides::default(), None);
     let patterns: Vec<&str> = loaded.plugins[0]
         .patterns
         .iter()
@@ -78,7 +78,7 @@ fn ad_hoc_plugins() {
         ..PluginSources::default()
     };
     let seconds = variables(&[("COLLECTION_INTERVAL", "7")]);
-    let loaded = load(&alone, &seconds, &Overrides::default());
+    let loaded = load(&alone, &seconds, &Overrides::default(), None);
     let shown: Vec<_> = loaded
         .plugins
         .iter()
@@ -171,33 +171,4 @@ fn warnings_are_of_what_runs() {
         folder.lines(&load_plain(&only).warnings),
         ["b/plugin.toml:4: accepted, without effect in kevmon: systemd.service_name"]
     );
-}
-
-#[test]
-fn files_agree_on_the_receiver_or_have_no_say() {
-    let file = |name: &str, rest: &str| format!("[metadata]\nprocess_name='{name}'\n[otel_config]\n{rest}");
-    for (second, agreed) in [
-        ("default_agent_host = 'agent'", true),
-        ("default_agent_host = 'agent'\ndefault_agent_port = 4317", true),
-        ("default_agent_host = 'agent'\ndefault_agent_port = 4318", false),
-        ("default_agent_port = 4317", false),
-        ("", true),
-    ] {
-        let folder = Folder::new();
-        folder.write("a/plugin.toml", &file("a", "default_agent_host = 'agent'"));
-        folder.write("b/plugin.toml", &file("b", second));
-        let loaded = load_plain(&folder.sources());
-        assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
-        assert_eq!(
-            loaded.legacy_endpoint,
-            agreed.then(|| ("agent".to_owned(), 4317)),
-            "{second}"
-        );
-        assert_eq!(
-            loaded.warnings.len(),
-            usize::from(!agreed),
-            "{:?}",
-            loaded.warnings
-        );
-    }
 }

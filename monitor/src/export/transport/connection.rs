@@ -16,6 +16,34 @@ pub enum Signal {
     Traces,
 }
 
+impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Metrics, Self::Logs, Self::Traces];
+
+    /// Its name in configuration, in the spool and in attributes: `metrics`, `logs`, `traces`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+            Self::Traces => "traces",
+        }
+    }
+
+    /// The signal of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.name() == name)
+    }
+
+    /// What its requests hold.
+    pub fn items(self) -> &'static str {
+        match self {
+            Self::Metrics => "data points",
+            Self::Logs => "log records",
+            Self::Traces => "spans",
+        }
+    }
+}
+
 /// OTLP's two transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {

@@ -2,8 +2,9 @@
 
 mod outlive;
 mod read;
+mod single;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Aggregate, Durations, Plugin, RestartKind,
@@ -71,7 +72,7 @@ struct Last {
 #[derive(Debug)]
 pub struct Group {
     /// What it is about.
-    pub plugin: Plugin,
+    pub plugin: Arc<Plugin>,
     members: KeyMap<Membership>,
     /// Processes that left alive and may come back.
     former: KeySet,
@@ -100,6 +101,7 @@ pub struct Group {
     watched_since: BootTime,
     usage_start: Option<Moment>,
     last: Option<Last>,
+    singles: single::Singles,
 }
 
 impl Group {
@@ -107,7 +109,7 @@ impl Group {
     pub fn new(plugin: Plugin, now: BootTime) -> Self {
         Self {
             pairing: RestartPairing::new(plugin.restart_window),
-            plugin,
+            plugin: Arc::new(plugin),
             members: KeyMap::default(),
             former: KeySet::default(),
             left_behind: Usage::ZERO,
@@ -127,6 +129,7 @@ impl Group {
             watched_since: now,
             usage_start: None,
             last: None,
+            singles: single::Singles::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Group, Last};
+use super::{Group, Last, single::Now};
 use crate::{
     plugin::reading::{ProcessReading, Reading},
     process::{BootTime, Counter, Gauges, Host, Moment, ProcessKey, ProcessTable, State, Usage},
@@ -92,6 +92,15 @@ impl Group {
             own,
             lived,
         });
+        let per_process = self.single_processes(
+            &live,
+            Now {
+                time: now,
+                host,
+                gauges,
+                table,
+            },
+        );
         let threads: Option<Vec<u64>> = read.iter().map(|gauges| gauges.threads).collect();
         Reading {
             usage_start,
@@ -134,6 +143,7 @@ impl Group {
             peak_rss: self.peak_rss,
             uptime: live.iter().map(|process| now.since(process.key.start)).max(),
             processes: live,
+            per_process,
             unsettled,
             sharing: spaces.sharing,
         }

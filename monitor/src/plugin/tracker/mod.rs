@@ -6,7 +6,7 @@ mod notices;
 mod outlive;
 mod snapshot;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     GroupId, Notice, Plugin, Reading, What,
@@ -87,7 +87,12 @@ impl Tracker {
         self.groups
             .iter()
             .enumerate()
-            .map(|(index, group)| (GroupId(index), &group.plugin))
+            .map(|(index, group)| (GroupId(index), &*group.plugin))
+    }
+
+    /// A group's plugin.
+    pub fn plugin(&self, group: GroupId) -> Arc<Plugin> {
+        Arc::clone(&self.groups[group.0].plugin)
     }
 
     /// True when the process is in the table.

@@ -16,11 +16,11 @@ use super::{
 use crate::store::{Commit, StoreError};
 
 /// A tmpfs that only the thread of [`Disk::with`] sees; it goes with the thread, however that ends.
-struct Disk(PathBuf);
+pub(super) struct Disk(pub(super) PathBuf);
 
 impl Disk {
     /// Runs `test` on a disk of so many KiB.
-    fn with(kibibytes: u32, test: impl FnOnce(&Disk) + Send) {
+    pub(super) fn with(kibibytes: u32, test: impl FnOnce(&Disk) + Send) {
         let scratch = Scratch::new();
         let run = || {
             // SAFETY: takes no pointers; it gives this thread alone a mount namespace (unshare(2)).
@@ -42,29 +42,29 @@ impl Disk {
         });
     }
 
-    fn store(&self) -> PathBuf {
+    pub(super) fn store(&self) -> PathBuf {
         self.0.join("kevmon.db")
     }
 
     /// Leaves no byte free.
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
         for size in [65_536, 4_096, 1] {
             while ballast.write_all(&vec![1; size]).is_ok() {}
         }
     }
 
-    fn free(&self) {
+    pub(super) fn free(&self) {
         fs::remove_file(self.0.join("ballast")).unwrap();
     }
 
-    fn read_only(&self, read_only: bool) {
+    pub(super) fn read_only(&self, read_only: bool) {
         let flag = if read_only { libc::MS_RDONLY } else { 0 };
         mount("none", &self.0, None, libc::MS_REMOUNT | flag, "");
     }
 }
 
-fn mount(source: &str, target: &Path, kind: Option<&str>, flags: libc::c_ulong, data: &str) {
+pub(super) fn mount(source: &str, target: &Path, kind: Option<&str>, flags: libc::c_ulong, data: &str) {
     let [source, data] = [source, data].map(|text| CString::new(text).unwrap());
     let target = CString::new(target.as_os_str().as_bytes()).unwrap();
     let kind = kind.map(|kind| CString::new(kind).unwrap());

@@ -10,6 +10,7 @@ mod kills;
 mod measure;
 mod migration;
 mod opening;
+mod spool;
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! The benchmarks that the project's claims rest on: `bench tick` and `bench storm`. Each interleaves
+//! The benchmarks that the project's claims rest on: `bench tick`, `bench storm` and `bench export`. Each interleaves
 //! what it compares, prints a table, and fails when a limit is not met.
 #![expect(
     clippy::expect_used,
@@ -6,6 +6,7 @@
     reason = "a failed assumption in a benchmark is a failed benchmark"
 )]
 
+mod export;
 mod programs;
 mod storm;
 mod tick;
@@ -14,7 +15,7 @@ use std::{fs, process::ExitCode};
 
 use kevmon_tests::modes;
 
-const USAGE: &str = "bench tick [--quick] | bench storm [--quick]";
+const USAGE: &str = "bench tick [--quick] | bench storm [--quick] | bench export [--quick]";
 
 /// The workloads are copies of this very file: `cargo run --bin bench` builds no other one. A copy is
 /// told by its name.
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("tick") => tick::run(this, quick),
         Some("storm") => storm::run(this, quick),
+        Some("export") => export::run(this, quick),
         _ => {
             eprintln!("usage: {USAGE}");
             ExitCode::from(2)

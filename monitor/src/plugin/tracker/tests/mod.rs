@@ -3,6 +3,7 @@
 mod lives;
 mod loss;
 mod outlive;
+mod single;
 mod snapshots;
 mod usage;
 
@@ -194,6 +195,9 @@ fn sample(tracker: &mut Tracker, time: u64, key: ProcessKey, amount: u64) {
         usage: used(amount),
         threads: Some(1),
         address_space: None,
+        noted_rss: None,
+        vms: None,
+        fds: None,
         live: true,
     };
     tracker.observe(&HashMap::from([(key, sample)]), BootTime(time * MS));

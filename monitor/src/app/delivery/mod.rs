@@ -1,0 +1,381 @@
+//! Delivers encoded requests to the receivers, beside the ticks: a lane for each receiver and signal, each with its own
+//! queue, so that none delays another.
+
+mod back_off;
+mod backlog;
+mod lane;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tracing::warn;
+
+pub(super) use lane::Attempt;
+
+use self::{
+    backlog::{Backlog, NoRoom},
+    lane::Lane,
+    queue::Queue,
+};
+use super::output::unix_now;
+use crate::{
+    export::transport::{Connection, EncodedRequest, Signal, Transport},
+    metrics::ExportReading,
+    store::spool::{Dropped, Limits, Why},
+};
+
+/// Bytes held in memory of all lanes together, where there is no spool.
+const MEMORY: usize = 8 << 20;
+/// Requests are looked at for their age this often.
+const EXPIRE: Duration = Duration::from_secs(10);
+
+/// What a lane leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Destination {
+    /// The receiver's name.
+    pub(super) receiver: String,
+    /// What goes there.
+    pub(super) signal: Signal,
+    /// How.
+    pub(super) connection: Connection,
+}
+
+/// Where what waits is kept.
+#[derive(Debug, Clone)]
+pub(super) struct SpoolPlace {
+    /// The file; `None`: memory alone.
+    pub(super) path: Option<PathBuf>,
+    /// Its bounds.
+    pub(super) limits: Limits,
+}
+
+/// Told of every attempt to send.
+pub(super) type Observer = Box<dyn Fn(Attempt) + Send + Sync>;
+
+/// The lanes and their senders.
+pub(super) struct Delivery {
+    shared: Arc<Shared>,
+    last_end: Option<u64>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Hands requests over, from whatever thread.
+#[derive(Clone)]
+pub(super) struct Courier(Arc<Shared>);
+
+pub(in crate::app) struct Shared {
+    lanes: Vec<(String, Signal)>,
+    state: Mutex<State>,
+    wake: Vec<Notify>,
+    ending: watch::Sender<bool>,
+    observer: Observer,
+    place: String,
+    /// The spool was last looked through for what is too old, Unix ns.
+    expired: AtomicU64,
+}
+
+struct State {
+    queues: Vec<Queue>,
+    backlog: Backlog,
+}
+
+impl Delivery {
+    /// Opens the spool and starts a sender for each of `destinations`. Connects to nothing until something is sent.
+    /// Needs a tokio runtime.
+    pub(super) fn start(destinations: Vec<Destination>, spool: &SpoolPlace, observer: Observer) -> Self {
+        let mut backlog = Backlog::open(spool.path.as_deref(), spool.limits, unix_now());
+        let last_end = backlog.last_end();
+        // Until the end comes, this run looks killed.
+        backlog.note_end(0);
+        let name = |of: &Destination| format!("{}/{}", of.receiver, of.signal.name());
+        let known: HashSet<String> = destinations.iter().map(name).collect();
+        for lane in backlog.lanes().iter().filter(|lane| !known.contains(*lane)) {
+            warn!(
+                "the spool holds requests for {lane}, which no configuration names any more: they wait for it until \
+                 they are too old"
+            );
+        }
+        let place = match &spool.path {
+            Some(path) => format!("in {}", path.display()),
+            None => "in memory".to_owned(),
+        };
+        let shared = Arc::new(Shared {
+            lanes: destinations
+                .iter()
+                .map(|of| (of.receiver.clone(), of.signal))
+                .collect(),
+            wake: destinations.iter().map(|_| Notify::new()).collect(),
+            state: Mutex::new(State {
+                queues: destinations.iter().map(|of| Queue::new(name(of))).collect(),
+                backlog,
+            }),
+            ending: watch::Sender::new(false),
+            observer,
+            place,
+            expired: AtomicU64::new(unix_now()),
+        });
+        let tasks = destinations
+            .into_iter()
+            .enumerate()
+            .map(|(index, of)| {
+                let transport = Transport::new(of.connection, of.signal);
+                tokio::spawn(Lane::new(index, of.signal, transport, Arc::clone(&shared)).run())
+            })
+            .collect();
+        Self {
+            shared,
+            last_end,
+            tasks,
+        }
+    }
+
+    /// Hands requests over from elsewhere.
+    pub(super) fn courier(&self) -> Courier {
+        Courier(Arc::clone(&self.shared))
+    }
+
+    /// The collection with which the last run ended in order; before all others when it was killed, `None` when nobody
+    /// knows.
+    pub(super) fn last_end(&self) -> Option<u64> {
+        self.last_end
+    }
+
+    /// Where what waits is kept, as a message puts it.
+    pub(super) fn place(&self) -> &str {
+        self.shared.place()
+    }
+
+    /// Whether a request of the collection of `time` (Unix ns) or a later one waits for this receiver.
+    pub(super) fn keeps(&self, receiver: &str, time: u64) -> bool {
+        let lane = format!("{receiver}/{}", Signal::Metrics.name());
+        let newest = self.shared.state().backlog.newest(&lane);
+        newest.is_some_and(|newest| newest >= time)
+    }
+
+    /// What became of everything so far, lane by lane.
+    pub(super) fn readings(&self) -> Vec<ExportReading> {
+        let state = self.shared.state();
+        let lanes = self.shared.lanes.iter().zip(&state.queues);
+        lanes
+            .map(|((receiver, signal), queue)| {
+                let spooled = state.backlog.waiting(queue.lane());
+                let counts = queue.counts;
+                ExportReading {
+                    receiver: receiver.clone(),
+                    signal: signal.name(),
+                    delivered: counts.delivered,
+                    refused: counts.refused,
+                    dropped_space: counts.dropped_space,
+                    dropped_age: counts.dropped_age,
+                    dropped_damaged: counts.dropped_damaged,
+                    repeated: counts.repeated,
+                    failures: counts.failures,
+                    waiting_requests: spooled.requests + queue.held() as u64,
+                    waiting_bytes: spooled.bytes + queue.held_bytes() as u64,
+                    away: queue.is_away(),
+                    closed: queue.is_closed(),
+                }
+            })
+            .collect()
+    }
+
+    /// Ends as a kill would: nothing more is sent or kept.
+    #[cfg(test)]
+    async fn kill(self) {
+        for task in self.tasks {
+            task.abort();
+            let _: Result<(), tokio::task::JoinError> = task.await;
+        }
+    }
+
+    /// Times that the spool could not be used.
+    pub(super) fn spool_failures(&self) -> u64 {
+        self.shared.state().backlog.failures()
+    }
+
+    /// Sends what can be sent within `limit`, keeps the rest in the spool and ends. `last` is the time of the last
+    /// collection, Unix ns. Returns how many requests wait.
+    pub(super) async fn finish(self, last: u64, limit: Duration) -> u64 {
+        self.shared.ending.send_replace(true);
+        self.shared.wake.iter().for_each(Notify::notify_one);
+        let end = Instant::now() + limit;
+        for mut task in self.tasks {
+            if timeout_at(end, &mut task).await.is_err() {
+                task.abort();
+                // Cancelled, or ended by itself: either way it sends nothing more.
+                let _: Result<(), tokio::task::JoinError> = task.await;
+            }
+        }
+        let mut state = self.shared.state();
+        let State { queues, backlog } = &mut *state;
+        let (mut left, mut kept) = (0, true);
+        let mut dropped = Vec::new();
+        for queue in queues.iter_mut() {
+            queue.broken_off();
+            dropped.extend(queue.store(unix_now(), backlog));
+            kept &= queue.held() == 0;
+            left += backlog.waiting(queue.lane()).requests + queue.held() as u64;
+        }
+        state.account(dropped);
+        if kept {
+            state.backlog.note_end(last);
+        }
+        left
+    }
+}
+
+impl Courier {
+    /// Adds requests of one collection to the lane of this receiver and their signal. Without such a lane they are
+    /// nobody's.
+    pub(super) fn push(&self, receiver: &str, signal: Signal, requests: Vec<EncodedRequest>) {
+        let lanes = &self.0.lanes;
+        let Some(index) = lanes
+            .iter()
+            .position(|lane| lane.0 == receiver && lane.1 == signal)
+        else {
+            return;
+        };
+        if requests.is_empty() {
+            return;
+        }
+        let mut state = self.0.state();
+        let State { queues, backlog } = &mut *state;
+        let dropped = queues[index].push(requests, (Instant::now(), unix_now()), backlog);
+        state.account(dropped);
+        state.trim();
+        self.0.expire(&mut state);
+        drop(state);
+        self.0.wake[index].notify_one();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, lane: usize) -> Result<Option<EncodedRequest>, NoRoom> {
+        let mut state = self.state();
+        let State { queues, backlog } = &mut *state;
+        queues[lane].next(backlog)
+    }
+
+    fn settle(&self, lane: usize, by: impl FnOnce(&mut Queue, &mut Backlog)) {
+        let mut state = self.state();
+        let State { queues, backlog } = &mut *state;
+        by(&mut queues[lane], backlog);
+    }
+
+    fn failed(&self, lane: usize, may_have_arrived: bool) {
+        let mut state = self.state();
+        let State { queues, backlog } = &mut *state;
+        let dropped = queues[lane].failed(may_have_arrived, unix_now(), backlog);
+        state.account(dropped);
+        state.trim();
+    }
+
+    fn expire(&self, state: &mut State) {
+        let now = unix_now();
+        let since = now.saturating_sub(self.expired.load(Ordering::Relaxed));
+        if u128::from(since) >= EXPIRE.as_nanos() {
+            self.expired.store(now, Ordering::Relaxed);
+            let dropped = state.backlog.expire(now);
+            state.account(dropped);
+        }
+    }
+
+    async fn woken(&self, lane: usize) {
+        self.wake[lane].notified().await;
+    }
+
+    fn is_ending(&self) -> bool {
+        *self.ending.borrow()
+    }
+
+    async fn ended(&self) {
+        // Fails only when the sender is gone, which is in `self`.
+        let _: Result<_, watch::error::RecvError> = self.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
+    fn attempted(&self, attempt: Attempt) {
+        (self.observer)(attempt);
+    }
+
+    /// Where what waits is kept, as a message puts it.
+    fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+impl State {
+    /// Counts what the spool has dropped where it belongs; what belonged to a lane of an earlier configuration is
+    /// nobody's any more.
+    fn account(&mut self, dropped: Vec<Dropped>) {
+        for of in dropped {
+            if let Some(queue) = self.queues.iter_mut().find(|queue| queue.lane() == of.lane)
+                && queue.dropped(of.loss.items, of.why == Why::Old)
+            {
+                say_dropping(queue.lane(), of.why);
+            }
+        }
+    }
+
+    /// Memory is bounded, whoever it is that does not take requests: what finds no place in the spool makes room, the
+    /// oldest first.
+    fn trim(&mut self) {
+        if self.held_bytes() <= MEMORY {
+            return;
+        }
+        let Self { queues, backlog } = self;
+        let stored = queues
+            .iter_mut()
+            .flat_map(|queue| queue.store(unix_now(), backlog));
+        let dropped = stored.collect();
+        self.account(dropped);
+        while self.held_bytes() > MEMORY {
+            let oldest = self
+                .queues
+                .iter_mut()
+                .filter_map(|queue| Some((queue.oldest_held()?, queue)))
+                .min_by_key(|(time, _)| *time);
+            match oldest {
+                Some((_, queue)) => {
+                    if queue.drop_oldest_held() {
+                        say_dropping(queue.lane(), Why::Full);
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.queues.iter().map(Queue::held_bytes).sum()
+    }
+}
+
+fn say_dropping(lane: &str, why: Why) {
+    let (reason, key) = match why {
+        Why::Full => ("there is no room for more", "max_bytes"),
+        Why::Old => ("they are too old", "max_age"),
+    };
+    warn!(
+        "{lane}: the oldest requests that wait for the receiver are dropped, as {reason} ([spool] {key}); they are counted \
+         as kevmon.export.lost"
+    );
+}

@@ -1,0 +1,286 @@
+//! What waits for one receiver: in memory while requests are taken as they come, in the spool when they are not.
+//!
+//! What lies in the spool is older than what is held in memory, so the order is spool first, memory next. A request
+//! that is still held when a later collection comes goes to the spool with it, even while it is being sent: a kill of
+//! kevmon costs the collection in flight, not those before it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::backlog::{Backlog, NoRoom};
+use crate::{
+    export::transport::{EncodedRequest, pack, unpack},
+    store::spool::{Dropped, Spooled},
+};
+
+/// How long a request may be on its way before those behind it are kept on disk. Collections closer than this go
+/// through memory, so that a short interval does not wear the disk out.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// Bytes held at most before they are kept on disk.
+const HELD_BYTES: usize = 2 << 20;
+
+/// What became of requests so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    /// Data points, log records or spans that the receiver took.
+    pub(super) delivered: u64,
+    /// Those that it refused, as part of a request or with all of it.
+    pub(super) refused: u64,
+    /// Those that were dropped because the bound of bytes was reached, …
+    pub(super) dropped_space: u64,
+    /// … because they had waited too long, …
+    pub(super) dropped_age: u64,
+    /// … or because they could not be read back.
+    pub(super) dropped_damaged: u64,
+    /// Requests that were sent again although an earlier attempt may have arrived.
+    pub(super) repeated: u64,
+    /// Attempts that failed.
+    pub(super) failures: u64,
+}
+
+/// A request in memory.
+#[derive(Debug)]
+struct Held {
+    request: EncodedRequest,
+    /// Its body is compressed.
+    packed: bool,
+    since: Instant,
+}
+
+/// Where the request lies that is being sent.
+#[derive(Debug)]
+enum Place {
+    /// It is the first of those held.
+    Held,
+    /// It was held, and has gone to the spool meanwhile, where this is its body.
+    Moved(Bytes),
+    /// It was read from the spool.
+    Spooled(Spooled),
+}
+
+/// The queue of one lane.
+#[derive(Debug)]
+pub(super) struct Queue {
+    lane: String,
+    held: VecDeque<Held>,
+    /// With the number of its items.
+    in_flight: Option<(Place, u64)>,
+    /// The last attempt failed.
+    away: bool,
+    /// The receiver has no use for this signal.
+    closed: bool,
+    /// Requests are being dropped, which has been said.
+    dropping: bool,
+    pub(super) counts: Counts,
+}
+
+impl Queue {
+    /// For the lane of this name.
+    pub(super) fn new(lane: String) -> Self {
+        Self {
+            lane,
+            held: VecDeque::new(),
+            in_flight: None,
+            away: false,
+            closed: false,
+            dropping: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Its name.
+    pub(super) fn lane(&self) -> &str {
+        &self.lane
+    }
+
+    /// Bytes held in memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.iter().map(|held| held.request.body.len()).sum()
+    }
+
+    /// Requests held in memory.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The last attempt failed.
+    pub(super) fn is_away(&self) -> bool {
+        self.away
+    }
+
+    /// The receiver has no use for this signal.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Nothing waits.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self, backlog: &Backlog) -> bool {
+        self.held.is_empty() && backlog.waiting(&self.lane).requests == 0
+    }
+
+    /// Adds what a collection brought.
+    pub(super) fn push(
+        &mut self,
+        requests: Vec<EncodedRequest>,
+        (now, now_unix): (Instant, u64),
+        backlog: &mut Backlog,
+    ) -> Vec<Dropped> {
+        if self.closed {
+            return Vec::new();
+        }
+        let late = |held: &Held| now.duration_since(held.since) >= ON_ITS_WAY;
+        let waits = self.away
+            || self.held.front().is_some_and(late)
+            || self.held_bytes() >= HELD_BYTES
+            || backlog.waiting(&self.lane).requests > 0;
+        self.held.extend(requests.into_iter().map(|request| Held {
+            request,
+            packed: false,
+            since: now,
+        }));
+        if waits {
+            self.store(now_unix, backlog)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Moves everything held to the spool; where that does not work, it stays held, compressed.
+    pub(super) fn store(&mut self, now_unix: u64, backlog: &mut Backlog) -> Vec<Dropped> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        for held in self.held.iter_mut().filter(|held| !held.packed) {
+            held.request.body = pack(&held.request.body).into();
+            held.packed = true;
+        }
+        let packed = self.held.iter().map(|held| &held.request);
+        match backlog.push(&self.lane, packed, now_unix) {
+            Ok(dropped) => {
+                let first = self.held.pop_front();
+                self.held.clear();
+                if let (Some((place @ Place::Held, _)), Some(first)) = (&mut self.in_flight, first) {
+                    *place = Place::Moved(first.request.body);
+                }
+                dropped
+            }
+            Err(NoRoom) => Vec::new(),
+        }
+    }
+
+    /// The request to send now, which is in flight until one of the methods below says what became of it. `None`:
+    /// nothing waits.
+    ///
+    /// # Errors
+    /// The spool cannot be read at the moment, and what is newer must not overtake it.
+    pub(super) fn next(&mut self, backlog: &mut Backlog) -> Result<Option<EncodedRequest>, NoRoom> {
+        while let Some(oldest) = backlog.oldest(&self.lane)? {
+            if let Some(request) = oldest.request {
+                self.in_flight = Some((Place::Spooled(oldest.spooled), request.items));
+                return Ok(Some(request));
+            }
+            self.counts.dropped_damaged += oldest.spooled.parcel.items;
+            backlog.remove(&oldest.spooled);
+        }
+        let first = self.held.front().and_then(|held| {
+            let mut request = held.request.clone();
+            if held.packed {
+                request.body = unpack(&request.body)?;
+            }
+            Some(request)
+        });
+        self.in_flight = first.as_ref().map(|request| (Place::Held, request.items));
+        Ok(first)
+    }
+
+    /// The receiver has taken the request in flight, but for `rejected` of its items.
+    pub(super) fn delivered(&mut self, rejected: u64, backlog: &mut Backlog) {
+        let items = self.settle(backlog);
+        let rejected = rejected.min(items);
+        self.counts.delivered += items - rejected;
+        self.counts.refused += rejected;
+        self.away = false;
+        self.dropping = false;
+    }
+
+    /// The receiver will never take the request in flight.
+    pub(super) fn refused(&mut self, backlog: &mut Backlog) {
+        self.counts.refused += self.settle(backlog);
+        self.counts.failures += 1;
+        self.away = false;
+    }
+
+    /// The request in flight was not taken this time; it is sent again.
+    pub(super) fn failed(
+        &mut self,
+        may_have_arrived: bool,
+        now_unix: u64,
+        backlog: &mut Backlog,
+    ) -> Vec<Dropped> {
+        self.counts.failures += 1;
+        self.counts.repeated += u64::from(may_have_arrived);
+        self.away = true;
+        let dropped = self.store(now_unix, backlog);
+        self.in_flight = None;
+        dropped
+    }
+
+    /// Sending was broken off: what is in flight may have arrived, and is sent again by whoever comes next.
+    pub(super) fn broken_off(&mut self) {
+        self.counts.repeated += u64::from(self.in_flight.take().is_some());
+    }
+
+    /// The receiver has no use for this signal: nothing is kept for it from now on.
+    pub(super) fn close(&mut self, backlog: &mut Backlog) {
+        self.closed = true;
+        self.away = false;
+        self.in_flight = None;
+        self.held = VecDeque::new();
+        backlog.clear(&self.lane);
+    }
+
+    /// Counts what was dropped for want of room, or for its age. True: it begins, and is to be said.
+    pub(super) fn dropped(&mut self, items: u64, for_age: bool) -> bool {
+        if for_age {
+            self.counts.dropped_age += items;
+        } else {
+            self.counts.dropped_space += items;
+        }
+        !std::mem::replace(&mut self.dropping, true)
+    }
+
+    /// Drops the oldest request held that is not being sent. True: dropping begins, and is to be said.
+    pub(super) fn drop_oldest_held(&mut self) -> bool {
+        let index = usize::from(matches!(self.in_flight, Some((Place::Held, _))));
+        let dropped = self.held.remove(index);
+        dropped.is_some_and(|held| self.dropped(held.request.items, false))
+    }
+
+    /// When the oldest request held that is not being sent was made.
+    pub(super) fn oldest_held(&self) -> Option<u64> {
+        let index = usize::from(matches!(self.in_flight, Some((Place::Held, _))));
+        self.held.get(index).map(|held| held.request.time)
+    }
+
+    /// Forgets the request in flight; returns how many items it had.
+    fn settle(&mut self, backlog: &mut Backlog) -> u64 {
+        match self.in_flight.take() {
+            Some((Place::Held, items)) => {
+                self.held.pop_front();
+                items
+            }
+            Some((Place::Moved(packed), items)) => {
+                backlog.remove_oldest(&self.lane, &packed);
+                items
+            }
+            Some((Place::Spooled(spooled), items)) => {
+                backlog.remove(&spooled);
+                items
+            }
+            None => 0,
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Lanes that send to receivers which come late, refuse, are mute, or know no logs.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+
+use super::{
+    super::{Delivery, Destination, SpoolPlace},
+    Folder, LIMITS, SECOND, request,
+};
+use crate::{
+    export::transport::{Connection, Protocol, Signal},
+    metrics::ExportReading,
+};
+
+/// How a receiver answers a request.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Status(u16),
+    /// Never.
+    Mute,
+}
+
+/// A receiver over HTTP/1.1 that plays its answers in turn, and says yes when they are used up.
+#[derive(Debug, Clone, Default)]
+struct Receiver {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Receiver {
+    fn new(answers: &[Answer]) -> Self {
+        let receiver = Self::default();
+        receiver.answers.lock().unwrap().extend(answers);
+        receiver
+    }
+
+    /// The collections that it took.
+    fn taken(&self) -> Vec<String> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    async fn serve(self, address: SocketAddr) {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            tokio::spawn(self.clone().talk(stream));
+        }
+    }
+
+    async fn talk(self, mut stream: TcpStream) {
+        let mut bytes = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                continue;
+            };
+            let length: usize = head
+                .lines()
+                .find_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("content-length: ")?
+                        .parse()
+                        .ok()
+                })
+                .expect("a length");
+            if body.len() < length {
+                if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                continue;
+            }
+            let answer = self.answers.lock().unwrap().pop_front();
+            let status = match answer.unwrap_or(Answer::Status(200)) {
+                Answer::Status(status) => status,
+                Answer::Mute => return sleep(Duration::from_secs(3600)).await,
+            };
+            if status == 200 {
+                self.taken.lock().unwrap().push(body[..length].to_owned());
+            }
+            let reply = format!(
+                "HTTP/1.1 {status} x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
+            );
+            if stream.write_all(reply.as_bytes()).await.is_err() {
+                return;
+            }
+            bytes.drain(..head.len() + 4 + length);
+        }
+    }
+}
+
+fn free_port() -> SocketAddr {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    port.local_addr().expect("bound")
+}
+
+fn destination(receiver: &str, signal: Signal, address: SocketAddr) -> Destination {
+    Destination {
+        receiver: receiver.to_owned(),
+        signal,
+        connection: Connection {
+            url: format!("http://{address}/v1/{}", signal.name()),
+            protocol: Protocol::HttpProtobuf,
+            gzip: false,
+            headers: Vec::new(),
+            tls: None,
+            timeout: Duration::from_millis(400),
+        },
+    }
+}
+
+fn start(folder: &Folder, destinations: Vec<Destination>) -> Delivery {
+    let place = SpoolPlace {
+        path: Some(folder.spool()),
+        limits: LIMITS,
+    };
+    Delivery::start(destinations, &place, Box::new(|_| {}))
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        timeout(Duration::from_secs(30), test).await.expect("in time");
+    });
+}
+
+/// Waits until `condition` holds.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waited = timeout(Duration::from_secs(15), async {
+        while !condition() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+fn collections(seconds: impl IntoIterator<Item = u64>) -> Vec<String> {
+    seconds
+        .into_iter()
+        .map(|second| format!("collection {second}"))
+        .collect()
+}
+
+fn reading(delivery: &Delivery, receiver: &str, signal: Signal) -> ExportReading {
+    let mut all = delivery.readings().into_iter();
+    all.find(|lane| lane.receiver == receiver && lane.signal == signal.name())
+        .expect("the lane is there")
+}
+
+#[test]
+fn everything_reaches_a_receiver_that_comes_late_and_refuses_at_first() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let delivery = start(&folder, vec![destination("default", Signal::Metrics, address)]);
+        let courier = delivery.courier();
+        for second in 0..3 {
+            courier.push(
+                "default",
+                Signal::Metrics,
+                vec![request(Signal::Metrics, second, 2)],
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+        let lane = reading(&delivery, "default", Signal::Metrics);
+        assert!(
+            lane.away && lane.failures >= 1 && lane.waiting_requests == 3,
+            "{lane:?}"
+        );
+        let receiver = Receiver::new(&[Answer::Status(503), Answer::Mute]);
+        tokio::spawn(receiver.clone().serve(address));
+        until("all three", || receiver.taken().len() >= 3).await;
+        courier.push("default", Signal::Metrics, vec![request(Signal::Metrics, 3, 2)]);
+        until("the fourth", || receiver.taken().len() >= 4).await;
+        assert_eq!(receiver.taken(), collections(0..4), "each once and in order");
+        until("the last answer", || {
+            reading(&delivery, "default", Signal::Metrics).delivered == 8
+        })
+        .await;
+        let lane = reading(&delivery, "default", Signal::Metrics);
+        assert_eq!(lane.repeated, 1, "the mute answer may have been a yes: {lane:?}");
+        assert_eq!((lane.waiting_requests, lane.away), (0, false), "{lane:?}");
+        assert_eq!(delivery.finish(3 * SECOND, Duration::from_secs(1)).await, 0);
+    });
+}
+
+#[test]
+fn what_is_refused_for_good_is_counted_and_does_not_hold_up_the_rest() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let receiver = Receiver::new(&[Answer::Status(400), Answer::Status(200), Answer::Status(401)]);
+        tokio::spawn(receiver.clone().serve(address));
+        let delivery = start(&folder, vec![destination("default", Signal::Metrics, address)]);
+        for second in 0..4 {
+            let one = vec![request(Signal::Metrics, second, 5)];
+            delivery.courier().push("default", Signal::Metrics, one);
+        }
+        until("the last one", || {
+            reading(&delivery, "default", Signal::Metrics).delivered == 10
+        })
+        .await;
+        assert_eq!(receiver.taken(), collections([1, 3]));
+        let lane = reading(&delivery, "default", Signal::Metrics);
+        assert_eq!(
+            (lane.refused, lane.failures, lane.repeated),
+            (10, 2, 0),
+            "{lane:?}"
+        );
+    });
+}
+
+#[test]
+fn a_receiver_without_logs_gets_metrics_and_nothing_waits_for_it() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let receiver = Receiver::new(&[Answer::Status(404)]);
+        tokio::spawn(receiver.clone().serve(address));
+        let lanes = [Signal::Logs, Signal::Metrics].map(|signal| destination("default", signal, address));
+        let delivery = start(&folder, lanes.to_vec());
+        let push = |signal, second| {
+            let one = vec![request(signal, second, 1)];
+            delivery.courier().push("default", signal, one);
+        };
+        push(Signal::Logs, 0);
+        until("the refusal", || {
+            reading(&delivery, "default", Signal::Logs).closed
+        })
+        .await;
+        push(Signal::Logs, 1);
+        push(Signal::Metrics, 2);
+        until("the metrics", || !receiver.taken().is_empty()).await;
+        assert_eq!(receiver.taken(), collections([2]));
+        let logs = reading(&delivery, "default", Signal::Logs);
+        assert_eq!((logs.waiting_requests, logs.refused), (0, 0), "{logs:?}");
+    });
+}
+
+#[test]
+fn a_mute_receiver_delays_no_other() {
+    run(async {
+        let folder = Folder::new();
+        let (mute, well) = (free_port(), free_port());
+        tokio::spawn(Receiver::new(&[Answer::Mute; 100]).serve(mute));
+        let receiver = Receiver::default();
+        tokio::spawn(receiver.clone().serve(well));
+        let delivery = start(
+            &folder,
+            vec![
+                destination("mute", Signal::Metrics, mute),
+                destination("well", Signal::Metrics, well),
+            ],
+        );
+        for second in 0..20 {
+            for name in ["mute", "well"] {
+                let one = vec![request(Signal::Metrics, second, 1)];
+                delivery.courier().push(name, Signal::Metrics, one);
+            }
+            let arrived = second as usize + 1;
+            timeout(
+                Duration::from_millis(300),
+                until("it", || receiver.taken().len() >= arrived),
+            )
+            .await
+            .expect("before the mute one's time-out");
+        }
+        assert_eq!(receiver.taken(), collections(0..20));
+    });
+}
+
+#[test]
+fn what_cannot_be_sent_at_the_end_is_sent_by_the_next_run() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let lanes = || vec![destination("default", Signal::Metrics, address)];
+        let delivery = start(&folder, lanes());
+        assert_eq!(delivery.last_end(), None, "nobody knows yet");
+        for second in 0..3 {
+            let one = vec![request(Signal::Metrics, second, 1)];
+            delivery.courier().push("default", Signal::Metrics, one);
+        }
+        assert_eq!(delivery.finish(2 * SECOND, Duration::from_millis(200)).await, 3);
+
+        let receiver = Receiver::default();
+        tokio::spawn(receiver.clone().serve(address));
+        let delivery = start(&folder, lanes());
+        assert_eq!(delivery.last_end(), Some(2 * SECOND), "it ended in order");
+        until("all three", || receiver.taken().len() == 3).await;
+        assert_eq!(receiver.taken(), collections(0..3));
+        delivery.kill().await;
+
+        let delivery = start(&folder, lanes());
+        assert_eq!(delivery.last_end(), Some(0), "it was killed");
+    });
+}
+
+#[test]
+fn the_end_gives_a_receiver_that_has_come_back_what_waits() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let delivery = start(&folder, vec![destination("default", Signal::Metrics, address)]);
+        for second in 0..3 {
+            let one = vec![request(Signal::Metrics, second, 1)];
+            delivery.courier().push("default", Signal::Metrics, one);
+        }
+        let failures = || reading(&delivery, "default", Signal::Metrics).failures;
+        // The pause is two seconds by now.
+        until("a third failure", || failures() >= 3).await;
+        let receiver = Receiver::default();
+        tokio::spawn(receiver.clone().serve(address));
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(delivery.finish(2 * SECOND, Duration::from_secs(1)).await, 0);
+        assert_eq!(receiver.taken(), collections(0..3));
+    });
+}

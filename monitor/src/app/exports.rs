@@ -1,0 +1,264 @@
+//! All ways out of the daemon but the JSON lines: receivers, kevmon's own telemetry, OTLP/JSON and Prometheus.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::{
+    delivery::{Attempt, Delivery, SpoolPlace},
+    keeper::Kept,
+    lines::{LineTarget, Lines},
+    output,
+    route::{self, Routes},
+};
+use crate::{
+    config::{
+        Settings,
+        receiver::{self, JsonTarget},
+    },
+    export::{
+        Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Observed, ProgramTime, Run,
+        Telemetry, otlp_json_line,
+        prometheus::{LatestReadings, PrometheusServer},
+        transport::Signal,
+    },
+    kernel,
+    plugin::{Notice, Plugin},
+    store::spool,
+};
+
+/// The last export may take this long, so that the end comes within two seconds.
+const FINAL_EXPORT: Duration = Duration::from_millis(1_000);
+
+/// The last OTLP/JSON lines may take this long.
+const FINAL_LINES: Duration = Duration::from_millis(200);
+
+/// Everything that a collection is handed to.
+pub(super) struct Exports {
+    delivery: Delivery,
+    routes: Routes,
+    telemetry: Option<Telemetry>,
+    /// By lane.
+    lanes: Vec<(String, Signal)>,
+    otlp_json: Option<Lines>,
+    /// Lines of it that were left out or could not be written.
+    lines_dropped: u64,
+    prometheus: Option<LatestReadings>,
+    /// The last run's last collection, if nobody knows whether it arrived.
+    unconfirmed: u64,
+}
+
+impl Exports {
+    /// Starts the senders of all receivers that `plugins` (in the order of their groups) name. The spool lies beside the
+    /// state; what was kept of an earlier run is what that run told. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// kevmon's own telemetry does not start, there is no thread for a file, or the address for Prometheus cannot be had.
+    pub(super) fn start(
+        settings: &Settings,
+        plugins: Vec<Plugin>,
+        host: HostIdentity,
+        (state, kept): (&Path, &Kept),
+        attempts: mpsc::UnboundedSender<Attempt>,
+    ) -> Result<Self> {
+        let own = settings.telemetry.enabled;
+        let destinations = route::destinations(&settings.receivers, &plugins, own);
+        for receiver in &settings.receivers {
+            if destinations.iter().any(|lane| lane.receiver == receiver.name) {
+                info!("exporting to {} (from {})", receiver.metrics.url, receiver.from);
+            }
+        }
+        let lanes: Vec<(String, Signal)> = destinations
+            .iter()
+            .map(|lane| (lane.receiver.clone(), lane.signal))
+            .collect();
+        let spool = SpoolPlace {
+            path: Some(spool_path(state)),
+            limits: spool::Limits {
+                bytes: settings.spool.bytes,
+                age: settings.spool.age,
+            },
+        };
+        let observer = move |attempt| {
+            // Fails only when the daemon is gone.
+            let _: Result<(), mpsc::error::SendError<Attempt>> = attempts.send(attempt);
+        };
+        let delivery = Delivery::start(destinations, &spool, Box::new(observer));
+        let courier = delivery.courier();
+        let telemetry = own
+            .then(|| {
+                let delta = settings.temporality == receiver::Temporality::Delta;
+                Telemetry::start(&host, settings.telemetry.interval, delta, move |request| {
+                    courier.push(receiver::DEFAULT_RECEIVER, request.signal, vec![request]);
+                })
+            })
+            .transpose()
+            .context("[telemetry]")?;
+        let otlp_json = settings
+            .outputs
+            .otlp_json
+            .as_ref()
+            .map(|target| Lines::start(line_target(target)))
+            .transpose()
+            .context("OTLP/JSON lines")?;
+        let prometheus = settings
+            .outputs
+            .prometheus
+            .map(|address| serve(address, &host))
+            .transpose()?;
+        let temporality = route::temporality(settings.temporality);
+        let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
+        kept.told_before(&plugins, &mut requests);
+        Ok(Self {
+            routes: Routes::new(plugins, host, requests, otlp_json.is_some()),
+            otlp_json,
+            lines_dropped: 0,
+            prometheus,
+            delivery,
+            telemetry,
+            lanes,
+            unconfirmed: 0,
+        })
+    }
+
+    /// Finds out whether the last collection of the run before this one, of time `last` (Unix ns), was settled: where
+    /// kevmon was killed, it may have been on its way.
+    pub(super) fn look_for_unconfirmed(&mut self, last: Option<u64>) {
+        let (Some(last), Some(end)) = (last, self.delivery.last_end()) else {
+            return;
+        };
+        let mut metrics = self.lanes.iter().filter(|(_, signal)| *signal == Signal::Metrics);
+        let kept = metrics.all(|(receiver, _)| self.delivery.keeps(receiver, last));
+        if end < last && !kept {
+            self.unconfirmed = 1;
+            warn!(
+                "kevmon was killed while the collection of {} was being sent: nobody knows whether it arrived; it is \
+                 counted as kevmon.export.unconfirmed",
+                crate::export::iso8601_millis(last)
+            );
+        }
+    }
+
+    /// Hands a collection over, and what happened since the last one.
+    pub(super) fn send(&mut self, collection: &Arc<Collection>, notices: Vec<Notice>) {
+        let copies = self.routes.send(collection, notices, &self.delivery.courier());
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.update(collection);
+        }
+        let Some(lines) = &mut self.otlp_json else { return };
+        for request in copies {
+            let told =
+                otlp_json_line(request.signal, &request.body).is_ok_and(|line| lines.push(line + "\n"));
+            self.lines_dropped += u64::from(!told);
+        }
+        self.lines_dropped += lines.take_failed();
+    }
+
+    /// Adds to a collection how the exports before it fared.
+    pub(super) fn read(&self, collection: &mut Collection) {
+        let health = &mut collection.health;
+        health.exports = self.delivery.readings();
+        health.unconfirmed = self.unconfirmed;
+        let failures = health.exports.iter().map(|lane| lane.failures).sum();
+        health.add_soft_failures("export_failed", failures);
+        health.add_soft_failures("spool_failed", self.delivery.spool_failures());
+        health.add_soft_failures("output_dropped", self.lines_dropped);
+    }
+
+    /// Tells of a collection that has been handed over, which `began` then.
+    pub(super) fn observe(
+        &self,
+        collection: &Collection,
+        began: SystemTime,
+        (rss, threads): (Option<u64>, Option<u64>),
+        programs: Vec<kernel::ProgramTime>,
+    ) {
+        let Some(telemetry) = &self.telemetry else { return };
+        let processes = collection.services.iter().map(|of| of.reading.process_count);
+        telemetry.collected(&CollectionSpan {
+            began,
+            took: began.elapsed().unwrap_or_default(),
+            plugins: collection.services.len(),
+            processes: processes.sum(),
+            complete: collection.health.complete,
+        });
+        telemetry.observe(Observed {
+            cpu: output::cpu_time(),
+            rss,
+            threads,
+            exports: collection.health.exports.clone(),
+            programs: programs
+                .into_iter()
+                .map(|of| ProgramTime {
+                    name: of.name,
+                    nanos: of.nanos,
+                    runs: of.runs,
+                })
+                .collect(),
+        });
+    }
+
+    /// Tells of an attempt to deliver.
+    pub(super) fn tell(&self, attempt: Attempt) {
+        let lane = self.lanes.get(attempt.lane);
+        if let (Some(telemetry), Some((receiver, signal))) = (&self.telemetry, lane) {
+            telemetry.exported(&ExportSpan {
+                receiver: receiver.clone(),
+                signal: *signal,
+                items: attempt.items,
+                took: attempt.took,
+                accepted: attempt.accepted,
+            });
+        }
+    }
+
+    /// Sends what can still be sent and keeps the rest. `last` is the time of the last collection.
+    pub(super) async fn finish(self, last: u64) {
+        if let Some(lines) = self.otlp_json {
+            lines.finish(FINAL_LINES);
+        }
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish();
+        }
+        let place = self.delivery.place().to_owned();
+        let left = self.delivery.finish(last, FINAL_EXPORT).await;
+        if left == 0 {
+            info!("ended; everything is exported");
+        } else {
+            warn!("ended; {left} requests wait {place} for their receivers");
+        }
+    }
+}
+
+fn line_target(of: &JsonTarget) -> LineTarget {
+    match of {
+        JsonTarget::Stdout => LineTarget::Stdout,
+        JsonTarget::File(path) => LineTarget::File(path.clone()),
+    }
+}
+
+/// Serves the page for Prometheus from now on, as long as the runtime is there.
+fn serve(address: SocketAddr, host: &HostIdentity) -> Result<LatestReadings> {
+    let latest = LatestReadings::new(host.clone());
+    let server = PrometheusServer::bind(address, latest.clone())?;
+    info!("Prometheus: http://{}/metrics", server.address()?);
+    tokio::spawn(async move {
+        let Err(error) = server.serve().await;
+        error!("Prometheus: {error}; the page is not served any more, everything else goes on");
+    });
+    Ok(latest)
+}
+
+/// The spool lies beside the store.
+pub(super) fn spool_path(store: &Path) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(".spool");
+    path.into()
+}

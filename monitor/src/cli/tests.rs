@@ -1,0 +1,240 @@
+//! Lines of arguments: what they set, and what is refused.
+
+use std::path::Path;
+
+use clap::{CommandFactory, error::ErrorKind};
+
+use super::*;
+
+fn parse_all(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("kevmon").chain(line.split_whitespace()))
+}
+
+/// A line without a subcommand.
+fn parse(line: &str) -> Result<Args, clap::Error> {
+    let cli = parse_all(line)?;
+    assert_eq!(cli.command, None, "{line}");
+    Ok(cli.args)
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn subcommands() {
+    let events = |names: &[&str], json| {
+        Some(Command::Events(EventsArgs {
+            process_name: names.iter().map(|&name| name.to_owned()).collect(),
+            json,
+        }))
+    };
+    let history = |plugin: Option<&str>, json, path: Option<&str>| {
+        Some(Command::History(HistoryArgs {
+            plugin: plugin.map(str::to_owned),
+            json,
+            metadata_db_path: path.map(PathBuf::from),
+        }))
+    };
+    for (line, expected) in [
+        ("events", events(&[], false)),
+        (
+            "events --json --process-name ^a$ --process-name -b",
+            events(&["^a$", "-b"], true),
+        ),
+        ("history", history(None, false, None)),
+        (
+            "history --plugin web --metadata-db-path /x/y.db --json",
+            history(Some("web"), true, Some("/x/y.db")),
+        ),
+    ] {
+        assert_eq!(parse_all(line).expect(line).command, expected, "{line}");
+    }
+}
+
+#[test]
+fn everything_at_once() {
+    let args = parse(
+        "--once --window 250ms --plugins-dir a --plugins-dir b --plugin x --process-name ^nginx$ \
+         --process-name -worker --interval 2s --source ebpf --agent-host ::1 --agent-port 4318 \
+         --output json --log-level CRITICAL --log-file f --strict --ring-bytes 65536 --proc-root /tmp/proc \
+         --metadata-db-path s.db",
+    )
+    .expect("valid");
+    assert!(args.run_once && args.strict && args.refuses_faulty_files());
+    assert_eq!(args.window(), Duration::from_millis(250));
+    assert_eq!((args.source, args.output), (Source::Ebpf, Output::Json));
+    assert_eq!(args.log_file, Some(PathBuf::from("f")));
+    assert_eq!(
+        (args.proc_root.as_path(), args.ring_bytes),
+        (Path::new("/tmp/proc"), 65536)
+    );
+    assert_eq!(args.metadata_db_path, Some(PathBuf::from("s.db")));
+    let sources = args.plugin_sources();
+    assert_eq!(sources.directories, [PathBuf::from("a"), PathBuf::from("b")]);
+    assert_eq!(sources.plugins, ["x"]);
+    assert_eq!(sources.process_names, ["^nginx$", "-worker"]);
+    let overrides = args.overrides();
+    assert_eq!(overrides.interval, None, "--run-once ignores --interval");
+    assert_eq!(
+        (overrides.agent_host.as_deref(), overrides.agent_port),
+        (Some("::1"), Some(4318))
+    );
+    assert_eq!(overrides.log_level, Some(LogLevel::Error));
+    let warnings: Vec<String> = args.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "command line: --interval: has no effect beside --run-once; set how long it measures with --window",
+            "command line: --metadata-db-path: has no effect beside --run-once; only the service keeps its state; \
+             kevmon history shows it"
+        ]
+    );
+}
+
+#[test]
+fn where_collections_go() {
+    let args = parse(
+        "--config k.toml --endpoint https://c:4318/x --protocol http/protobuf --compression gzip --ca-cert ca.pem \
+         --client-cert c.pem --client-key k.pem --header authorization=file:/t --header x=env:X --otlp-json - \
+         --prometheus",
+    )
+    .expect("valid");
+    assert_eq!(args.config, Some(PathBuf::from("k.toml")));
+    let overrides = args.overrides();
+    assert_eq!(overrides.endpoint.as_deref(), Some("https://c:4318/x"));
+    assert_eq!(
+        (overrides.protocol, overrides.compression),
+        (Some(Protocol::HttpProtobuf), Some(Compression::Gzip))
+    );
+    assert_eq!(
+        [
+            &overrides.ca,
+            &overrides.client_certificate,
+            &overrides.client_key
+        ],
+        ["ca.pem", "c.pem", "k.pem"]
+            .map(|path| Some(PathBuf::from(path)))
+            .each_ref()
+    );
+    assert_eq!(overrides.headers.len(), 2);
+    assert_eq!(overrides.variables().collect::<Vec<_>>(), ["X"]);
+    assert_eq!(overrides.otlp_json, Some(JsonTarget::Stdout));
+    assert_eq!(overrides.prometheus, DEFAULT_PROMETHEUS.parse().ok());
+    let args = parse("--prometheus [::1]:9 --otlp-json x")
+        .expect("valid")
+        .overrides();
+    assert_eq!(args.prometheus, "[::1]:9".parse().ok());
+    assert_eq!(args.otlp_json, Some(JsonTarget::File(PathBuf::from("x"))));
+    assert_eq!(
+        DEFAULT_PROMETHEUS,
+        crate::config::settings_file::DEFAULT_LISTEN.to_string()
+    );
+}
+
+#[test]
+fn no_secret_is_held_or_repeated() {
+    let args = parse("--endpoint https://me:s3cret@x --header authorization=s3cret --header s3cret")
+        .expect("refused later");
+    assert!(!format!("{args:?}").contains("s3cret"), "{args:?}");
+    let args = parse("--agent-host me:s3cret@x").expect("refused later");
+    assert!(!format!("{args:?}").contains("s3cret"), "{args:?}");
+}
+
+#[test]
+fn nothing_at_all() {
+    let args = parse("").expect("valid");
+    assert_eq!((args.source, args.output), (Source::Auto, Output::Text));
+    assert_eq!(args.window(), Duration::from_secs(1));
+    assert_eq!(args.overrides(), Overrides::default());
+    assert_eq!(args.plugin_sources(), PluginSources::default());
+    assert!(!args.refuses_faulty_files() && args.warnings().is_empty());
+    assert_eq!(
+        (args.proc_root.as_path(), args.ring_bytes),
+        (Path::new("/proc"), 4 << 20)
+    );
+}
+
+#[test]
+fn bad_usage_exits_with_2_and_says_why() {
+    for (line, message) in [
+        ("--interval -5", "\"-5\" is negative; write 10ms to 24h"),
+        ("--interval 0", "is too short"),
+        ("--interval 2d", "\"d\" is not a known unit; write ms, s, m or h"),
+        ("--run-once --window soon", "is not a length of time"),
+        ("--agent-port 0", "0 is not in 1..=65535"),
+        ("--agent-port 65536", "65536 is not in 1..=65535"),
+        (
+            "--endpoint http://x --agent-port 1",
+            "the argument '--endpoint <URL>' cannot be used with '--agent-port <PORT>'",
+        ),
+        (
+            "--endpoint http://x --agent-host y",
+            "the argument '--endpoint <URL>' cannot be used with '--agent-host <HOST>'",
+        ),
+        ("--protocol http/json", "write grpc or http/protobuf"),
+        ("--compression zstd", "write none or gzip"),
+        ("--prometheus 9464", "write 127.0.0.1:9464 or [::1]:9464"),
+        ("--prometheus 127.0.0.1:0", "is not an address with a port"),
+        (
+            "--otlp-json=",
+            "the path is empty; name a file, or - for standard output",
+        ),
+        ("--headers a=env:A", "a similar argument exists: '--header'"),
+        (
+            "--log-level loud",
+            "\"loud\" is not a log level; write off, error",
+        ),
+        ("--ring-bytes 65535", "not a power of two from 4096 to 1073741824"),
+        ("--ring-bytes 2048", "not a power of two"),
+        ("--ring-bytes 2147483648", "not a power of two"),
+        ("--source kernel", "possible values: auto, ebpf, proc"),
+        ("--intervall 5", "a similar argument exists: '--interval'"),
+        ("extra", "unrecognized subcommand 'extra'"),
+        ("event", "a similar subcommand exists: 'events'"),
+        (
+            "--run-once events",
+            "the subcommand 'events' cannot be used with '--run-once'",
+        ),
+        (
+            "--process-name x history",
+            "the subcommand 'history' cannot be used with '--process-name <REGEX>'",
+        ),
+        ("events --run-once", "unexpected argument '--run-once'"),
+        ("events --interval 2", "unexpected argument '--interval'"),
+        ("history --process-name x", "unexpected argument '--process-name'"),
+        (
+            "history --plugin a --plugin b",
+            "the argument '--plugin <NAME>' cannot be used multiple times",
+        ),
+    ] {
+        let error = parse_all(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(message), "{line}: {error}");
+    }
+}
+
+#[test]
+fn help_and_version_exit_with_0() {
+    for (line, kind) in [
+        ("--help", ErrorKind::DisplayHelp),
+        ("events --help", ErrorKind::DisplayHelp),
+        ("history --help", ErrorKind::DisplayHelp),
+        ("--version", ErrorKind::DisplayVersion),
+    ] {
+        let answer = parse(line).expect_err(line);
+        assert_eq!((answer.kind(), answer.exit_code()), (kind, 0));
+        assert!(
+            !answer.to_string().contains("proc-root") && !answer.to_string().contains("ring-bytes"),
+            "hidden"
+        );
+    }
+}
+
+#[test]
+fn a_window_without_run_once_is_named() {
+    let warnings = parse("--window 2").expect("valid").warnings();
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].key.as_deref(), Some("--window"));
+}

@@ -1,0 +1,106 @@
+//! What the value of a key has to look like, in a form that reading and documentation share.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+#[cfg(test)]
+use super::{duration, size};
+
+/// What a value has to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string that is not blank.
+    Text,
+    /// A string, possibly blank.
+    FreeText,
+    /// A plugin name.
+    Name,
+    /// A service name template.
+    Template,
+    /// One regular expression.
+    Pattern,
+    /// One regular expression or a list of them.
+    PatternOrPatterns,
+    /// A list of regular expressions.
+    Patterns,
+    /// `true` or `false`.
+    Flag,
+    /// A length of time within these bounds.
+    Length(&'static RangeInclusive<Duration>),
+    /// A whole number within these bounds.
+    Count(&'static RangeInclusive<u64>),
+    /// An amount of storage within these bounds.
+    Bytes(&'static RangeInclusive<u64>),
+    /// A host name or address, without port.
+    Host,
+    /// A TCP port.
+    Port,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A table of strings.
+    Attributes,
+    /// One endpoint, by its name in the settings file or by its URL, or a list of them.
+    Endpoints,
+    /// A URL with a scheme.
+    Url,
+    /// A table of header names and where their values come from.
+    Headers,
+    /// A path, or a credential's name.
+    File,
+    /// A path, or `-`.
+    Target,
+    /// An address and a port to listen on.
+    Listen,
+    /// The number 1.
+    Version,
+    /// Not looked at.
+    Anything,
+}
+
+impl Kind {
+    /// The kind and its bounds, as the documentation puts it.
+    #[cfg(test)]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "string, not blank".to_owned(),
+            Self::FreeText => "string".to_owned(),
+            Self::Name => "string, 1–64 of `A-Z a-z 0-9 . _ -`".to_owned(),
+            Self::Template => "string with placeholders".to_owned(),
+            Self::Pattern => "regex".to_owned(),
+            Self::PatternOrPatterns => "regex, or list of them".to_owned(),
+            Self::Patterns => "list of regexes".to_owned(),
+            Self::Flag => "boolean".to_owned(),
+            Self::Length(bounds) => {
+                let (least, most) = (duration::short(*bounds.start()), duration::short(*bounds.end()));
+                format!("duration, {} – {}", spaced(&least), spaced(&most))
+            }
+            Self::Count(bounds) => format!("integer, {}–{}", bounds.start(), bounds.end()),
+            Self::Bytes(bounds) => {
+                let (least, most) = (size::short(*bounds.start()), size::short(*bounds.end()));
+                format!("size, {} – {}", spaced(&least), spaced(&most))
+            }
+            Self::Host => "host or address".to_owned(),
+            Self::Port => "integer, 1–65535".to_owned(),
+            Self::Choice(words) => words
+                .iter()
+                .map(|word| format!("`\"{word}\"`"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+            Self::Attributes => "table of strings".to_owned(),
+            Self::Endpoints => "name or URL, or list of them".to_owned(),
+            Self::Url => "URL".to_owned(),
+            Self::Headers => "table of headers".to_owned(),
+            Self::File => "path or credential".to_owned(),
+            Self::Target => "path or `\"-\"`".to_owned(),
+            Self::Listen => "address:port".to_owned(),
+            Self::Version => "`1`".to_owned(),
+            Self::Anything => "any".to_owned(),
+        }
+    }
+}
+
+/// `10ms` → `10 ms`.
+#[cfg(test)]
+fn spaced(text: &str) -> String {
+    let at = text.find(char::is_alphabetic).unwrap_or(text.len());
+    format!("{} {}", &text[..at], &text[at..])
+}

@@ -1,0 +1,217 @@
+//! The daemon's own settings, each from the highest source that names it: command line, settings file, environment,
+//! the legacy plugin files' `default_agent_*`, built-in default. A value that a higher source overrides is not looked
+//! at.
+
+mod address;
+mod connection;
+mod credentials;
+mod generic;
+mod tls;
+
+use std::{net::SocketAddr, path::Path};
+
+use super::{
+    Overrides, PluginReceivers,
+    environment::Environment,
+    finding::{Fault, Finding, Warning, quoted, split},
+    given::Given,
+    log_level::LogLevel,
+    receiver::{Outputs, Receiver, SpoolLimits, Telemetry, Temporality},
+    settings_file::SettingsFile,
+};
+
+pub(crate) use self::address::{is_addressed, named_port};
+
+/// Validated settings. Their `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where collections go. The first is the default one ([`super::receiver::DEFAULT_RECEIVER`]); then those of the
+    /// settings file, by name, then those that plugin files name, each once.
+    pub receivers: Vec<Receiver>,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// What sums are counted from.
+    pub temporality: Temporality,
+    /// What is kept while a receiver is away.
+    pub spool: SpoolLimits,
+    /// kevmon's own telemetry.
+    pub telemetry: Telemetry,
+    /// Outputs beside the receivers.
+    pub outputs: Outputs,
+    /// What was asked for and is not done or done differently, and what is dangerous.
+    pub warnings: Vec<Warning>,
+}
+
+/// All that settings come from.
+#[derive(Clone, Copy)]
+pub struct SettingSources<'a> {
+    /// The variables, among them those that flags and files take secrets from.
+    pub environment: &'a Environment,
+    /// The flags.
+    pub overrides: &'a Overrides,
+    /// The settings file, where there is one.
+    pub file: Option<&'a SettingsFile>,
+    /// [`super::Loaded::receivers`].
+    pub plugins: &'a PluginReceivers,
+    /// Whether a named file can be used, and why not ([`check_file`]).
+    pub check: &'a dyn Fn(&Path) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for SettingSources<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SettingSources").finish_non_exhaustive()
+    }
+}
+
+/// Whether the file at `path` can be opened; the error is the reason alone.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check_file(path: &Path) -> Result<(), String> {
+    let metadata = std::fs::metadata(path).map_err(|error| super::discover::plain(&error))?;
+    if metadata.is_dir() {
+        return Err("is a folder".to_owned());
+    }
+    // Opening a fifo would wait for a writer.
+    if metadata.is_file() {
+        std::fs::File::open(path).map_err(|error| super::discover::plain(&error))?;
+    }
+    Ok(())
+}
+
+/// Settles the settings.
+///
+/// # Errors
+/// Every fault found, of flags, variables and the settings file; there are no settings to go on with then, so that a
+/// request for TLS never ends in cleartext.
+pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
+    let mut settling = Settling {
+        sources: *sources,
+        faults: Vec::new(),
+        warnings: Vec::new(),
+    };
+    if let Some(file) = sources.file {
+        settling.faults.extend_from_slice(&file.faults);
+        settling.warnings.extend_from_slice(&file.warnings);
+    }
+    let receivers = settling.receivers();
+    let log_level = settling.log_level();
+    let temporality = settling.temporality();
+    settling.histogram_aggregation();
+    let outputs = settling.outputs();
+    let Settling { faults, warnings, .. } = settling;
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(Settings {
+        receivers,
+        log_level,
+        temporality,
+        spool: sources.file.map_or_else(SpoolLimits::default, |file| file.spool),
+        telemetry: sources
+            .file
+            .map_or_else(Telemetry::default, |file| file.telemetry),
+        outputs,
+        warnings,
+    })
+}
+
+struct Settling<'a> {
+    sources: SettingSources<'a>,
+    faults: Vec<Fault>,
+    warnings: Vec<Warning>,
+}
+
+impl Settling<'_> {
+    /// What several signals and receivers have in common is said once.
+    fn fault(&mut self, fault: Fault) {
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    fn warn(&mut self, warning: Warning) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    fn log_level(&mut self) -> LogLevel {
+        let asked = self.sources.overrides.log_level;
+        let named = self.sources.environment.get("LOG_LEVEL");
+        match named.filter(|_| asked.is_none()).map(str::parse) {
+            Some(Ok(level)) => level,
+            Some(Err(error)) => {
+                let error: super::log_level::UnknownLogLevel = error;
+                self.fault(split(Finding::in_variable("LOG_LEVEL", ""), &error.to_string()));
+                LogLevel::default()
+            }
+            None => asked.unwrap_or_default(),
+        }
+    }
+
+    fn temporality(&mut self) -> Temporality {
+        const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        if let Some(temporality) = self.sources.file.and_then(|file| file.temporality) {
+            return temporality;
+        }
+        match self.sources.environment.get(NAME).map(str::parse) {
+            Some(Ok(temporality)) => temporality,
+            Some(Err(error)) => {
+                let error: String = error;
+                self.fault(split(Finding::in_variable(NAME, ""), &error));
+                Temporality::default()
+            }
+            None => Temporality::default(),
+        }
+    }
+
+    fn histogram_aggregation(&mut self) {
+        const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+        let Some(value) = self.sources.environment.get(NAME) else {
+            return;
+        };
+        match value.to_ascii_lowercase().as_str() {
+            "explicit_bucket_histogram" => {}
+            "base2_exponential_bucket_histogram" => {
+                let message = "has no effect: kevmon's histograms have explicit buckets";
+                self.warn(Finding::in_variable(NAME, message));
+            }
+            _ => {
+                let message = format!("{} is no aggregation of histograms", quoted(value));
+                let remedy = "write explicit_bucket_histogram, or unset it";
+                self.fault(Finding::in_variable(NAME, message).remedy(remedy));
+            }
+        }
+    }
+
+    fn outputs(&mut self) -> Outputs {
+        let (overrides, file) = (self.sources.overrides, self.sources.file);
+        let asked = overrides.otlp_json.clone();
+        let prometheus = overrides
+            .prometheus
+            .map(|address| Given::by_flag(address, "--prometheus"))
+            .or_else(|| file.and_then(|file| file.prometheus.clone()));
+        if let Some(listen) = &prometheus {
+            self.warn_of_open_address(listen);
+        }
+        Outputs {
+            otlp_json: asked.or_else(|| file.and_then(|file| file.otlp_json.clone())),
+            prometheus: prometheus.map(|listen| listen.value),
+        }
+    }
+
+    fn warn_of_open_address(&mut self, listen: &Given<SocketAddr>) {
+        if !listen.value.ip().to_canonical().is_loopback() {
+            let message = format!(
+                "{} is no loopback address: everybody who reaches it reads the metrics",
+                listen.value
+            );
+            let remedy = "write 127.0.0.1 or [::1] where the scraper is on this host";
+            self.warn(listen.origin.finding(message).remedy(remedy));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The daemon's settings file, `kevmon.toml`: read once, every key checked, each value with the line it stands at.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use super::{
+    discover::{self, plain},
+    endpoint::Url,
+    finding::{Fault, Finding, Warning},
+    given::{Given, Origin},
+    header::{self, HeaderValue, SecretPlace},
+    receiver::{Compression, JsonTarget, Protocol, SpoolLimits, Telemetry, Temporality},
+    schema::{ENDPOINTS, Role, Schema},
+    value::Value,
+    walk::{self, Content, Entry},
+};
+
+/// Where the file is looked for when no flag names one.
+const DEFAULT_PATH: &str = "/etc/kevmon/kevmon.toml";
+
+/// Where the Prometheus endpoint listens when nothing says otherwise.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9464));
+
+/// What a settings file says. Its `Debug` shows no secret.
+#[derive(Debug, Default)]
+pub struct SettingsFile {
+    /// `[export]`.
+    pub(crate) export: EndpointKeys,
+    /// `[endpoints.NAME]`.
+    pub(crate) endpoints: BTreeMap<String, EndpointKeys>,
+    pub(crate) temporality: Option<Temporality>,
+    pub(crate) spool: SpoolLimits,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) otlp_json: Option<JsonTarget>,
+    pub(crate) prometheus: Option<Given<SocketAddr>>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) warnings: Vec<Warning>,
+    /// Whether its tables could be read at all, so that a name that it has not is one that does not exist.
+    whole: bool,
+}
+
+/// What one receiver's table says.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointKeys {
+    pub(crate) endpoint: Option<Given<Url>>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) compression: Option<Compression>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) headers: Vec<(String, HeaderValue)>,
+    /// Where they stand.
+    pub(crate) headers_origin: Option<Origin>,
+    pub(crate) ca: Option<Given<SecretPlace>>,
+    pub(crate) certificate: Option<Given<SecretPlace>>,
+    pub(crate) key: Option<Given<SecretPlace>>,
+}
+
+impl SettingsFile {
+    /// The names that plugins may use, as far as they are known.
+    pub(crate) fn endpoint_names(&self) -> Option<Vec<&str>> {
+        self.whole
+            .then(|| self.endpoints.keys().map(String::as_str).collect())
+    }
+
+    /// The variables that it takes secrets from, for [`super::Environment::with_secrets`].
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let tables = std::iter::once(&self.export).chain(self.endpoints.values());
+        let headers = tables.flat_map(|table| &table.headers);
+        headers.filter_map(|(_, value)| match value {
+            HeaderValue::Place(SecretPlace::Variable(name)) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    fn faulty(fault: Fault) -> Self {
+        Self {
+            faults: vec![fault],
+            ..Self::default()
+        }
+    }
+}
+
+/// Reads the settings file: `asked`, or the one in `/etc` where it exists. What is wrong with it comes out when the
+/// settings are settled.
+pub fn read_settings(asked: Option<&Path>) -> Option<SettingsFile> {
+    let path = asked.unwrap_or(Path::new(DEFAULT_PATH));
+    let metadata = match (fs::metadata(path), asked) {
+        (Ok(metadata), _) => metadata,
+        (Err(error), None)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return None;
+        }
+        (Err(error), None) => {
+            let message = format!("cannot be read: {}", plain(&error));
+            let remedy = "let the user that kevmon runs as read it, or name another one with --config";
+            return Some(SettingsFile::faulty(
+                Finding::in_file(path, None, message).remedy(remedy),
+            ));
+        }
+        (Err(error), Some(_)) => {
+            let message = format!("{}: {}", path.display(), plain(&error));
+            let fault = Finding::in_flag(Some("--config"), message);
+            let remedy = "name a file that exists and can be read";
+            return Some(SettingsFile::faulty(fault.remedy(remedy)));
+        }
+    };
+    let others_read_it = metadata.permissions().mode() & 0o004 != 0;
+    Some(match discover::read(path) {
+        Ok(text) => parse(path, &text, others_read_it),
+        Err(fault) => SettingsFile::faulty(fault),
+    })
+}
+
+/// Reads the settings file `text`, which was found at `path`; `others_read_it` where every user of the host can.
+pub(crate) fn parse(path: &Path, text: &str, others_read_it: bool) -> SettingsFile {
+    let root = match walk::parse(path, text) {
+        Ok(root) => root,
+        Err(fault) => return SettingsFile::faulty(fault),
+    };
+    let version = root.get_ref().iter().find(|(key, _)| key.get_ref() == "schema");
+    let Some((_, version)) = version else {
+        let fault = Finding::in_file(path, None, "is missing").key("schema");
+        return SettingsFile::faulty(fault.remedy("write schema = 1 at the top of the file"));
+    };
+    let checked = walk::check_version(path, text, Schema::Settings, version.span().start, version);
+    if let Err(fault) = checked {
+        return SettingsFile::faulty(fault);
+    }
+    let mut reading = Reading {
+        path,
+        others_read_it,
+        file: SettingsFile {
+            whole: true,
+            ..SettingsFile::default()
+        },
+        tables: Vec::new(),
+        prometheus: false,
+        listen: None,
+    };
+    let faults = walk::walk(path, text, Schema::Settings, root.get_ref(), &mut reading);
+    reading.finish(faults)
+}
+
+struct Reading<'a> {
+    path: &'a Path,
+    others_read_it: bool,
+    file: SettingsFile,
+    /// Tables of further receivers, with their lines, and whether they name an address, right or wrong.
+    tables: Vec<(String, usize, bool)>,
+    prometheus: bool,
+    listen: Option<Given<SocketAddr>>,
+}
+
+impl Content for Reading<'_> {
+    fn table(&mut self, table: &str, line: usize) {
+        self.tables.push((table.to_owned(), line, false));
+        let name = name_in(table).unwrap_or_default().to_owned();
+        self.file.endpoints.entry(name).or_default();
+    }
+
+    fn seen(&mut self, entry: &Entry<'_>, _value: &toml::Spanned<toml::de::DeValue<'_>>) {
+        if entry.key.role == Role::Endpoint
+            && let Some(table) = self.tables.last_mut()
+        {
+            table.2 |= table.0 == entry.table;
+        }
+    }
+
+    fn set(&mut self, entry: &Entry<'_>, value: Value) {
+        let origin = Origin::File {
+            path: self.path.to_owned(),
+            line: entry.line,
+            key: entry.path.to_owned(),
+        };
+        match (entry.key.role, value) {
+            (Role::Temporality, Value::Text(text)) => self.file.temporality = text.parse().ok(),
+            (Role::SpoolBytes, Value::Bytes(bytes)) => self.file.spool.bytes = bytes,
+            (Role::SpoolAge, Value::Duration(age)) => self.file.spool.age = age,
+            (Role::Telemetry, Value::Flag(enabled)) => self.file.telemetry.enabled = enabled,
+            (Role::TelemetryInterval, Value::Duration(interval)) => self.file.telemetry.interval = interval,
+            (Role::OtlpJson, Value::Target(target)) => self.file.otlp_json = Some(target),
+            (Role::Prometheus, Value::Flag(enabled)) => {
+                self.prometheus = enabled;
+                self.listen.get_or_insert(Given::new(DEFAULT_LISTEN, origin));
+            }
+            (Role::PrometheusListen, Value::Listen(address)) => {
+                self.listen = Some(Given::new(address, origin));
+            }
+            (role, value) => {
+                if let Value::Headers(headers) = &value {
+                    self.warn_of_readable_secrets(headers, &origin);
+                }
+                let keys = match name_in(entry.table) {
+                    Some(name) => self.file.endpoints.entry(name.to_owned()).or_default(),
+                    None => &mut self.file.export,
+                };
+                keys.set(role, value, origin);
+            }
+        }
+    }
+}
+
+impl Reading<'_> {
+    fn warn_of_readable_secrets(&mut self, headers: &[(String, HeaderValue)], origin: &Origin) {
+        let secret = headers
+            .iter()
+            .find(|(name, value)| matches!(value, HeaderValue::Text(_)) && header::is_credential(name));
+        if let Some((name, _)) = secret
+            && self.others_read_it
+        {
+            let message =
+                format!("the value of {name} stands in a file that every user of the host can read");
+            let remedy = format!(
+                "take that right away (chmod o-r {}), or write {{ file = \"/path\" }} or {{ credential = \"NAME\" }} \
+                 instead of the value",
+                self.path.display()
+            );
+            self.file.warnings.push(origin.finding(message).remedy(remedy));
+        }
+    }
+
+    fn finish(mut self, mut faults: Vec<Fault>) -> SettingsFile {
+        for (table, line, addressed) in &self.tables {
+            if !addressed {
+                let fault = Finding::in_file(self.path, Some(*line), "is missing");
+                let fault = fault.key(format!("{table}.endpoint"));
+                faults.push(fault.remedy("write the receiver's URL, such as \"https://host:4317\""));
+            }
+        }
+        faults.sort_by_key(Finding::line);
+        self.file.faults = faults;
+        self.file.prometheus = self.listen.filter(|_| self.prometheus);
+        self.file
+    }
+}
+
+impl EndpointKeys {
+    fn set(&mut self, role: Role, value: Value, origin: Origin) {
+        match (role, value) {
+            (Role::Endpoint, Value::Url(url)) => self.endpoint = Some(Given::new(url, origin)),
+            // Its words are the schema's, so they are known.
+            (Role::Protocol, Value::Text(text)) => self.protocol = text.parse().ok(),
+            (Role::Compression, Value::Text(text)) => self.compression = text.parse().ok(),
+            (Role::Timeout, Value::Duration(timeout)) => self.timeout = Some(timeout),
+            (Role::Headers, Value::Headers(headers)) => {
+                self.headers = headers;
+                self.headers_origin = Some(origin);
+            }
+            (Role::Ca, Value::Place(place)) => self.ca = Some(Given::new(place, origin)),
+            (Role::Certificate, Value::Place(place)) => self.certificate = Some(Given::new(place, origin)),
+            (Role::PrivateKey, Value::Place(place)) => self.key = Some(Given::new(place, origin)),
+            _ => {}
+        }
+    }
+}
+
+/// `NAME` of `endpoints.NAME`.
+fn name_in(table: &str) -> Option<&str> {
+    let (family, _) = ENDPOINTS.split_once('.')?;
+    table.strip_prefix(family)?.strip_prefix('.')
+}
+
+#[cfg(test)]
+#[path = "settings_file_tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,315 @@
+//! Collections as OTLP requests (opentelemetry-proto 1.x, metrics/v1), protobuf-encoded: one service after the other,
+//! so that no whole collection is held in another form beside its bytes.
+
+mod points;
+mod processes;
+mod requests;
+mod series;
+mod wire;
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    collection::{Collection, ServiceReading, UnixClock},
+    resource::{self, HostIdentity, Run},
+    transport::connection::EncodedRequest,
+};
+use crate::{
+    metrics::{self, HealthReading, Instrument, Measure, OWN, Value},
+    plugin::{Naming, Plugin, SavedGroup},
+};
+use points::{Described, Number, Of, Times};
+use requests::{Header, Requests};
+use series::Series;
+
+/// What a gRPC receiver accepts by default, bytes: a longer request is refused as a whole.
+pub(super) const LONGEST_REQUEST: usize = 4 << 20;
+
+/// What the names of kevmon's own metrics begin with that go on over its restarts.
+const OUTAGES: &str = "kevmon.outage";
+
+/// What the sums of a request cover (`OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`). Gauges and up-down counters
+/// are the same in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Temporality {
+    /// All since their start.
+    #[default]
+    Cumulative,
+    /// Counters and histograms: what has come since the last collection.
+    Delta,
+    /// Histograms alone: what has come since the last collection.
+    LowMemory,
+}
+
+impl Temporality {
+    fn is_delta(self, instrument: Instrument) -> bool {
+        match self {
+            Self::Cumulative => false,
+            Self::Delta => matches!(instrument, Instrument::Counter | Instrument::Histogram),
+            Self::LowMemory => instrument == Instrument::Histogram,
+        }
+    }
+}
+
+/// Encodes collections for one receiver. The same collection encoded again says the same; of deltas, each says what has
+/// come since the collection before.
+#[derive(Debug)]
+pub struct MetricRequests {
+    host: HostIdentity,
+    run: Run,
+    temporality: Temporality,
+    longest: usize,
+    /// kevmon itself.
+    own: Service,
+    /// By plugin.
+    services: HashMap<String, (Arc<Plugin>, Service)>,
+    /// How long the last collection's first request was, bytes.
+    length: usize,
+}
+
+/// What is kept of a service between two collections.
+#[derive(Debug)]
+struct Service {
+    header: Header,
+    /// In front of its metrics' names.
+    prefix: String,
+    series: Series,
+}
+
+/// A collection's two clocks, its time, and where the sums of a metric began: Unix ns.
+#[derive(Clone, Copy)]
+struct Moments {
+    start: u64,
+    now: u64,
+    /// For points that are times themselves.
+    wall: UnixClock,
+}
+
+impl MetricRequests {
+    /// Nothing has been told yet.
+    pub fn new(host: HostIdentity, run: Run, temporality: Temporality) -> Self {
+        let own = Service {
+            header: Header::new(&resource::of_kevmon(&host, run), ""),
+            prefix: String::new(),
+            series: Series::default(),
+        };
+        Self {
+            host,
+            run,
+            temporality,
+            longest: LONGEST_REQUEST,
+            own,
+            services: HashMap::new(),
+            length: 0,
+        }
+    }
+
+    /// An earlier run has told what it kept of a plugin's group, at `time` (Unix ns, its last commit): deltas go on from
+    /// there. `same_boot`: its members' keys mean the same processes still. To be called before the first collection.
+    pub fn told_before(&mut self, plugin: &Arc<Plugin>, kept: &SavedGroup, same_boot: bool, time: u64) {
+        if self.temporality == Temporality::Cumulative {
+            return;
+        }
+        let temporality = self.temporality;
+        let reading = kept.reading(plugin.aggregate);
+        let series = &mut self.service(plugin).series;
+        for listed in metrics::metrics(plugin.naming).filter(|listed| temporality.is_delta(listed.instrument))
+        {
+            for value in (listed.values)(&reading) {
+                // Of a series that has been told, the start does not matter.
+                series.point(listed.name, &value, time, time);
+            }
+        }
+        if temporality == Temporality::Delta && plugin.per_process.is_some() && same_boot {
+            for member in kept
+                .members
+                .iter()
+                .filter(|member| !member.former && !member.ended)
+            {
+                series.process(member.key, &member.totals, time, time);
+            }
+        }
+    }
+
+    /// The same of the times that kevmon was away, which are counted over all runs.
+    pub fn outages_told_before(&mut self, outages: u64, outage_ns: u64, time: u64) {
+        if self.temporality != Temporality::Delta {
+            return;
+        }
+        let told = HealthReading {
+            outages,
+            outage_ns,
+            ..HealthReading::default()
+        };
+        for own in OWN.iter().filter(|own| own.name.starts_with(OUTAGES)) {
+            for value in (own.values)(&told) {
+                self.own.series.point(own.name, &value, time, time);
+            }
+        }
+    }
+
+    /// kevmon's own metrics, in the first request, and those of the services that are `wanted`. Each request is shorter
+    /// than 4 MiB; where they are several, a service is in one of them if it fits.
+    pub fn encode(
+        &mut self,
+        collection: &Collection,
+        wanted: impl Fn(&ServiceReading) -> bool,
+    ) -> Vec<EncodedRequest> {
+        // A little more than last time, so that growing does not copy it all once more.
+        let capacity = (self.length + self.length / 16).min(self.longest);
+        let mut requests = Requests::new(collection.time, self.longest, capacity);
+        self.encode_own(collection, &mut requests);
+        for service in collection.services.iter().filter(|service| wanted(service)) {
+            self.encode_service(collection, service, &mut requests);
+        }
+        let encoded = requests.finish();
+        self.length = encoded.first().map_or(0, |first| first.body.len());
+        encoded
+    }
+
+    fn encode_own(&mut self, collection: &Collection, requests: &mut Requests) {
+        requests.begin(&self.own.header);
+        for own in OWN {
+            let described = Described {
+                prefix: "",
+                name: own.name,
+                unit: own.unit,
+                description: own.description,
+                instrument: own.instrument,
+            };
+            let values = (own.values)(&collection.health);
+            let start = collection.clock.unix(collection.health.start(own.since));
+            let moments = Moments::new(start, collection);
+            let series = &mut self.own.series;
+            requests.metric(|buffer| metric(buffer, described, self.temporality, &values, moments, series));
+        }
+    }
+
+    fn encode_service(&mut self, collection: &Collection, of: &ServiceReading, requests: &mut Requests) {
+        let temporality = self.temporality;
+        let service = self.service(&of.plugin);
+        requests.begin(&service.header);
+        for listed in metrics::metrics(of.plugin.naming) {
+            let described = Described {
+                prefix: &service.prefix,
+                name: listed.name,
+                unit: listed.unit,
+                description: listed.description,
+                instrument: listed.instrument,
+            };
+            let moments = Moments::new(collection.clock.unix(of.start(listed.since)), collection);
+            let values = (listed.values)(&of.reading);
+            let series = &mut service.series;
+            requests.metric(|buffer| metric(buffer, described, temporality, &values, moments, series));
+        }
+        let Service { prefix, series, .. } = service;
+        processes::encode(requests, prefix, temporality, collection, of, series);
+    }
+
+    /// Of the plugin as it is now: another one of its name goes on with its series.
+    fn service(&mut self, plugin: &Arc<Plugin>) -> &mut Service {
+        let (host, run) = (&self.host, self.run);
+        let header = || {
+            let schema_url = match plugin.naming {
+                // Names of the original framework's, which no convention knows.
+                Naming::Instana => "",
+                Naming::Otel | Naming::Both => resource::SCHEMA_URL,
+            };
+            Header::new(&resource::of_plugin(plugin, host, run), schema_url)
+        };
+        let prefix = || {
+            if plugin.prefix {
+                format!("{}.", plugin.service.id)
+            } else {
+                String::new()
+            }
+        };
+        let (known, service) = self.services.entry(plugin.name.clone()).or_insert_with(|| {
+            let service = Service {
+                header: header(),
+                prefix: prefix(),
+                series: Series::default(),
+            };
+            (Arc::clone(plugin), service)
+        });
+        if !Arc::ptr_eq(known, plugin) {
+            *known = Arc::clone(plugin);
+            service.header = header();
+            service.prefix = prefix();
+        }
+        service
+    }
+}
+
+impl Moments {
+    fn new(start: u64, collection: &Collection) -> Self {
+        Self {
+            start,
+            now: collection.time,
+            wall: collection.wall,
+        }
+    }
+
+    /// Of cumulative points. A wall clock set back must not put a sum's start behind its end.
+    fn cumulative(self) -> Times {
+        Times {
+            start: self.start.min(self.now),
+            now: self.now,
+        }
+    }
+
+    /// Of deltas: what takes no time has nothing in it.
+    fn since(self, start: u64) -> Times {
+        Times {
+            start: start.min(self.now.saturating_sub(1)),
+            now: self.now,
+        }
+    }
+}
+
+/// Appends a metric; returns its number of points. Without points there is none: what is not known is not exported.
+fn metric(
+    buffer: &mut Vec<u8>,
+    described: Described<'_>,
+    temporality: Temporality,
+    values: &[Value],
+    moments: Moments,
+    series: &mut Series,
+) -> u64 {
+    if values.is_empty() {
+        return 0;
+    }
+    let Described { name, instrument, .. } = described;
+    let mut attributes = Vec::new();
+    points::metric(buffer, described, temporality, |buffer| {
+        for value in values {
+            let (times, measure) = if temporality.is_delta(instrument) {
+                let delta = series.point(name, value, moments.start, moments.now);
+                (moments.since(delta.start), delta.value)
+            } else {
+                (moments.cumulative(), value.measure)
+            };
+            attributes.clear();
+            let number = match measure {
+                Measure::Durations(durations) => {
+                    points::attributes(&mut attributes, Of::Histogram, &value.attributes);
+                    points::histogram(buffer, times, &durations, &attributes);
+                    continue;
+                }
+                Measure::Integer(integer) => Number::Integer(integer),
+                Measure::Float(float) => Number::Float(float),
+                Measure::Time(moment) => Number::Float(moments.wall.unix(moment) as f64 / 1e9),
+            };
+            points::attributes(&mut attributes, Of::Number, &value.attributes);
+            points::number(buffer, instrument, times, number, [&attributes, &[]]);
+        }
+        values.len() as u64
+    })
+}
+
+#[cfg(test)]
+mod delta_tests;
+#[cfg(test)]
+mod process_tests;
+#[cfg(test)]
+mod tests;

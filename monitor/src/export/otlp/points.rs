@@ -1,0 +1,165 @@
+//! Metrics and their data points as protobuf: fields of `ScopeMetrics` and below (metrics/v1).
+
+use super::{Temporality, wire};
+use crate::{
+    metrics::{Attribute, Attributes, Instrument},
+    plugin::{Durations, durations::BOUNDS},
+};
+
+/// What all points of a metric share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Described<'a> {
+    /// In front of its name.
+    pub(super) prefix: &'a str,
+    pub(super) name: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) description: &'static str,
+    pub(super) instrument: Instrument,
+}
+
+/// When a point begins and is taken, Unix ns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) start: u64,
+    pub(super) now: u64,
+}
+
+/// A point's number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Number {
+    Integer(u64),
+    Float(f64),
+}
+
+/// `AggregationTemporality`'s numbers.
+const DELTA: u64 = 1;
+const CUMULATIVE: u64 = 2;
+
+/// A metric with the points that `points` adds; returns how many.
+pub(super) fn metric(
+    buffer: &mut Vec<u8>,
+    described: Described<'_>,
+    temporality: Temporality,
+    points: impl FnOnce(&mut Vec<u8>) -> u64,
+) -> u64 {
+    let Described {
+        prefix,
+        name,
+        unit,
+        description,
+        instrument,
+    } = described;
+    let metric = wire::Open::new(buffer, 2, 2);
+    wire::head(buffer, 1, prefix.len() + name.len());
+    buffer.extend_from_slice(prefix.as_bytes());
+    buffer.extend_from_slice(name.as_bytes());
+    wire::text(buffer, 2, description);
+    wire::text(buffer, 3, unit);
+    let kind = match instrument {
+        Instrument::Gauge => 5,
+        Instrument::Counter | Instrument::UpDownCounter => 7,
+        Instrument::Histogram => 9,
+    };
+    let data = wire::Open::new(buffer, kind, 2);
+    let count = points(buffer);
+    if instrument != Instrument::Gauge {
+        let delta = temporality.is_delta(instrument);
+        wire::varint(buffer, 2, if delta { DELTA } else { CUMULATIVE });
+    }
+    if instrument == Instrument::Counter {
+        wire::varint(buffer, 3, 1);
+    }
+    data.close(buffer);
+    metric.close(buffer);
+    count
+}
+
+/// A `NumberDataPoint`. `attributes` are encoded, each part a run of whole fields. A gauge has no start.
+pub(super) fn number(
+    buffer: &mut Vec<u8>,
+    instrument: Instrument,
+    times: Times,
+    number: Number,
+    attributes: [&[u8]; 2],
+) {
+    /// A tag and eight bytes.
+    const FIELD: usize = 9;
+    let has_start = instrument != Instrument::Gauge;
+    let fields = if has_start { 3 } else { 2 };
+    let [first, second] = attributes;
+    wire::head(buffer, 1, fields * FIELD + first.len() + second.len());
+    if has_start {
+        wire::eight(buffer, 2, times.start.to_le_bytes());
+    }
+    wire::eight(buffer, 3, times.now.to_le_bytes());
+    match number {
+        // OTLP's integers are signed; a count beyond 2^63 is not reached in a machine's life.
+        Number::Integer(integer) => {
+            let signed = i64::try_from(integer).unwrap_or(i64::MAX);
+            wire::eight(buffer, 6, signed.to_le_bytes());
+        }
+        Number::Float(float) => wire::eight(buffer, 4, float.to_le_bytes()),
+    }
+    buffer.extend_from_slice(first);
+    buffer.extend_from_slice(second);
+}
+
+/// A `HistogramDataPoint`, in seconds. OTLP's buckets are as ours: each includes its upper bound, the last one has none.
+pub(super) fn histogram(buffer: &mut Vec<u8>, times: Times, durations: &Durations, attributes: &[u8]) {
+    let point = wire::Open::new(buffer, 1, 2);
+    wire::eight(buffer, 2, times.start.to_le_bytes());
+    wire::eight(buffer, 3, times.now.to_le_bytes());
+    let count = durations.count();
+    if count > 0 {
+        wire::eight(buffer, 4, count.to_le_bytes());
+    }
+    wire::eight(buffer, 5, (durations.sum as f64 / 1e9).to_le_bytes());
+    wire::head(buffer, 6, durations.counts.len() * 8);
+    for count in durations.counts {
+        buffer.extend_from_slice(&count.to_le_bytes());
+    }
+    wire::head(buffer, 7, BOUNDS.len() * 8);
+    for nanos in BOUNDS {
+        buffer.extend_from_slice(&(nanos as f64 / 1e9).to_le_bytes());
+    }
+    buffer.extend_from_slice(attributes);
+    point.close(buffer);
+}
+
+/// The field of a point's attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Number = 7,
+    Histogram = 9,
+}
+
+/// Attributes, as the fields of a point.
+pub(super) fn attributes(buffer: &mut Vec<u8>, of: Of, attributes: &Attributes) {
+    for (key, value) in attributes {
+        match value {
+            Attribute::Text(text) => text_attribute(buffer, of, key, text),
+            Attribute::Integer(number) => attribute(buffer, of, key, |value| {
+                wire::varint(value, 3, number.cast_unsigned());
+            }),
+            Attribute::Float(number) => attribute(buffer, of, key, |value| {
+                wire::eight(value, 4, number.to_le_bytes());
+            }),
+            Attribute::Boolean(flag) => attribute(buffer, of, key, |value| {
+                wire::varint(value, 2, u64::from(*flag));
+            }),
+        }
+    }
+}
+
+/// One attribute that is a text.
+pub(super) fn text_attribute(buffer: &mut Vec<u8>, of: Of, key: &str, text: &str) {
+    // An empty text is a text: as a member of `oneof` it is written.
+    attribute(buffer, of, key, |value| wire::bytes(value, 1, text.as_bytes()));
+}
+
+fn attribute(buffer: &mut Vec<u8>, of: Of, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
+    wire::message(buffer, of as u32, |pair| {
+        wire::text(pair, 1, key);
+        wire::message(pair, 2, value);
+    });
+}

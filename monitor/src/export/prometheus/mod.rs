@@ -1,0 +1,159 @@
+//! What was measured last, for whoever asks by HTTP: a page in Prometheus's text format. docs/prometheus.md describes it.
+
+mod naming;
+mod page;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::ResourceMetrics,
+};
+use prost::Message;
+use tracing::warn;
+
+pub use server::PrometheusServer;
+
+use super::{
+    collection::Collection,
+    otlp::{MetricRequests, Temporality},
+    resource::{HostIdentity, Run},
+};
+use page::Format;
+
+/// A plugin's last collection is out of date after so many of its intervals, …
+const MISSED: u32 = 3;
+
+/// … and not before this time: a short interval may be late by many of its own length.
+const AT_LEAST: Duration = Duration::from_secs(1);
+
+/// The latest reading of each plugin, shared with the server. Cloning it shares it.
+#[derive(Debug, Clone)]
+pub struct LatestReadings {
+    host: Arc<HostIdentity>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the plugin's name.
+    readings: BTreeMap<String, Taken>,
+    /// The latest one, which has kevmon's own state.
+    newest: Option<Arc<Collection>>,
+    /// Metrics whose conflict has been told.
+    told: BTreeSet<String>,
+}
+
+/// A plugin's latest collection.
+#[derive(Debug)]
+struct Taken {
+    collection: Arc<Collection>,
+    at: Instant,
+}
+
+/// A collection as OTLP has it: kevmon's own resource, and one for each service.
+fn resource_metrics(collection: &Collection, host: &HostIdentity) -> Vec<ResourceMetrics> {
+    // The page is cumulative whatever the receivers get.
+    let mut requests = MetricRequests::new(host.clone(), Run::Service, Temporality::Cumulative);
+    let encoded = requests.encode(collection, |_| true).into_iter();
+    encoded
+        // What was encoded a moment ago can be decoded.
+        .filter_map(|request| ExportMetricsServiceRequest::decode(request.body).ok())
+        .flat_map(|request| request.resource_metrics)
+        .collect()
+}
+
+impl LatestReadings {
+    /// None so far.
+    pub fn new(host: HostIdentity) -> Self {
+        Self {
+            host: Arc::new(host),
+            state: Arc::default(),
+        }
+    }
+
+    /// Takes a collection in the place of its plugins' earlier ones. Costs next to nothing: rendering is done when somebody
+    /// asks.
+    pub fn update(&self, collection: &Arc<Collection>) {
+        self.update_at(collection, Instant::now());
+    }
+
+    fn update_at(&self, collection: &Arc<Collection>, at: Instant) {
+        let mut state = self.state();
+        for service in &collection.services {
+            let taken = Taken {
+                collection: Arc::clone(collection),
+                at,
+            };
+            state.readings.insert(service.plugin.name.clone(), taken);
+        }
+        state.newest = Some(Arc::clone(collection));
+    }
+
+    fn page(&self, format: Format, now: Instant) -> String {
+        let page = page::page(&self.resources(now), format);
+        let mut state = self.state();
+        for name in page.conflicting {
+            if !state.told.contains(&name) {
+                warn!(
+                    "Prometheus: two plugins export {name} with different types, and only the first is on the page; \
+                     write prefix = true in one of them"
+                );
+                state.told.insert(name);
+            }
+        }
+        page.text
+    }
+
+    /// The readings that are not out of date, as OTLP has them, and kevmon's own.
+    fn resources(&self, now: Instant) -> Vec<ResourceMetrics> {
+        let mut chosen: Vec<Collection> = Vec::new();
+        let newest = {
+            let state = self.state();
+            for (name, taken) in &state.readings {
+                let services = &taken.collection.services;
+                let Some(service) = services.iter().find(|service| service.plugin.name == *name) else {
+                    continue;
+                };
+                let allowed = (service.plugin.interval * MISSED).max(AT_LEAST);
+                if now.saturating_duration_since(taken.at) <= allowed {
+                    chosen.push(Collection {
+                        services: vec![service.clone()],
+                        ..without_services(&taken.collection)
+                    });
+                }
+            }
+            state.newest.as_deref().map(without_services)
+        };
+        let mut resources = Vec::new();
+        for collection in &chosen {
+            // kevmon's own is the first one, and of the newest collection below.
+            resources.extend(resource_metrics(collection, &self.host).into_iter().skip(1));
+        }
+        resources.extend(
+            newest
+                .iter()
+                .flat_map(|newest| resource_metrics(newest, &self.host)),
+        );
+        resources
+    }
+
+    /// A panic elsewhere leaves nothing half-done in it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn without_services(collection: &Collection) -> Collection {
+    Collection {
+        services: Vec::new(),
+        health: collection.health.clone(),
+        ..*collection
+    }
+}

@@ -1,0 +1,142 @@
+//! From a name to a byte stream: resolves, connects and sets up TLS, once, within a deadline.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    connection::{Connection, TlsFiles},
+    error::Fault,
+    socket::Ending,
+    target::Target,
+    tls,
+};
+
+/// When an attempt ends, and how long it was to take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    pub(super) fn new(timeout: Duration) -> Self {
+        let now = Instant::now();
+        let far = Duration::from_secs(365 * 24 * 3600);
+        Self {
+            at: now.checked_add(timeout).unwrap_or(now + far),
+            timeout,
+        }
+    }
+
+    pub(super) fn remaining(self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// `future`'s output if it comes in time, else `late`, which is told the time.
+    pub(super) async fn bound<T>(
+        self,
+        future: impl Future<Output = T>,
+        late: impl FnOnce(Duration) -> Fault,
+    ) -> Result<T, Fault> {
+        timeout_at(self.at, future).await.map_err(|_| late(self.timeout))
+    }
+}
+
+/// Whom a connection leads to.
+#[derive(Clone, Copy)]
+pub(super) struct Peer<'a> {
+    pub(super) target: &'a Target,
+    pub(super) connection: &'a Connection,
+}
+
+impl Peer<'_> {
+    /// A failure of TLS with this peer, in words.
+    pub(super) fn explain(&self, error: &rustls::Error) -> Fault {
+        let system = TlsFiles::default();
+        let files = self.connection.tls.as_ref().unwrap_or(&system);
+        tls::explain(error, files, &self.target.host)
+    }
+}
+
+/// Each address of the host gets an equal part of the time that is left.
+pub(super) async fn connect(target: &Target, deadline: Deadline) -> Result<TcpStream, Fault> {
+    let (host, port) = (target.host.as_str(), target.port);
+    let unknown = |reason: &str| {
+        Fault::unreachable(
+            format!("no address found for the host {host}: {reason}"),
+            "check the name and this system's DNS",
+        )
+    };
+    let found = deadline
+        .bound(lookup_host((host, port)), |timeout| {
+            unknown(&format!("no answer within {timeout:?}"))
+        })
+        .await?;
+    let addresses: Vec<_> = found
+        .map_err(|error| {
+            let reason = error.to_string();
+            unknown(
+                reason
+                    .strip_prefix("failed to lookup address information: ")
+                    .unwrap_or(&reason),
+            )
+        })?
+        .collect();
+    let mut reason = "it has none".to_owned();
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = deadline.remaining() / u32::try_from(left).unwrap_or(u32::MAX);
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // One request is one burst: waiting for more to send gains nothing. It works without, too.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => reason = error.to_string(),
+            Err(_) => reason = format!("no answer within {:?}", deadline.timeout),
+        }
+    }
+    Err(Fault::unreachable(
+        format!("no connection to {host}, port {port}: {reason}"),
+        "check host and port, and that the receiver runs",
+    ))
+}
+
+/// TLS over `stream`, with whom `peer` says.
+pub(super) async fn secured(
+    stream: TcpStream,
+    peer: Peer<'_>,
+    config: Arc<ClientConfig>,
+    deadline: Deadline,
+) -> Result<TlsStream<TcpStream>, Fault> {
+    let name = ServerName::try_from(peer.target.host.clone()).map_err(|_| {
+        Fault::settings(
+            format!("{:?} is no name that a certificate can hold", peer.target.host),
+            "write a DNS name or an IP address",
+        )
+    })?;
+    deadline
+        .bound(TlsConnector::from(config).connect(name, stream), |timeout| {
+            Fault::unreachable(
+                format!("the TLS handshake did not end within {timeout:?}"),
+                "check that TLS is spoken on this port",
+            )
+        })
+        .await?
+        .map_err(|error| match Ending::of(&error) {
+            Ending::Tls(error) => peer.explain(&error),
+            Ending::Closed => Fault::unreachable(
+                "the receiver closed the connection during the TLS handshake",
+                "check that TLS is spoken on this port",
+            ),
+            Ending::Io(reason) => Fault::unreachable(
+                format!("the connection was lost during the TLS handshake: {reason}"),
+                "check that TLS is spoken on this port",
+            ),
+        })
+}

@@ -1,0 +1,189 @@
+//! What the files of a connection hold, read again when they change: certificates, keys, header values.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::ClientConfig;
+use secrecy::ExposeSecret;
+
+use super::{
+    connection::{Connection, HeaderValue as Source, Protocol, TlsFiles},
+    error::Fault,
+    quote::Quote,
+    tls,
+};
+
+/// How long files are taken to be as they were.
+const TRUST: Duration = Duration::from_secs(1);
+
+/// Largest file that is read, bytes: many times the system's certificates.
+const LARGEST: u64 = 4 << 20;
+
+/// Headers that are not the configuration's to set: each is part of how a message is sent.
+const RESERVED: [&str; 10] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// Which file it was, and in which state.
+type Fingerprint = (u64, u64, u64, i64, i64);
+
+/// Headers and TLS of a connection as its files had them.
+pub(super) struct Material {
+    pub(super) headers: HeaderMap,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) quote: Quote,
+    files: Vec<(PathBuf, Option<Fingerprint>)>,
+    checked: Instant,
+}
+
+impl Material {
+    /// Reads what `connection` names.
+    pub(super) fn read(connection: &Connection, is_tls: bool, now: Instant) -> Result<Self, Fault> {
+        // Before the files are read: a change in between is then seen next time.
+        let files = files(connection)
+            .map(|path| (path.to_owned(), fingerprint(path)))
+            .collect();
+        let headers = headers(&connection.headers)?;
+        let tls = if is_tls {
+            let system = TlsFiles::default();
+            let given = connection.tls.as_ref().unwrap_or(&system);
+            Some(Arc::new(tls::client_config(
+                given,
+                protocols(connection.protocol),
+            )?))
+        } else {
+            None
+        };
+        Ok(Self {
+            quote: Quote::without(&headers),
+            headers,
+            tls,
+            files,
+            checked: now,
+        })
+    }
+
+    /// Whether the files are still the same; looks at most once a second.
+    pub(super) fn is_current(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.checked) < TRUST {
+            return true;
+        }
+        self.checked = now;
+        self.files.iter().all(|(path, known)| fingerprint(path) == *known)
+    }
+}
+
+/// What is offered to the receiver while TLS is set up (ALPN).
+fn protocols(protocol: Protocol) -> &'static [&'static [u8]] {
+    match protocol {
+        Protocol::Grpc => &[b"h2"],
+        Protocol::HttpProtobuf => &[b"h2", b"http/1.1"],
+    }
+}
+
+fn files(connection: &Connection) -> impl Iterator<Item = &Path> {
+    let headers = connection.headers.iter().filter_map(|(_, value)| match value {
+        Source::File(path) => Some(path.as_path()),
+        Source::Text(_) => None,
+    });
+    let tls = connection.tls.iter().flat_map(|files| {
+        [&files.ca, &files.certificate, &files.key]
+            .into_iter()
+            .filter_map(Option::as_deref)
+    });
+    headers.chain(tls)
+}
+
+fn fingerprint(path: &Path) -> Option<Fingerprint> {
+    let of = |file: Metadata| {
+        (
+            file.dev(),
+            file.ino(),
+            file.size(),
+            file.mtime(),
+            file.mtime_nsec(),
+        )
+    };
+    std::fs::metadata(path).ok().map(of)
+}
+
+/// The whole of a file, `what` it is to be.
+pub(super) fn content(path: &Path, what: &str) -> Result<Vec<u8>, Fault> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(io::Error::other("it is larger than 4 MiB"));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|error: io::Error| {
+        Fault::settings(
+            format!("cannot read the {what} {}: {error}", path.display()),
+            "put it there, readable by kevmon, or change the setting",
+        )
+    })
+}
+
+/// Values are marked sensitive, and no message holds any.
+fn headers(configured: &[(String, Source)]) -> Result<HeaderMap, Fault> {
+    let mut headers = HeaderMap::new();
+    for (name, source) in configured {
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            Fault::settings(
+                format!("{name:?} is no name of a header"),
+                "write letters, digits and hyphens",
+            )
+        })?;
+        if RESERVED.contains(&key.as_str()) || key.as_str().starts_with("grpc-") {
+            return Err(Fault::settings(
+                format!("the header {key} is set by kevmon itself"),
+                "remove it from the headers",
+            ));
+        }
+        let (value, origin) = match source {
+            Source::Text(text) => (text.expose_secret().as_bytes().to_vec(), String::new()),
+            Source::File(path) => {
+                let content = content(path, &format!("file of the header {key},"))?;
+                (without_line_break(content), format!(" in {}", path.display()))
+            }
+        };
+        let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).map_err(|_| {
+            Fault::settings(
+                format!(
+                    "the value of the header {key}{origin} holds a line break or another control character"
+                ),
+                "remove it",
+            )
+        })?;
+        value.set_sensitive(true);
+        headers.append(key, value);
+    }
+    Ok(headers)
+}
+
+fn without_line_break(mut content: Vec<u8>) -> Vec<u8> {
+    if content.last() == Some(&b'\n') {
+        content.pop();
+        if content.last() == Some(&b'\r') {
+            content.pop();
+        }
+    }
+    content
+}

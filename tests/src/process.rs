@@ -1,0 +1,68 @@
+//! What the kernel says of a running process: its memory and the TCP ports that it listens at.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+/// TCP_LISTEN of the kernel's include/net/tcp_states.h.
+const LISTEN: &str = "0A";
+
+/// Its resident set, bytes.
+pub fn rss(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.expect("VmRSS in kB (proc_pid_status(5))") * 1024
+}
+
+/// Its command line, as everybody sees it.
+pub fn command_line(pid: u32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/cmdline")).expect("a live process")
+}
+
+/// The TCP addresses that it listens at.
+pub fn listening(pid: u32) -> Vec<SocketAddr> {
+    let sockets: BTreeSet<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("a live process")
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some(inode.to_owned())
+        })
+        .collect();
+    let mut addresses = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // proc_pid_net(5): the local address, the state, and the socket's inode.
+            if fields[3] == LISTEN && sockets.contains(fields[9]) {
+                addresses.push(address(fields[1]));
+            }
+        }
+    }
+    addresses
+}
+
+/// Reads `0100007F:1F90`: words of the host's byte order, and the port.
+fn address(text: &str) -> SocketAddr {
+    let (host, port) = text.split_once(':').expect("an address and a port");
+    let words: Vec<[u8; 4]> = (0..host.len() / 8)
+        .map(|index| {
+            let word = u32::from_str_radix(&host[index * 8..index * 8 + 8], 16).expect("hexadecimal");
+            word.to_ne_bytes()
+        })
+        .collect();
+    let ip = match &words[..] {
+        [word] => IpAddr::from(Ipv4Addr::from(*word)),
+        words => {
+            let bytes: Vec<u8> = words.concat();
+            IpAddr::from(Ipv6Addr::from(
+                <[u8; 16]>::try_from(&bytes[..]).expect("four words"),
+            ))
+        }
+    };
+    SocketAddr::new(ip, u16::from_str_radix(port, 16).expect("hexadecimal"))
+}

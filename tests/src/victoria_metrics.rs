@@ -1,0 +1,193 @@
+//! An independent receiver over HTTP: VictoriaMetrics, which keeps what arrives and can be asked for it. It speaks
+//! TLS when told to; for client certificates [`crate::nginx`] stands before it.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    certificates::{Authority, Identity},
+    http::Client,
+    kevmon,
+    sample::{Exactness, Sample},
+    scratch::Scratch,
+    wait,
+};
+
+/// It keeps milliseconds, cut off, and values as decimal numbers of 18 digits, with one scale for many of a series.
+pub const EXACTNESS: Exactness = Exactness {
+    time: 1_000_000,
+    value: 1e-11,
+};
+
+/// Where it takes OTLP, below its root; a sender puts /v1/metrics behind.
+const OTLP: &str = "/opentelemetry";
+
+/// A running VictoriaMetrics; killed when dropped.
+#[derive(Debug)]
+pub struct VictoriaMetrics {
+    child: Child,
+    port: u16,
+    client: Client,
+    scheme: &'static str,
+    scratch: Scratch,
+}
+
+impl VictoriaMetrics {
+    /// Starts the program that `KEVMON_VICTORIA_METRICS` names, in cleartext.
+    pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    /// Starts it with TLS: it shows `server`, for which `authority` vouches.
+    pub fn start_tls(server: &Identity, authority: &Authority) -> Self {
+        Self::launch(Some((server, authority)))
+    }
+
+    fn launch(tls: Option<(&Identity, &Authority)>) -> Self {
+        let program = kevmon::required("KEVMON_VICTORIA_METRICS", "the VictoriaMetrics program");
+        let scratch = Scratch::new();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        drop(listener);
+        let mut command = Command::new(program);
+        if let Some((server, _)) = tls {
+            let (certificate, key) = (server.certificate.display(), server.key.display());
+            command
+                .arg("-tls")
+                .arg(format!("-tlsCertFile={certificate}"))
+                .arg(format!("-tlsKeyFile={key}"));
+        }
+        let log = File::create(scratch.path().join("log")).expect("a file in the scratch directory");
+        let data = scratch.path().join("data");
+        let child = command
+            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            .arg(format!("-storageDataPath={}", data.display()))
+            .args(["-retentionPeriod=1d", "-memory.allowedBytes=128MB"])
+            .current_dir(scratch.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("VictoriaMetrics starts");
+        let mut started = Self {
+            child,
+            port,
+            client: tls.map_or_else(
+                || Client::plain(port),
+                |(_, authority)| Client::tls(port, authority, None),
+            ),
+            scheme: if tls.is_some() { "https" } else { "http" },
+            scratch,
+        };
+        wait::until("VictoriaMetrics to listen", wait::SOON, || {
+            let ended = started.child.try_wait().expect("our child");
+            assert!(ended.is_none(), "VictoriaMetrics ended: {}", started.log());
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+        });
+        started
+    }
+
+    /// Its endpoint for OTLP over HTTP.
+    pub fn url(&self) -> String {
+        format!("{}://127.0.0.1:{}{OTLP}", self.scheme, self.port)
+    }
+
+    /// The same behind a proxy.
+    pub fn url_behind(&self, proxy: &str) -> String {
+        format!("{proxy}{OTLP}")
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path that takes metrics.
+    pub fn path() -> String {
+        format!("{OTLP}/v1/metrics")
+    }
+
+    /// A client that it lets in.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
+    }
+
+    /// Every value that it has of the service with this `kevmon.service.id`.
+    pub fn samples(&self, service_id: &str) -> Vec<Sample> {
+        // What arrived can be asked for only once it is in a part.
+        self.get("/internal/force_flush");
+        let selector = format!("{{kevmon\\.service\\.id={service_id:?}}}");
+        let answer = self.get(&format!("/api/v1/export?match[]={}", percent_encoded(&selector)));
+        let mut samples = Vec::new();
+        for line in answer.lines() {
+            let series: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let metric = series["metric"]["__name__"].as_str().expect("a name");
+            let list = |name: &str| {
+                series[name]
+                    .as_array()
+                    .unwrap_or_else(|| panic!("{line}"))
+                    .clone()
+            };
+            for (time, value) in list("timestamps").iter().zip(list("values")) {
+                samples.push(Sample {
+                    metric: metric.to_owned(),
+                    time: time.as_u64().expect("milliseconds") * EXACTNESS.time,
+                    value: value.as_f64().expect("a number"),
+                });
+            }
+        }
+        samples
+    }
+
+    fn get(&self, path: &str) -> String {
+        let answer = self.client.get(path);
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}; it logged: {}", self.log()));
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, 200, "{path}: {body}");
+        body
+    }
+
+    /// Waits until values of at least `times` collections of a service have come; returns all there are.
+    pub fn wait_for(&self, service_id: &str, times: usize, limit: Duration) -> Vec<Sample> {
+        let what = format!("{times} collections of {service_id} at VictoriaMetrics");
+        wait::until(&what, limit, || {
+            let samples = self.samples(service_id);
+            let counts = samples.iter().filter(|sample| sample.metric == "process_count");
+            if counts.count() >= times {
+                return Some(samples);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            None
+        })
+    }
+}
+
+impl Drop for VictoriaMetrics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- VictoriaMetrics's log ---\n{}", self.log());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
