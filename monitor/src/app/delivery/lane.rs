@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Shared,
@@ -109,10 +109,13 @@ impl Lane {
                 Next::AtOnce
             }
             Err(error) if error.is_unsupported() && self.signal != Signal::Metrics => {
+                debug!("{error}");
                 warn!(
-                    "{error}: no {} are sent to it; metrics go on{}",
-                    self.signal.name(),
-                    remedy(self.signal)
+                    "{}: the receiver takes no {signal}, so none are sent to it until kevmon is started again; metrics go \
+                     on; {}",
+                    self.transport.endpoint(),
+                    remedy(self.signal),
+                    signal = self.signal.name(),
                 );
                 self.shared
                     .settle(self.index, |queue, backlog| queue.close(backlog));
@@ -189,8 +192,8 @@ enum Next {
 
 fn remedy(signal: Signal) -> &'static str {
     match signal {
-        Signal::Logs => "; let it receive OTLP logs, or write [events] enabled = false in the plugins",
-        Signal::Traces => "; let it receive OTLP traces, or write [telemetry] enabled = false in kevmon.toml",
+        Signal::Logs => "let it receive OTLP logs, or write [events] enabled = false in the plugins",
+        Signal::Traces => "let it receive OTLP traces, or write [telemetry] enabled = false in kevmon.toml",
         Signal::Metrics => "",
     }
 }

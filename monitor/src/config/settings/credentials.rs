@@ -11,7 +11,7 @@ use super::{
     generic::{Signal, general},
 };
 use crate::config::{
-    given::{Given, Origin},
+    given::{Given, Origin, Rank},
     header::{self, BAD_VALUE, HeaderFlag, HeaderValue, SecretPlace},
     receiver::HeaderSource,
 };
@@ -25,7 +25,7 @@ pub(super) struct HeaderLayer {
 
 impl Settling<'_> {
     /// The headers for `target`: by name, those of higher sources before those of lower ones, and none that a source
-    /// below the one that names the receiver gave.
+    /// gave for another receiver.
     pub(super) fn headers(
         &mut self,
         signal: Signal,
@@ -67,8 +67,27 @@ impl Settling<'_> {
         layers
     }
 
+    /// Whether what a source of this rank gave was given for another address than `target`: it is below what names the
+    /// address, and names one itself.
+    pub(super) fn is_for_another(&self, rank: Rank, target: &Target) -> bool {
+        let names_one = match rank {
+            Rank::Default => false,
+            Rank::Legacy | Rank::Flag => true,
+            Rank::Instana | Rank::Environment => Signal::ALL
+                .iter()
+                .map(|signal| signal.variable("ENDPOINT"))
+                .chain([general("ENDPOINT"), "INSTANA_AGENT_HOST".to_owned()])
+                .any(|name| self.sources.environment.get(&name).is_some()),
+            Rank::File => self
+                .sources
+                .file
+                .is_some_and(|file| file.export.endpoint.is_some()),
+        };
+        rank < target.origin.rank() && names_one
+    }
+
     fn may_have(&mut self, origin: &Origin, target: &Target) -> bool {
-        let may = origin.rank() >= target.origin.rank();
+        let may = !self.is_for_another(origin.rank(), target);
         if !may {
             let message = format!(
                 "these headers are not sent to the receiver that {} names: they were given for another one",

@@ -31,8 +31,8 @@ pub(super) struct Wanted {
 }
 
 impl Settling<'_> {
-    /// The files for a connection to `target`. A client's certificate that a lower source gave stays with the
-    /// receiver that it was given for.
+    /// The files for a connection to `target`. A client's certificate that a lower source gave for another
+    /// receiver stays with that.
     pub(super) fn wanted_tls(&mut self, signal: Signal, own: &Own<'_>, target: &Target) -> Wanted {
         let ca = own.ca.clone().or_else(|| match own.generic {
             Generic::None => None,
@@ -45,7 +45,7 @@ impl Settling<'_> {
         let asked = files.map(|file| &file.origin).max_by_key(|origin| origin.rank());
         let asked = asked.filter(|_| own.generic != Generic::NoCredentials).cloned();
         let client = client.filter(|(certificate, _)| {
-            let kept = self.rank(&certificate.origin) >= target.origin.rank();
+            let kept = !self.is_for_another(self.rank(&certificate.origin), target);
             if !kept {
                 let message = format!(
                     "is not presented to the receiver that {} names: it was given for another one",

@@ -195,6 +195,36 @@ fn credentials_stay_with_the_address_they_were_given_for() {
 }
 
 #[test]
+fn credentials_given_for_no_address_go_where_a_higher_source_points() {
+    let variables = [
+        HEADERS,
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/c"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k"),
+    ];
+    let case = Case {
+        variables: &variables,
+        overrides: flags(Some("https://flag"), &[]),
+        ..Case::default()
+    };
+    let metrics = case.metrics();
+    assert_eq!(
+        shown(&metrics),
+        pairs(&[("authorization", "Bearer s3cret"), ("x-a", "1")])
+    );
+    assert!(metrics.tls.is_some_and(|tls| tls.certificate.is_some()));
+    assert_eq!(lines(&case.valid().warnings), Vec::<String>::new());
+    // In the file, too.
+    let case = Case {
+        file: "[export]\nheaders = { a = 'x' }\ncertificate_file = '/c'\nkey_file = '/k'",
+        overrides: flags(Some("https://flag"), &[]),
+        ..Case::default()
+    };
+    let metrics = case.metrics();
+    assert_eq!(shown(&metrics), pairs(&[("a", "x")]));
+    assert!(metrics.tls.is_some_and(|tls| tls.certificate.is_some()));
+}
+
+#[test]
 fn receivers_of_plugins_and_names_have_their_own_credentials() {
     let case = Case {
         variables: &[
