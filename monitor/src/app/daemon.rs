@@ -43,6 +43,8 @@ const FINAL_DRAIN: Duration = Duration::from_millis(100);
 const FINAL_SETTLING: Duration = Duration::from_millis(500);
 /// A reader of the JSON that is slow may take this long for the last lines.
 const FINAL_OUTPUT: Duration = Duration::from_millis(200);
+/// Attempts to deliver that wait to be told as spans.
+const ATTEMPTS: usize = 1024;
 /// Faulty plugin files are named in the log again after this long.
 const NAME_FAULTY: Duration = Duration::from_secs(3600);
 /// The soft failure that counts events which reach nobody.
@@ -83,7 +85,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     );
     let plugins: Vec<Plugin> = watch.plugins().map(|(_, plugin)| plugin.clone()).collect();
     let clock = output::clock();
-    let (attempted, mut attempts) = mpsc::unbounded_channel();
+    let (attempted, mut attempts) = mpsc::channel(ATTEMPTS);
     let mut exports = Exports::start(&settings, plugins, host, (&state, &kept), attempted)?;
     drop(kept);
     exports.look_for_unconfirmed(keeper.last_commit());

@@ -12,20 +12,17 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::{
-    delivery::{Attempt, Delivery, SpoolPlace},
+    delivery::{Attempt, Courier, Delivery, SpoolPlace},
     keeper::Kept,
     lines::{LineTarget, Lines},
     output,
     route::{self, Routes},
 };
 use crate::{
-    config::{
-        Settings,
-        receiver::{self, JsonTarget},
-    },
+    config::{Settings, receiver::JsonTarget},
     export::{
         Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Observed, ProgramTime, Run,
-        Telemetry, otlp_json_line,
+        Telemetry, TelemetryError, otlp_json_line,
         prometheus::{LatestReadings, PrometheusServer},
         transport::Signal,
     },
@@ -66,9 +63,12 @@ impl Exports {
         plugins: Vec<Plugin>,
         host: HostIdentity,
         (state, kept): (&Path, &Kept),
-        attempts: mpsc::UnboundedSender<Attempt>,
+        attempts: mpsc::Sender<Attempt>,
     ) -> Result<Self> {
         let own = settings.telemetry.enabled;
+        let own = own
+            .then(|| route::telemetry_receiver(&settings.receivers, &plugins))
+            .flatten();
         let destinations = route::destinations(&settings.receivers, &plugins, own);
         for receiver in &settings.receivers {
             if destinations.iter().any(|lane| lane.receiver == receiver.name) {
@@ -87,37 +87,26 @@ impl Exports {
             },
         };
         let observer = move |attempt| {
-            // Fails only when the daemon is gone.
-            let _: Result<(), mpsc::error::SendError<Attempt>> = attempts.send(attempt);
+            // Without room, or without a daemon, it is one span less.
+            let _: Result<(), mpsc::error::TrySendError<Attempt>> = attempts.try_send(attempt);
         };
         let delivery = Delivery::start(destinations, &spool, Box::new(observer));
-        let courier = delivery.courier();
         let telemetry = own
-            .then(|| {
-                let delta = settings.temporality == receiver::Temporality::Delta;
-                Telemetry::start(&host, settings.telemetry.interval, delta, move |request| {
-                    courier.push(receiver::DEFAULT_RECEIVER, request.signal, vec![request]);
-                })
-            })
+            .map(|receiver| telemetry(settings, &host, receiver, delivery.courier()))
             .transpose()
             .context("[telemetry]")?;
-        let otlp_json = settings
-            .outputs
-            .otlp_json
-            .as_ref()
-            .map(|target| Lines::start(line_target(target)))
-            .transpose()
-            .context("OTLP/JSON lines")?;
-        let prometheus = settings
-            .outputs
-            .prometheus
-            .map(|address| serve(address, &host))
-            .transpose()?;
-        let temporality = route::temporality(settings.temporality);
-        let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
-        kept.told_before(&plugins, &mut requests);
+        let lines = settings.outputs.otlp_json.as_ref().map(line_target);
+        let otlp_json = lines.map(Lines::start).transpose().context("OTLP/JSON lines")?;
+        let page = settings.outputs.prometheus;
+        let prometheus = page.map(|address| serve(address, &host)).transpose()?;
+        let encoder = || {
+            let temporality = route::temporality(settings.temporality);
+            let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
+            kept.told_before(&plugins, &mut requests);
+            requests
+        };
         Ok(Self {
-            routes: Routes::new(plugins, host, requests, otlp_json.is_some()),
+            routes: Routes::new(plugins.clone(), host.clone(), encoder, otlp_json.is_some()),
             otlp_json,
             lines_dropped: 0,
             prometheus,
@@ -129,18 +118,20 @@ impl Exports {
     }
 
     /// Finds out whether the last collection of the run before this one, of time `last` (Unix ns), was settled: where
-    /// kevmon was killed, it may have been on its way.
+    /// kevmon was killed, nobody knows, unless it waits in the spool for every receiver.
     pub(super) fn look_for_unconfirmed(&mut self, last: Option<u64>) {
         let (Some(last), Some(end)) = (last, self.delivery.last_end()) else {
             return;
         };
-        let mut metrics = self.lanes.iter().filter(|(_, signal)| *signal == Signal::Metrics);
-        let kept = metrics.all(|(receiver, _)| self.delivery.keeps(receiver, last));
+        let kept = self
+            .routes
+            .receivers()
+            .all(|receiver| self.delivery.keeps(receiver, last));
         if end < last && !kept {
             self.unconfirmed = 1;
             warn!(
-                "kevmon was killed while the collection of {} was being sent: nobody knows whether it arrived; it is \
-                 counted as kevmon.export.unconfirmed",
+                "kevmon was killed after the collection of {}: whether that has arrived is not known; it is counted as \
+                 kevmon.export.unconfirmed",
                 crate::export::iso8601_millis(last)
             );
         }
@@ -235,6 +226,20 @@ impl Exports {
             warn!("ended; {left} requests wait {place} for their receivers");
         }
     }
+}
+
+/// The SDK's requests, on their way to `receiver`.
+fn telemetry(
+    settings: &Settings,
+    host: &HostIdentity,
+    receiver: &str,
+    courier: Courier,
+) -> Result<Telemetry, TelemetryError> {
+    let receiver = receiver.to_owned();
+    let temporality = route::temporality(settings.temporality);
+    Telemetry::start(host, settings.telemetry.interval, temporality, move |request| {
+        courier.push(&receiver, request.signal, vec![request]);
+    })
 }
 
 fn line_target(of: &JsonTarget) -> LineTarget {

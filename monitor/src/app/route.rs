@@ -13,11 +13,13 @@ use crate::{
 };
 
 /// Receivers that get the same plugins, and therefore the same requests.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Route {
     receivers: Vec<String>,
     /// By group.
     takes: Vec<bool>,
+    /// Its own: deltas are since the last collection that went this way.
+    requests: MetricRequests,
 }
 
 /// The ways of all plugins.
@@ -26,17 +28,17 @@ pub(super) struct Routes {
     /// By group.
     plugins: Vec<Plugin>,
     host: HostIdentity,
-    requests: MetricRequests,
-    /// Every request goes to one more place than the receivers.
-    copies: bool,
+    /// For one more place than the receivers, which gets everything.
+    copies: Option<MetricRequests>,
 }
 
 impl Routes {
-    /// For `plugins`, in the order of their groups. With `copies`, [`Routes::send`] returns what it sent.
+    /// For `plugins`, in the order of their groups; `requests` makes an encoder. With `copies`, [`Routes::send`] returns
+    /// everything once more.
     pub(super) fn new(
         plugins: Vec<Plugin>,
         host: HostIdentity,
-        requests: MetricRequests,
+        requests: impl Fn() -> MetricRequests,
         copies: bool,
     ) -> Self {
         let mut by_receiver: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
@@ -54,6 +56,7 @@ impl Routes {
                 None => routes.push(Route {
                     receivers: vec![receiver.to_owned()],
                     takes,
+                    requests: requests(),
                 }),
             }
         }
@@ -61,36 +64,36 @@ impl Routes {
             routes,
             plugins,
             host,
-            requests,
-            copies,
+            copies: copies.then(&requests),
         }
     }
 
-    /// Hands a collection and what happened since the last one to the receivers that they are for. Returns every request
-    /// once where copies are wanted.
+    /// The receivers that plugins go to.
+    pub(super) fn receivers(&self) -> impl Iterator<Item = &str> {
+        let all = self.routes.iter().flat_map(|route| &route.receivers);
+        all.map(String::as_str)
+    }
+
+    /// Hands a collection and what happened since the last one to the receivers that they are for. Returns all of it once
+    /// more where copies are wanted.
     pub(super) fn send(
         &mut self,
         collection: &Collection,
         notices: Vec<Notice>,
         courier: &Courier,
     ) -> Vec<EncodedRequest> {
-        let mut copies = Vec::new();
-        for route in &self.routes {
+        for route in &mut self.routes {
             let takes = |service: &ServiceReading| route.takes[service.group.0];
             if !collection.services.iter().any(takes) {
                 continue;
             }
-            let requests = self.requests.encode(collection, takes);
+            let requests = route.requests.encode(collection, takes);
             for receiver in &route.receivers {
                 courier.push(receiver, Signal::Metrics, requests.clone());
             }
-            if self.copies && self.routes.len() == 1 {
-                copies.extend(requests);
-            }
         }
-        if self.copies && self.routes.len() > 1 {
-            copies.extend(self.requests.encode(collection, |_| true));
-        }
+        let copies = self.copies.as_mut();
+        let mut copies = copies.map_or_else(Vec::new, |requests| requests.encode(collection, |_| true));
         copies.extend(self.send_events(collection, notices, courier));
         copies
     }
@@ -122,7 +125,11 @@ impl Routes {
                 courier.push(receiver, Signal::Logs, requests.clone());
             }
         }
-        if self.copies { encode(&events) } else { Vec::new() }
+        if self.copies.is_some() {
+            encode(&events)
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -133,33 +140,44 @@ pub(super) fn names(plugin: &Plugin) -> impl Iterator<Item = &str> {
     default.into_iter().chain(named)
 }
 
-/// The lanes that these plugins need. kevmon's own telemetry goes to the default receiver.
-pub(super) fn destinations(receivers: &[Receiver], plugins: &[Plugin], telemetry: bool) -> Vec<Destination> {
+/// Where kevmon's own telemetry goes: to the default receiver, or, where nothing else goes there and nobody named it, to the
+/// first one that a plugin goes to.
+pub(super) fn telemetry_receiver<'a>(receivers: &'a [Receiver], plugins: &[Plugin]) -> Option<&'a str> {
+    let is_used = |receiver: &&Receiver| plugins.iter().any(|plugin| goes_to(plugin, receiver));
+    let default = receivers
+        .iter()
+        .find(|receiver| receiver.name == receiver::DEFAULT_RECEIVER);
+    let chosen = default
+        .filter(|default| default.asked_for || is_used(default))
+        .or_else(|| receivers.iter().find(is_used));
+    chosen.map(|receiver| receiver.name.as_str())
+}
+
+fn goes_to(plugin: &Plugin, receiver: &Receiver) -> bool {
+    names(plugin).any(|name| name == receiver.name)
+}
+
+/// The lanes that these plugins need, and kevmon's own telemetry where it goes to the receiver named `telemetry`.
+pub(super) fn destinations(
+    receivers: &[Receiver],
+    plugins: &[Plugin],
+    telemetry: Option<&str>,
+) -> Vec<Destination> {
     let mut lanes = Vec::new();
     for receiver in receivers {
-        let goes_there = |plugin: &&Plugin| names(plugin).any(|name| name == receiver.name);
-        let own = telemetry && receiver.name == receiver::DEFAULT_RECEIVER;
+        let own = telemetry == Some(&receiver.name);
+        let mut going = plugins.iter().filter(|plugin| goes_to(plugin, receiver));
         let signals = [
-            (
-                Signal::Metrics,
-                own || plugins.iter().any(|plugin| goes_there(&plugin)),
-            ),
-            (
-                Signal::Logs,
-                plugins.iter().filter(goes_there).any(|plugin| plugin.events),
-            ),
+            (Signal::Metrics, own || going.clone().next().is_some()),
+            (Signal::Logs, going.any(|plugin| plugin.events)),
             (Signal::Traces, own),
         ];
-        lanes.extend(
-            signals
-                .into_iter()
-                .filter(|(_, needed)| *needed)
-                .map(|(signal, _)| Destination {
-                    receiver: receiver.name.clone(),
-                    signal,
-                    connection: connection(receiver, signal),
-                }),
-        );
+        let needed = signals.into_iter().filter(|(_, needed)| *needed);
+        lanes.extend(needed.map(|(signal, _)| Destination {
+            receiver: receiver.name.clone(),
+            signal,
+            connection: connection(receiver, signal),
+        }));
     }
     lanes
 }

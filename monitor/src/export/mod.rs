@@ -22,6 +22,6 @@ pub use logs::{log_events, log_requests};
 pub use otlp::{MetricRequests, Temporality};
 pub use otlp_json::otlp_json_line;
 pub use resource::{HostIdentity, Run, service_instance_id};
-pub use telemetry::{CollectionSpan, ExportSpan, Observed, ProgramTime, Telemetry};
+pub use telemetry::{CollectionSpan, ExportSpan, Observed, ProgramTime, Telemetry, TelemetryError};
 pub use text::render;
 pub use words::{death, printable, span};
