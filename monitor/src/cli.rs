@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    LogLevel, Overrides, PluginSources, Warning,
+    self, LogLevel, Overrides, PluginSources, Warning,
     duration::parse_interval,
     endpoint::withhold_user_info,
     finding::Finding,
@@ -289,6 +289,17 @@ impl Args {
         }
     }
 
+    /// What keeps the daemon from writing where it was told to: two formats on one standard output, where OTLP/JSON
+    /// goes to `otlp_json`.
+    pub fn output_fault(&self, otlp_json: Option<&JsonTarget>) -> Option<config::Fault> {
+        let both = self.output == Output::Json && otlp_json == Some(&JsonTarget::Stdout) && !self.run_once;
+        let message = "standard output cannot hold kevmon's own JSON and OTLP/JSON lines";
+        both.then(|| {
+            Finding::in_flag(Some("--output"), message)
+                .remedy("name a file with --otlp-json, or leave one of them out")
+        })
+    }
+
     /// The flags that were given and do nothing.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
@@ -299,6 +310,14 @@ impl Args {
         if self.run_once && self.metadata_db_path.is_some() {
             let warning = Finding::in_flag(Some("--metadata-db-path"), "has no effect beside --run-once");
             warnings.push(warning.remedy("only the service keeps its state; kevmon history shows it"));
+        }
+        let outputs = [
+            (self.otlp_json.is_some(), "--otlp-json"),
+            (self.prometheus.is_some(), "--prometheus"),
+        ];
+        for (_, flag) in outputs.into_iter().filter(|(given, _)| *given && self.run_once) {
+            let warning = Finding::in_flag(Some(flag), "has no effect beside --run-once");
+            warnings.push(warning.remedy("a single collection is printed, and exported to the receivers"));
         }
         if !self.run_once && self.window.is_some() {
             let warning = Finding::in_flag(Some("--window"), "has no effect without --run-once");

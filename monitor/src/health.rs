@@ -16,8 +16,6 @@ pub enum Soft {
     Unreadable,
     /// An iterator that could not be read.
     IteratorFailed,
-    /// An export that did not succeed.
-    ExportFailed,
     /// A tick skipped because the one before took too long.
     TickSkipped,
     /// A line of JSON that the reader of standard output was too slow for.
@@ -26,14 +24,13 @@ pub enum Soft {
     SharedMemory,
 }
 
-const KINDS: [(Soft, &str); 10] = [
+const KINDS: [(Soft, &str); 9] = [
     (Soft::Undecodable, "undecodable_record"),
     (Soft::ArgvCut, "argv_cut"),
     (Soft::VerdictRefused, "verdict_refused"),
     (Soft::Vanished, "process_vanished"),
     (Soft::Unreadable, "proc_unreadable"),
     (Soft::IteratorFailed, "iterator_failed"),
-    (Soft::ExportFailed, "export_failed"),
     (Soft::TickSkipped, "tick_skipped"),
     (Soft::OutputDropped, "output_dropped"),
     (Soft::SharedMemory, "shared_memory"),

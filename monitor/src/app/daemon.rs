@@ -29,6 +29,7 @@ use crate::{
     cli::Output,
     export::{Collection, UnixClock, json_line, transport::Signal},
     health::Soft,
+    metrics::UNSUPPORTED,
     plugin::{GroupId, Notice, Plugin},
 };
 
@@ -216,7 +217,9 @@ impl Daemon {
         }
         let logs = collection.health.exports.iter();
         let logs = logs.filter(|lane| lane.signal == Signal::Logs.name());
-        let undeliverable = logs.flat_map(|lane| lane.lost()).map(|(_, count)| count).sum();
+        let lost = logs.flat_map(|lane| lane.lost());
+        let missed = lost.filter(|(reason, _)| *reason != UNSUPPORTED);
+        let undeliverable = missed.map(|(_, count)| count).sum();
         if self.undeliverable.begins(undeliverable) {
             warn!(
                 "events are not delivered: a receiver rejects them, or was away for too long and the oldest make \

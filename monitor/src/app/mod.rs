@@ -128,51 +128,9 @@ fn watch_and_export(args: Args) -> Result<Exit> {
         plugins: &loaded.receivers,
         check: &config::check_file,
     });
-    let level = settled
-        .as_ref()
-        .map_or(config::LogLevel::Info, |settings| settings.log_level);
-    let log = start_log(args.log_file.as_deref(), level);
-
-    let mut refused = false;
-    for fault in &loaded.faults {
-        let fatal = fault.is_usage() || args.refuses_faulty_files() || loaded.plugins.is_empty();
-        refused |= fatal;
-        report(fault, fatal);
-    }
-    let settings = match settled {
-        Ok(settings) => settings,
-        Err(faults) => {
-            faults.iter().for_each(|fault| report(fault, true));
-            return Ok(Exit::Usage);
-        }
+    let Some(settings) = usable(&args, &loaded, settled) else {
+        return Ok(Exit::Usage);
     };
-    if let Err(error) = log {
-        eprintln!("kevmon: {error:#}; name a file in a folder that exists and can be written");
-        return Ok(Exit::Usage);
-    }
-    for warning in args
-        .warnings()
-        .iter()
-        .chain(&loaded.warnings)
-        .chain(&settings.warnings)
-    {
-        // What a file asks for in vain concerns who keeps the file, not who takes one look at a process.
-        if args.run_once && warning.harmless {
-            debug!("{warning}");
-        } else {
-            warn!("{warning}");
-        }
-    }
-    for disabled in &loaded.disabled {
-        info!(
-            "{}: plugin {} is switched off",
-            disabled.path.display(),
-            disabled.name
-        );
-    }
-    if refused || loaded.plugins.is_empty() {
-        return Ok(Exit::Usage);
-    }
     let state = if args.run_once {
         PathBuf::new() // keeps nothing, and needs no place for it
     } else {
@@ -196,6 +154,53 @@ fn watch_and_export(args: Args) -> Result<Exit> {
             daemon::run(setup).await
         }
     })
+}
+
+/// Starts the log and says what is to be said of the configuration; `None`: it cannot be used.
+fn usable(
+    args: &Args,
+    loaded: &Loaded,
+    settled: std::result::Result<Settings, Vec<config::Fault>>,
+) -> Option<Settings> {
+    let level = settled
+        .as_ref()
+        .map_or(config::LogLevel::Info, |settings| settings.log_level);
+    let log = start_log(args.log_file.as_deref(), level);
+
+    let mut refused = false;
+    for fault in &loaded.faults {
+        let fatal = fault.is_usage() || args.refuses_faulty_files() || loaded.plugins.is_empty();
+        refused |= fatal;
+        report(fault, fatal);
+    }
+    let settings = settled
+        .inspect_err(|faults| faults.iter().for_each(|fault| report(fault, true)))
+        .ok()?;
+    if let Some(fault) = args.output_fault(settings.outputs.otlp_json.as_ref()) {
+        report(&fault, true);
+        refused = true;
+    }
+    if let Err(error) = log {
+        eprintln!("kevmon: {error:#}; name a file in a folder that exists and can be written");
+        return None;
+    }
+    let warnings = args.warnings();
+    for warning in warnings.iter().chain(&loaded.warnings).chain(&settings.warnings) {
+        // What a file asks for in vain concerns who keeps the file, not who takes one look at a process.
+        if args.run_once && warning.harmless {
+            debug!("{warning}");
+        } else {
+            warn!("{warning}");
+        }
+    }
+    for disabled in &loaded.disabled {
+        info!(
+            "{}: plugin {} is switched off",
+            disabled.path.display(),
+            disabled.name
+        );
+    }
+    (!refused && !loaded.plugins.is_empty()).then_some(settings)
 }
 
 /// The plugin files that are left out.

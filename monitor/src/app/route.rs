@@ -222,3 +222,85 @@ pub(super) fn connection(receiver: &Receiver, signal: Signal) -> Connection {
         timeout: of.timeout,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plugin::tracker::tests::plugin;
+
+    fn receiver(name: &str, asked_for: bool) -> Receiver {
+        let connection = receiver::Connection {
+            url: format!("http://{name}:4317"),
+            protocol: receiver::Protocol::Grpc,
+            compression: Compression::None,
+            headers: Vec::new(),
+            tls: None,
+            timeout: Duration::from_secs(1),
+        };
+        Receiver {
+            name: name.to_owned(),
+            asked_for,
+            from: String::new(),
+            metrics: connection.clone(),
+            logs: connection.clone(),
+            traces: connection,
+        }
+    }
+
+    fn going_to(receivers: &[&str], events: bool) -> Plugin {
+        Plugin {
+            receivers: receivers.iter().map(|&name| name.to_owned()).collect(),
+            events,
+            ..plugin("a")
+        }
+    }
+
+    #[test]
+    fn telemetry_goes_where_something_goes() {
+        for (asked_for, plugins, expected) in [
+            (false, vec![going_to(&[], false)], Some("default")),
+            (
+                false,
+                vec![going_to(&["b"], false), going_to(&["a"], false)],
+                Some("a"),
+            ),
+            (true, vec![going_to(&["b"], false)], Some("default")),
+            (false, vec![], None),
+        ] {
+            let receivers = [
+                receiver("default", asked_for),
+                receiver("a", true),
+                receiver("b", true),
+            ];
+            assert_eq!(telemetry_receiver(&receivers, &plugins), expected, "{plugins:?}");
+        }
+    }
+
+    #[test]
+    fn a_lane_for_what_goes_there_and_no_other() {
+        let receivers = ["default", "a", "b", "unused"].map(|name| receiver(name, false));
+        let plugins = [
+            going_to(&[], false),
+            going_to(&["a", "default"], true),
+            going_to(&["b", "b"], false),
+        ];
+        let lanes = destinations(&receivers, &plugins, Some("a"));
+        let names: Vec<String> = lanes
+            .iter()
+            .map(|lane| format!("{}/{}", lane.receiver, lane.signal.name()))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "default/metrics",
+                "default/logs",
+                "a/metrics",
+                "a/logs",
+                "a/traces",
+                "b/metrics"
+            ]
+        );
+    }
+}

@@ -94,6 +94,30 @@ fn everything_at_once() {
 }
 
 #[test]
+fn outputs_that_do_nothing_or_get_into_each_others_way() {
+    let args = parse("--run-once --prometheus --otlp-json x").expect("valid");
+    let warnings: Vec<String> = args.warnings().iter().map(ToString::to_string).collect();
+    let warning = |flag: &str| {
+        format!(
+            "command line: {flag}: has no effect beside --run-once; a single collection is printed, and exported to the \
+             receivers"
+        )
+    };
+    assert_eq!(warnings, [warning("--otlp-json"), warning("--prometheus")]);
+    let file = JsonTarget::File("x".into());
+    for (line, target, clashes) in [
+        ("--output json", Some(&JsonTarget::Stdout), true),
+        ("--output json", Some(&file), false),
+        ("--output json", None, false),
+        ("--output text", Some(&JsonTarget::Stdout), false),
+        ("--run-once --output json", Some(&JsonTarget::Stdout), false),
+    ] {
+        let fault = parse(line).expect("valid").output_fault(target);
+        assert_eq!(fault.is_some(), clashes, "{line} {target:?}");
+    }
+}
+
+#[test]
 fn where_collections_go() {
     let args = parse(
         "--config k.toml --endpoint https://c:4318/x --protocol http/protobuf --compression gzip --ca-cert ca.pem \

@@ -1,5 +1,8 @@
 //! How far what was collected has come.
 
+/// Why a receiver that knows no such signal has none of it: nobody misses that.
+pub const UNSUPPORTED: &str = "unsupported";
+
 /// What became of the requests of one receiver and signal, since kevmon's start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExportReading {
@@ -15,8 +18,10 @@ pub struct ExportReading {
     pub dropped_space: u64,
     /// Items dropped because they had waited too long.
     pub dropped_age: u64,
-    /// Requests dropped because the spool gave them back damaged.
+    /// Items dropped because the spool gave them back damaged.
     pub dropped_damaged: u64,
+    /// Items that the receiver has no use for: it knows no such signal.
+    pub unsupported: u64,
     /// Requests sent again although an earlier attempt may have arrived.
     pub repeated: u64,
     /// Attempts that failed.
@@ -33,12 +38,13 @@ pub struct ExportReading {
 
 impl ExportReading {
     /// Items that the receiver will never have, by the reason.
-    pub fn lost(&self) -> [(&'static str, u64); 4] {
+    pub fn lost(&self) -> [(&'static str, u64); 5] {
         [
             ("refused", self.refused),
             ("space", self.dropped_space),
             ("age", self.dropped_age),
             ("damaged", self.dropped_damaged),
+            (UNSUPPORTED, self.unsupported),
         ]
     }
 }

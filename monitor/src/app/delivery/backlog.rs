@@ -1,8 +1,8 @@
 //! The spool as the queues use it: requests go in compressed, and a disk that fails is said once and tried again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     export::transport::{EncodedRequest, Signal, unpack},
@@ -12,10 +12,18 @@ use crate::{
     },
 };
 
+/// A spool that could not be opened is tried again after this long, ns.
+const OPEN_AGAIN: u64 = 30_000_000_000;
+
 /// The spool, or the lack of one.
 #[derive(Debug)]
 pub(super) struct Backlog {
+    /// `None`: there is to be none.
+    path: Option<PathBuf>,
+    limits: Limits,
     spool: Option<Spool>,
+    /// When it was last tried to open it, Unix ns.
+    tried: u64,
     failing: bool,
     failures: u64,
 }
@@ -33,23 +41,25 @@ pub(super) struct Oldest {
 pub(super) struct NoRoom;
 
 impl Backlog {
-    /// Opens the spool at `path`; without one, what waits is kept in memory.
+    /// Opens the spool at `path`; as long as that does not work, what waits is kept in memory.
     pub(super) fn open(path: Option<&Path>, limits: Limits, now_unix: u64) -> Self {
-        let spool = path.and_then(|path| match Spool::open(path, limits, now_unix) {
-            Ok(spool) => Some(spool),
-            Err(reason) => {
-                error!(
-                    "{reason}; running without a spool: what a receiver does not take waits in memory, 8 MiB at most, \
-                     and is lost when kevmon ends"
-                );
-                None
-            }
-        });
-        Self {
-            failures: u64::from(path.is_some() && spool.is_none()),
-            spool,
+        let mut backlog = Self {
+            path: path.map(Path::to_owned),
+            limits,
+            spool: None,
+            tried: now_unix,
             failing: false,
-        }
+            failures: 0,
+        };
+        backlog.try_open(now_unix);
+        backlog
+    }
+
+    fn try_open(&mut self, now_unix: u64) {
+        let Some(path) = &self.path else { return };
+        self.tried = now_unix;
+        let result = Spool::open(path, self.limits, now_unix);
+        self.spool = self.said(result);
     }
 
     /// Puts `requests`, whose bodies are packed, behind the others of `lane`: all or none.
@@ -59,6 +69,9 @@ impl Backlog {
         requests: impl Iterator<Item = &'a EncodedRequest>,
         now_unix: u64,
     ) -> Result<Vec<Dropped>, NoRoom> {
+        if self.spool.is_none() && now_unix.saturating_sub(self.tried) >= OPEN_AGAIN {
+            self.try_open(now_unix);
+        }
         let Some(spool) = &mut self.spool else {
             return Err(NoRoom);
         };
@@ -68,7 +81,6 @@ impl Backlog {
                 signal: request.signal.name().to_owned(),
                 time: request.time,
                 items: request.items,
-                resent: false,
                 body: request.body.to_vec(),
             })
             .collect();
@@ -187,7 +199,8 @@ impl Backlog {
                 self.failures += 1;
                 if !std::mem::replace(&mut self.failing, true) {
                     warn!(
-                        "{reason}; what waits is kept in memory, 8 MiB at most, until the spool can be used again"
+                        "{reason}; what waits for receivers is kept in memory, 8 MiB at most, until the spool can be used; what is \
+                         in memory is lost when kevmon ends"
                     );
                 }
                 None

@@ -183,6 +183,7 @@ impl Delivery {
                     dropped_space: counts.dropped_space,
                     dropped_age: counts.dropped_age,
                     dropped_damaged: counts.dropped_damaged,
+                    unsupported: counts.unsupported,
                     repeated: counts.repeated,
                     failures: counts.failures,
                     waiting_requests: spooled.requests + queue.held() as u64,

@@ -34,6 +34,8 @@ pub(super) struct Counts {
     pub(super) dropped_age: u64,
     /// … or because they could not be read back.
     pub(super) dropped_damaged: u64,
+    /// Those that the receiver has no use for.
+    pub(super) unsupported: u64,
     /// Requests that were sent again although an earlier attempt may have arrived.
     pub(super) repeated: u64,
     /// Attempts that failed.
@@ -129,6 +131,7 @@ impl Queue {
         backlog: &mut Backlog,
     ) -> Vec<Dropped> {
         if self.closed {
+            self.counts.unsupported += requests.iter().map(|request| request.items).sum::<u64>();
             return Vec::new();
         }
         let late = |held: &Held| now.duration_since(held.since) >= ON_ITS_WAY;
@@ -238,7 +241,9 @@ impl Queue {
         self.closed = true;
         self.away = false;
         self.in_flight = None;
-        self.held = VecDeque::new();
+        let held = std::mem::take(&mut self.held);
+        self.counts.unsupported += held.iter().map(|held| held.request.items).sum::<u64>();
+        self.counts.unsupported += backlog.waiting(&self.lane).items;
         backlog.clear(&self.lane);
     }
 

@@ -53,8 +53,6 @@ pub struct Parcel {
     pub time: u64,
     /// Data points, log records or spans in it.
     pub items: u64,
-    /// It has been sent already, and nobody knows whether it arrived.
-    pub resent: bool,
     /// As given; the spool does not compress.
     pub body: Vec<u8>,
 }
@@ -223,8 +221,7 @@ impl Spool {
                             signal: text(row, 1)?,
                             time: unsigned(row, 2)?,
                             items: unsigned(row, 3)?,
-                            resent: unsigned(row, 4)? != 0,
-                            body: row.get(5)?,
+                            body: row.get(4)?,
                         },
                     })
                 })
@@ -232,7 +229,7 @@ impl Spool {
         };
         self.connection
             .prepare_cached(
-                "SELECT id, signal, time, items, resent, body FROM request
+                "SELECT id, signal, time, items, body FROM request
                  WHERE lane_id = ?1 AND id > ?2 ORDER BY id LIMIT 1",
             )
             .and_then(|mut statement| read(&mut statement))

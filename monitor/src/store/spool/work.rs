@@ -61,8 +61,7 @@ impl<'a> Work<'a> {
         }
         self.transaction
             .prepare_cached(
-                "INSERT INTO request (id, lane_id, signal, time, items, resent, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO request (id, lane_id, signal, time, items, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 self.next_id,
@@ -70,7 +69,6 @@ impl<'a> Work<'a> {
                 parcel.signal,
                 parcel.time.cast_signed(),
                 parcel.items.cast_signed(),
-                parcel.resent,
                 parcel.body,
             ])?;
         self.next_id += 1;

@@ -263,4 +263,9 @@ fn a_closed_lane_keeps_nothing() {
     assert_eq!(bench.next(), None);
     assert!(bench.queue.is_empty(&bench.backlog));
     assert_eq!(bench.spooled(), 0);
+    let counts = Counts {
+        unsupported: 30,
+        ..Counts::default()
+    };
+    assert_eq!(bench.queue.counts, counts, "and says how much it was");
 }

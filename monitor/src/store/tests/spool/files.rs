@@ -131,7 +131,7 @@ fn without_its_tables() {
         "DROP TABLE request",
         "DROP TABLE lane",
         "DELETE FROM lane",
-        "DROP INDEX request_by_lane; ALTER TABLE request DROP COLUMN resent",
+        "DROP INDEX request_by_lane; ALTER TABLE request DROP COLUMN signal",
         "ALTER TABLE lane DROP COLUMN old_items",
     ] {
         let scratch = Scratch::new();

@@ -29,7 +29,6 @@ fn parcel(lane: &str, number: u64, length: usize) -> Parcel {
         signal: "metrics".to_owned(),
         time: NOW + number,
         items: 10 + number,
-        resent: number.is_multiple_of(3),
         body: Random(number).bytes(length),
     }
 }
