@@ -2,7 +2,7 @@
 //! with its own time, and soon after the receiver is back. One that is dead delays no other, and neither does a full
 //! disk.
 //!
-//! The outage lasts 20 s; `KEVMON_OUTAGE_SECONDS=300` makes it the five minutes of the contract.
+//! The outage lasts 20 s; `KEVMON_OUTAGE_SECONDS=300` makes it the five minutes that kevmon promises to bridge and to make good within one.
 
 #![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
 

@@ -39,7 +39,7 @@ pub struct HealthReading {
     pub tracked: u64,
     /// How far what was collected has come, by receiver and signal.
     pub exports: Vec<ExportReading>,
-    /// Collections that were being sent when kevmon was killed: nobody knows whether they arrived.
+    /// 1 when the run before this one was killed and its last collection does not wait in the spool: whether that arrived is not known.
     pub unconfirmed: u64,
     /// When this run began, which is where most counts begin, …
     pub started: Moment,
@@ -303,7 +303,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{collection}",
         instrument: Counter,
         since: OwnSince::Run,
-        description: "Collections that were being sent when kevmon was killed: nobody knows whether they arrived",
+        description: "1 when the run before this one was killed and its last collection does not wait in the spool: whether that arrived is not known",
         values: |r| plain(r.unconfirmed),
     },
     OwnMetric {

@@ -80,7 +80,7 @@ const LANE_LEVELS: [LaneNumber; 2] = [
     (
         "kevmon.spool.size",
         "By",
-        "Their bytes, compressed where they are on disk",
+        "Their bytes: on disk compressed, and 256 for each request",
         |lane| lane.waiting_bytes,
     ),
 ];

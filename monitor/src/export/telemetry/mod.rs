@@ -5,6 +5,8 @@
 
 mod handover;
 mod instruments;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
