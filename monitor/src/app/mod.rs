@@ -95,7 +95,7 @@ fn state_path(asked: Option<&Path>, environment: &Environment) -> Option<PathBuf
 }
 
 /// Threads that look host names up, which is all that blocks; they are started when one is needed …
-const RESOLVERS: usize = 4;
+const RESOLVERS: usize = 16;
 /// … and end after this long without work.
 const KEEP_RESOLVERS: Duration = Duration::from_secs(1);
 

@@ -73,10 +73,11 @@ pub fn check_file(path: &Path) -> Result<(), String> {
         return Err("is a folder".to_owned());
     }
     // Opening a fifo would wait for a writer.
-    if metadata.is_file() {
-        std::fs::File::open(path).map_err(|error| super::discover::plain(&error))?;
+    if !metadata.is_file() {
+        return Err("is no regular file".to_owned());
     }
-    Ok(())
+    let opened = std::fs::File::open(path).map(drop);
+    opened.map_err(|error| super::discover::plain(&error))
 }
 
 /// Settles the settings.

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::ResourceMetrics,
 };
@@ -48,7 +49,19 @@ struct State {
     newest: Option<Arc<Collection>>,
     /// Metrics whose conflict has been told.
     told: BTreeSet<String>,
+    /// The page as it was rendered last, for each format.
+    rendered: [Option<Rendered>; 2],
 }
+
+/// A page, good until something new is taken and for a second: many may ask at once.
+#[derive(Debug)]
+struct Rendered {
+    at: Instant,
+    text: Bytes,
+}
+
+/// How long a page is good for.
+const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// A plugin's latest collection.
 #[derive(Debug)]
@@ -94,9 +107,16 @@ impl LatestReadings {
             state.readings.insert(service.plugin.name.clone(), taken);
         }
         state.newest = Some(Arc::clone(collection));
+        state.rendered = [None, None];
     }
 
-    fn page(&self, format: Format, now: Instant) -> String {
+    fn page(&self, format: Format, now: Instant) -> Bytes {
+        let place = usize::from(format == Format::OpenMetrics);
+        if let Some(rendered) = &self.state().rendered[place]
+            && now.saturating_duration_since(rendered.at) < GOOD_FOR
+        {
+            return rendered.text.clone();
+        }
         let page = page::page(&self.resources(now), format);
         let mut state = self.state();
         for name in page.conflicting {
@@ -108,7 +128,12 @@ impl LatestReadings {
                 state.told.insert(name);
             }
         }
-        page.text
+        let text = Bytes::from(page.text);
+        state.rendered[place] = Some(Rendered {
+            at: now,
+            text: text.clone(),
+        });
+        text
     }
 
     /// The readings that are not out of date, as OTLP has them, and kevmon's own.

@@ -155,7 +155,7 @@ fn response<B: Body>(request: &Request<B>, latest: &LatestReadings) -> Response<
     plain(
         StatusCode::OK,
         format.content_type(),
-        latest.page(format, Instant::now()).into(),
+        latest.page(format, Instant::now()),
     )
 }
 

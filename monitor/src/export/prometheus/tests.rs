@@ -228,6 +228,7 @@ fn the_latest_reading_of_each_plugin_until_it_is_out_of_date() {
     let latest = LatestReadings::new(host());
     let counted = |seconds| {
         let text = latest.page(Format::Text, start + Duration::from_secs(seconds));
+        let text = String::from_utf8(text.to_vec()).unwrap();
         let mut counts = family(&text, "starts_total");
         counts.drain(..2.min(counts.len()));
         (counts, family(&text, "kevmon_complete_ratio").len())

@@ -1,10 +1,17 @@
 //! From a name to a byte stream: resolves, connects and sets up TLS, once, within a deadline.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     net::{TcpStream, lookup_host},
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -64,30 +71,75 @@ impl Peer<'_> {
     }
 }
 
-/// Each address of the host gets an equal part of the time that is left.
-pub(super) async fn connect(target: &Target, deadline: Deadline) -> Result<TcpStream, Fault> {
-    let (host, port) = (target.host.as_str(), target.port);
-    let unknown = |reason: &str| {
-        Fault::unreachable(
-            format!("no address found for the host {host}: {reason}"),
-            "check the name and this system's DNS",
-        )
-    };
-    let found = deadline
-        .bound(lookup_host((host, port)), |timeout| {
-            unknown(&format!("no answer within {timeout:?}"))
-        })
-        .await?;
-    let addresses: Vec<_> = found
-        .map_err(|error| {
-            let reason = error.to_string();
-            unknown(
-                reason
-                    .strip_prefix("failed to lookup address information: ")
-                    .unwrap_or(&reason),
+/// Looks a receiver's host up, one look-up at a time: a name server that does not answer holds one thread for each
+/// receiver, however often it is tried.
+#[derive(Debug, Default)]
+pub(super) struct Resolver {
+    /// Goes on over attempts.
+    running: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
+impl Resolver {
+    /// The addresses of `target`. An address, and this very host by its name (RFC 6761, 6.3), are known without asking.
+    pub(super) async fn addresses(
+        &mut self,
+        target: &Target,
+        deadline: Deadline,
+    ) -> Result<Vec<SocketAddr>, Fault> {
+        let (host, port) = (target.host.clone(), target.port);
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        if host.eq_ignore_ascii_case("localhost") {
+            let loopback = [
+                IpAddr::from(Ipv4Addr::LOCALHOST),
+                IpAddr::from(Ipv6Addr::LOCALHOST),
+            ];
+            return Ok(loopback.map(|address| SocketAddr::new(address, port)).to_vec());
+        }
+        let unknown = |reason: &str| {
+            Fault::unreachable(
+                format!("no address found for the host {}: {reason}", target.host),
+                "check the name and this system's DNS",
             )
-        })?
-        .collect();
+        };
+        let running = self.running.get_or_insert_with(|| {
+            tokio::spawn(async move { Ok(lookup_host((host.as_str(), port)).await?.collect()) })
+        });
+        let found = deadline
+            .bound(running, |timeout| {
+                unknown(&format!("no answer within {timeout:?}"))
+            })
+            .await?;
+        self.running = None;
+        found
+            .unwrap_or_else(|ended| Err(io::Error::other(ended)))
+            .map_err(|error| {
+                let reason = error.to_string();
+                unknown(
+                    reason
+                        .strip_prefix("failed to lookup address information: ")
+                        .unwrap_or(&reason),
+                )
+            })
+    }
+}
+
+/// Each of the addresses gets an equal part of the time that is left.
+pub(super) async fn connect(
+    target: &Target,
+    addresses: &[SocketAddr],
+    deadline: Deadline,
+) -> Result<TcpStream, Fault> {
+    let (host, port) = (target.host.as_str(), target.port);
     let mut reason = "it has none".to_owned();
     for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let share = deadline.remaining() / u32::try_from(left).unwrap_or(u32::MAX);

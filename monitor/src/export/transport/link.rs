@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use super::{
     answer::{Answer, End},
     connection::Protocol,
-    dial::{Deadline, Peer, connect, secured},
+    dial::{Deadline, Peer, Resolver, connect, secured},
     error::{Failure, Fault},
     request::{Outgoing, Payload},
     socket::{Ending, Socket, Witness},
@@ -63,10 +63,12 @@ impl Link {
     /// Connects once, by TLS where `config` is given.
     pub(super) async fn open(
         peer: Peer<'_>,
+        resolver: &mut Resolver,
         config: Option<Arc<ClientConfig>>,
         deadline: Deadline,
     ) -> Result<Self, Fault> {
-        let stream = connect(peer.target, deadline).await?;
+        let addresses = resolver.addresses(peer.target, deadline).await?;
+        let stream = connect(peer.target, &addresses, deadline).await?;
         let witness = Witness::default();
         let mut is_http2 = peer.connection.protocol == Protocol::Grpc;
         let socket = match config {

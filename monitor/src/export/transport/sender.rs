@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     answer::{Accepted, End},
     connection::{Connection, Protocol, Signal},
-    dial::{Deadline, Peer},
+    dial::{Deadline, Peer, Resolver},
     error::{Fault, SendError},
     grpc, http,
     link::{Broken, Link},
@@ -24,6 +24,7 @@ pub struct Transport {
     endpoint: String,
     target: Result<Target, Fault>,
     material: Option<Material>,
+    resolver: Resolver,
     link: Option<Link>,
 }
 
@@ -46,6 +47,7 @@ impl Transport {
             connection,
             signal,
             material: None,
+            resolver: Resolver::default(),
             link: None,
         }
     }
@@ -97,7 +99,7 @@ impl Transport {
             let is_kept = kept.is_some();
             let mut link = match kept.take() {
                 Some(link) => link,
-                None => Link::open(peer, material.tls.clone(), deadline).await?,
+                None => Link::open(peer, &mut self.resolver, material.tls.clone(), deadline).await?,
             };
             match link.exchange(&outgoing, peer, deadline).await {
                 Ok(answer) => break (link, answer),
