@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::{
-    delivery::{Attempt, Courier, Delivery, SpoolPlace},
+    delivery::{Attempt, Courier, Delivery, Left, SpoolPlace},
     keeper::Kept,
     lines::{LineTarget, Lines},
     output,
@@ -139,6 +139,7 @@ impl Exports {
 
     /// Hands a collection over, and what happened since the last one.
     pub(super) fn send(&mut self, collection: &Arc<Collection>, notices: Vec<Notice>) {
+        self.delivery.courier().collected();
         let copies = self.routes.send(collection, notices, &self.delivery.courier());
         if let Some(prometheus) = &self.prometheus {
             prometheus.update(collection);
@@ -218,12 +219,19 @@ impl Exports {
         if let Some(telemetry) = self.telemetry {
             telemetry.finish();
         }
-        let place = self.delivery.place().to_owned();
         let left = self.delivery.finish(last, FINAL_EXPORT).await;
-        if left == 0 {
-            info!("ended; everything is exported");
-        } else {
-            warn!("ended; {left} requests wait {place} for their receivers");
+        if left.kept > 0 {
+            let Left { kept, place, .. } = &left;
+            warn!("ended; {kept} requests wait {place} for their receivers");
+        }
+        if left.lost > 0 {
+            let lost = left.lost;
+            warn!(
+                "ended; {lost} requests that waited in memory are lost: no receiver took them, and there was no spool"
+            );
+        }
+        if left.kept == 0 && left.lost == 0 {
+            info!("ended; nothing waits for a receiver");
         }
     }
 }

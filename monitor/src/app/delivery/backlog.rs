@@ -36,6 +36,14 @@ pub(super) struct Oldest {
     pub(super) request: Option<EncodedRequest>,
 }
 
+/// A request to be kept: its body is packed.
+#[derive(Debug)]
+pub(super) struct Packed<'a> {
+    pub(super) request: &'a EncodedRequest,
+    /// It was sent, and may have arrived.
+    pub(super) sent: bool,
+}
+
 /// There is no place for a request but memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoRoom;
@@ -55,7 +63,8 @@ impl Backlog {
         backlog
     }
 
-    fn try_open(&mut self, now_unix: u64) {
+    /// Tries to open the spool.
+    pub(super) fn try_open(&mut self, now_unix: u64) {
         let Some(path) = &self.path else { return };
         self.tried = now_unix;
         let result = Spool::open(path, self.limits, now_unix);
@@ -66,21 +75,19 @@ impl Backlog {
     pub(super) fn push<'a>(
         &mut self,
         lane: &str,
-        requests: impl Iterator<Item = &'a EncodedRequest>,
+        requests: impl Iterator<Item = Packed<'a>>,
         now_unix: u64,
     ) -> Result<Vec<Dropped>, NoRoom> {
-        if self.spool.is_none() && now_unix.saturating_sub(self.tried) >= OPEN_AGAIN {
-            self.try_open(now_unix);
-        }
         let Some(spool) = &mut self.spool else {
             return Err(NoRoom);
         };
         let parcels: Vec<Parcel> = requests
-            .map(|request| Parcel {
+            .map(|Packed { request, sent }| Parcel {
                 lane: lane.to_owned(),
                 signal: request.signal.name().to_owned(),
                 time: request.time,
                 items: request.items,
+                sent,
                 body: request.body.to_vec(),
             })
             .collect();
@@ -110,20 +117,43 @@ impl Backlog {
         }))
     }
 
-    /// Removes a request for good.
-    pub(super) fn remove(&mut self, spooled: &Spooled) {
-        if let Some(spool) = &mut self.spool {
-            let result = spool.remove(spooled);
+    /// Removes a request for good. False: it had been dropped, and been counted so.
+    pub(super) fn remove(&mut self, spooled: &Spooled) -> bool {
+        let Some(spool) = &mut self.spool else {
+            return false;
+        };
+        let result = spool.remove(spooled);
+        // What could not be deleted is not sent again in this run.
+        self.said(result).unwrap_or(true)
+    }
+
+    /// The oldest request of `lane` if this is its packed body.
+    pub(super) fn find_oldest(&mut self, lane: &str, packed: &[u8]) -> Option<Spooled> {
+        let oldest = self.oldest(lane).ok().flatten()?;
+        (oldest.spooled.parcel.body == packed).then_some(oldest.spooled)
+    }
+
+    /// Notes that a request is being sent, or that it surely did not arrive.
+    pub(super) fn mark_sent(&mut self, spooled: &mut Spooled, sent: bool) {
+        if let Some(spool) = &mut self.spool
+            && spooled.parcel.sent != sent
+        {
+            spooled.parcel.sent = sent;
+            let result = spool.mark_sent(spooled, sent);
             self.said(result);
         }
     }
 
-    /// Removes the oldest request of `lane` if this is its packed body.
-    pub(super) fn remove_oldest(&mut self, lane: &str, packed: &[u8]) {
-        if let Ok(Some(oldest)) = self.oldest(lane)
-            && oldest.spooled.parcel.body == packed
-        {
-            self.remove(&oldest.spooled);
+    /// It is time to try again to open a spool that could not be opened.
+    pub(super) fn is_to_be_opened(&self, now_unix: u64) -> bool {
+        self.path.is_some() && self.spool.is_none() && now_unix.saturating_sub(self.tried) >= OPEN_AGAIN
+    }
+
+    /// Where what waits is kept now, as a message puts it.
+    pub(super) fn place(&self) -> String {
+        match (&self.path, &self.spool) {
+            (Some(path), Some(_)) => format!("in {}", path.display()),
+            _ => "in memory".to_owned(),
         }
     }
 
@@ -162,10 +192,11 @@ impl Backlog {
             .collect()
     }
 
-    /// The time of the newest request of `lane`, Unix ns.
-    pub(super) fn newest(&mut self, lane: &str) -> Option<u64> {
-        let result = self.spool.as_mut()?.newest(lane);
-        self.said(result).flatten()
+    /// Whether a request of the collection of this time (Unix ns) waits for `lane`.
+    pub(super) fn holds(&mut self, lane: &str, time: u64) -> bool {
+        let Some(spool) = &self.spool else { return false };
+        let result = spool.holds(lane, time);
+        self.said(result).unwrap_or(false)
     }
 
     /// Times that the spool could not be used.

@@ -64,6 +64,17 @@ pub(super) struct SpoolPlace {
     pub(super) limits: Limits,
 }
 
+/// Requests that no receiver has taken at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Left {
+    /// Those that the next run sends, …
+    pub(super) kept: u64,
+    /// … where they lie …
+    pub(super) place: String,
+    /// … and those that were in memory alone.
+    pub(super) lost: u64,
+}
+
 /// Told of every attempt to send.
 pub(super) type Observer = Box<dyn Fn(Attempt) + Send + Sync>;
 
@@ -84,7 +95,6 @@ pub(in crate::app) struct Shared {
     wake: Vec<Notify>,
     ending: watch::Sender<bool>,
     observer: Observer,
-    place: String,
     /// The spool was last looked through for what is too old, Unix ns.
     expired: AtomicU64,
 }
@@ -92,6 +102,8 @@ pub(in crate::app) struct Shared {
 struct State {
     queues: Vec<Queue>,
     backlog: Backlog,
+    /// Something has been handed over: until the end comes, this run looks killed.
+    begun: bool,
 }
 
 impl Delivery {
@@ -100,8 +112,6 @@ impl Delivery {
     pub(super) fn start(destinations: Vec<Destination>, spool: &SpoolPlace, observer: Observer) -> Self {
         let mut backlog = Backlog::open(spool.path.as_deref(), spool.limits, unix_now());
         let last_end = backlog.last_end();
-        // Until the end comes, this run looks killed.
-        backlog.note_end(0);
         let name = |of: &Destination| format!("{}/{}", of.receiver, of.signal.name());
         let known: HashSet<String> = destinations.iter().map(name).collect();
         for lane in backlog.lanes().iter().filter(|lane| !known.contains(*lane)) {
@@ -110,10 +120,6 @@ impl Delivery {
                  they are too old"
             );
         }
-        let place = match &spool.path {
-            Some(path) => format!("in {}", path.display()),
-            None => "in memory".to_owned(),
-        };
         let shared = Arc::new(Shared {
             lanes: destinations
                 .iter()
@@ -123,10 +129,10 @@ impl Delivery {
             state: Mutex::new(State {
                 queues: destinations.iter().map(|of| Queue::new(name(of))).collect(),
                 backlog,
+                begun: false,
             }),
             ending: watch::Sender::new(false),
             observer,
-            place,
             expired: AtomicU64::new(unix_now()),
         });
         let tasks = destinations
@@ -155,16 +161,10 @@ impl Delivery {
         self.last_end
     }
 
-    /// Where what waits is kept, as a message puts it.
-    pub(super) fn place(&self) -> &str {
-        self.shared.place()
-    }
-
-    /// Whether a request of the collection of `time` (Unix ns) or a later one waits for this receiver.
+    /// Whether a request of the collection of `time` (Unix ns) waits for this receiver.
     pub(super) fn keeps(&self, receiver: &str, time: u64) -> bool {
         let lane = format!("{receiver}/{}", Signal::Metrics.name());
-        let newest = self.shared.state().backlog.newest(&lane);
-        newest.is_some_and(|newest| newest >= time)
+        self.shared.state().backlog.holds(&lane, time)
     }
 
     /// What became of everything so far, lane by lane.
@@ -210,8 +210,8 @@ impl Delivery {
     }
 
     /// Sends what can be sent within `limit`, keeps the rest in the spool and ends. `last` is the time of the last
-    /// collection, Unix ns. Returns how many requests wait.
-    pub(super) async fn finish(self, last: u64, limit: Duration) -> u64 {
+    /// collection, Unix ns.
+    pub(super) async fn finish(self, last: u64, limit: Duration) -> Left {
         self.shared.ending.send_replace(true);
         self.shared.wake.iter().for_each(Notify::notify_one);
         let end = Instant::now() + limit;
@@ -223,17 +223,20 @@ impl Delivery {
             }
         }
         let mut state = self.shared.state();
-        let State { queues, backlog } = &mut *state;
-        let (mut left, mut kept) = (0, true);
+        let State { queues, backlog, .. } = &mut *state;
+        let mut left = Left {
+            place: backlog.place(),
+            ..Left::default()
+        };
         let mut dropped = Vec::new();
         for queue in queues.iter_mut() {
             queue.broken_off();
             dropped.extend(queue.store(unix_now(), backlog));
-            kept &= queue.held() == 0;
-            left += backlog.waiting(queue.lane()).requests + queue.held() as u64;
+            left.lost += queue.held() as u64;
+            left.kept += backlog.waiting(queue.lane()).requests;
         }
         state.account(dropped);
-        if kept {
+        if left.lost == 0 {
             state.backlog.note_end(last);
         }
         left
@@ -241,6 +244,15 @@ impl Delivery {
 }
 
 impl Courier {
+    /// A collection has come: what is still on its way since an earlier one is kept on disk from now on.
+    pub(super) fn collected(&self) {
+        let mut state = self.0.state();
+        let State { queues, backlog, .. } = &mut *state;
+        let late = queues.iter_mut().filter(|queue| queue.is_late(Instant::now()));
+        let dropped = late.flat_map(|queue| queue.store(unix_now(), backlog)).collect();
+        state.account(dropped);
+    }
+
     /// Adds requests of one collection to the lane of this receiver and their signal. Without such a lane they are
     /// nobody's.
     pub(super) fn push(&self, receiver: &str, signal: Signal, requests: Vec<EncodedRequest>) {
@@ -255,7 +267,8 @@ impl Courier {
             return;
         }
         let mut state = self.0.state();
-        let State { queues, backlog } = &mut *state;
+        state.begin();
+        let State { queues, backlog, .. } = &mut *state;
         let dropped = queues[index].push(requests, (Instant::now(), unix_now()), backlog);
         state.account(dropped);
         state.trim();
@@ -272,19 +285,19 @@ impl Shared {
 
     fn next(&self, lane: usize) -> Result<Option<EncodedRequest>, NoRoom> {
         let mut state = self.state();
-        let State { queues, backlog } = &mut *state;
+        let State { queues, backlog, .. } = &mut *state;
         queues[lane].next(backlog)
     }
 
     fn settle(&self, lane: usize, by: impl FnOnce(&mut Queue, &mut Backlog)) {
         let mut state = self.state();
-        let State { queues, backlog } = &mut *state;
+        let State { queues, backlog, .. } = &mut *state;
         by(&mut queues[lane], backlog);
     }
 
     fn failed(&self, lane: usize, may_have_arrived: bool) {
         let mut state = self.state();
-        let State { queues, backlog } = &mut *state;
+        let State { queues, backlog, .. } = &mut *state;
         let dropped = queues[lane].failed(may_have_arrived, unix_now(), backlog);
         state.account(dropped);
         state.trim();
@@ -318,12 +331,25 @@ impl Shared {
     }
 
     /// Where what waits is kept, as a message puts it.
-    fn place(&self) -> &str {
-        &self.place
+    fn place(&self) -> String {
+        self.state().backlog.place()
     }
 }
 
 impl State {
+    /// Something is handed over. A spool that could not be opened is tried again while nothing is sent from memory: what it
+    /// holds is older than that.
+    fn begin(&mut self) {
+        let now = unix_now();
+        if self.backlog.is_to_be_opened(now) && !self.queues.iter().any(Queue::sends_held) {
+            self.backlog.try_open(now);
+            self.begun = false;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            self.backlog.note_end(0);
+        }
+    }
+
     /// Counts what the spool has dropped where it belongs; what belonged to a lane of an earlier configuration is
     /// nobody's any more.
     fn account(&mut self, dropped: Vec<Dropped>) {
@@ -342,7 +368,7 @@ impl State {
         if self.held_bytes() <= MEMORY {
             return;
         }
-        let Self { queues, backlog } = self;
+        let Self { queues, backlog, .. } = self;
         let stored = queues
             .iter_mut()
             .flat_map(|queue| queue.store(unix_now(), backlog));

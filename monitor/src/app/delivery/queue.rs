@@ -9,7 +9,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, NoRoom};
+use super::backlog::{Backlog, NoRoom, Packed};
 use crate::{
     export::transport::{EncodedRequest, pack, unpack},
     store::spool::{Dropped, Spooled},
@@ -48,6 +48,8 @@ struct Held {
     request: EncodedRequest,
     /// Its body is compressed.
     packed: bool,
+    /// It was sent, and may have arrived.
+    sent: bool,
     since: Instant,
 }
 
@@ -69,6 +71,8 @@ pub(super) struct Queue {
     held: VecDeque<Held>,
     /// With the number of its items.
     in_flight: Option<(Place, u64)>,
+    /// An earlier attempt to send what is in flight may have arrived.
+    sent_before: bool,
     /// The last attempt failed.
     away: bool,
     /// The receiver has no use for this signal.
@@ -85,6 +89,7 @@ impl Queue {
             lane,
             held: VecDeque::new(),
             in_flight: None,
+            sent_before: false,
             away: false,
             closed: false,
             dropping: false,
@@ -95,6 +100,11 @@ impl Queue {
     /// Its name.
     pub(super) fn lane(&self) -> &str {
         &self.lane
+    }
+
+    /// A request that is held in memory is being sent.
+    pub(super) fn sends_held(&self) -> bool {
+        matches!(self.in_flight, Some((Place::Held, _)))
     }
 
     /// Bytes held in memory.
@@ -134,14 +144,14 @@ impl Queue {
             self.counts.unsupported += requests.iter().map(|request| request.items).sum::<u64>();
             return Vec::new();
         }
-        let late = |held: &Held| now.duration_since(held.since) >= ON_ITS_WAY;
         let waits = self.away
-            || self.held.front().is_some_and(late)
+            || self.is_late(now)
             || self.held_bytes() >= HELD_BYTES
             || backlog.waiting(&self.lane).requests > 0;
         self.held.extend(requests.into_iter().map(|request| Held {
             request,
             packed: false,
+            sent: false,
             since: now,
         }));
         if waits {
@@ -149,6 +159,12 @@ impl Queue {
         } else {
             Vec::new()
         }
+    }
+
+    /// Something held should have been taken by now.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        let oldest = self.held.front();
+        oldest.is_some_and(|held| now.duration_since(held.since) >= ON_ITS_WAY)
     }
 
     /// Moves everything held to the spool; where that does not work, it stays held, compressed.
@@ -160,7 +176,11 @@ impl Queue {
             held.request.body = pack(&held.request.body).into();
             held.packed = true;
         }
-        let packed = self.held.iter().map(|held| &held.request);
+        let is_in_flight = matches!(self.in_flight, Some((Place::Held, _)));
+        let packed = self.held.iter().enumerate().map(|(index, held)| Packed {
+            request: &held.request,
+            sent: held.sent || index == 0 && is_in_flight,
+        });
         match backlog.push(&self.lane, packed, now_unix) {
             Ok(dropped) => {
                 let first = self.held.pop_front();
@@ -181,12 +201,16 @@ impl Queue {
     /// The spool cannot be read at the moment, and what is newer must not overtake it.
     pub(super) fn next(&mut self, backlog: &mut Backlog) -> Result<Option<EncodedRequest>, NoRoom> {
         while let Some(oldest) = backlog.oldest(&self.lane)? {
+            let mut spooled = oldest.spooled;
             if let Some(request) = oldest.request {
-                self.in_flight = Some((Place::Spooled(oldest.spooled), request.items));
+                self.sent_before = spooled.parcel.sent;
+                self.counts.repeated += u64::from(self.sent_before);
+                backlog.mark_sent(&mut spooled, true);
+                self.in_flight = Some((Place::Spooled(spooled), request.items));
                 return Ok(Some(request));
             }
-            self.counts.dropped_damaged += oldest.spooled.parcel.items;
-            backlog.remove(&oldest.spooled);
+            self.counts.dropped_damaged += spooled.parcel.items;
+            backlog.remove(&spooled);
         }
         let first = self.held.front().and_then(|held| {
             let mut request = held.request.clone();
@@ -195,6 +219,7 @@ impl Queue {
             }
             Some(request)
         });
+        self.counts.repeated += u64::from(self.held.front().is_some_and(|held| held.sent));
         self.in_flight = first.as_ref().map(|request| (Place::Held, request.items));
         Ok(first)
     }
@@ -224,16 +249,35 @@ impl Queue {
         backlog: &mut Backlog,
     ) -> Vec<Dropped> {
         self.counts.failures += 1;
-        self.counts.repeated += u64::from(may_have_arrived);
         self.away = true;
-        let dropped = self.store(now_unix, backlog);
-        self.in_flight = None;
-        dropped
+        match self.in_flight.take() {
+            Some((Place::Held, _)) => {
+                if let Some(first) = self.held.front_mut() {
+                    first.sent |= may_have_arrived;
+                }
+            }
+            Some((Place::Moved(packed), _)) => {
+                if let Some(mut spooled) = backlog.find_oldest(&self.lane, &packed) {
+                    backlog.mark_sent(&mut spooled, may_have_arrived);
+                }
+            }
+            Some((Place::Spooled(mut spooled), _)) => {
+                // What an earlier attempt may have brought there is not taken back by a later one that did not.
+                let before = self.sent_before;
+                backlog.mark_sent(&mut spooled, may_have_arrived || before);
+            }
+            None => {}
+        }
+        self.store(now_unix, backlog)
     }
 
-    /// Sending was broken off: what is in flight may have arrived, and is sent again by whoever comes next.
+    /// Sending was broken off: what is in flight may have arrived, and whoever sends it again knows that.
     pub(super) fn broken_off(&mut self) {
-        self.counts.repeated += u64::from(self.in_flight.take().is_some());
+        if let Some((Place::Held, _)) = self.in_flight.take()
+            && let Some(first) = self.held.front_mut()
+        {
+            first.sent = true;
+        }
     }
 
     /// The receiver has no use for this signal: nothing is kept for it from now on.
@@ -277,13 +321,17 @@ impl Queue {
                 self.held.pop_front();
                 items
             }
-            Some((Place::Moved(packed), items)) => {
-                backlog.remove_oldest(&self.lane, &packed);
-                items
-            }
+            // What has been dropped meanwhile is counted there.
+            Some((Place::Moved(packed), items)) => match backlog.find_oldest(&self.lane, &packed) {
+                Some(spooled) if backlog.remove(&spooled) => items,
+                _ => 0,
+            },
             Some((Place::Spooled(spooled), items)) => {
-                backlog.remove(&spooled);
-                items
+                if backlog.remove(&spooled) {
+                    items
+                } else {
+                    0
+                }
             }
             None => 0,
         }

@@ -53,6 +53,8 @@ pub struct Parcel {
     pub time: u64,
     /// Data points, log records or spans in it.
     pub items: u64,
+    /// It has been sent, and nobody knows whether it arrived.
+    pub sent: bool,
     /// As given; the spool does not compress.
     pub body: Vec<u8>,
 }
@@ -221,7 +223,8 @@ impl Spool {
                             signal: text(row, 1)?,
                             time: unsigned(row, 2)?,
                             items: unsigned(row, 3)?,
-                            body: row.get(4)?,
+                            sent: unsigned(row, 4)? != 0,
+                            body: row.get(5)?,
                         },
                     })
                 })
@@ -229,7 +232,7 @@ impl Spool {
         };
         self.connection
             .prepare_cached(
-                "SELECT id, signal, time, items, body FROM request
+                "SELECT id, signal, time, items, sent, body FROM request
                  WHERE lane_id = ?1 AND id > ?2 ORDER BY id LIMIT 1",
             )
             .and_then(|mut statement| read(&mut statement))
@@ -283,25 +286,41 @@ impl Spool {
         Ok(())
     }
 
-    /// The time that the newest request of a lane bears, Unix ns.
+    /// Notes that a request is being sent, or that it surely did not arrive: whoever sends it next knows then whether it
+    /// may be a duplicate.
+    ///
+    /// # Errors
+    /// It is not noted.
+    pub fn mark_sent(&mut self, spooled: &Spooled, sent: bool) -> Result<(), StoreError> {
+        let doing = Doing {
+            path: &self.path,
+            what: "note that a request is being sent",
+        };
+        self.connection
+            .prepare_cached("UPDATE request SET sent = ?2 WHERE id = ?1")
+            .and_then(|mut statement| statement.execute(params![spooled.id, sent]))
+            .map(drop)
+            .map_err(|error| doing.sqlite(error))
+    }
+
+    /// Whether a request that bears this time (Unix ns) waits in a lane.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn newest(&self, lane: &str) -> Result<Option<u64>, StoreError> {
+    pub fn holds(&self, lane: &str, time: u64) -> Result<bool, StoreError> {
         let doing = Doing {
             path: &self.path,
             what: "read a request",
         };
         let Some(lane) = self.lanes.iter().find(|known| known.name == lane) else {
-            return Ok(None);
+            return Ok(false);
         };
         self.connection
             .prepare_cached(
-                "SELECT time FROM request WHERE lane_id = ?1 AND id > ?2 ORDER BY id DESC LIMIT 1",
+                "SELECT EXISTS (SELECT 1 FROM request WHERE lane_id = ?1 AND id > ?2 AND time = ?3)",
             )
             .and_then(|mut statement| {
-                let read = |row: &rusqlite::Row<'_>| unsigned(row, 0);
-                statement.query_row(params![lane.id, lane.gone], read).optional()
+                statement.query_row(params![lane.id, lane.gone, time.cast_signed()], |row| row.get(0))
             })
             .map_err(|error| doing.sqlite(error))
     }

@@ -39,6 +39,7 @@ CREATE TABLE request (
     signal TEXT NOT NULL,
     time INTEGER NOT NULL,
     items INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX request_by_lane ON request (lane_id);
@@ -135,7 +136,7 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
 /// `None`: there are requests without a lane.
 fn load(connection: &Connection) -> rusqlite::Result<Option<(Vec<Lane>, i64)>> {
     // What the counts below do not need has to be there as well.
-    connection.prepare("SELECT signal, time FROM request")?;
+    connection.prepare("SELECT signal, time, sent FROM request")?;
     connection.prepare("SELECT end_time FROM run")?;
     let mut lanes = Vec::new();
     let mut statement = connection.prepare(

@@ -61,7 +61,8 @@ impl<'a> Work<'a> {
         }
         self.transaction
             .prepare_cached(
-                "INSERT INTO request (id, lane_id, signal, time, items, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO request (id, lane_id, signal, time, items, sent, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 self.next_id,
@@ -69,6 +70,7 @@ impl<'a> Work<'a> {
                 parcel.signal,
                 parcel.time.cast_signed(),
                 parcel.items.cast_signed(),
+                parcel.sent,
                 parcel.body,
             ])?;
         self.next_id += 1;

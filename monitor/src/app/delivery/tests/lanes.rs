@@ -196,7 +196,7 @@ fn everything_reaches_a_receiver_that_comes_late_and_refuses_at_first() {
         let lane = reading(&delivery, "default", Signal::Metrics);
         assert_eq!(lane.repeated, 1, "the mute answer may have been a yes: {lane:?}");
         assert_eq!((lane.waiting_requests, lane.away), (0, false), "{lane:?}");
-        assert_eq!(delivery.finish(3 * SECOND, Duration::from_secs(1)).await, 0);
+        assert_eq!(delivery.finish(3 * SECOND, Duration::from_secs(1)).await.kept, 0);
     });
 }
 
@@ -294,7 +294,10 @@ fn what_cannot_be_sent_at_the_end_is_sent_by_the_next_run() {
             let one = vec![request(Signal::Metrics, second, 1)];
             delivery.courier().push("default", Signal::Metrics, one);
         }
-        assert_eq!(delivery.finish(2 * SECOND, Duration::from_millis(200)).await, 3);
+        assert_eq!(
+            delivery.finish(2 * SECOND, Duration::from_millis(200)).await.kept,
+            3
+        );
 
         let receiver = Receiver::default();
         tokio::spawn(receiver.clone().serve(address));
@@ -302,10 +305,75 @@ fn what_cannot_be_sent_at_the_end_is_sent_by_the_next_run() {
         assert_eq!(delivery.last_end(), Some(2 * SECOND), "it ended in order");
         until("all three", || receiver.taken().len() == 3).await;
         assert_eq!(receiver.taken(), collections(0..3));
+        let lane = reading(&delivery, "default", Signal::Metrics);
+        assert_eq!(lane.repeated, 0, "no connection, no duplicate: {lane:?}");
+        let one = vec![request(Signal::Metrics, 3, 1)];
+        delivery.courier().push("default", Signal::Metrics, one);
         delivery.kill().await;
 
         let delivery = start(&folder, lanes());
         assert_eq!(delivery.last_end(), Some(0), "it was killed");
+    });
+}
+
+#[test]
+fn what_was_on_its_way_at_the_end_may_come_twice_and_is_counted() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let receiver = Receiver::new(&[Answer::Mute]);
+        tokio::spawn(receiver.clone().serve(address));
+        let lanes = || vec![destination("default", Signal::Metrics, address)];
+        let delivery = start(&folder, lanes());
+        let one = vec![request(Signal::Metrics, 0, 1)];
+        delivery.courier().push("default", Signal::Metrics, one);
+        sleep(Duration::from_millis(100)).await;
+        let left = delivery.finish(0, Duration::from_millis(50)).await;
+        assert_eq!((left.kept, left.lost), (1, 0));
+        assert!(left.place.ends_with("metadata.db.spool"), "{left:?}");
+        let delivery = start(&folder, lanes());
+        until("it", || receiver.taken().len() == 1).await;
+        assert_eq!(reading(&delivery, "default", Signal::Metrics).repeated, 1);
+    });
+}
+
+#[test]
+fn without_a_spool_the_end_says_what_is_lost() {
+    run(async {
+        let folder = Folder::new();
+        let place = SpoolPlace {
+            // A folder is no spool.
+            path: Some(folder.as_ref().to_owned()),
+            limits: LIMITS,
+        };
+        let lanes = vec![destination("default", Signal::Metrics, free_port())];
+        let delivery = Delivery::start(lanes, &place, Box::new(|_| {}));
+        for second in 0..2 {
+            let one = vec![request(Signal::Metrics, second, 1)];
+            delivery.courier().push("default", Signal::Metrics, one);
+        }
+        assert_eq!(delivery.spool_failures(), 1);
+        let left = delivery.finish(SECOND, Duration::from_millis(200)).await;
+        assert_eq!((left.kept, left.lost, left.place.as_str()), (0, 2, "in memory"));
+    });
+}
+
+#[test]
+fn logs_that_hang_are_kept_at_the_next_collection_though_it_brings_none() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        tokio::spawn(Receiver::new(&[Answer::Mute]).serve(address));
+        let mut lane = destination("default", Signal::Logs, address);
+        lane.connection.timeout = Duration::from_secs(10);
+        let delivery = start(&folder, vec![lane.clone()]);
+        let one = vec![request(Signal::Logs, 0, 1)];
+        delivery.courier().push("default", Signal::Logs, one);
+        delivery.courier().collected();
+        assert_eq!(reading(&delivery, "default", Signal::Logs).waiting_requests, 1);
+        sleep(Duration::from_millis(600)).await;
+        delivery.courier().collected();
+        delivery.kill().await;
+        let delivery = start(&folder, vec![lane]);
+        assert_eq!(reading(&delivery, "default", Signal::Logs).waiting_requests, 1);
     });
 }
 
@@ -324,7 +392,7 @@ fn the_end_gives_a_receiver_that_has_come_back_what_waits() {
         let receiver = Receiver::default();
         tokio::spawn(receiver.clone().serve(address));
         sleep(Duration::from_millis(50)).await;
-        assert_eq!(delivery.finish(2 * SECOND, Duration::from_secs(1)).await, 0);
+        assert_eq!(delivery.finish(2 * SECOND, Duration::from_secs(1)).await.kept, 0);
         assert_eq!(receiver.taken(), collections(0..3));
     });
 }

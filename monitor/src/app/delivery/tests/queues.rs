@@ -179,6 +179,7 @@ fn a_kill_loses_what_is_in_memory_and_nothing_else() {
     };
     bench.tick(3);
     assert_eq!(bench.drain(), [1, 2, 3], "the one in flight may arrive twice");
+    assert_eq!(bench.queue.counts.repeated, 1, "which is counted");
 }
 
 #[test]

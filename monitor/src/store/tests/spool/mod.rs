@@ -29,6 +29,7 @@ fn parcel(lane: &str, number: u64, length: usize) -> Parcel {
         signal: "metrics".to_owned(),
         time: NOW + number,
         items: 10 + number,
+        sent: number.is_multiple_of(3),
         body: Random(number).bytes(length),
     }
 }
