@@ -82,6 +82,8 @@ impl Routes {
         notices: Vec<Notice>,
         courier: &Courier,
     ) -> Vec<EncodedRequest> {
+        // First what no later request makes good: where metrics of a collection wait in the spool, its events do, too.
+        let events = self.send_events(collection, notices, courier);
         for route in &mut self.routes {
             let takes = |service: &ServiceReading| route.takes[service.group.0];
             if !collection.services.iter().any(takes) {
@@ -94,7 +96,7 @@ impl Routes {
         }
         let copies = self.copies.as_mut();
         let mut copies = copies.map_or_else(Vec::new, |requests| requests.encode(collection, |_| true));
-        copies.extend(self.send_events(collection, notices, courier));
+        copies.extend(events);
         copies
     }
 

@@ -12,6 +12,8 @@ use super::{
 };
 use crate::export::transport::{Accepted, EncodedRequest, Retry, SendError, Signal, Transport};
 
+/// A kind of trouble that comes and goes is said this often at most.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How long a spool that cannot be read is left alone.
 const UNREADABLE: Duration = Duration::from_secs(5);
 
@@ -34,13 +36,24 @@ pub(super) struct Lane {
     pub(super) signal: Signal,
     pub(super) transport: Transport,
     pub(super) shared: Arc<Shared>,
+    /// The receiver has taken a request of this run.
+    accepted: bool,
     /// What is going on, so that it is said once.
     said: Said,
+    /// When the three kinds of trouble were last said.
+    said_at: [Option<Instant>; 3],
+    /// A remark of the receiver's has been said.
+    remarked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     Nothing,
+    Trouble(Trouble),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
     /// The receiver is away.
     Away,
     /// It refuses what it is sent.
@@ -56,7 +69,10 @@ impl Lane {
             signal,
             transport,
             shared,
+            accepted: false,
             said: Said::Nothing,
+            said_at: [None; 3],
+            remarked: false,
         }
     }
 
@@ -102,39 +118,50 @@ impl Lane {
         });
         match answer {
             Ok(accepted) => {
+                self.accepted = true;
                 self.shared.settle(self.index, |queue, backlog| {
                     queue.delivered(accepted.rejected, backlog)
                 });
                 self.say_accepted(&accepted);
                 Next::AtOnce
             }
-            Err(error) if error.is_unsupported() && self.signal != Signal::Metrics => {
-                debug!("{error}");
-                warn!(
-                    "{}: the receiver takes no {signal}, so none are sent to it until kevmon is started again; metrics go \
-                     on; {}",
-                    self.transport.endpoint(),
-                    remedy(self.signal),
-                    signal = self.signal.name(),
-                );
-                self.shared
-                    .settle(self.index, |queue, backlog| queue.close(backlog));
-                Next::Closed
-            }
+            // One that has taken requests before is being changed, or something stands before it for the moment.
+            Err(error) if error.is_unsupported() && self.accepted => self.away(&error, None),
+            Err(error) if error.is_unsupported() && self.signal != Signal::Metrics => self.close(&error),
             Err(error) => match error.retry() {
                 Retry::Never => {
                     self.shared
                         .settle(self.index, |queue, backlog| queue.refused(backlog));
                     self.say_refused(&error);
-                    Next::AtOnce
+                    // Whoever is not known now may be soon: a backlog is not thrown at a closed door.
+                    if error.is_unauthorized() {
+                        Next::After(None)
+                    } else {
+                        Next::AtOnce
+                    }
                 }
-                Retry::After(asked) => {
-                    self.shared.failed(self.index, error.may_have_arrived());
-                    self.say_away(&error);
-                    Next::After(asked)
-                }
+                Retry::After(asked) => self.away(&error, asked),
             },
         }
+    }
+
+    fn away(&mut self, error: &SendError, asked: Option<Duration>) -> Next {
+        self.shared.failed(self.index, error.may_have_arrived());
+        self.say_away(error);
+        Next::After(asked)
+    }
+
+    fn close(&mut self, error: &SendError) -> Next {
+        debug!("{error}");
+        warn!(
+            "{}: the receiver takes no {signal}, so none are sent to it until kevmon is started again; metrics go on; {}",
+            self.transport.endpoint(),
+            remedy(self.signal),
+            signal = self.signal.name(),
+        );
+        self.shared
+            .settle(self.index, |queue, backlog| queue.close(backlog));
+        Next::Closed
     }
 
     /// The end of kevmon cuts a pause short: whoever has come back meanwhile gets what waits.
@@ -145,42 +172,57 @@ impl Lane {
         }
     }
 
+    /// Whether this trouble is to be said: it is new, and was not said a moment ago.
+    fn begins(&mut self, trouble: Trouble) -> bool {
+        let is_new = self.said != Said::Trouble(trouble);
+        let at = &mut self.said_at[trouble as usize];
+        let says = is_new && at.is_none_or(|at| at.elapsed() >= SAY_AGAIN);
+        if says {
+            *at = Some(Instant::now());
+            self.said = Said::Trouble(trouble);
+        }
+        says
+    }
+
     fn say_accepted(&mut self, accepted: &Accepted) {
-        let endpoint = self.transport.endpoint();
+        let endpoint = self.transport.endpoint().to_owned();
         if accepted.rejected > 0 {
-            if self.said != Said::Partial {
+            if self.begins(Trouble::Partial) {
                 error!(
-                    "{endpoint}: the receiver rejected {} of a request's {}: {}; they are not sent again",
+                    "{endpoint}: the receiver rejected {} of a request's {}: {}; they are not sent again, and counted; see \
+                     the receiver's log",
                     accepted.rejected,
                     self.signal.items(),
                     accepted.remark
                 );
             }
-            self.said = Said::Partial;
             return;
         }
-        if self.said != Said::Nothing {
+        if !accepted.remark.is_empty() && !std::mem::replace(&mut self.remarked, true) {
+            warn!(
+                "{endpoint}: the receiver took a request and remarked: {}",
+                accepted.remark
+            );
+        }
+        if std::mem::replace(&mut self.said, Said::Nothing) != Said::Nothing {
             info!("{endpoint} accepts {} again", self.signal.name());
         }
-        self.said = Said::Nothing;
     }
 
     fn say_refused(&mut self, error: &SendError) {
-        if self.said != Said::Refused {
+        if self.begins(Trouble::Refused) {
             error!("{error}; what it refuses is not sent again, and counted");
         }
-        self.said = Said::Refused;
     }
 
     fn say_away(&mut self, error: &SendError) {
-        if self.said != Said::Away {
+        if self.begins(Trouble::Away) {
             error!(
                 "{error}; trying again, {} wait {} meanwhile",
                 self.signal.name(),
                 self.shared.place()
             );
         }
-        self.said = Said::Away;
     }
 }
 

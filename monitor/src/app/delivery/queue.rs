@@ -321,18 +321,13 @@ impl Queue {
                 self.held.pop_front();
                 items
             }
-            // What has been dropped meanwhile is counted there.
+            Some((Place::Spooled(spooled), items)) if backlog.remove(&spooled) => items,
             Some((Place::Moved(packed), items)) => match backlog.find_oldest(&self.lane, &packed) {
                 Some(spooled) if backlog.remove(&spooled) => items,
                 _ => 0,
             },
-            Some((Place::Spooled(spooled), items)) => {
-                if backlog.remove(&spooled) {
-                    items
-                } else {
-                    0
-                }
-            }
+            // It has been dropped meanwhile, and is counted so.
+            Some((Place::Spooled(_), _)) => 0,
             None => 0,
         }
     }

@@ -67,12 +67,15 @@ impl Settling<'_> {
         layers
     }
 
-    /// Whether what a source of this rank gave was given for another address than `target`: it is below what names the
-    /// address, and names one itself.
+    /// Whether what a source of this rank gave was given for another address than `target`: it names one itself (for another
+    /// signal, perhaps), and something above it names this one, or nobody does.
     pub(super) fn is_for_another(&self, rank: Rank, target: &Target) -> bool {
         let names_one = match rank {
             Rank::Default => false,
-            Rank::Legacy | Rank::Flag => true,
+            Rank::Legacy => true,
+            Rank::Flag => {
+                self.sources.overrides.endpoint.is_some() || self.sources.overrides.agent_host.is_some()
+            }
             Rank::Instana | Rank::Environment => Signal::ALL
                 .iter()
                 .map(|signal| signal.variable("ENDPOINT"))
@@ -83,7 +86,8 @@ impl Settling<'_> {
                 .file
                 .is_some_and(|file| file.export.endpoint.is_some()),
         };
-        rank < target.origin.rank() && names_one
+        let is_unnamed = target.origin.rank() <= Rank::Legacy;
+        (rank < target.origin.rank() || is_unnamed) && names_one
     }
 
     fn may_have(&mut self, origin: &Origin, target: &Target) -> bool {

@@ -118,7 +118,6 @@ impl SendError {
     }
 
     /// The receiver does not know or not allow the client; the message names what to set.
-    #[cfg(test)]
     pub fn is_unauthorized(&self) -> bool {
         self.fault.failure == Failure::Unauthorized
     }

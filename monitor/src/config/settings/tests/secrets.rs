@@ -213,6 +213,11 @@ fn credentials_given_for_no_address_go_where_a_higher_source_points() {
     );
     assert!(metrics.tls.is_some_and(|tls| tls.certificate.is_some()));
     assert_eq!(lines(&case.valid().warnings), Vec::<String>::new());
+    // A signal that nobody names an address for goes to this host, where anybody may listen.
+    let case = of_variables(&[HEADERS, ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://vendor")]);
+    let receiver = case.valid().receivers.swap_remove(0);
+    assert_eq!(receiver.metrics.headers.len(), 2);
+    assert!(receiver.traces.headers.is_empty() && receiver.logs.headers.is_empty());
     // In the file, too.
     let case = Case {
         file: "[export]\nheaders = { a = 'x' }\ncertificate_file = '/c'\nkey_file = '/k'",
@@ -280,6 +285,7 @@ fn secrets_are_shown_nowhere() {
 
     let faulty = Case {
         variables: &[
+            ENDPOINT,
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret%"),
             ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "s3cret"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://me:s3cret@x"),
