@@ -1,35 +1,27 @@
-//! Which series arrive where: those of single processes, deltas that add up, and plugins at receivers of their own.
+//! Series of single processes: what they say, which processes have them, and when they end.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a failed assumption in a test is a failed test"
 )]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use kevmon_tests::{
-    checks,
-    delivery::{self, Delivery},
-    fake::{Arrival, Behaviour, Fake, Message, Signal},
+    checks, delivery,
+    fake::Fake,
     kevmon::Daemon,
     plugin_dir::PluginDir,
-    points::{Instrument, Number, Point},
+    points::{Instrument, Point},
     push::{COUNTER, GAUGE, INSTANA, UP_DOWN, assert_shape, assert_times, plugin_file},
     same_pid,
     tick::Tick,
-    wait,
-    watched::{self, Watched},
+    wait, watched,
     workload::{Program, Running},
 };
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const LIMIT: Duration = Duration::from_secs(20);
-const PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
-/// OTLP's number for delta temporality.
-const DELTA: i32 = 1;
 
 /// The table of docs/metrics.md, and the group's metric that is the sum of the processes'.
 const SINGLE: [(&str, Instrument, &str, Option<&str>); 17] = [
@@ -77,8 +69,11 @@ const SINGLE: [(&str, Instrument, &str, Option<&str>); 17] = [
     ("uptime", GAUGE, "s", None),
 ];
 
+/// The values of the attribute that splits a metric.
+type Split = &'static [&'static str];
+
 /// The same for the other naming, with the values of the attribute that splits it; the group's has the same ones.
-const SINGLE_OTEL: [(&str, Instrument, &str, &[&str], Option<&str>); 13] = [
+const SINGLE_OTEL: [(&str, Instrument, &str, Split, Option<&str>); 13] = [
     (
         "cpu.time",
         COUNTER,
@@ -147,18 +142,9 @@ fn id(point: &Point) -> Option<Id> {
 /// The points of a plugin at the time of a tick, once all of them are there.
 fn at(fake: &Fake, plugin: &str, tick: &Tick) -> Vec<Point> {
     delivery::wait_for_tick(fake, &[plugin.to_owned()], tick.time(), LIMIT);
-    of_plugin(&fake.points(), plugin)
+    watched::points_of(&fake.points(), plugin)
         .into_iter()
         .filter(|point| point.time == tick.time())
-        .collect()
-}
-
-fn of_plugin(points: &[Point], plugin: &str) -> Vec<Point> {
-    let service = Watched::service_id(plugin);
-    points
-        .iter()
-        .filter(|point| point.resource.get("kevmon.service.id") == Some(&service))
-        .cloned()
         .collect()
 }
 
@@ -183,13 +169,6 @@ fn time_of_day(nanos: u64) -> String {
     let seconds = nanos / 1_000_000_000 % 86_400;
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("T{hour:02}:{minute:02}:{second:02}.{:09}Z", nanos % 1_000_000_000)
-}
-
-fn assert_close(one: f64, other: f64, what: &str) {
-    assert!(
-        (one - other).abs() <= other.abs() * 1e-9 + 1e-9,
-        "{what}: {one}, not {other}"
-    );
 }
 
 /// A plugin with series of its two busiest processes.
@@ -268,7 +247,7 @@ fn single_processes_are_told_by_name_and_add_up_to_the_group() {
         assert_eq!(processes(&singles).len(), 2, "{name}");
         if let Some(of_group) = of_group {
             let sum = of_metric.iter().map(|point| point.value.as_f64()).sum();
-            assert_close(sum, group.float(of_group), &name);
+            checks::assert_close(sum, group.float(of_group), &name);
         }
     }
     let known = SINGLE.map(|(metric, ..)| format!("per_process.{metric}"));
@@ -304,7 +283,7 @@ fn single_processes_are_told_by_name_and_add_up_to_the_group() {
         assert!(told.clone().all(|point| id(point).is_none()), "{metric}");
     }
     daemon.terminate();
-    assert_times(&of_plugin(&setup.fake.points(), "single"));
+    assert_times(&watched::points_of(&setup.fake.points(), "single"));
 }
 
 #[test]
@@ -352,7 +331,7 @@ fn the_busiest_are_told_the_others_counted_and_the_ended_forgotten() {
         .filter(|(pid, _)| *pid == of_one)
         .collect();
     assert_eq!(new.len(), 1, "{:?}", processes(&points));
-    let all = of_plugin(&setup.fake.points(), "top");
+    let all = watched::points_of(&setup.fake.points(), "top");
     let of_pid: BTreeSet<Id> = processes(&all)
         .into_iter()
         .filter(|(pid, _)| *pid == of_one)
@@ -372,7 +351,7 @@ fn the_busiest_are_told_the_others_counted_and_the_ended_forgotten() {
     assert_eq!(end.status, 0);
     let last = daemon.terminate();
     delivery::wait_for_tick(&setup.fake, &["top".to_owned()], last.time(), LIMIT);
-    let all = of_plugin(&setup.fake.points(), "top");
+    let all = watched::points_of(&setup.fake.points(), "top");
     let latest = |wanted: &Id| {
         all.iter()
             .filter(|point| id(point).as_ref() == Some(wanted))
@@ -449,335 +428,4 @@ fn single_processes_by_the_other_naming() {
         );
     }
     daemon.terminate();
-}
-
-/// A series: the metric, and its attributes.
-type Key = (String, BTreeMap<String, String>);
-
-/// The points of each series, oldest first; a copy of a point is asserted to be one, and left out.
-fn series(points: &[Point]) -> BTreeMap<Key, Vec<Point>> {
-    let mut series: BTreeMap<Key, Vec<Point>> = BTreeMap::new();
-    for point in points {
-        let key = (point.metric.clone(), point.attributes.clone());
-        let of_series = series.entry(key).or_default();
-        match of_series.iter().find(|other| other.time == point.time) {
-            Some(other) => assert_eq!(other, point, "a copy that is none"),
-            None => of_series.push(point.clone()),
-        }
-    }
-    for points in series.values_mut() {
-        points.sort_by_key(|point| point.time);
-    }
-    series
-}
-
-fn is_delta(point: &Point) -> bool {
-    match point.instrument {
-        Instrument::Sum { temporality, .. } | Instrument::Histogram { temporality } => temporality == DELTA,
-        Instrument::Gauge | Instrument::Other => false,
-    }
-}
-
-/// The sum of all deltas of a metric up to `time`.
-fn sum_until(all: &BTreeMap<Key, Vec<Point>>, metric: &str, time: u64) -> f64 {
-    let of_metric = all.iter().filter(|((name, _), _)| name == metric);
-    let points = of_metric
-        .flat_map(|(_, points)| points)
-        .filter(|point| point.time <= time);
-    points
-        .map(|point| match point.value {
-            Number::Distribution { count, .. } => checks::float(count),
-            number => number.as_f64(),
-        })
-        .sum()
-}
-
-/// Asserts that every request that was sent again is the one before, and returns how many were.
-fn assert_identical_copies(arrivals: &[Arrival]) -> usize {
-    let metrics: Vec<&Arrival> = arrivals
-        .iter()
-        .filter(|one| one.signal == Signal::Metrics)
-        .collect();
-    let mut copies = 0;
-    for (index, arrival) in metrics.iter().enumerate() {
-        if !matches!(
-            arrival.behaviour,
-            Behaviour::LoseAcknowledgement | Behaviour::Unavailable
-        ) {
-            continue;
-        }
-        let (Message::Metrics(sent), Some(next)) = (&arrival.message, metrics.get(index + 1)) else {
-            unreachable!("nothing came after it")
-        };
-        let Message::Metrics(again) = &next.message else {
-            unreachable!("of metrics")
-        };
-        assert_eq!(sent, again, "sent again, and not the same");
-        copies += 1;
-    }
-    copies
-}
-
-#[test]
-fn deltas_add_up_to_the_cumulative_sums_across_a_restart() {
-    let watched = Watched::new(
-        WORKLOAD,
-        "delta",
-        1,
-        "300ms",
-        "[processes]\nenabled = true\nmax = 5\n",
-    );
-    let fake = Fake::start();
-    let url = fake.url();
-    let mut ticks = Vec::new();
-    let mut ends = Vec::new();
-    for _ in 0..2 {
-        let mut daemon = watched.start_with(&["--endpoint", &url], &[(PREFERENCE, "delta")]);
-        watched::run_for(&mut daemon, Duration::from_millis(600));
-        for behaviour in [Behaviour::LoseAcknowledgement, Behaviour::Unavailable] {
-            fake.play(&[behaviour]);
-            for _ in 0..3 {
-                assert_eq!(watched.program().start(&["idle"]).finish().status, 0);
-            }
-            watched::run_for(&mut daemon, Duration::from_millis(1_500));
-        }
-        let told = daemon.ticks().to_vec();
-        let last = daemon.terminate();
-        delivery::wait_for_tick(&fake, watched.plugins(), last.time(), LIMIT);
-        ends.push(last.time());
-        ticks.extend(told);
-        ticks.push(last);
-    }
-    assert_eq!(assert_identical_copies(&fake.arrivals()), 4);
-
-    let first = ticks[0].expect_group("delta0");
-    let starts = [first.start_time(), first.0["watch_start_time"].as_u64().unwrap()];
-    let all = series(&of_plugin(&fake.points(), "delta0"));
-    let mut deltas = BTreeSet::new();
-    for ((metric, attributes), points) in &all {
-        let monotonic = matches!(
-            points[0].instrument,
-            Instrument::Sum { monotonic: true, .. } | Instrument::Histogram { .. }
-        );
-        assert!(
-            points.iter().all(|point| is_delta(point) == monotonic),
-            "{metric}: {:?}",
-            points[0].instrument
-        );
-        if !monotonic {
-            continue;
-        }
-        deltas.insert(metric.as_str());
-        for pair in points.windows(2) {
-            assert_eq!(
-                pair[1].start_time, pair[0].time,
-                "{metric} {attributes:?}: {pair:?}"
-            );
-        }
-        if !attributes.contains_key("process.pid") {
-            assert!(
-                starts.contains(&points[0].start_time),
-                "{metric} {attributes:?}: {:?}, {starts:?}",
-                points[0]
-            );
-        }
-    }
-    let counters = INSTANA.iter().filter(|(_, instrument, _)| *instrument == COUNTER);
-    let counters: Vec<&str> = counters
-        .map(|(metric, ..)| *metric)
-        .chain(["starts", "exits", "restarts", "run_queue_wait_time"])
-        .collect();
-    assert!(
-        counters.iter().all(|metric| deltas.contains(metric)),
-        "{deltas:?}"
-    );
-    assert!(deltas.contains("lifetime"), "{deltas:?}");
-    let mut compared = 0;
-    for tick in &ticks {
-        let group = tick.expect_group("delta0");
-        for metric in &counters {
-            assert_close(sum_until(&all, metric, tick.time()), group.float(metric), metric);
-            compared += 1;
-        }
-        assert_close(
-            sum_until(&all, "lifetime", tick.time()),
-            checks::float(group.lifetime().count),
-            "lifetime",
-        );
-    }
-    assert!(compared > 100, "{compared}");
-    let last = ticks.last().unwrap().expect_group("delta0");
-    assert_eq!(last.int("exits"), 12, "{}", last.0);
-    // kevmon's own begin anew with each run.
-    let own: Vec<Point> = fake
-        .points()
-        .into_iter()
-        .filter(|point| point.resource["service.name"] == "kevmon")
-        .collect();
-    let own = series(&own);
-    let sent = |until: u64| sum_until(&own, "kevmon.records.sent", until);
-    let (told, end) = (
-        ticks.iter().rfind(|tick| tick.time() <= ends[0]).unwrap(),
-        ends[0],
-    );
-    assert_close(
-        sent(end),
-        checks::float(told.records().sent),
-        "records of the first run",
-    );
-    let told = ticks.last().unwrap();
-    assert_close(
-        sent(ends[1]) - sent(end),
-        checks::float(told.records().sent),
-        "records of the second run",
-    );
-}
-
-#[test]
-fn deltas_of_a_process_add_up_to_what_it_used_across_a_restart() {
-    let watched = Watched::new(WORKLOAD, "alone", 1, "300ms", "[processes]\nenabled = true\n");
-    let fake = Fake::start();
-    let url = fake.url();
-    let mut last = None;
-    for _ in 0..2 {
-        let mut daemon = watched.start_with(&["--endpoint", &url], &[(PREFERENCE, "delta")]);
-        watched::run_for(&mut daemon, Duration::from_millis(1_500));
-        let end = daemon.terminate();
-        delivery::wait_for_tick(&fake, watched.plugins(), end.time(), LIMIT);
-        last = Some(end);
-    }
-    let last = last.unwrap();
-    let group = last.expect_group("alone0");
-    let all = of_plugin(&fake.points(), "alone0");
-    // Another run may read the start time by a clock that is some microseconds off.
-    let all: Vec<Point> = all
-        .into_iter()
-        .map(|mut point| {
-            point.attributes.remove("process.creation.time");
-            point
-        })
-        .collect();
-    let all = series(&all);
-    for metric in [
-        "cpu_user_time_total",
-        "cpu_system_time_total",
-        "voluntary_ctx_switches",
-    ] {
-        let sum = sum_until(&all, &format!("per_process.{metric}"), last.time());
-        assert_close(sum, group.float(metric), metric);
-    }
-}
-
-#[test]
-fn each_receiver_gets_its_plugins_and_no_others() {
-    let program = Program::new(WORKLOAD, "way");
-    let running = program.start(&["pulse", "--busy-ms", "1", "--idle-ms", "40"]);
-    let (default, named, by_url) = (Fake::start(), Fake::start(), Fake::start());
-    let folder = PluginDir::new();
-    let url = by_url.url();
-    for (plugin, further) in [
-        ("plain", String::new()),
-        (
-            "both",
-            "[export]\nendpoints = [\"default\", \"named\"]\n".to_owned(),
-        ),
-        ("away", format!("[export]\nendpoints = [\"{url}\"]\n")),
-        (
-            "told",
-            "[export]\nendpoints = [\"named\"]\n[events]\nenabled = true\n".to_owned(),
-        ),
-    ] {
-        let interval = if plugin == "away" { "500ms" } else { "300ms" };
-        let file = plugin_file(plugin, &program.pattern(), "").replace("300ms", interval);
-        folder.write(plugin, &format!("{file}{further}"));
-    }
-    let settings = folder.write("settings", "");
-    let settings = settings.with_file_name("kevmon.toml");
-    std::fs::remove_file(settings.with_file_name("plugin.toml")).unwrap();
-    std::fs::write(
-        &settings,
-        format!(
-            "schema = 1\n[export]\nendpoint = \"{}\"\n[endpoints.named]\nendpoint = \"{}\"\nprotocol = \"http/protobuf\"\n\
-             [telemetry]\ninterval = \"1s\"\n",
-            default.url(),
-            named.url()
-        ),
-    )
-    .unwrap();
-    let mut daemon = Daemon::start(&[
-        "--plugins-dir",
-        folder.path(),
-        "--config",
-        settings.to_str().unwrap(),
-    ]);
-    watched::run_for(&mut daemon, Duration::from_secs(2));
-    assert_eq!(program.start(&["idle"]).finish().status, 0);
-    watched::run_for(&mut daemon, Duration::from_secs(2));
-    let mut ticks = daemon.ticks().to_vec();
-    let last = daemon.terminate();
-    ticks.retain(|tick| tick.time() < last.time());
-    ticks.push(last.clone());
-
-    let table: [(&Fake, &[&str]); 3] = [
-        (&default, &["both", "plain"]),
-        (&named, &["both", "told"]),
-        (&by_url, &["away"]),
-    ];
-    for (fake, plugins) in table {
-        let names: Vec<String> = plugins.iter().map(|name| (*name).to_owned()).collect();
-        delivery::wait_for_tick(fake, &names, last.time(), LIMIT);
-        let points = fake.points();
-        let arrived: BTreeSet<&str> = points
-            .iter()
-            .filter_map(|point| Some(point.resource.get("kevmon.plugin")?.as_str()))
-            .collect();
-        assert_eq!(arrived, plugins.iter().copied().collect(), "plugins that arrived");
-        let delivery = Delivery::of(fake, &names);
-        delivery.assert_in_order();
-        delivery.assert_no_duplicates();
-        for plugin in &names {
-            delivery.assert_complete(&ticks, plugin, &[]);
-        }
-        // What tells how far they can be trusted goes with each of them, and with nothing else.
-        let own: BTreeSet<u64> = points
-            .iter()
-            .filter(|point| point.metric == "kevmon.complete")
-            .map(|point| point.time)
-            .collect();
-        let due = ticks
-            .iter()
-            .filter(|tick| plugins.iter().any(|plugin| tick.group(plugin).is_some()));
-        assert!(due.clone().count() >= 8);
-        let due: BTreeSet<u64> = due.map(Tick::time).collect();
-        let more: Vec<&u64> = own.difference(&due).collect();
-        assert!(
-            due.is_subset(&own) && more.len() <= 1,
-            "{plugins:?}: {more:?} were not due"
-        );
-    }
-    for (fake, told) in [(&default, false), (&named, true), (&by_url, false)] {
-        let arrivals = fake.arrivals();
-        assert_eq!(arrivals.iter().any(|one| one.signal == Signal::Logs), told);
-        let telemetry = arrivals.iter().any(|one| one.signal == Signal::Traces)
-            && fake
-                .points()
-                .iter()
-                .any(|point| point.metric == "kevmon.collection.duration");
-        assert_eq!(
-            telemetry,
-            fake.port() == default.port(),
-            "kevmon's own goes to the default"
-        );
-    }
-    let logs = named.logs();
-    let events: Vec<&str> = logs.iter().map(|log| log.event_name.as_str()).collect();
-    assert!(
-        events.contains(&"kevmon.process.start") && events.contains(&"kevmon.process.exit"),
-        "{events:?}"
-    );
-    assert!(
-        logs.iter().all(|log| log.resource["kevmon.plugin"] == "told"),
-        "{logs:?}"
-    );
-    assert_eq!(running.finish().status, 0);
 }
