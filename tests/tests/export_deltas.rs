@@ -1,11 +1,6 @@
 //! Delta temporality: each point begins where the one before ended, what is sent again is the same request, and all
 //! of them add up to what was measured, also across a restart of kevmon.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -189,6 +184,14 @@ fn deltas_add_up_to_the_cumulative_sums_across_a_restart() {
         .filter(|point| point.resource["service.name"] == "kevmon")
         .collect();
     let own = series(&own);
+    let durations = own
+        .iter()
+        .filter(|((metric, _), _)| metric == "kevmon.collection.duration");
+    let durations: Vec<&Point> = durations.flat_map(|(_, points)| points).collect();
+    assert!(
+        durations.len() >= 2 && durations.iter().all(|point| is_delta(point)),
+        "the SDK's too: {durations:?}"
+    );
     let sent = |until: u64| sum_until(&own, "kevmon.records.sent", until);
     let (told, end) = (
         ticks.iter().rfind(|tick| tick.time() <= ends[0]).unwrap(),

@@ -19,6 +19,7 @@ use kevmon_tests::{
     push::COUNTER,
     spans::Span,
     telemetry::{OWN, of_lane, own, settings},
+    tick::Tick,
     watched::{self, Watched},
 };
 
@@ -123,6 +124,69 @@ fn each_collection_and_each_export_is_a_span() {
     assert_eq!(failed, 1, "attempts that failed");
 }
 
+/// Each point of the histogram stands for the collections before it.
+fn assert_collections(points: &[Point], ticks: &[Tick]) {
+    for point in own(points, "kevmon.collection.duration") {
+        let before = |margin: u64| {
+            ticks
+                .iter()
+                .filter(|tick| tick.time() + margin < point.time)
+                .count() as u64
+        };
+        let told = count(&point);
+        assert!(
+            told >= before(NEAR) && (told <= before(0) + 1 || point.time > ticks.last().unwrap().time()),
+            "{told} collections, and there were {}..{}",
+            before(NEAR),
+            before(0)
+        );
+        let (bounds, buckets) = &point.buckets;
+        assert_eq!(buckets.len(), bounds.len() + 1);
+        assert_eq!(buckets.iter().sum::<u64>(), told, "{point:?}");
+    }
+}
+
+/// What it says was taken is what arrived up to one of the requests.
+fn assert_delivered(fake: &Fake) {
+    let mut sums = BTreeSet::from([0]);
+    let mut sum = 0;
+    for arrival in fake.arrivals().iter().filter(|one| one.signal == Signal::Metrics) {
+        sum += arrival.points().len();
+        sums.insert(sum);
+    }
+    let delivered = of_lane(&fake.points(), "kevmon.export.delivered", "default", "metrics");
+    assert!(
+        delivered.is_sorted() && *delivered.last().unwrap() > 0.0,
+        "{delivered:?}"
+    );
+    for told in &delivered {
+        assert!(sums.iter().any(|sum| *sum as f64 == *told), "{told}: {sums:?}");
+    }
+}
+
+/// CPU time of a few seconds, and memory and threads as /proc has them.
+fn assert_own_usage(points: &[Point], rss: u64, threads: u64) {
+    let values = |metric: &str| -> Vec<f64> {
+        own(points, metric)
+            .iter()
+            .map(|point| point.value.as_f64())
+            .collect()
+    };
+    let cpu = values("process.cpu.time");
+    assert!(
+        cpu.is_sorted() && cpu[0] > 0.0 && cpu[0] < *cpu.last().unwrap() && *cpu.last().unwrap() < 4.0,
+        "{cpu:?}"
+    );
+    for told in values("process.memory.usage") {
+        let off = told / rss as f64;
+        assert!((0.5..=2.0).contains(&off), "{told} bytes resident, not {rss}");
+    }
+    let told = values("process.thread.count");
+    assert!(told.iter().all(|count| *count <= 4.0), "{told:?}");
+    assert!(threads <= 4, "{threads}");
+    assert_eq!(*told.last().unwrap(), threads as f64, "{told:?}");
+}
+
 #[test]
 fn its_own_metrics_are_those_of_the_table_and_true() {
     let _statistics = KernelStatistics::off();
@@ -157,25 +221,7 @@ fn its_own_metrics_are_those_of_the_table_and_true() {
             "{metric} without the kernel's statistics"
         );
     }
-    // Each point of the histogram stands for the collections before it.
-    for point in own(&points, "kevmon.collection.duration") {
-        let before = |margin: u64| {
-            ticks
-                .iter()
-                .filter(|tick| tick.time() + margin < point.time)
-                .count() as u64
-        };
-        let told = count(&point);
-        assert!(
-            told >= before(NEAR) && (told <= before(0) + 1 || point.time > ticks.last().unwrap().time()),
-            "{told} collections, and there were {}..{}",
-            before(NEAR),
-            before(0)
-        );
-        let (bounds, buckets) = &point.buckets;
-        assert_eq!(buckets.len(), bounds.len() + 1);
-        assert_eq!(buckets.iter().sum::<u64>(), told, "{point:?}");
-    }
+    assert_collections(&points, &ticks);
     let of_export = own(&points, "kevmon.export.duration");
     let told: BTreeSet<(&str, &str, &str)> = of_export
         .iter()
@@ -191,21 +237,7 @@ fn its_own_metrics_are_those_of_the_table_and_true() {
     assert!(told.iter().all(|one| expected.contains(one)), "{told:?}");
     assert!(told.contains(&expected[0]), "{told:?}");
 
-    // What it says was taken is what arrived up to one of the requests.
-    let mut sums = BTreeSet::from([0]);
-    let mut sum = 0;
-    for arrival in fake.arrivals().iter().filter(|one| one.signal == Signal::Metrics) {
-        sum += arrival.points().len();
-        sums.insert(sum);
-    }
-    let delivered = of_lane(&points, "kevmon.export.delivered", "default", "metrics");
-    assert!(
-        delivered.is_sorted() && *delivered.last().unwrap() > 0.0,
-        "{delivered:?}"
-    );
-    for told in &delivered {
-        assert!(sums.iter().any(|sum| *sum as f64 == *told), "{told}: {sums:?}");
-    }
+    assert_delivered(&fake);
     for metric in [
         "kevmon.export.failures",
         "kevmon.export.repeated",
@@ -220,25 +252,7 @@ fn its_own_metrics_are_those_of_the_table_and_true() {
             );
         }
     }
-    let values = |metric: &str| -> Vec<f64> {
-        own(&points, metric)
-            .iter()
-            .map(|point| point.value.as_f64())
-            .collect()
-    };
-    let cpu = values("process.cpu.time");
-    assert!(
-        cpu.is_sorted() && cpu[0] > 0.0 && cpu[0] < *cpu.last().unwrap() && *cpu.last().unwrap() < 4.0,
-        "{cpu:?}"
-    );
-    for told in values("process.memory.usage") {
-        let off = told / rss as f64;
-        assert!((0.5..=2.0).contains(&off), "{told} bytes resident, not {rss}");
-    }
-    let told = values("process.thread.count");
-    assert!(told.iter().all(|count| *count <= 4.0), "{told:?}");
-    assert!(threads <= 4, "{threads}");
-    assert_eq!(*told.last().unwrap(), threads as f64, "{told:?}");
+    assert_own_usage(&points, rss, threads);
 }
 
 /// `kernel.bpf_stats_enabled`, for one test at a time; as before when dropped.

@@ -1,11 +1,6 @@
 //! Where kevmon's own telemetry goes: to the default receiver, of all others too, or nowhere; and what the SDK's own
 //! variables do to it.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{fs, time::Duration};
 
 use kevmon_tests::{
@@ -193,9 +188,11 @@ fn the_sdks_own_variables_do_not_break_it() {
                     );
                 }
             }
+            // What is said of a plugin file is not about this.
             let warned: Vec<&str> = said
                 .lines()
                 .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+                .filter(|line| !line.contains("plugin.toml"))
                 .collect();
             assert!(warned.is_empty(), "{variables:?}: {warned:?}");
         }
