@@ -278,6 +278,14 @@ pub fn assert_complete(ticks: &[Tick]) {
     }
 }
 
+/// Asserts that two numbers that went different ways are the same but for rounding.
+pub fn assert_close(told: f64, expected: f64, what: &str) {
+    assert!(
+        (told - expected).abs() <= expected.abs() * 1e-9 + 1e-9,
+        "{what}: {told}, not {expected}"
+    );
+}
+
 /// For comparisons with a tolerance.
 #[expect(
     clippy::cast_precision_loss,

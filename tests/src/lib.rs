@@ -35,6 +35,7 @@ pub mod same_pid;
 pub mod sample;
 pub mod scratch;
 pub mod spans;
+pub mod telemetry;
 pub mod tick;
 pub mod truth;
 pub mod victoria_metrics;

@@ -20,6 +20,8 @@ pub struct Span {
     pub resource: BTreeMap<String, Value>,
     pub scope: String,
     pub name: String,
+    /// OTLP's number: 1 internal, 2 server, 3 client.
+    pub kind: i32,
     pub trace_id: Vec<u8>,
     pub span_id: Vec<u8>,
     /// Empty for a root.
@@ -78,6 +80,7 @@ pub fn flatten(request: &ExportTraceServiceRequest) -> Vec<Span> {
                 resource: resource.clone(),
                 scope: scope.clone(),
                 name: span.name.clone(),
+                kind: span.kind,
                 trace_id: span.trace_id.clone(),
                 span_id: span.span_id.clone(),
                 parent: span.parent_span_id.clone(),

@@ -6,6 +6,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use crate::{
     kevmon::Daemon,
     plugin_dir::PluginDir,
+    points::Point,
     push::plugin_file,
     scratch::Scratch,
     workload::{Program, Running},
@@ -99,6 +100,16 @@ impl Watched {
         let own = ["--metadata-db-path", database];
         Daemon::start_with(&[&self.plugin_args()[..], &own, args].concat(), environment)
     }
+}
+
+/// Those of a plugin's service.
+pub fn points_of(points: &[Point], plugin: &str) -> Vec<Point> {
+    let service = Watched::service_id(plugin);
+    points
+        .iter()
+        .filter(|point| point.resource.get("kevmon.service.id") == Some(&service))
+        .cloned()
+        .collect()
 }
 
 /// Takes in ticks for so long.

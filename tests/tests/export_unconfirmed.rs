@@ -1,0 +1,89 @@
+//! Whether the last collection before a kill is known to have arrived, or to wait on disk.
+
+use std::time::Duration;
+
+use kevmon_tests::{
+    fake::{Behaviour, Fake},
+    kevmon::Daemon,
+    telemetry::{lane, own},
+    wait,
+    watched::Watched,
+};
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_collection_that_nobody_answered_before_a_kill_is_unconfirmed() {
+    let watched = Watched::new(WORKLOAD, "doubt", 1, "1s", "");
+    let mut fake = Fake::start();
+    let url = fake.url();
+    let start = || watched.start(&["--endpoint", &url]);
+    let unconfirmed = |daemon: &Daemon| daemon.ticks()[0].number("unconfirmed");
+    let says_so = |daemon: &Daemon| {
+        daemon
+            .stderr()
+            .lines()
+            .filter(|line| line.contains("unconfirmed"))
+            .count()
+    };
+
+    // The very first request of all.
+    fake.always(Behaviour::Hang);
+    start().kill();
+    fake.always(Behaviour::Accept);
+    let daemon = start();
+    assert_eq!(
+        (unconfirmed(&daemon), says_so(&daemon)),
+        (1, 1),
+        "{}",
+        daemon.stderr()
+    );
+    let told = fake.wait_for("it at the receiver", LIMIT, |_| {
+        own(&fake.points(), "kevmon.export.unconfirmed").pop()
+    });
+    assert_eq!(told.value.as_f64() as u64, 1, "{told:?}");
+    daemon.terminate();
+
+    // It ended in order.
+    let mut daemon = start();
+    assert_eq!(
+        (unconfirmed(&daemon), says_so(&daemon)),
+        (0, 0),
+        "{}",
+        daemon.stderr()
+    );
+    // One in the middle, with nothing else on its way.
+    wait::until("the first one's acknowledgement", LIMIT, || {
+        let line = daemon.next_tick(LIMIT);
+        (lane(&line, "default", "metrics")["waiting_requests"] == 0).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    fake.always(Behaviour::Hang);
+    daemon.next_tick(LIMIT);
+    daemon.kill();
+    fake.always(Behaviour::Accept);
+    let mut daemon = start();
+    assert_eq!(
+        (unconfirmed(&daemon), says_so(&daemon)),
+        (1, 1),
+        "{}",
+        daemon.stderr()
+    );
+
+    // All of it waits on disk.
+    fake.stop();
+    daemon.next_tick(LIMIT);
+    daemon.next_tick(LIMIT);
+    // It is put there at once: nobody listens.
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.kill();
+    let daemon = start();
+    assert_eq!(
+        (unconfirmed(&daemon), says_so(&daemon)),
+        (0, 0),
+        "{}",
+        daemon.stderr()
+    );
+    daemon.terminate();
+}
