@@ -247,6 +247,7 @@ impl Daemon {
             self.watch.drain();
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
+        let told_from = SystemTime::now();
         let (collection, notices) = self.collect(&groups, true);
         let collection = Arc::new(collection);
         let unsettled = self.watch.unsettled();
@@ -258,6 +259,9 @@ impl Daemon {
         }
         self.exports.send(&collection, notices);
         self.print(&collection);
+        let programs = self.watch.program_times();
+        self.exports
+            .observe(&collection, told_from, self.watch.own(), programs);
         self.exports.finish(collection.time).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);

@@ -126,7 +126,7 @@ pub(super) fn observe_programs(meter: &Meter, observed: &Arc<Mutex<Observed>>) {
     meter
         .f64_observable_counter("kevmon.ebpf.run_time")
         .with_unit("s")
-        .with_description("Time spent in each eBPF program, while the kernel's statistics are on")
+        .with_description("Time spent in each eBPF program, while the kernel's statistics were on")
         .with_callback(move |observer| {
             for program in &read(&state).programs {
                 let name = KeyValue::new("kevmon.program", program.name);
@@ -138,7 +138,7 @@ pub(super) fn observe_programs(meter: &Meter, observed: &Arc<Mutex<Observed>>) {
     meter
         .u64_observable_counter("kevmon.ebpf.runs")
         .with_unit("{run}")
-        .with_description("Runs of each eBPF program, while the kernel's statistics are on")
+        .with_description("Runs of each eBPF program, while the kernel's statistics were on")
         .with_callback(move |observer| {
             for program in &read(&state).programs {
                 observer.observe(program.runs, &[KeyValue::new("kevmon.program", program.name)]);
