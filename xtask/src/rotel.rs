@@ -36,7 +36,10 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<PathBuf> {
             .arg(format!("rotel=={VERSION}")),
     )
     .with_context(|| {
-        format!("cannot install rotel {VERSION}: it has wheels for CPython 3.10 to 3.13 on glibc 2.34 or later only")
+        format!(
+            "cannot install rotel {VERSION}: see above whether PyPI could be reached; it has wheels for CPython 3.10 to \
+             3.13 on glibc 2.34 or later only"
+        )
     })?;
 
     // The wheel has no entry point; its program lies among the package's files.

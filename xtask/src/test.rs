@@ -17,6 +17,9 @@ use crate::shell;
 use crate::user::{self, Profile};
 use crate::workspace::Workspace;
 
+/// Makes the outage of the export's tests longer, seconds (tests/tests/export_outage.rs).
+const OUTAGE: &str = "KEVMON_OUTAGE_SECONDS";
+
 /// What `test` was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Selection {
@@ -207,7 +210,10 @@ impl Run<'_> {
     fn setup(&mut self) -> Result<()> {
         self.builder = Some(ebpf::setup(self.workspace)?);
         if self.selection != Selection::Unit {
-            self.receivers = Some(receivers::setup(self.workspace)?);
+            self.receivers = Some(with_remedy(
+                receivers::setup(self.workspace),
+                "`cargo xtask test --unit` needs no receivers",
+            )?);
         }
         Ok(())
     }
@@ -227,6 +233,9 @@ impl Run<'_> {
             .context("the setup stage left no receivers")?;
         let mut environment = vec![("KEVMON_BIN", kevmon)];
         environment.extend(receivers.environment());
+        // sudo does not pass it on by itself.
+        let outage = std::env::var_os(OUTAGE).map(PathBuf::from);
+        environment.extend(outage.as_deref().map(|seconds| (OUTAGE, seconds)));
         let mut command = user::cargo(self.workspace, "test");
         command.args(["--release", "--no-fail-fast", "-p", "kevmon-tests"]);
         run_as_root(&mut command, root, &environment);
@@ -236,7 +245,7 @@ impl Run<'_> {
     }
 }
 
-fn with_remedy(result: Result<()>, remedy: &str) -> Result<()> {
+fn with_remedy<T>(result: Result<T>, remedy: &str) -> Result<T> {
     result.map_err(|error| anyhow!("{error:#}; {remedy}"))
 }
 

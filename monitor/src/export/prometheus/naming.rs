@@ -179,6 +179,7 @@ mod tests {
         let own = metrics::OWN.iter().map(|own| own.unit);
         for unit in metrics::metrics(Naming::Both)
             .map(|metric| metric.unit)
+            .chain(metrics::process_metrics(Naming::Both).map(|metric| metric.unit))
             .chain(own)
         {
             let counted =

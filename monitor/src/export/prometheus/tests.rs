@@ -395,9 +395,11 @@ fn an_address_in_use_is_told() {
 
 /// The names of docs/prometheus.md; with `print_prometheus_names` they are printed for it.
 fn reference() -> Vec<String> {
-    use crate::metrics::{Instrument, OWN, metrics};
+    use crate::metrics::{Instrument, OWN, metrics, process_metrics};
     let own = OWN.iter().map(|own| (own.name, own.unit, own.instrument));
     let of_plugins = metrics(Naming::Both).map(|metric| (metric.name, metric.unit, metric.instrument));
+    let of_processes =
+        process_metrics(Naming::Both).map(|metric| (metric.name, metric.unit, metric.instrument));
     let line = |(name, unit, instrument): (&str, &str, Instrument)| {
         let (kind, suffix) = match instrument {
             Instrument::Counter => (Kind::Counter, "_total"),
@@ -410,7 +412,7 @@ fn reference() -> Vec<String> {
             format!("{kind:?}").to_lowercase()
         )
     };
-    of_plugins.chain(own).map(line).collect()
+    of_plugins.chain(of_processes).chain(own).map(line).collect()
 }
 
 #[test]
