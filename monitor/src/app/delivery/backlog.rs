@@ -26,6 +26,8 @@ pub(super) struct Backlog {
     tried: u64,
     failing: bool,
     failures: u64,
+    /// Items, by lane, of a spool that turned out to be damaged.
+    abandoned: Vec<(String, u64)>,
 }
 
 /// The oldest request of a lane.
@@ -58,6 +60,7 @@ impl Backlog {
             tried: now_unix,
             failing: false,
             failures: 0,
+            abandoned: Vec::new(),
         };
         backlog.try_open(now_unix);
         backlog
@@ -218,6 +221,23 @@ impl Backlog {
         self.said(result).flatten()
     }
 
+    /// Items, by lane, that a damaged spool has taken with it since the last call.
+    pub(super) fn take_abandoned(&mut self) -> Vec<(String, u64)> {
+        std::mem::take(&mut self.abandoned)
+    }
+
+    /// A damaged spool would hold its lanes up for ever. Opened again, it is moved aside and a new one is begun.
+    fn give_up_if_damaged(&mut self, reason: &StoreError) {
+        if !matches!(reason, StoreError::Damaged { .. }) {
+            return;
+        }
+        let Some(spool) = self.spool.take() else { return };
+        let waiting = spool.lanes().filter(|(_, state)| state.waiting.requests > 0);
+        self.abandoned
+            .extend(waiting.map(|(lane, state)| (lane.to_owned(), state.waiting.items)));
+        self.tried = 0;
+    }
+
     fn said<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
         match result {
             Ok(value) => {
@@ -228,6 +248,7 @@ impl Backlog {
             }
             Err(reason) => {
                 self.failures += 1;
+                self.give_up_if_damaged(&reason);
                 if !std::mem::replace(&mut self.failing, true) {
                     warn!(
                         "{reason}; what waits for receivers is kept in memory, 8 MiB at most, until the spool can be used; what is \

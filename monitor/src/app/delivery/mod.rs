@@ -340,6 +340,11 @@ impl State {
     /// Something is handed over. A spool that could not be opened is tried again while nothing is sent from memory: what it
     /// holds is older than that.
     fn begin(&mut self) {
+        for (lane, items) in self.backlog.take_abandoned() {
+            if let Some(queue) = self.queues.iter_mut().find(|queue| queue.lane() == lane) {
+                queue.counts.dropped_damaged += items;
+            }
+        }
         let now = unix_now();
         if self.backlog.is_to_be_opened(now) && !self.queues.iter().any(Queue::sends_held) {
             self.backlog.try_open(now);

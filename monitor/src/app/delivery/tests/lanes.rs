@@ -357,6 +357,65 @@ fn without_a_spool_the_end_says_what_is_lost() {
     });
 }
 
+/// Bytes that do not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(next).collect()
+}
+
+#[test]
+fn a_spool_that_is_damaged_while_it_is_used_is_moved_aside_and_what_it_held_is_counted() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let delivery = start(&folder, vec![destination("default", Signal::Metrics, address)]);
+        let push = |second, body: Vec<u8>| {
+            let mut one = request(Signal::Metrics, second, 1);
+            one.body = body.into();
+            delivery.courier().push("default", Signal::Metrics, vec![one]);
+        };
+        // More than SQLite keeps in memory, less than the limit.
+        for second in 0..8 {
+            push(second, noise(120_000));
+            sleep(Duration::from_millis(20)).await;
+        }
+        let lane = reading(&delivery, "default", Signal::Metrics);
+        assert!(lane.away && lane.waiting_requests == 8, "{lane:?}");
+        for suffix in ["", "-wal"] {
+            let path = format!("{}{suffix}", folder.spool().display());
+            let length = std::fs::metadata(&path).expect("it is there").len();
+            std::fs::write(&path, vec![0xa5; length as usize]).expect("it can be written");
+        }
+        let receiver = Receiver::default();
+        tokio::spawn(receiver.clone().serve(address));
+        let mut second = 8;
+        while receiver.taken().is_empty() {
+            push(second, format!("collection {second}").into_bytes());
+            second += 1;
+            sleep(Duration::from_millis(100)).await;
+        }
+        push(second, format!("collection {second}").into_bytes());
+        until("what came later", || {
+            reading(&delivery, "default", Signal::Metrics).waiting_requests == 0
+        })
+        .await;
+        let lane = reading(&delivery, "default", Signal::Metrics);
+        assert_eq!(lane.delivered + lane.dropped_damaged, second + 1, "{lane:?}");
+        assert!(lane.dropped_damaged >= 7, "{lane:?}");
+        let files = std::fs::read_dir(&folder).expect("the folder");
+        let names: Vec<_> = files.flatten().map(|file| file.file_name()).collect();
+        let aside = names
+            .iter()
+            .any(|name| name.to_string_lossy().contains(".corrupt-"));
+        assert!(aside, "{names:?}");
+    });
+}
+
 #[test]
 fn logs_that_hang_are_kept_at_the_next_collection_though_it_brings_none() {
     run(async {
