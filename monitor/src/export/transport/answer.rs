@@ -19,6 +19,28 @@ pub struct Accepted {
     pub remark: String,
 }
 
+/// What to do when the receiver does not know the client.
+pub(super) const UNAUTHORIZED: &str =
+    "set the header that it wants (headers), or its client certificate (certificate_file, key_file)";
+
+/// `google.rpc.Status`; HTTP receivers use it too.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RpcStatus {
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Any {
+    #[prost(string, tag = "1")]
+    pub(super) type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) value: Vec<u8>,
+}
+
 /// How the body of an answer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {

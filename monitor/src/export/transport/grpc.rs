@@ -7,7 +7,7 @@ use prost::Message;
 use tonic::{Code, metadata::MetadataMap};
 
 use super::{
-    answer::{self, Accepted, Answer},
+    answer::{self, Accepted, Answer, RpcStatus, UNAUTHORIZED},
     connection::Signal,
     error::{Failure, Fault},
     http::{self as over_http, longest},
@@ -15,24 +15,6 @@ use super::{
 };
 
 const DETAILS: &str = "grpc-status-details-bin";
-
-/// `google.rpc.Status`; HTTP receivers use it too.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct RpcStatus {
-    #[prost(string, tag = "2")]
-    pub(super) message: String,
-    #[prost(message, repeated, tag = "3")]
-    pub(super) details: Vec<Any>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Any {
-    #[prost(string, tag = "1")]
-    pub(super) type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(super) value: Vec<u8>,
-}
 
 /// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -161,10 +143,6 @@ fn refusal(code: Code, message: &str, retry_info: Option<Option<Duration>>) -> F
     }
     fault
 }
-
-/// What to do when the receiver does not know the client.
-pub(super) const UNAUTHORIZED: &str =
-    "set the header that it wants (headers), or its client certificate (certificate_file, key_file)";
 
 /// As the protocol names it.
 fn name(code: Code) -> &'static str {

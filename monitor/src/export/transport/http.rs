@@ -6,10 +6,9 @@ use http::{StatusCode, header};
 use prost::Message;
 
 use super::{
-    answer::{self, Accepted, Answer},
+    answer::{self, Accepted, Answer, RpcStatus, UNAUTHORIZED},
     connection::Signal,
     error::{Failure, Fault},
-    grpc::{RpcStatus, UNAUTHORIZED},
     quote::Quote,
 };
 

@@ -10,8 +10,9 @@ use tonic::Code;
 use crate::export::transport::{
     Failure, Retry, SendError,
     answer::{Answer, End},
+    answer::{Any, RpcStatus},
     connection::Signal,
-    grpc::{self, Any, Delay, RetryInfo, RpcStatus},
+    grpc::{self, Delay, RetryInfo},
     http as over_http,
     quote::Quote,
 };

@@ -31,8 +31,9 @@ use super::{
 };
 use crate::export::transport::{
     Accepted, Failure, Retry, SendError, Transport,
+    answer::{Any, RpcStatus},
     connection::{Protocol, Signal},
-    grpc::{Any, Delay, RetryInfo, RpcStatus},
+    grpc::{Delay, RetryInfo},
 };
 
 type Outcome = Result<ExportMetricsServiceResponse, Status>;

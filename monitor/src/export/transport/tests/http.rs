@@ -18,8 +18,8 @@ use super::{
 };
 use crate::export::transport::{
     Accepted, Failure, Retry, Transport,
+    answer::RpcStatus,
     connection::{Protocol, Signal},
-    grpc::RpcStatus,
 };
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
