@@ -363,13 +363,11 @@ fn descriptors_are_counted_however_large_their_table_is() {
         rlim_max: 0,
     };
     // SAFETY: the structure is ours, and as the call wants it.
-    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: as above.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
-        0
-    );
+    let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!((read, raised), (0, 0));
     // Tables of 64, 256 and 4,096 bits are counted by the kernel side, larger ones by /proc.
     for count in ["5", "70", "4000", "4100"] {
         let program = Program::new(WORKLOAD, "fds");
