@@ -161,7 +161,10 @@ fn json_is_one_object_with_every_metric_and_the_values_of_proc() {
         group.0
     );
     assert!(group.float("cpu_usage") < 0.05, "an idle process: {}", group.0);
-    assert!(group.int("peak_rss_bytes") >= pages(1), "{}", group.0);
+    let status = proc("status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    assert_eq!(group.int("peak_rss_bytes"), peak.expect("a peak") * 1024);
     assert_eq!(
         (group.int("starts"), group.int("exits"), group.int("restarts")),
         (0, 0, 0),
@@ -351,4 +354,31 @@ fn beside_a_running_service_disturbs_neither() {
     checks::assert_sum_rule(daemon.ticks(), &plugin);
     checks::assert_complete(daemon.ticks());
     daemon.terminate();
+}
+
+#[test]
+fn descriptors_are_counted_however_large_their_table_is() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is ours, and as the call wants it.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!((read, raised), (0, 0));
+    // Tables of 64, 256 and 4,096 bits are counted by the kernel side, larger ones by /proc.
+    for count in ["5", "70", "4000", "4100"] {
+        let program = Program::new(WORKLOAD, "fds");
+        let running = program.start(&["fds", count]);
+        let tick = kevmon::run_once(&["--output", "json", "--process-name", &program.pattern()])
+            .assert_code(0)
+            .json();
+        let listed = fs::read_dir(format!("/proc/{}/fd", running.pid()))
+            .unwrap()
+            .count();
+        let told = tick.expect_group(&program.plugin()).int("open_file_descriptors");
+        assert_eq!(told, u64::try_from(listed).unwrap(), "of {count} files");
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use procfs::process::Process;
-use rustix::fs::OFlags;
+use rustix::fs::{Dir, OFlags};
 
 use super::{Unread, open};
 use crate::{
@@ -241,7 +241,16 @@ fn fd_count(process: &Process, by_size: bool) -> Result<Option<u64>, Unread> {
             process.open_relative_flags("fd", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
         return Ok(directory.metadata().ok().map(|directory| directory.len()));
     }
-    Ok(Some(process.fd_count()? as u64))
+    // Not by the crate's own count, which takes `.` and `..` for descriptors (procfs 0.18, before Linux 6.2).
+    let directory =
+        process.open_relative_flags("fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+    let entries = Dir::read_from(directory).map_err(|error| Unread::from_io(error.into()))?;
+    let mut count = 0;
+    for entry in entries {
+        let entry = entry.map_err(|error| Unread::from_io(error.into()))?;
+        count += u64::from(!entry.file_name().to_bytes().starts_with(b"."));
+    }
+    Ok(Some(count))
 }
 
 /// `VmHWM` of `status`, alone: taking the whole file apart costs five times as much. Kernel threads and zombies have
@@ -338,6 +347,25 @@ mod tests {
             from_proc.vms > from_proc.rss && from_proc.fds > Some(2),
             "{from_proc:?}"
         );
+    }
+
+    #[test]
+    fn descriptors_are_the_same_whichever_way_they_are_counted() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep(1)");
+        let process = Process::new(i32::try_from(child.id()).expect("a pid")).expect("our child");
+        let listed = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
+            .expect("our child")
+            .count();
+        let counted = fd_count(&process, false).expect("our child");
+        assert_eq!(counted, Some(listed as u64));
+        let by_size = fd_count(&process, true).expect("our child");
+        // 0 before 6.2, where the reader does not ask for it.
+        assert!(by_size == counted || by_size == Some(0), "{by_size:?}");
+        child.kill().expect("our child");
+        child.wait().expect("our child");
     }
 
     #[test]
