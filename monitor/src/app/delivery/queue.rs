@@ -219,7 +219,8 @@ impl Queue {
             }
             Some(request)
         });
-        self.counts.repeated += u64::from(self.held.front().is_some_and(|held| held.sent));
+        self.sent_before = self.held.front().is_some_and(|held| held.sent);
+        self.counts.repeated += u64::from(self.sent_before);
         self.in_flight = first.as_ref().map(|request| (Place::Held, request.items));
         Ok(first)
     }
@@ -256,15 +257,14 @@ impl Queue {
                     first.sent |= may_have_arrived;
                 }
             }
+            // What an earlier attempt may have brought there is not taken back by a later one that did not.
             Some((Place::Moved(packed), _)) => {
                 if let Some(mut spooled) = backlog.find_oldest(&self.lane, &packed) {
-                    backlog.mark_sent(&mut spooled, may_have_arrived);
+                    backlog.mark_sent(&mut spooled, may_have_arrived || self.sent_before);
                 }
             }
             Some((Place::Spooled(mut spooled), _)) => {
-                // What an earlier attempt may have brought there is not taken back by a later one that did not.
-                let before = self.sent_before;
-                backlog.mark_sent(&mut spooled, may_have_arrived || before);
+                backlog.mark_sent(&mut spooled, may_have_arrived || self.sent_before);
             }
             None => {}
         }

@@ -154,6 +154,26 @@ fn a_receiver_that_is_away_gets_everything_in_order_when_it_is_back() {
 }
 
 #[test]
+fn what_may_have_arrived_once_may_be_a_duplicate_ever_after() {
+    let mut bench = Bench::new(LIMITS);
+    // Nothing can be kept on disk at first, so that it is held when it is sent again.
+    let mut memory = Backlog::open(None, LIMITS, 0);
+    bench.tick(0);
+    assert!(bench.queue.next(&mut memory).expect("memory works").is_some());
+    bench.queue.failed(true, 0, &mut memory);
+    assert!(bench.queue.next(&mut memory).expect("memory works").is_some());
+    assert_eq!(bench.queue.counts.repeated, 1);
+    bench.tick(1);
+    assert_eq!(bench.spooled(), 2, "moved while it is being sent");
+    bench.failed(false);
+    assert_eq!(bench.next(), Some(0));
+    assert_eq!(
+        bench.queue.counts.repeated, 2,
+        "the first attempt is not forgotten"
+    );
+}
+
+#[test]
 fn a_kill_loses_what_is_in_memory_and_nothing_else() {
     let mut bench = Bench::new(LIMITS);
     bench.tick(0);
