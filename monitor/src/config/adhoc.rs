@@ -1,16 +1,13 @@
 //! Plugins made on the spot from `--process-name`, so that nobody has to write a file to try one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     finding::{Fault, Finding, Warning},
     pattern,
 };
 use crate::plugin::{
-    definition::{Aggregate, DEFAULT_FAILED_START, DEFAULT_RESTART_WINDOW, Matching, Naming, Plugin},
+    definition::{Matching, Plugin},
     service::{ServiceName, sanitise},
 };
 
@@ -37,24 +34,10 @@ pub(crate) fn plugins(
         match pattern::compile(text) {
             Ok(pattern) => {
                 let name = free_name(&sanitise(text), taken);
+                let service = ServiceName::new(NAMESPACE, format!("{NAMESPACE}.{name}"));
                 plugins.push(Plugin {
-                    description: String::new(),
-                    service: ServiceName::new(NAMESPACE, format!("{NAMESPACE}.{name}")),
-                    name,
-                    patterns: vec![pattern],
-                    matching: Matching::default(),
                     interval,
-                    naming: Naming::default(),
-                    aggregate: Aggregate::default(),
-                    prefix: false,
-                    restart_window: DEFAULT_RESTART_WINDOW,
-                    failed_start: DEFAULT_FAILED_START,
-                    events: false,
-                    attributes: BTreeMap::new(),
-                    per_process: None,
-                    receivers: Vec::new(),
-                    instance_id: None,
-                    origin: None,
+                    ..Plugin::new(name, service, vec![pattern])
                 });
             }
             Err(error) => {

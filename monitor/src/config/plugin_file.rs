@@ -118,10 +118,7 @@ impl PluginFile {
         };
         let original = self.template.expand(names);
         Plugin {
-            service: ServiceName::new(self.namespace, original),
-            name: self.name,
             description: self.description,
-            patterns,
             interval,
             naming: self.naming,
             aggregate: self.aggregate,
@@ -135,9 +132,9 @@ impl PluginFile {
                 rank: self.rank,
             }),
             receivers,
-            instance_id: None,
             attributes: self.attributes,
             origin: Some(self.path),
+            ..Plugin::new(self.name, ServiceName::new(self.namespace, original), patterns)
         }
     }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use regex::Regex;
 
-use super::service::ServiceName;
+use super::{
+    collector::{CollectorSpec, Transform},
+    service::ServiceName,
+};
 
 /// Interval of a plugin that names none (the original framework's standard frequency).
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
@@ -69,21 +72,61 @@ pub struct PerProcess {
     pub rank: Rank,
 }
 
-/// A group's number: the position of its plugin among those of one run.
+/// A user that a process may run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// As the file names it: a name, or a number.
+    pub written: String,
+    /// Its number; `None` while the host knows no user of this name, which matches nothing then.
+    pub uid: Option<u32>,
+}
+
+/// What a process has to be besides its name. Of each list one has to fit; an empty list asks for nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Selectors {
+    /// Patterns, tried as the plugin's are: what matches one is no member.
+    pub exclude: Vec<Regex>,
+    /// Effective users.
+    pub users: Vec<User>,
+    /// Patterns for the path of its cgroup, such as `^/system\.slice/`.
+    pub cgroups: Vec<Regex>,
+    /// Patterns for the name of its systemd unit, such as `^nginx\.service$`.
+    pub units: Vec<Regex>,
+    /// Patterns for the id of its container: 64 hexadecimal digits.
+    pub containers: Vec<Regex>,
+}
+
+/// Which of its metrics a plugin exports: patterns for their names, with `*` for any characters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MetricFilter {
+    /// These alone; empty: all.
+    pub include: Vec<String>,
+    /// Of those, these not.
+    pub exclude: Vec<String>,
+}
+
+/// A group's number. Never given twice in one run: a plugin whose match changes gets another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub usize);
 
 /// One service to watch.
 #[derive(Debug, Clone)]
 pub struct Plugin {
-    /// Unique among the plugins of one run.
+    /// Unique among the plugins of one run, together with `instance`.
     pub name: String,
+    /// Tells instances of one plugin apart; `None` where it has but one.
+    pub instance: Option<String>,
     /// Free text from the file; empty where it gave none.
     pub description: String,
     /// The service its metrics are reported as.
     pub service: ServiceName,
-    /// Case-insensitive and unanchored unless they say otherwise; one match is enough. Never empty.
+    /// Case-insensitive and unanchored unless they say otherwise; one match is enough. Empty only where there are
+    /// collectors: such a plugin watches no process.
     pub patterns: Vec<Regex>,
+    /// What else a process has to be.
+    pub selectors: Selectors,
+    /// Whatever descends from a member is one, too, under whatever name.
+    pub children: bool,
     /// What the patterns are tried on.
     pub matching: Matching,
     /// Time between two collections.
@@ -104,10 +147,67 @@ pub struct Plugin {
     pub per_process: Option<PerProcess>,
     /// Names of the receivers that it goes to; empty: the default one.
     pub receivers: Vec<String>,
+    /// A group without processes for so long is not exported until one comes; `None`: it is.
+    pub forget_after: Option<Duration>,
+    /// Which metrics.
+    pub metrics: MetricFilter,
+    /// Arguments of command lines that may be exported, such as `--config`; empty: none.
+    pub arguments: Vec<String>,
     /// Extra resource attributes.
     pub attributes: BTreeMap<String, String>,
+    /// Extra attributes made from facts of the members: `{user}`, `{unit}`, `{container.id}`, `{pid_namespace}`.
+    pub templates: BTreeMap<String, String>,
+    /// Values beside those of the processes.
+    pub collectors: Vec<CollectorSpec>,
+    /// Counters to rates.
+    pub transforms: Vec<Transform>,
+    /// What `{settings.NAME}` stood for, for `KEVMON_SETTING_NAME`.
+    pub settings: BTreeMap<String, String>,
     /// The `service.instance.id` that the store keeps for it; `None` where none is kept.
     pub instance_id: Option<String>,
     /// The file it was read from; `None` for one made by `--process-name`.
     pub origin: Option<PathBuf>,
+}
+
+impl Plugin {
+    /// One that asks for nothing but `patterns`: everything else is as where a file does not say.
+    pub fn new(name: impl Into<String>, service: ServiceName, patterns: Vec<Regex>) -> Self {
+        Self {
+            name: name.into(),
+            instance: None,
+            description: String::new(),
+            service,
+            patterns,
+            selectors: Selectors::default(),
+            children: false,
+            matching: Matching::default(),
+            interval: DEFAULT_INTERVAL,
+            naming: Naming::default(),
+            aggregate: Aggregate::default(),
+            prefix: false,
+            restart_window: DEFAULT_RESTART_WINDOW,
+            failed_start: DEFAULT_FAILED_START,
+            events: false,
+            per_process: None,
+            receivers: Vec::new(),
+            forget_after: None,
+            metrics: MetricFilter::default(),
+            arguments: Vec::new(),
+            attributes: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            collectors: Vec::new(),
+            transforms: Vec::new(),
+            settings: BTreeMap::new(),
+            instance_id: None,
+            origin: None,
+        }
+    }
+
+    /// Its name, with its instance where it has one: `redis(cache)`.
+    pub fn label(&self) -> String {
+        match &self.instance {
+            Some(instance) => format!("{}({instance})", self.name),
+            None => self.name.clone(),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! From processes to services: which plugin a process belongs to, and what each plugin's group has used, started,
 //! lost and restarted. Pure: no I/O, no clock.
 
+pub mod collector;
 pub mod definition;
 pub mod durations;
 pub mod group;

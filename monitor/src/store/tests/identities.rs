@@ -8,30 +8,13 @@ use super::{
     open,
 };
 use crate::{
-    plugin::{Aggregate, Matching, Naming, Plugin, service::ServiceName},
+    plugin::{Plugin, service::ServiceName},
     store::{Commit, Store},
 };
 
 fn plugin(name: &str, namespace: &str, service: &str) -> Plugin {
-    Plugin {
-        per_process: None,
-        receivers: Vec::new(),
-        instance_id: None,
-        name: name.to_owned(),
-        description: String::new(),
-        service: ServiceName::new(namespace, service),
-        patterns: vec![regex::Regex::new(name).unwrap()],
-        matching: Matching::Name,
-        interval: std::time::Duration::from_secs(60),
-        naming: Naming::Instana,
-        aggregate: Aggregate::All,
-        prefix: false,
-        restart_window: std::time::Duration::from_secs(300),
-        failed_start: std::time::Duration::from_secs(1),
-        events: false,
-        attributes: std::collections::BTreeMap::new(),
-        origin: None,
-    }
+    let pattern = regex::Regex::new(name).unwrap();
+    Plugin::new(name, ServiceName::new(namespace, service), vec![pattern])
 }
 
 fn identify(store: &mut Store, plugins: &[Plugin]) -> Vec<String> {

@@ -13,7 +13,7 @@ use regex::RegexBuilder;
 
 use super::*;
 use crate::{
-    plugin::{Aggregate, Matching, Naming, service::ServiceName},
+    plugin::{Aggregate, Matching, service::ServiceName},
     process::{Counter, Reason, Tgid},
 };
 
@@ -25,24 +25,10 @@ const HOST: Host = Host {
 
 /// A plugin for one pattern, everything else as by default.
 pub(crate) fn plugin(pattern: &str) -> Plugin {
+    let compiled = RegexBuilder::new(pattern).case_insensitive(true).build().unwrap();
     Plugin {
-        name: pattern.to_owned(),
-        description: String::new(),
-        service: ServiceName::new("test", pattern),
-        patterns: vec![RegexBuilder::new(pattern).case_insensitive(true).build().unwrap()],
-        interval: Duration::from_secs(60),
-        naming: Naming::Instana,
-        aggregate: Aggregate::All,
-        prefix: false,
         restart_window: Duration::from_secs(10),
-        failed_start: Duration::from_secs(1),
-        events: false,
-        per_process: None,
-        receivers: Vec::new(),
-        instance_id: None,
-        matching: Matching::Name,
-        attributes: std::collections::BTreeMap::new(),
-        origin: None,
+        ..Plugin::new(pattern, ServiceName::new("test", pattern), vec![compiled])
     }
 }
 
