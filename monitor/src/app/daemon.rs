@@ -22,7 +22,9 @@ use super::{
     keeper::{self, Keeper},
     lines::{LineTarget, Lines},
     output,
+    reload::{self, Applied, Parts, Watcher},
     schedule::Schedule,
+    sources::Configuration,
     watch::{Drained, Origin, Watch},
 };
 use crate::{
@@ -30,7 +32,7 @@ use crate::{
     export::{Collection, UnixClock, json_line, transport::Signal},
     health::Soft,
     metrics::UNSUPPORTED,
-    plugin::{GroupId, Notice, Plugin},
+    plugin::{GroupId, Notice},
 };
 
 /// Events are taken this often while there are any …
@@ -57,13 +59,17 @@ const EVENT_DROPPED: &str = "event_dropped";
 /// The source does not work, or has stopped working.
 pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let Setup {
-        args,
+        sources,
+        survey,
         mut loaded,
         settings,
         host,
         state,
     } = setup;
+    let args = sources.args().clone();
     let faulty = faulty_files(&loaded);
+    let applied = Applied::new(&loaded, &settings, &host);
+    let mut changes = Watcher::start(sources, survey).context("SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let now = output::unix_now();
@@ -80,11 +86,14 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         .transpose()
         .context("ring buffer")?;
     let start = std::time::Instant::now();
-    let mut schedule = Schedule::new(
+    let schedule = Schedule::new(
         watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
         start,
     );
-    let plugins: Vec<Plugin> = watch.plugins().map(|(_, plugin)| plugin.clone()).collect();
+    let plugins = watch
+        .plugins()
+        .map(|(group, plugin)| (group, Arc::clone(plugin)))
+        .collect();
     let clock = output::clock();
     let (attempted, mut attempts) = mpsc::channel(ATTEMPTS);
     let mut exports = Exports::start(&settings, plugins, host, (&state, &kept), attempted)?;
@@ -103,17 +112,19 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
             .then(|| Lines::start(LineTarget::Stdout))
             .transpose()?,
         exports,
+        applied,
+        schedule,
     };
 
     let mut pause = DRAIN;
     let mut drain_at = Instant::now() + pause;
     loop {
-        let tick_at = schedule.next().map_or(drain_at, Instant::from_std);
+        let tick_at = daemon.schedule.next().map_or(drain_at, Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = sleep_until(tick_at) => {
-                let due = schedule.take(std::time::Instant::now());
+                let due = daemon.schedule.take(std::time::Instant::now());
                 daemon.watch.health.add(Soft::TickSkipped, due.skipped);
                 if due.skipped > 0 {
                     warn!("{} ticks came too late and were left out", due.skipped);
@@ -121,6 +132,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
                 daemon.tick(&due.groups);
             }
             Some(attempt) = attempts.recv() => daemon.exports.tell(attempt),
+            Some(configuration) = changes.recv() => daemon.reload(configuration),
             () = either(sleep_until(drain_at), readable(ring.as_ref())) => {
                 let drained = daemon.watch.drain();
                 pause = match drained {
@@ -151,9 +163,32 @@ struct Daemon {
     named_at: Instant,
     lines: Option<Lines>,
     exports: Exports,
+    applied: Applied,
+    schedule: Schedule,
 }
 
 impl Daemon {
+    /// Goes on by another configuration: what it does not concern goes on as it was.
+    fn reload(&mut self, configuration: Configuration) {
+        let running = reload::plugins(&self.watch);
+        let (prepared, faulty) = self.applied.prepare(&running, configuration);
+        self.faulty = faulty;
+        self.named_at = Instant::now();
+        if prepared.is_empty() {
+            return;
+        }
+        if !prepared.gone().is_empty() {
+            self.tick(prepared.gone());
+        }
+        let parts = Parts {
+            watch: &mut self.watch,
+            keeper: &mut self.keeper,
+            exports: &mut self.exports,
+            schedule: &mut self.schedule,
+        };
+        self.applied.apply(prepared, parts);
+    }
+
     fn tick(&mut self, due: &[GroupId]) {
         let began = SystemTime::now();
         if !self.faulty.is_empty() && self.named_at.elapsed() > NAME_FAULTY {

@@ -149,7 +149,7 @@ impl Live {
             return;
         }
         self.wall = self.wall.follow(output::clock());
-        let plugins: Vec<&Plugin> = self.watch.plugins().map(|(_, plugin)| plugin).collect();
+        let plugins: Vec<&Plugin> = self.watch.plugins().map(|(_, plugin)| &**plugin).collect();
         let lines: String = notices
             .iter()
             .filter_map(|notice| Some(self.line(notice, plugins.get(notice.group.0)?, plugins.len()) + "\n"))

@@ -19,15 +19,18 @@ use super::{
     route::{self, Routes},
 };
 use crate::{
-    config::{Settings, receiver::JsonTarget},
+    config::{
+        Settings,
+        receiver::{JsonTarget, Receiver},
+    },
     export::{
         Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Observed, ProgramTime, Run,
-        Telemetry, TelemetryError, otlp_json_line,
+        Telemetry, TelemetryError, Temporality, otlp_json_line,
         prometheus::{LatestReadings, PrometheusServer},
         transport::Signal,
     },
     kernel,
-    plugin::{Notice, Plugin},
+    plugin::{Notice, Plugins},
     store::spool,
 };
 
@@ -39,6 +42,10 @@ const FINAL_LINES: Duration = Duration::from_millis(200);
 
 /// Everything that a collection is handed to.
 pub(super) struct Exports {
+    host: HostIdentity,
+    temporality: Temporality,
+    /// Where kevmon's own telemetry goes.
+    telemetry_to: Option<String>,
     delivery: Delivery,
     routes: Routes,
     telemetry: Option<Telemetry>,
@@ -53,14 +60,14 @@ pub(super) struct Exports {
 }
 
 impl Exports {
-    /// Starts the senders of all receivers that `plugins` (in the order of their groups) name. The spool lies beside the
+    /// Starts the senders of all receivers that `plugins` name. The spool lies beside the
     /// state; what was kept of an earlier run is what that run told. Needs a tokio runtime.
     ///
     /// # Errors
     /// kevmon's own telemetry does not start, there is no thread for a file, or the address for Prometheus cannot be had.
     pub(super) fn start(
         settings: &Settings,
-        plugins: Vec<Plugin>,
+        plugins: Plugins,
         host: HostIdentity,
         (state, kept): (&Path, &Kept),
         attempts: mpsc::Sender<Attempt>,
@@ -99,14 +106,17 @@ impl Exports {
         let otlp_json = lines.map(Lines::start).transpose().context("OTLP/JSON lines")?;
         let page = settings.outputs.prometheus;
         let prometheus = page.map(|address| serve(address, &host)).transpose()?;
+        let temporality = route::temporality(settings.temporality);
         let encoder = || {
-            let temporality = route::temporality(settings.temporality);
             let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
             kept.told_before(&plugins, &mut requests);
             requests
         };
         Ok(Self {
             routes: Routes::new(plugins.clone(), host.clone(), encoder, otlp_json.is_some()),
+            host: host.clone(),
+            temporality,
+            telemetry_to: own.map(str::to_owned),
             otlp_json,
             lines_dropped: 0,
             prometheus,
@@ -115,6 +125,22 @@ impl Exports {
             lanes,
             unconfirmed: 0,
         })
+    }
+
+    /// Other plugins from now on, of which `receivers` are the receivers. One that nothing went to yet gets its sender; what
+    /// has been told to the others goes on.
+    pub(super) fn replan(&mut self, receivers: &[Receiver], plugins: Plugins) {
+        let destinations = route::destinations(receivers, &plugins, self.telemetry_to.as_deref());
+        for lane in &destinations {
+            let lane = (lane.receiver.clone(), lane.signal);
+            if !self.lanes.contains(&lane) {
+                info!("exporting to {} too, from now on ({})", lane.0, lane.1.name());
+                self.lanes.push(lane);
+            }
+        }
+        self.delivery.add(destinations);
+        let encoder = || MetricRequests::new(self.host.clone(), Run::Service, self.temporality);
+        self.routes.replan(plugins, encoder);
     }
 
     /// Finds out whether the last collection of the run before this one, of time `last` (Unix ns), was settled: where

@@ -1,13 +1,13 @@
 //! Keeps the groups over kevmon's own restarts: hands the store what each collection brought, before it is exported.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::{
     export::{HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
-    plugin::{Aggregate, GroupId, Matching, Notice, Plugin, SavedGroup},
+    plugin::{Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors},
     process::Moment,
     store::{Commit, GroupKey, HistoryRow, KeptGroup, Opened, Store},
 };
@@ -29,12 +29,12 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Deltas go on from what was kept, which is what was told. `plugins` are in the order of their groups.
-    pub(super) fn told_before(&self, plugins: &[Plugin], requests: &mut MetricRequests) {
+    /// Deltas go on from what was kept, which is what was told.
+    pub(super) fn told_before(&self, plugins: &Plugins, requests: &mut MetricRequests) {
         let Some(time) = self.last_commit else { return };
         for (group, kept) in &self.groups {
-            if let Some(plugin) = plugins.get(group.0) {
-                requests.told_before(&Arc::new(plugin.clone()), &kept.saved, kept.same_boot, time);
+            if let Some(plugin) = plugins.get(group) {
+                requests.told_before((*group, plugin), &kept.saved, kept.same_boot, time);
             }
         }
         let (outages, outage_ns) = self.outages;
@@ -45,8 +45,9 @@ impl Kept {
 /// The store, or the lack of one.
 pub(super) struct Keeper {
     store: Option<Box<Store>>,
-    /// By group.
-    keys: Vec<Arc<GroupKey>>,
+    /// The host's name and id.
+    host: (String, String),
+    keys: BTreeMap<GroupId, Arc<GroupKey>>,
     /// Ends that the opening brought to light; the first commit takes them.
     closed: Vec<HistoryRow>,
     failing: bool,
@@ -62,9 +63,15 @@ impl Keeper {
         plugins: &mut [Plugin],
         host: &HostIdentity,
     ) -> (Self, Kept) {
-        let keys: Vec<Arc<GroupKey>> = plugins.iter().map(|plugin| Arc::new(key(plugin))).collect();
+        let keys = plugins.iter().enumerate();
+        let keys = keys.map(|(index, plugin)| (GroupId(index), Arc::new(key(plugin))));
+        let keys = keys.collect();
         let mut keeper = Self {
             store: None,
+            host: (
+                host.name.clone(),
+                host.id.clone().unwrap_or_else(|| host.name.clone()),
+            ),
             keys,
             closed: Vec::new(),
             failing: false,
@@ -78,27 +85,16 @@ impl Keeper {
                 return (keeper, Kept::default());
             }
         };
-        if plugins.iter().any(|plugin| plugin.interval < DURABLE_FROM)
-            && let Err(reason) = store.set_durable(false)
-        {
-            warn!("{reason}");
-        }
-        let given: Vec<(&Plugin, String)> = plugins
-            .iter()
-            .map(|plugin| (plugin, service_instance_id(plugin, host, Run::Service)))
-            .collect();
-        let ids = store.identify((&host.name, host.id.as_deref().unwrap_or(&host.name)), &given);
-        for (plugin, id) in plugins.iter_mut().zip(ids) {
-            plugin.instance_id = Some(id);
-        }
+        set_durable(&mut store, plugins.iter());
+        identify(&mut store, &keeper.host, plugins.iter_mut(), host);
         let groups: Vec<(GroupId, KeptGroup)> = keeper
             .keys
             .iter()
-            .enumerate()
-            .filter_map(|(index, key)| Some((GroupId(index), store.group(&key.key)?)))
+            .filter_map(|(&group, key)| Some((group, store.group(&key.key)?)))
             .collect();
         for (group, kept) in groups.iter().filter(|(_, kept)| !kept.same_boot) {
-            let rows = HistoryRow::of_closed(&keeper.keys[group.0], &kept.saved, now_unix);
+            let key = keeper.keys.get(group).into_iter();
+            let rows = key.flat_map(|key| HistoryRow::of_closed(key, &kept.saved, now_unix));
             keeper.closed.extend(rows);
         }
         let (outages, outage_ns) = store.outages();
@@ -146,17 +142,17 @@ impl Keeper {
         notices: &[Notice],
     ) {
         let Some(store) = &mut self.store else { return };
-        let told = notices.iter().map(|notice| {
+        let told = notices.iter().filter_map(|notice| {
             let unix = |time| wall.unix(Moment::Boot(time));
-            HistoryRow {
+            Some(HistoryRow {
                 start_time: Some(clock.unix(notice.key.start)),
-                ..HistoryRow::of(notice, &self.keys[notice.group.0], unix)
-            }
+                ..HistoryRow::of(notice, self.keys.get(&notice.group)?, unix)
+            })
         });
         let history = self.closed.drain(..).chain(told).collect();
         let groups = groups
             .into_iter()
-            .map(|(group, saved)| (Arc::clone(&self.keys[group.0]), saved))
+            .filter_map(|(group, saved)| Some((Arc::clone(self.keys.get(&group)?), saved)))
             .collect();
         match store.commit(Commit {
             time,
@@ -176,6 +172,25 @@ impl Keeper {
         }
     }
 
+    /// Gives plugins that come while kevmon runs the ids that the store keeps. `running`: all others.
+    pub(super) fn identify(&mut self, new: &mut [Plugin], running: &Plugins, host: &HostIdentity) {
+        let Some(store) = &mut self.store else { return };
+        let mut running: Vec<Plugin> = running.values().map(|plugin| Plugin::clone(plugin)).collect();
+        set_durable(store, new.iter().chain(&running));
+        // All of them: the store knows services by what a run reports. Those that run have their ids.
+        identify(store, &self.host, running.iter_mut().chain(new), host);
+    }
+
+    /// These groups are kept from now on.
+    pub(super) fn add(&mut self, groups: impl Iterator<Item = (GroupId, Arc<GroupKey>)>) {
+        self.keys.extend(groups);
+    }
+
+    /// These are not any more. What is stored of them stays.
+    pub(super) fn remove(&mut self, groups: &[GroupId]) {
+        self.keys.retain(|group, _| !groups.contains(group));
+    }
+
     /// The time of the last collection that the run before this one committed, Unix ns.
     pub(super) fn last_commit(&self) -> Option<u64> {
         Some(self.store.as_ref()?.outage()?.from)
@@ -192,9 +207,34 @@ impl Keeper {
     }
 }
 
+/// A commit waits for the disk unless some plugin is collected too often for that.
+fn set_durable<'a>(store: &mut Store, mut plugins: impl Iterator<Item = &'a Plugin>) {
+    let durable = !plugins.any(|plugin| plugin.interval < DURABLE_FROM);
+    if let Err(reason) = store.set_durable(durable) {
+        warn!("{reason}");
+    }
+}
+
+fn identify<'a>(
+    store: &mut Store,
+    (name, id): &(String, String),
+    plugins: impl Iterator<Item = &'a mut Plugin>,
+    host: &HostIdentity,
+) {
+    let mut plugins: Vec<&mut Plugin> = plugins.collect();
+    let given: Vec<(&Plugin, String)> = plugins
+        .iter()
+        .map(|plugin| (&**plugin, service_instance_id(plugin, host, Run::Service)))
+        .collect();
+    let ids = store.identify((name, id), &given);
+    for (plugin, id) in plugins.iter_mut().zip(ids) {
+        plugin.instance_id = Some(id);
+    }
+}
+
 /// A group is the same as long as its plugin, service and match are. What decides over its members' sums is part of
 /// the match: other members' sums are another series. The words are stored: changing one begins every group anew.
-fn key(plugin: &Plugin) -> GroupKey {
+pub(super) fn key(plugin: &Plugin) -> GroupKey {
     let matching = match plugin.matching {
         Matching::Name => "name",
         Matching::Exe => "exe",
@@ -208,18 +248,53 @@ fn key(plugin: &Plugin) -> GroupKey {
     let mut patterns: Vec<&str> = plugin.patterns.iter().map(regex::Regex::as_str).collect();
     patterns.sort_unstable();
     patterns.dedup();
-    let matched = [&[matching, aggregate], &patterns[..]].concat().join("\0");
+    let mut matched = [&[matching, aggregate], &patterns[..]].concat().join("\0");
+    matched.push_str(&selected(plugin));
     let service = &plugin.service;
+    let name = plugin.label();
     GroupKey {
-        plugin: plugin.name.clone(),
+        plugin: name.clone(),
         key: format!(
             "{}/{}/{}/{}",
-            plugin.name,
+            name,
             service.namespace,
             service.original,
             Uuid::new_v5(&MATCHES, matched.as_bytes())
         ),
     }
+}
+
+/// The rest of a match, in a form that is stored: nothing where nothing is selected.
+fn selected(plugin: &Plugin) -> String {
+    let Selectors {
+        exclude,
+        users,
+        cgroups,
+        units,
+        containers,
+    } = &plugin.selectors;
+    let mut selected = String::new();
+    for (word, patterns) in [
+        ("exclude", exclude),
+        ("cgroup", cgroups),
+        ("unit", units),
+        ("container", containers),
+    ] {
+        let mut patterns: Vec<&str> = patterns.iter().map(regex::Regex::as_str).collect();
+        patterns.sort_unstable();
+        for pattern in patterns {
+            selected.push_str(&format!("\0\0{word}\0{pattern}"));
+        }
+    }
+    let mut users: Vec<&str> = users.iter().map(|user| user.written.as_str()).collect();
+    users.sort_unstable();
+    for user in users {
+        selected.push_str(&format!("\0\0user\0{user}"));
+    }
+    if plugin.children {
+        selected.push_str("\0\0children");
+    }
+    selected
 }
 
 /// This boot's name (Documentation/admin-guide/sysctl/kernel.rst, random). Where it cannot be read, one that no boot
@@ -346,6 +421,28 @@ mod tests {
             },
             Plugin {
                 patterns: plugin("^app").patterns,
+                ..base.clone()
+            },
+            Plugin {
+                instance: Some("a".into()),
+                ..base.clone()
+            },
+            Plugin {
+                children: true,
+                ..base.clone()
+            },
+            Plugin {
+                selectors: Selectors {
+                    exclude: plugin("test").patterns,
+                    ..Selectors::default()
+                },
+                ..base.clone()
+            },
+            Plugin {
+                selectors: Selectors {
+                    units: plugin("test").patterns,
+                    ..Selectors::default()
+                },
                 ..base.clone()
             },
         ];

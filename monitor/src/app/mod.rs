@@ -9,8 +9,10 @@ mod keeper;
 mod lines;
 mod once;
 mod output;
+mod reload;
 mod route;
 mod schedule;
+mod sources;
 mod watch;
 
 use std::{
@@ -28,9 +30,11 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     cli::{Args, Cli, Command},
-    config::{self, Environment, Loaded, Settings},
+    config::{self, Environment, Loaded, Settings, Survey},
     export::HostIdentity,
 };
+
+use self::sources::{Configuration, Sources};
 
 /// How kevmon ends; documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +65,9 @@ impl From<Exit> for ExitCode {
 
 /// Everything a run needs to know.
 struct Setup {
-    args: Args,
+    sources: Sources,
+    /// What the files looked like when they were read.
+    survey: Survey,
     loaded: Loaded,
     settings: Settings,
     host: HostIdentity,
@@ -115,26 +121,18 @@ fn block_on(future: impl Future<Output = Result<Exit>>) -> Result<Exit> {
 
 /// The main job: one collection, or one after the other.
 fn watch_and_export(args: Args) -> Result<Exit> {
-    let overrides = args.overrides();
-    let file = config::read_settings(args.config.as_deref());
-    let in_file = file.iter().flat_map(config::SettingsFile::variables);
-    let secrets = overrides.variables().chain(in_file);
-    let environment = Environment::of_this_process().with_secrets(secrets, |name| std::env::var_os(name));
-    let loaded = config::load(&args.plugin_sources(), &environment, &overrides, file.as_ref());
-    let settled = config::settle(&config::SettingSources {
-        environment: &environment,
-        overrides: &overrides,
-        file: file.as_ref(),
-        plugins: &loaded.receivers,
-        check: &config::check_file,
-    });
-    let Some(settings) = usable(&args, &loaded, settled) else {
+    let sources = Sources::new(args);
+    // Before the files are read: what changes from here on is seen.
+    let survey = sources.survey();
+    let Configuration { loaded, settled } = sources.read();
+    let args = sources.args();
+    let Some(settings) = usable(args, &loaded, settled) else {
         return Ok(Exit::Usage);
     };
     let state = if args.run_once {
         PathBuf::new() // keeps nothing, and needs no place for it
     } else {
-        match state_path(args.metadata_db_path.as_deref(), &environment) {
+        match state_path(args.metadata_db_path.as_deref(), sources.environment()) {
             Some(path) => path,
             None => return Ok(Exit::Usage),
         }
@@ -142,13 +140,14 @@ fn watch_and_export(args: Args) -> Result<Exit> {
     raise_descriptor_limit();
     let setup = Setup {
         state,
-        args,
+        sources,
+        survey,
         loaded,
         settings,
         host: HostIdentity::read(),
     };
     block_on(async {
-        if setup.args.run_once {
+        if setup.sources.args().run_once {
             once::run(setup).await
         } else {
             daemon::run(setup).await

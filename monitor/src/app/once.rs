@@ -31,14 +31,16 @@ const DRAIN: Duration = Duration::from_millis(20);
 /// The source does not work.
 pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let Setup {
-        args,
+        sources,
+        survey: _,
         loaded,
         settings,
         host,
         state: _, // a look at the host neither keeps anything nor goes on from what was kept
     } = setup;
+    let args = sources.args();
     let faulty = faulty_files(&loaded);
-    let mut watch = Watch::start(Origin::from(&args), loaded.plugins, &Kept::default())?;
+    let mut watch = Watch::start(Origin::from(args), loaded.plugins, &Kept::default())?;
     let clock = output::clock();
     let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
     // A first reading: rates are measured from here.

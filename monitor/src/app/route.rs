@@ -9,15 +9,14 @@ use crate::{
         Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, log_events, log_requests,
         transport::{Connection, EncodedRequest, HeaderValue, Protocol, Signal, TlsFiles},
     },
-    plugin::{Notice, Plugin},
+    plugin::{GroupId, Notice, Plugin, Plugins},
 };
 
 /// Receivers that get the same plugins, and therefore the same requests.
 #[derive(Debug)]
 struct Route {
     receivers: Vec<String>,
-    /// By group.
-    takes: Vec<bool>,
+    takes: BTreeSet<GroupId>,
     /// Its own: deltas are since the last collection that went this way.
     requests: MetricRequests,
 }
@@ -25,47 +24,79 @@ struct Route {
 /// The ways of all plugins.
 pub(super) struct Routes {
     routes: Vec<Route>,
-    /// By group.
-    plugins: Vec<Plugin>,
+    plugins: Plugins,
     host: HostIdentity,
     /// For one more place than the receivers, which gets everything.
     copies: Option<MetricRequests>,
 }
 
 impl Routes {
-    /// For `plugins`, in the order of their groups; `requests` makes an encoder. With `copies`, [`Routes::send`] returns
-    /// everything once more.
+    /// For `plugins`; `requests` makes an encoder. With `copies`, [`Routes::send`] returns everything once more.
     pub(super) fn new(
-        plugins: Vec<Plugin>,
+        plugins: Plugins,
         host: HostIdentity,
         requests: impl Fn() -> MetricRequests,
         copies: bool,
     ) -> Self {
-        let mut by_receiver: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
-        for (group, plugin) in plugins.iter().enumerate() {
+        let mut routes = Self {
+            routes: Vec::new(),
+            plugins: Plugins::new(),
+            host,
+            copies: copies.then(&requests),
+        };
+        routes.replan(plugins, requests);
+        routes
+    }
+
+    /// Other plugins from now on. What a receiver was told goes on; `requests` makes an encoder for those that were told
+    /// nothing yet.
+    pub(super) fn replan(&mut self, plugins: Plugins, requests: impl Fn() -> MetricRequests) {
+        let mut by_receiver: BTreeMap<&str, BTreeSet<GroupId>> = BTreeMap::new();
+        for (&group, plugin) in &plugins {
             for receiver in names(plugin) {
-                by_receiver
-                    .entry(receiver)
-                    .or_insert_with(|| vec![false; plugins.len()])[group] = true;
+                by_receiver.entry(receiver).or_default().insert(group);
             }
         }
         let mut routes: Vec<Route> = Vec::new();
+        // Only receivers that were told the same so far can share their deltas from now on.
+        let mut told: Vec<(Option<usize>, usize)> = Vec::new();
         for (receiver, takes) in by_receiver {
-            match routes.iter_mut().find(|route| route.takes == takes) {
-                Some(route) => route.receivers.push(receiver.to_owned()),
-                None => routes.push(Route {
-                    receivers: vec![receiver.to_owned()],
-                    takes,
-                    requests: requests(),
-                }),
+            let before = self.routes.iter();
+            let before = before
+                .enumerate()
+                .find(|(_, route)| route.receivers.iter().any(|name| name == receiver));
+            let before = before.map(|(index, _)| index);
+            let same = told
+                .iter()
+                .find(|(from, to)| *from == before && routes[*to].takes == takes);
+            match same.copied() {
+                Some((_, to)) => routes[to].receivers.push(receiver.to_owned()),
+                None => {
+                    told.push((before, routes.len()));
+                    let known = before.and_then(|index| self.routes.get(index));
+                    routes.push(Route {
+                        receivers: vec![receiver.to_owned()],
+                        takes,
+                        requests: known.map_or_else(&requests, |route| route.requests.clone()),
+                    });
+                }
             }
         }
-        Self {
-            routes,
-            plugins,
-            host,
-            copies: copies.then(&requests),
+        let gone: Vec<GroupId> = self
+            .plugins
+            .keys()
+            .filter(|group| !plugins.contains_key(group))
+            .copied()
+            .collect();
+        let encoders = routes
+            .iter_mut()
+            .map(|route| &mut route.requests)
+            .chain(&mut self.copies);
+        for requests in encoders {
+            gone.iter().for_each(|&group| requests.forget(group));
         }
+        self.routes = routes;
+        self.plugins = plugins;
     }
 
     /// The receivers that plugins go to.
@@ -85,7 +116,7 @@ impl Routes {
         // First what no later request makes good: where metrics of a collection wait in the spool, its events do, too.
         let events = self.send_events(collection, notices, courier);
         for route in &mut self.routes {
-            let takes = |service: &ServiceReading| route.takes[service.group.0];
+            let takes = |service: &ServiceReading| route.takes.contains(&service.group);
             if !collection.services.iter().any(takes) {
                 continue;
             }
@@ -116,7 +147,7 @@ impl Routes {
         for route in &self.routes {
             let of_route: Vec<_> = events
                 .iter()
-                .filter(|event| route.takes[event.notice.group.0])
+                .filter(|event| route.takes.contains(&event.notice.group))
                 .cloned()
                 .collect();
             if of_route.is_empty() {
@@ -144,8 +175,8 @@ pub(super) fn names(plugin: &Plugin) -> impl Iterator<Item = &str> {
 
 /// Where kevmon's own telemetry goes: to the default receiver, or, where nothing else goes there and nobody named it, to the
 /// first one that a plugin goes to.
-pub(super) fn telemetry_receiver<'a>(receivers: &'a [Receiver], plugins: &[Plugin]) -> Option<&'a str> {
-    let is_used = |receiver: &&Receiver| plugins.iter().any(|plugin| goes_to(plugin, receiver));
+pub(super) fn telemetry_receiver<'a>(receivers: &'a [Receiver], plugins: &Plugins) -> Option<&'a str> {
+    let is_used = |receiver: &&Receiver| plugins.values().any(|plugin| goes_to(plugin, receiver));
     let default = receivers
         .iter()
         .find(|receiver| receiver.name == receiver::DEFAULT_RECEIVER);
@@ -162,13 +193,13 @@ fn goes_to(plugin: &Plugin, receiver: &Receiver) -> bool {
 /// The lanes that these plugins need, and kevmon's own telemetry where it goes to the receiver named `telemetry`.
 pub(super) fn destinations(
     receivers: &[Receiver],
-    plugins: &[Plugin],
+    plugins: &Plugins,
     telemetry: Option<&str>,
 ) -> Vec<Destination> {
     let mut lanes = Vec::new();
     for receiver in receivers {
         let own = telemetry == Some(&receiver.name);
-        let mut going = plugins.iter().filter(|plugin| goes_to(plugin, receiver));
+        let mut going = plugins.values().filter(|plugin| goes_to(plugin, receiver));
         let signals = [
             (Signal::Metrics, own || going.clone().next().is_some()),
             (Signal::Logs, going.any(|plugin| plugin.events)),
@@ -230,7 +261,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::plugin::tracker::tests::plugin;
+    use crate::plugin::tracker::tests::{numbered, plugin};
 
     fn receiver(name: &str, asked_for: bool) -> Receiver {
         let connection = receiver::Connection {
@@ -276,6 +307,7 @@ mod tests {
                 receiver("a", true),
                 receiver("b", true),
             ];
+            let plugins = numbered(plugins);
             assert_eq!(telemetry_receiver(&receivers, &plugins), expected, "{plugins:?}");
         }
     }
@@ -283,11 +315,11 @@ mod tests {
     #[test]
     fn a_lane_for_what_goes_there_and_no_other() {
         let receivers = ["default", "a", "b", "unused"].map(|name| receiver(name, false));
-        let plugins = [
+        let plugins = numbered([
             going_to(&[], false),
             going_to(&["a", "default"], true),
             going_to(&["b", "b"], false),
-        ];
+        ]);
         let lanes = destinations(&receivers, &plugins, Some("a"));
         let names: Vec<String> = lanes
             .iter()
@@ -304,5 +336,43 @@ mod tests {
                 "b/metrics"
             ]
         );
+    }
+
+    #[test]
+    fn receivers_share_what_they_were_told_the_same_and_nothing_else() {
+        let host = HostIdentity {
+            id: None,
+            name: "h".to_owned(),
+        };
+        let encoder = || MetricRequests::new(host.clone(), Run::Service, Temporality::Delta);
+        let shown = |routes: &Routes| -> Vec<(Vec<String>, Vec<usize>)> {
+            let route = |of: &Route| (of.receivers.clone(), of.takes.iter().map(|id| id.0).collect());
+            routes.routes.iter().map(route).collect()
+        };
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let both = numbered([going_to(&["a", "b"], false)]);
+        let mut routes = Routes::new(both.clone(), host.clone(), encoder, false);
+        assert_eq!(shown(&routes), [(names(&["a", "b"]), vec![0])]);
+
+        let apart = numbered([going_to(&["a", "b"], false), going_to(&["b"], false)]);
+        routes.replan(apart, encoder);
+        assert_eq!(
+            shown(&routes),
+            [(names(&["a"]), vec![0]), (names(&["b"]), vec![0, 1])]
+        );
+
+        // The same again, but b has been told of one plugin more meanwhile; c has been told nothing.
+        let more = numbered([going_to(&["a", "b", "c", "d"], false)]);
+        routes.replan(more, encoder);
+        assert_eq!(
+            shown(&routes),
+            [
+                (names(&["a"]), vec![0]),
+                (names(&["b"]), vec![0]),
+                (names(&["c", "d"]), vec![0])
+            ]
+        );
+        routes.replan(numbered([]), encoder);
+        assert_eq!(shown(&routes), []);
     }
 }

@@ -41,6 +41,27 @@ impl Schedule {
         }
     }
 
+    /// From now on without `group`.
+    pub fn remove(&mut self, group: GroupId) {
+        self.entries.retain(|entry| entry.group != group);
+    }
+
+    /// `group` is due at `now` for the first time, or, where it is known, at its next tick by this interval.
+    pub fn plan(&mut self, group: GroupId, interval: Duration, now: Instant) {
+        match self.entries.iter_mut().find(|entry| entry.group == group) {
+            Some(entry) if entry.interval == interval => {}
+            Some(entry) => {
+                entry.interval = interval;
+                entry.due = entry.due.min(now + interval);
+            }
+            None => self.entries.push(Entry {
+                group,
+                interval,
+                due: now,
+            }),
+        }
+    }
+
     /// When the next plugin is due; `None` without plugins.
     pub fn next(&self) -> Option<Instant> {
         self.entries.iter().map(|entry| entry.due).min()
@@ -94,5 +115,29 @@ mod tests {
             "300 was meant; 400, 500, 600, 700 and 500 are left out"
         );
         assert_eq!(take(800), (vec![0, 1], 0), "750 and 800");
+    }
+
+    #[test]
+    fn a_plugin_that_changes_keeps_its_rhythm_unless_its_interval_does() {
+        const S: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        let plugins = [(GroupId(0), 60 * S), (GroupId(1), 10 * S), (GroupId(2), S)];
+        let mut schedule = Schedule::new(plugins.into_iter(), start);
+        schedule.take(start);
+        schedule.plan(GroupId(0), 5 * S, start + 2 * S);
+        schedule.plan(GroupId(1), 10 * S, start + 2 * S);
+        schedule.remove(GroupId(2));
+        schedule.plan(GroupId(3), 30 * S, start + 2 * S);
+        let mut take = |at: u32| schedule.take(start + at * S).groups;
+        assert_eq!(take(2), [GroupId(3)], "new: at once");
+        assert_eq!(take(6), [], "the one that was removed is not collected");
+        assert_eq!(
+            take(7),
+            [GroupId(0)],
+            "5 s from the change on, not 60 from the last tick"
+        );
+        assert_eq!(take(10), [GroupId(1)], "as before");
+        assert_eq!(take(12), [GroupId(0)]);
+        assert_eq!(take(32), [GroupId(0), GroupId(1), GroupId(3)]);
     }
 }

@@ -30,14 +30,26 @@ pub(crate) struct Found {
     /// Folders that cannot be searched.
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Warning>,
+    /// The folders that were searched.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// Searches `asked` (each has to exist) or, where that is empty, what exists of `fallback`.
 pub(crate) fn search(asked: &[PathBuf], fallback: &[PathBuf]) -> Found {
+    look(asked, fallback, read)
+}
+
+/// The same, with `read` to make text of a file.
+pub(crate) fn look(
+    asked: &[PathBuf],
+    fallback: &[PathBuf],
+    read: fn(&Path) -> Result<String, Fault>,
+) -> Found {
     let mut search = Search {
         found: Found::default(),
         visited: BTreeSet::new(),
         full: false,
+        read,
     };
     for root in asked {
         match fs::metadata(root) {
@@ -73,6 +85,7 @@ struct Search {
     /// Device and inode of each folder: a link never leads into one twice.
     visited: BTreeSet<(u64, u64)>,
     full: bool,
+    read: fn(&Path) -> Result<String, Fault>,
 }
 
 impl Search {
@@ -101,6 +114,7 @@ impl Search {
             return;
         }
         self.visited.insert(key);
+        self.found.folders.push(folder.to_owned());
         let names = match list(folder) {
             Ok(names) => names,
             Err(error) => {
@@ -116,7 +130,7 @@ impl Search {
             if path.is_dir() {
                 self.folder(&path, depth + 1);
             } else if path.file_name().is_some_and(|name| name == FILE_NAME) {
-                let text = read(&path);
+                let text = (self.read)(&path);
                 self.found.files.push((path, text));
             }
         }

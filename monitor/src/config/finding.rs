@@ -105,6 +105,14 @@ impl Finding {
         }
     }
 
+    /// The flag or variable that it is about, where it is about one.
+    pub fn usage(&self) -> Option<&str> {
+        match &self.place {
+            Place::File { .. } => None,
+            Place::Environment | Place::CommandLine => self.key.as_deref(),
+        }
+    }
+
     /// The line it is about, counted from 1.
     pub fn line(&self) -> Option<usize> {
         match self.place {

@@ -26,6 +26,7 @@ mod plugin_file;
 mod settings_keys;
 mod size;
 mod suggest;
+mod survey;
 mod value;
 mod walk;
 
@@ -49,8 +50,9 @@ pub use self::{
     load::load,
     log_level::LogLevel,
     settings::{SettingSources, Settings, check_file, settle},
-    settings_file::{SettingsFile, read_settings},
+    settings_file::{SettingsFile, read_settings, settings_path},
     state::metadata_path,
+    survey::Survey,
 };
 
 /// Where plugins come from.

@@ -85,10 +85,15 @@ impl SettingsFile {
     }
 }
 
+/// The settings file: `asked`, or the one in `/etc`.
+pub fn settings_path(asked: Option<&Path>) -> &Path {
+    asked.unwrap_or(Path::new(DEFAULT_PATH))
+}
+
 /// Reads the settings file: `asked`, or the one in `/etc` where it exists. What is wrong with it comes out when the
 /// settings are settled.
 pub fn read_settings(asked: Option<&Path>) -> Option<SettingsFile> {
-    let path = asked.unwrap_or(Path::new(DEFAULT_PATH));
+    let path = settings_path(asked);
     let metadata = match (fs::metadata(path), asked) {
         (Ok(metadata), _) => metadata,
         (Err(error), None)

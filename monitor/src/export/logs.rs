@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     metrics::{Attribute, Attributes, exit_attributes},
-    plugin::{Notice, Plugin, RestartKind, What},
+    plugin::{Notice, Plugins, RestartKind, What},
     process::{Counter, Ending, Usage},
 };
 
@@ -40,9 +40,9 @@ pub struct LogEvent {
     pub observed: u64,
 }
 
-/// Those of a collection's `notices` whose plugins export events. `plugins` are in the order of their groups.
-pub fn log_events(notices: Vec<Notice>, plugins: &[Plugin], collection: &Collection) -> Vec<LogEvent> {
-    let exported = |notice: &Notice| plugins.get(notice.group.0).is_some_and(|plugin| plugin.events);
+/// Those of a collection's `notices` whose plugins export events.
+pub fn log_events(notices: Vec<Notice>, plugins: &Plugins, collection: &Collection) -> Vec<LogEvent> {
+    let exported = |notice: &Notice| plugins.get(&notice.group).is_some_and(|plugin| plugin.events);
     notices
         .into_iter()
         .filter(exported)
@@ -56,10 +56,10 @@ pub fn log_events(notices: Vec<Notice>, plugins: &[Plugin], collection: &Collect
 }
 
 /// `events`, which stand group by group, as requests of less than 4 MiB each: the items of one are the events that follow
-/// those of the request before it. `plugins` are in the order of their groups.
+/// those of the request before it.
 pub fn log_requests(
     events: &[LogEvent],
-    plugins: &[Plugin],
+    plugins: &Plugins,
     host: &HostIdentity,
     run: Run,
 ) -> Vec<EncodedRequest> {
@@ -68,7 +68,7 @@ pub fn log_requests(
 
 fn split(
     events: &[LogEvent],
-    plugins: &[Plugin],
+    plugins: &Plugins,
     host: &HostIdentity,
     run: Run,
     longest: usize,
@@ -79,7 +79,7 @@ fn split(
     for of_group in events.chunk_by(|one, next| one.notice.group == next.notice.group) {
         let plugin = of_group
             .first()
-            .and_then(|event| plugins.get(event.notice.group.0));
+            .and_then(|event| plugins.get(&event.notice.group));
         let Some(plugin) = plugin else { continue };
         let empty = scoped(resource::of_plugin(plugin, host, run));
         let around = empty.encoded_len() + 3 * FRAME;

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::*;
 use crate::{
-    plugin::{GroupId, tracker::tests},
+    plugin::{GroupId, Plugin, tracker::tests},
     process::{BootTime, ProcessKey, Sender, Tgid},
 };
 
@@ -125,7 +125,7 @@ fn event(notice: Notice) -> LogEvent {
     }
 }
 
-fn requests(events: &[LogEvent], plugins: &[Plugin], longest: usize) -> Vec<EncodedRequest> {
+fn requests(events: &[LogEvent], plugins: &Plugins, longest: usize) -> Vec<EncodedRequest> {
     split(events, plugins, &host(), Run::Service, longest)
 }
 
@@ -300,7 +300,7 @@ fn events_have_names_severities_bodies_and_attributes() {
 #[test]
 fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
     let (web, quiet, db) = (plugin("web", true), plugin("quiet", false), plugin("db", true));
-    let plugins = [web.clone(), quiet, db.clone()];
+    let plugins = tests::numbered([web.clone(), quiet, db.clone()]);
     let notices = vec![
         start(0, false),
         start(1, false),
@@ -330,7 +330,7 @@ fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
 
 #[test]
 fn a_request_stays_below_the_limit_and_nothing_is_left_out() {
-    let plugins = [plugin("web", true), plugin("db", true)];
+    let plugins = tests::numbered([plugin("web", true), plugin("db", true)]);
     let events: Vec<LogEvent> = (0..2_000)
         .map(|n| event(exit(n / 1_000, 9, Some(sender(9)))))
         .collect();

@@ -64,6 +64,8 @@ pub fn of_plugin(plugin: &Plugin, host: &HostIdentity, run: Run) -> Resource {
         text("kevmon.service.original_name", service.original.clone()),
         text("kevmon.plugin", plugin.name.clone()),
     ];
+    let instance = plugin.instance.clone();
+    attributes.extend(instance.map(|instance| text("kevmon.plugin.instance", instance)));
     attributes.extend(
         plugin
             .patterns
@@ -109,7 +111,7 @@ pub fn service_instance_id(plugin: &Plugin, host: &HostIdentity, run: Run) -> St
         (Some(id), Run::Service) => id.clone(),
         _ => {
             let service = &plugin.service;
-            instance_id(host, &service.namespace, &service.original, &plugin.name, run)
+            instance_id(host, &service.namespace, &service.original, &plugin.label(), run)
         }
     }
 }

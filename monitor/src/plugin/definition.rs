@@ -1,7 +1,7 @@
 //! A validated plugin: what one OTLP service watches and how it wants its numbers. Everything here
 //! has passed configuration's checks, so the rest of kevmon never meets a bad pattern or interval.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use regex::Regex;
 
@@ -108,6 +108,9 @@ pub struct MetricFilter {
 /// A group's number. Never given twice in one run: a plugin whose match changes gets another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub usize);
+
+/// The plugins of a run, by group.
+pub type Plugins = BTreeMap<GroupId, Arc<Plugin>>;
 
 /// One service to watch.
 #[derive(Debug, Clone)]

@@ -18,14 +18,13 @@ struct Patterns {
 }
 
 impl Patterns {
-    fn of(plugins: &[Plugin], matching: Matching) -> Result<Self, regex::Error> {
+    fn of(plugins: &[(GroupId, &Plugin)], matching: Matching) -> Result<Self, regex::Error> {
         let (owners, patterns): (Vec<_>, Vec<_>) = plugins
             .iter()
-            .enumerate()
             .filter(|(_, plugin)| plugin.matching == matching)
-            .flat_map(|(index, plugin)| {
+            .flat_map(|(group, plugin)| {
                 let patterns = plugin.patterns.iter();
-                patterns.map(move |pattern| (GroupId(index), pattern.as_str()))
+                patterns.map(move |pattern| (*group, pattern.as_str()))
             })
             .unzip();
         let set = RegexSetBuilder::new(patterns)
@@ -54,11 +53,11 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Combines the plugins' patterns; a plugin's position is its group's id.
+    /// Combines the patterns of the groups' plugins.
     ///
     /// # Errors
     /// The patterns, valid each alone, are too large together.
-    pub fn new(plugins: &[Plugin]) -> Result<Self, regex::Error> {
+    pub fn new(plugins: &[(GroupId, &Plugin)]) -> Result<Self, regex::Error> {
         Ok(Self {
             names: Patterns::of(plugins, Matching::Name)?,
             exes: Patterns::of(plugins, Matching::Exe)?,
@@ -96,9 +95,15 @@ mod tests {
     use super::*;
     use crate::plugin::tracker::tests::plugin;
 
+    fn matcher<const N: usize>(plugins: [Plugin; N]) -> Matcher {
+        let plugins = plugins.iter().enumerate();
+        let plugins: Vec<_> = plugins.map(|(id, plugin)| (GroupId(id), plugin)).collect();
+        Matcher::new(&plugins).unwrap()
+    }
+
     #[test]
     fn case_insensitive_and_unanchored_unless_it_says_otherwise() {
-        let matcher = Matcher::new(&[plugin("MyApp"), plugin("^MyApp$"), plugin("server")]).unwrap();
+        let matcher = matcher([plugin("MyApp"), plugin("^MyApp$"), plugin("server")]);
         for (name, expected) in [
             ("myapp", vec![0, 1]),
             ("MYAPP", vec![0, 1]),
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn any_name_will_do_and_counts_once() {
-        let matcher = Matcher::new(&[plugin("backup")]).unwrap();
+        let matcher = matcher([plugin("backup")]);
         let script = Identity {
             comm: "backup.sh".into(),
             exe: "bash".into(),
@@ -137,7 +142,7 @@ mod tests {
             matching,
             ..plugin("backup")
         };
-        let matcher = Matcher::new(&[by(Matching::Name), by(Matching::Exe), by(Matching::Cmdline)]).unwrap();
+        let matcher = matcher([by(Matching::Name), by(Matching::Exe), by(Matching::Cmdline)]);
         for (exe, argv, comm, expected) in [
             ("backup", vec!["./backup"], "backup", vec![0, 1, 2]),
             ("bash", vec!["bash", "/opt/backup.sh"], "bash", vec![0, 2]),

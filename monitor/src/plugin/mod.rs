@@ -13,7 +13,7 @@ pub mod saved;
 pub mod service;
 pub mod tracker;
 
-pub use definition::{Aggregate, GroupId, Matching, Naming, PerProcess, Plugin, Rank};
+pub use definition::{Aggregate, GroupId, Matching, Naming, PerProcess, Plugin, Plugins, Rank, Selectors};
 pub use durations::Durations;
 pub use notice::{Notice, RestartKind, What};
 pub use reading::Reading;

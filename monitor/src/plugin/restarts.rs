@@ -56,6 +56,11 @@ pub enum Started {
 }
 
 impl RestartPairing {
+    /// From now on, pairs within `window`.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// Pairs within `window`.
     pub fn new(window: Duration) -> Self {
         Self {

@@ -114,7 +114,7 @@ impl Identities {
             let service = &plugin.service;
             self.reported.push(Reported {
                 id,
-                plugin: plugin.name.clone(),
+                plugin: plugin.label(),
                 namespace: service.namespace.clone(),
                 name: service.original.clone(),
                 stored_name: service.id.clone(),
@@ -129,7 +129,7 @@ impl Identities {
     fn claim(&mut self, plugin: &Plugin, given: &str) -> String {
         let service = &plugin.service;
         let known = self.services.iter().find(|known| {
-            known.plugin.as_ref() == Some(&plugin.name)
+            known.plugin.as_ref() == Some(&plugin.label())
                 && known.namespace.as_ref() == Some(&service.namespace)
                 && known.name == service.original
         });
@@ -161,7 +161,7 @@ impl Identities {
             self.services.len() - 1
         });
         let claimed = &mut self.services[position];
-        claimed.plugin = Some(plugin.name.clone());
+        claimed.plugin = Some(plugin.label());
         claimed.namespace = Some(service.namespace.clone());
         claimed.name.clone_from(&service.original);
         claimed.id.clone()

@@ -12,7 +12,7 @@ use std::{
     collections::HashSet,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -90,13 +90,20 @@ pub(super) struct Delivery {
 pub(super) struct Courier(Arc<Shared>);
 
 pub(in crate::app) struct Shared {
-    lanes: Vec<(String, Signal)>,
+    /// In the order of the queues; they only grow.
+    lanes: RwLock<Vec<LaneName>>,
     state: Mutex<State>,
-    wake: Vec<Notify>,
     ending: watch::Sender<bool>,
     observer: Observer,
     /// The spool was last looked through for what is too old, Unix ns.
     expired: AtomicU64,
+}
+
+/// How a lane is found and woken.
+struct LaneName {
+    receiver: String,
+    signal: Signal,
+    wake: Arc<Notify>,
 }
 
 struct State {
@@ -112,8 +119,7 @@ impl Delivery {
     pub(super) fn start(destinations: Vec<Destination>, spool: &SpoolPlace, observer: Observer) -> Self {
         let mut backlog = Backlog::open(spool.path.as_deref(), spool.limits, unix_now());
         let last_end = backlog.last_end();
-        let name = |of: &Destination| format!("{}/{}", of.receiver, of.signal.name());
-        let known: HashSet<String> = destinations.iter().map(name).collect();
+        let known: HashSet<String> = destinations.iter().map(Destination::name).collect();
         for lane in backlog.lanes().iter().filter(|lane| !known.contains(*lane)) {
             warn!(
                 "the spool holds requests for {lane}, which no configuration names any more: they wait for it until \
@@ -121,13 +127,9 @@ impl Delivery {
             );
         }
         let shared = Arc::new(Shared {
-            lanes: destinations
-                .iter()
-                .map(|of| (of.receiver.clone(), of.signal))
-                .collect(),
-            wake: destinations.iter().map(|_| Notify::new()).collect(),
+            lanes: RwLock::default(),
             state: Mutex::new(State {
-                queues: destinations.iter().map(|of| Queue::new(name(of))).collect(),
+                queues: Vec::new(),
                 backlog,
                 begun: false,
             }),
@@ -135,18 +137,35 @@ impl Delivery {
             observer,
             expired: AtomicU64::new(unix_now()),
         });
-        let tasks = destinations
-            .into_iter()
-            .enumerate()
-            .map(|(index, of)| {
-                let transport = Transport::new(of.connection, of.signal);
-                tokio::spawn(Lane::new(index, of.signal, transport, Arc::clone(&shared)).run())
-            })
-            .collect();
-        Self {
+        let mut delivery = Self {
             shared,
             last_end,
-            tasks,
+            tasks: Vec::new(),
+        };
+        delivery.add(destinations);
+        delivery
+    }
+
+    /// Starts senders for those of `destinations` that have none. Needs a tokio runtime.
+    pub(super) fn add(&mut self, destinations: Vec<Destination>) {
+        for of in destinations {
+            if self.shared.lane(&of.receiver, of.signal).is_some() {
+                continue;
+            }
+            let index = {
+                let mut state = self.shared.state();
+                let mut lanes = self.shared.lanes.write().unwrap_or_else(PoisonError::into_inner);
+                state.queues.push(Queue::new(of.name()));
+                lanes.push(LaneName {
+                    receiver: of.receiver,
+                    signal: of.signal,
+                    wake: Arc::default(),
+                });
+                lanes.len() - 1
+            };
+            let transport = Transport::new(of.connection, of.signal);
+            let lane = Lane::new(index, of.signal, transport, Arc::clone(&self.shared));
+            self.tasks.push(tokio::spawn(lane.run()));
         }
     }
 
@@ -170,9 +189,10 @@ impl Delivery {
     /// What became of everything so far, lane by lane.
     pub(super) fn readings(&self) -> Vec<ExportReading> {
         let state = self.shared.state();
-        let lanes = self.shared.lanes.iter().zip(&state.queues);
+        let lanes = self.shared.lanes();
+        let lanes = lanes.iter().zip(&state.queues);
         lanes
-            .map(|((receiver, signal), queue)| {
+            .map(|(LaneName { receiver, signal, .. }, queue)| {
                 let spooled = state.backlog.waiting(queue.lane());
                 let counts = queue.counts;
                 ExportReading {
@@ -213,7 +233,7 @@ impl Delivery {
     /// collection, Unix ns.
     pub(super) async fn finish(self, last: u64, limit: Duration) -> Left {
         self.shared.ending.send_replace(true);
-        self.shared.wake.iter().for_each(Notify::notify_one);
+        self.shared.lanes().iter().for_each(|lane| lane.wake.notify_one());
         let end = Instant::now() + limit;
         for mut task in self.tasks {
             if timeout_at(end, &mut task).await.is_err() {
@@ -256,11 +276,7 @@ impl Courier {
     /// Adds requests of one collection to the lane of this receiver and their signal. Without such a lane they are
     /// nobody's.
     pub(super) fn push(&self, receiver: &str, signal: Signal, requests: Vec<EncodedRequest>) {
-        let lanes = &self.0.lanes;
-        let Some(index) = lanes
-            .iter()
-            .position(|lane| lane.0 == receiver && lane.1 == signal)
-        else {
+        let Some(index) = self.0.lane(receiver, signal) else {
             return;
         };
         if requests.is_empty() {
@@ -274,11 +290,29 @@ impl Courier {
         state.trim();
         self.0.expire(&mut state);
         drop(state);
-        self.0.wake[index].notify_one();
+        if let Some(lane) = self.0.lanes().get(index) {
+            lane.wake.notify_one();
+        }
+    }
+}
+
+impl Destination {
+    fn name(&self) -> String {
+        format!("{}/{}", self.receiver, self.signal.name())
     }
 }
 
 impl Shared {
+    fn lanes(&self) -> RwLockReadGuard<'_, Vec<LaneName>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lane(&self, receiver: &str, signal: Signal) -> Option<usize> {
+        self.lanes()
+            .iter()
+            .position(|lane| lane.receiver == receiver && lane.signal == signal)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,7 +348,10 @@ impl Shared {
     }
 
     async fn woken(&self, lane: usize) {
-        self.wake[lane].notified().await;
+        let wake = self.lanes().get(lane).map(|lane| Arc::clone(&lane.wake));
+        if let Some(wake) = wake {
+            wake.notified().await;
+        }
     }
 
     fn is_ending(&self) -> bool {

@@ -2,11 +2,13 @@
 //! snapshot; drain, then sample; snapshot, then drain, then call missing.
 
 mod reconcile;
+mod reload;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     os::fd::OwnedFd,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -78,7 +80,7 @@ pub(super) struct Watch {
     /// Records lost so far, as of the last look.
     lost: u64,
     /// The same as of each group's last reading.
-    lost_at_reading: Vec<u64>,
+    lost_at_reading: BTreeMap<GroupId, u64>,
     /// Members that the kernel side does not watch, as of the last snapshot: nothing tells their ends.
     unmarked: usize,
     /// How often an interval did not tell all, for another reason than a count of `lost`: the usage could not be read,
@@ -92,6 +94,9 @@ pub(super) struct Watch {
     scanned: BootTime,
     /// A sweep is to be repeated then.
     sweep_at: Option<BootTime>,
+    /// While a snapshot follows a change of plugins: when that was. What was judged before, and found of no interest, is
+    /// judged again.
+    replanned: Option<BootTime>,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
     recovered: Recovered,
 }
@@ -111,7 +116,6 @@ impl Watch {
                 warn!("source proc: {reason}; processes that live between two scans are not seen")
             }
         }
-        let groups = plugins.len();
         let mut watch = Self {
             source,
             reason,
@@ -121,7 +125,7 @@ impl Watch {
             root,
             health: Health::default(),
             lost: 0,
-            lost_at_reading: vec![0; groups],
+            lost_at_reading: BTreeMap::new(),
             unmarked: 0,
             unclear: 0,
             started: began,
@@ -133,6 +137,7 @@ impl Watch {
                 .map_or(began.into(), Moment::Unix),
             scanned: began,
             sweep_at: None,
+            replanned: None,
             recovered: Recovered::default(),
         };
         for (group, kept) in &kept.groups {
@@ -149,7 +154,7 @@ impl Watch {
     }
 
     /// The plugins, by group.
-    pub fn plugins(&self) -> impl Iterator<Item = (GroupId, &Plugin)> {
+    pub fn plugins(&self) -> impl Iterator<Item = (GroupId, &Arc<Plugin>)> {
         self.tracker.plugins()
     }
 
@@ -232,14 +237,15 @@ impl Watch {
             .read(&self.tracker.live_members(due), &samples, &mut self.health);
         let (now, host) = (HostReader::now(), self.host.host());
         due.iter()
-            .map(|&group| {
-                let reading = self.tracker.read(group, now, host, &gauges);
+            .filter_map(|&group| {
+                let plugin = self.tracker.plugin(group)?;
+                let reading = self.tracker.read(group, now, host, &gauges)?;
                 self.health.add(Soft::SharedMemory, reading.sharing);
-                ServiceReading {
+                Some(ServiceReading {
                     group,
-                    plugin: self.tracker.plugin(group),
+                    plugin,
                     reading,
-                }
+                })
             })
             .collect()
     }
@@ -255,10 +261,10 @@ impl Watch {
     pub fn health_reading(&mut self, due: &[GroupId], faulty_plugins: Vec<String>) -> HealthReading {
         let irregular = self.tracker.irregularities();
         let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
-        let nothing_lost =
-            self.unmarked == 0 && due.iter().all(|group| self.lost_at_reading[group.0] == lost);
-        for group in due {
-            self.lost_at_reading[group.0] = lost;
+        let before = |group| self.lost_at_reading.get(group).copied().unwrap_or(0);
+        let nothing_lost = self.unmarked == 0 && due.iter().all(|group| before(group) == lost);
+        for &group in due {
+            self.lost_at_reading.insert(group, lost);
         }
         let (source, complete, lost, records) = match &self.source {
             Source::Ebpf(kernel) => {

@@ -104,6 +104,7 @@ impl Watch {
                 break;
             }
         }
+        self.replanned = None;
         Ok(())
     }
 
@@ -148,11 +149,15 @@ impl Watch {
 
     fn discover(&mut self, seen: Vec<Seen>, new_since: Option<BootTime>) -> Found {
         let now = HostReader::now();
+        let judged_before = self.replanned;
         let mut found = Found { new: 0, unmarked: 0 };
         for mut seen in seen {
             if let Source::Ebpf(kernel) = &mut self.source {
                 if !kernel.claim(seen.key) {
                     continue; // the kernel side tells its life
+                }
+                if judged_before.is_some_and(|at| named_before(&seen, at)) && !self.tracker.knows(seen.key) {
+                    seen.told = false;
                 }
                 if !seen.identity.exe.is_empty() && !seen.told && self.tracker.is_news(&seen) {
                     seen.identity.argv = procfs::argv(&self.root, seen.key);
@@ -169,4 +174,9 @@ impl Watch {
         }
         found
     }
+}
+
+/// Whether the process took its present names before `at`, and was judged by them.
+fn named_before(seen: &Seen, at: BootTime) -> bool {
+    seen.told && seen.sequence.is_some_and(|sequence| sequence < at.0)
 }

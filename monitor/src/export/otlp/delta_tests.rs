@@ -228,8 +228,8 @@ impl Both {
         collection.health.outages = outages;
         collection.services[0] = ServiceReading {
             group: crate::plugin::GroupId(0),
-            plugin: tracker.plugin(GroupId(0)),
-            reading: tracker.read(GroupId(0), now, HOST, &gauges),
+            plugin: tracker.plugin(GroupId(0)).unwrap(),
+            reading: tracker.read(GroupId(0), now, HOST, &gauges).unwrap(),
         };
         let expected = points(&told(&mut self.cumulative, &collection));
         let deltas = points(&told(&mut self.delta, &collection));
@@ -263,9 +263,10 @@ impl Both {
         self.delta = encoder(Temporality::Delta);
         *tracker = watching(time + 5);
         tracker.restore(GroupId(0), saved, same_boot, BootTime((time + 5) * S));
-        let plugin = tracker.plugin(GroupId(0));
+        let plugin = tracker.plugin(GroupId(0)).unwrap();
         let last = clock.unix(BootTime(time * S));
-        self.delta.told_before(&plugin, saved, same_boot, last);
+        self.delta
+            .told_before((GroupId(0), &plugin), saved, same_boot, last);
         self.delta.outages_told_before(outages, 0, last);
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics::{self, HealthReading, Instrument, Measure, OWN, Value},
-    plugin::{Naming, Plugin, SavedGroup},
+    plugin::{GroupId, Naming, Plugin, SavedGroup},
 };
 use points::{Described, Number, Of, Times};
 use requests::{Header, Requests};
@@ -53,7 +53,7 @@ impl Temporality {
 
 /// Encodes collections for one receiver. The same collection encoded again says the same; of deltas, each says what has
 /// come since the collection before.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MetricRequests {
     host: HostIdentity,
     run: Run,
@@ -61,14 +61,13 @@ pub struct MetricRequests {
     longest: usize,
     /// kevmon itself.
     own: Service,
-    /// By plugin.
-    services: HashMap<String, (Arc<Plugin>, Service)>,
+    services: HashMap<GroupId, (Arc<Plugin>, Service)>,
     /// How long the last collection's first request was, bytes.
     length: usize,
 }
 
 /// What is kept of a service between two collections.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Service {
     header: Header,
     /// In front of its metrics' names.
@@ -106,13 +105,19 @@ impl MetricRequests {
 
     /// An earlier run has told what it kept of a plugin's group, at `time` (Unix ns, its last commit): deltas go on from
     /// there. `same_boot`: its members' keys mean the same processes still. To be called before the first collection.
-    pub fn told_before(&mut self, plugin: &Arc<Plugin>, kept: &SavedGroup, same_boot: bool, time: u64) {
+    pub fn told_before(
+        &mut self,
+        (group, plugin): (GroupId, &Arc<Plugin>),
+        kept: &SavedGroup,
+        same_boot: bool,
+        time: u64,
+    ) {
         if self.temporality == Temporality::Cumulative {
             return;
         }
         let temporality = self.temporality;
         let reading = kept.reading(plugin.aggregate);
-        let series = &mut self.service(plugin).series;
+        let series = &mut self.service(group, plugin).series;
         for listed in metrics::metrics(plugin.naming).filter(|listed| temporality.is_delta(listed.instrument))
         {
             for value in (listed.values)(&reading) {
@@ -187,7 +192,7 @@ impl MetricRequests {
 
     fn encode_service(&mut self, collection: &Collection, of: &ServiceReading, requests: &mut Requests) {
         let temporality = self.temporality;
-        let service = self.service(&of.plugin);
+        let service = self.service(of.group, &of.plugin);
         requests.begin(&service.header);
         for listed in metrics::metrics(of.plugin.naming) {
             let described = Described {
@@ -206,8 +211,13 @@ impl MetricRequests {
         processes::encode(requests, prefix, temporality, collection, of, series);
     }
 
-    /// Of the plugin as it is now: another one of its name goes on with its series.
-    fn service(&mut self, plugin: &Arc<Plugin>) -> &mut Service {
+    /// A group is no more.
+    pub fn forget(&mut self, group: GroupId) {
+        self.services.remove(&group);
+    }
+
+    /// Of the group's plugin as it is now: a changed one goes on with its series.
+    fn service(&mut self, group: GroupId, plugin: &Arc<Plugin>) -> &mut Service {
         let (host, run) = (&self.host, self.run);
         let header = || {
             let schema_url = match plugin.naming {
@@ -224,7 +234,7 @@ impl MetricRequests {
                 String::new()
             }
         };
-        let (known, service) = self.services.entry(plugin.name.clone()).or_insert_with(|| {
+        let (known, service) = self.services.entry(group).or_insert_with(|| {
             let service = Service {
                 header: header(),
                 prefix: prefix(),

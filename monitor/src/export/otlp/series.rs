@@ -49,7 +49,7 @@ pub(super) struct Delta<T> {
 type OfMetric = Vec<(Attributes, Option<Told<Measure>>)>;
 
 /// The series of one service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Series {
     points: HashMap<&'static str, OfMetric>,
     processes: KeyMap<Option<Told<Usage>>>,

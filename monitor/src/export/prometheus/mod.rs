@@ -43,7 +43,7 @@ pub struct LatestReadings {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the plugin's name.
+    /// By the plugin's label.
     readings: BTreeMap<String, Taken>,
     /// The latest one, which has kevmon's own state.
     newest: Option<Arc<Collection>>,
@@ -104,7 +104,7 @@ impl LatestReadings {
                 collection: Arc::clone(collection),
                 at,
             };
-            state.readings.insert(service.plugin.name.clone(), taken);
+            state.readings.insert(service.plugin.label(), taken);
         }
         state.newest = Some(Arc::clone(collection));
         state.rendered = [None, None];
@@ -143,7 +143,7 @@ impl LatestReadings {
             let state = self.state();
             for (name, taken) in &state.readings {
                 let services = &taken.collection.services;
-                let Some(service) = services.iter().find(|service| service.plugin.name == *name) else {
+                let Some(service) = services.iter().find(|service| service.plugin.label() == *name) else {
                     continue;
                 };
                 let allowed = (service.plugin.interval * MISSED).max(AT_LEAST);

@@ -106,10 +106,10 @@ pub struct Group {
 
 impl Group {
     /// An empty group, watched from `now` on.
-    pub fn new(plugin: Plugin, now: BootTime) -> Self {
+    pub fn new(plugin: Arc<Plugin>, now: BootTime) -> Self {
         Self {
             pairing: RestartPairing::new(plugin.restart_window),
-            plugin: Arc::new(plugin),
+            plugin,
             members: KeyMap::default(),
             former: KeySet::default(),
             left_behind: Usage::ZERO,
@@ -131,6 +131,12 @@ impl Group {
             last: None,
             singles: single::Singles::default(),
         }
+    }
+
+    /// Its plugin has changed in what does not decide over its members or their sums.
+    pub fn replan(&mut self, plugin: Arc<Plugin>) {
+        self.pairing.set_window(plugin.restart_window);
+        self.plugin = plugin;
     }
 
     /// A process becomes a member. `base` is what of its totals others have counted.

@@ -72,7 +72,9 @@ impl Tracker {
             self.irregular.unattributed += lives.count;
         }
         for group in groups {
-            self.groups[group.0].lost_lives(lives, now);
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.lost_lives(lives, now);
+            }
         }
     }
 }

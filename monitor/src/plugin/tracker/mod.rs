@@ -4,9 +4,14 @@
 mod loss;
 mod notices;
 mod outlive;
+mod reload;
 mod snapshot;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     GroupId, Notice, Plugin, Reading, What,
@@ -50,7 +55,9 @@ pub struct Irregularities {
 #[derive(Debug)]
 pub struct Tracker {
     table: ProcessTable,
-    groups: Vec<Group>,
+    groups: BTreeMap<GroupId, Group>,
+    /// The next group's number.
+    next: GroupId,
     matcher: Matcher,
     memberships: KeyMap<Vec<GroupId>>,
     irregular: Irregularities,
@@ -67,14 +74,17 @@ impl Tracker {
     /// # Errors
     /// The plugins' patterns are too large together.
     pub fn new(plugins: Vec<Plugin>, now: BootTime) -> Result<Self, regex::Error> {
+        let groups: BTreeMap<GroupId, Group> = plugins
+            .into_iter()
+            .enumerate()
+            .map(|(index, plugin)| (GroupId(index), Group::new(Arc::new(plugin), now)))
+            .collect();
         Ok(Self {
             table: ProcessTable::default(),
-            matcher: Matcher::new(&plugins)?,
-            notices: Notices::new(&plugins),
-            groups: plugins
-                .into_iter()
-                .map(|plugin| Group::new(plugin, now))
-                .collect(),
+            matcher: Matcher::new(&planned(&groups))?,
+            notices: Notices::new(groups.iter().map(|(&id, group)| (id, &*group.plugin))),
+            next: GroupId(groups.len()),
+            groups,
             memberships: KeyMap::default(),
             closed: KeyMap::default(),
             strangers: KeySet::default(),
@@ -83,16 +93,13 @@ impl Tracker {
     }
 
     /// The groups, in the order of their ids.
-    pub fn plugins(&self) -> impl Iterator<Item = (GroupId, &Plugin)> {
-        self.groups
-            .iter()
-            .enumerate()
-            .map(|(index, group)| (GroupId(index), &*group.plugin))
+    pub fn plugins(&self) -> impl Iterator<Item = (GroupId, &Arc<Plugin>)> {
+        self.groups.iter().map(|(&id, group)| (id, &group.plugin))
     }
 
-    /// A group's plugin.
-    pub fn plugin(&self, group: GroupId) -> Arc<Plugin> {
-        Arc::clone(&self.groups[group.0].plugin)
+    /// A group's plugin; `None` for a group that is no more.
+    pub fn plugin(&self, group: GroupId) -> Option<Arc<Plugin>> {
+        self.groups.get(&group).map(|group| Arc::clone(&group.plugin))
     }
 
     /// True when the process is in the table.
@@ -217,8 +224,10 @@ impl Tracker {
         let before = self.memberships.get(&key).cloned().unwrap_or_default();
         let keep = self.identified(key, time, parent, identity, usage, Arrival::Appeared);
         for &group in self.memberships.get(&key).into_iter().flatten() {
-            if before.contains(&group) {
-                let change = self.groups[group.0].executed(key);
+            if before.contains(&group)
+                && let Some(of) = self.groups.get_mut(&group)
+            {
+                let change = of.executed(key);
                 if change.is_none() {
                     self.notices.named_by_exec(&self.table, group, key);
                 }
@@ -319,11 +328,15 @@ impl Tracker {
             process.attributed = process.totals();
         }
         for group in before.iter().filter(|group| !groups.contains(group)) {
-            self.groups[group.0].leave(key, time, &self.table);
+            if let Some(group) = self.groups.get_mut(group) {
+                group.leave(key, time, &self.table);
+            }
         }
         for group in groups.iter().filter(|group| !before.contains(group)) {
-            let changes = self.groups[group.0].join(key, base, arrival, time, &self.table);
-            self.notices.note(&self.table, *group, key, time, changes);
+            if let Some(of) = self.groups.get_mut(group) {
+                let changes = of.join(key, base, arrival, time, &self.table);
+                self.notices.note(&self.table, *group, key, time, changes);
+            }
         }
         if !groups.is_empty() {
             self.memberships.insert(key, groups);
@@ -347,8 +360,10 @@ impl Tracker {
             return;
         };
         for &group in groups {
-            let change = self.groups[group.0].ended(key, time, &ending, lossy, &self.table);
-            self.notices.note(&self.table, group, key, time, change);
+            if let Some(of) = self.groups.get_mut(&group) {
+                let change = of.ended(key, time, &ending, lossy, &self.table);
+                self.notices.note(&self.table, group, key, time, change);
+            }
         }
         self.notices.expect_totals(key, time, &self.table);
     }
@@ -360,7 +375,7 @@ impl Tracker {
         self.note_exit(key, !given_up);
         self.memberships.remove(&key);
         // Every group: one that the process left may still remember it.
-        for group in &mut self.groups {
+        for group in self.groups.values_mut() {
             group.settled(key, given_up, &self.table);
         }
         self.table.remove(key);
@@ -381,7 +396,9 @@ impl Tracker {
             };
             process.observe(&sample.usage);
             for group in self.memberships.get(&key).into_iter().flatten() {
-                self.groups[group.0].observed(key, &self.table);
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.observed(key, &self.table);
+                }
             }
         }
         let given_up: Vec<_> = self
@@ -399,15 +416,16 @@ impl Tracker {
         }
     }
 
-    /// Reads one group.
+    /// Reads one group; `None` for one that is no more.
     pub fn read(
         &mut self,
         group: GroupId,
         now: BootTime,
         host: Host,
         gauges: &HashMap<ProcessKey, Gauges>,
-    ) -> Reading {
-        self.groups[group.0].read(now, host, gauges, &self.table)
+    ) -> Option<Reading> {
+        let group = self.groups.get_mut(&group)?;
+        Some(group.read(now, host, gauges, &self.table))
     }
 
     /// Members that have ended and whose totals may still grow.
@@ -424,6 +442,11 @@ impl Tracker {
             self.irregular.not_utf8 += 1;
         }
     }
+}
+
+/// Each group's plugin, for the matcher.
+fn planned(groups: &BTreeMap<GroupId, Group>) -> Vec<(GroupId, &Plugin)> {
+    groups.iter().map(|(&id, group)| (id, &*group.plugin)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! What happened to members, held until somebody takes it: a bounded number for each group.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     BootTime, Change, Group, GroupId, Notice, Plugin, ProcessKey, ProcessTable, Role, State, Tracker, What,
@@ -19,26 +23,36 @@ const TOTALS_WITHIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Notices {
     /// By group: how many may wait, and what waits.
-    groups: Vec<(usize, Vec<Notice>)>,
+    groups: BTreeMap<GroupId, (usize, Vec<Notice>)>,
     /// Ended members whose totals are awaited, in the order of their ends as told.
     ending: VecDeque<(BootTime, ProcessKey)>,
     dropped: u64,
 }
 
 impl Notices {
-    pub(super) fn new(plugins: &[Plugin]) -> Self {
-        let held = |plugin: &Plugin| {
-            if plugin.events {
-                HELD_FOR_EXPORT
-            } else {
-                HELD_FOR_HISTORY
-            }
-        };
-        Self {
-            groups: plugins.iter().map(|plugin| (held(plugin), Vec::new())).collect(),
+    pub(super) fn new<'a>(plugins: impl Iterator<Item = (GroupId, &'a Plugin)>) -> Self {
+        let mut notices = Self {
+            groups: BTreeMap::new(),
             ending: VecDeque::new(),
             dropped: 0,
-        }
+        };
+        plugins.for_each(|(group, plugin)| notices.plan(group, plugin));
+        notices
+    }
+
+    /// A group is there, or its plugin has changed.
+    pub(super) fn plan(&mut self, group: GroupId, plugin: &Plugin) {
+        let (held, _) = self.groups.entry(group).or_default();
+        *held = if plugin.events {
+            HELD_FOR_EXPORT
+        } else {
+            HELD_FOR_HISTORY
+        };
+    }
+
+    /// A group is no more.
+    pub(super) fn forget(&mut self, group: GroupId) {
+        self.groups.remove(&group);
     }
 
     pub(super) fn expect_totals(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable) {
@@ -83,7 +97,9 @@ impl Notices {
     /// A fork and its exec are one start: while it waits here, it is told under the name that the exec gave.
     pub(super) fn named_by_exec(&mut self, table: &ProcessTable, group: GroupId, key: ProcessKey) {
         let Some(process) = table.get(key) else { return };
-        let (_, waiting) = &mut self.groups[group.0];
+        let Some((_, waiting)) = self.groups.get_mut(&group) else {
+            return;
+        };
         let start = waiting
             .iter_mut()
             .rev()
@@ -99,7 +115,7 @@ impl Notices {
     pub(super) fn note_exit(
         &mut self,
         table: &mut ProcessTable,
-        groups: &[Group],
+        groups: &BTreeMap<GroupId, Group>,
         members_of: &[GroupId],
         key: ProcessKey,
         settled: bool,
@@ -122,7 +138,7 @@ impl Notices {
                 usage: process.totals(),
                 peak_rss: process.peak_rss,
                 settled,
-                worker: groups[group.0].role(key) == Some(Role::Worker),
+                worker: groups.get(&group).and_then(|group| group.role(key)) == Some(Role::Worker),
             });
         }
     }
@@ -135,7 +151,9 @@ impl Notices {
         time: BootTime,
         what: impl FnOnce() -> What,
     ) {
-        let (held, waiting) = &mut self.groups[group.0];
+        let Some((held, waiting)) = self.groups.get_mut(&group) else {
+            return;
+        };
         if waiting.len() >= *held {
             self.dropped += 1;
             return;
@@ -167,7 +185,7 @@ impl Tracker {
             }
             self.notices.ending.pop_front();
         }
-        let waiting = self.notices.groups.iter_mut();
+        let waiting = self.notices.groups.values_mut();
         waiting.flat_map(|(_, waiting)| waiting.drain(..)).collect()
     }
 

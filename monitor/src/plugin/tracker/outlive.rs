@@ -11,9 +11,7 @@ impl Tracker {
         let table = &self.table;
         self.groups
             .iter_mut()
-            .enumerate()
-            .map(|(index, group)| (GroupId(index), group))
-            .filter_map(|(id, group)| {
+            .filter_map(|(&id, group)| {
                 let changed = std::mem::take(&mut group.changed);
                 (changed || groups.contains(&id)).then(|| (id, group.saved(table, unix)))
             })
@@ -24,7 +22,7 @@ impl Tracker {
     /// members lived through the outage: their totals are the kernel's own, so what they used meanwhile is caught
     /// up. `same_boot` says whether the members' keys still mean anything.
     pub fn restore(&mut self, id: GroupId, saved: &SavedGroup, same_boot: bool, now: BootTime) {
-        let Some(group) = self.groups.get_mut(id.0) else {
+        let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         group.restore(saved, same_boot, now);

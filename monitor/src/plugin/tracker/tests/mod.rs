@@ -3,6 +3,7 @@
 mod lives;
 mod loss;
 mod outlive;
+mod reload;
 mod single;
 mod snapshots;
 mod usage;
@@ -30,6 +31,14 @@ pub(crate) fn plugin(pattern: &str) -> Plugin {
         restart_window: Duration::from_secs(10),
         ..Plugin::new(pattern, ServiceName::new("test", pattern), vec![compiled])
     }
+}
+
+/// Plugins by group, in order.
+pub(crate) fn numbered(plugins: impl IntoIterator<Item = Plugin>) -> crate::plugin::Plugins {
+    let plugins = plugins.into_iter().enumerate();
+    plugins
+        .map(|(index, plugin)| (GroupId(index), std::sync::Arc::new(plugin)))
+        .collect()
 }
 
 fn tracker(patterns: &[&str]) -> Tracker {
@@ -190,7 +199,9 @@ fn sample(tracker: &mut Tracker, time: u64, key: ProcessKey, amount: u64) {
 }
 
 fn read(tracker: &mut Tracker, group: usize, time: u64) -> Reading {
-    let reading = tracker.read(GroupId(group), BootTime(time * MS), HOST, &HashMap::new());
+    let reading = tracker
+        .read(GroupId(group), BootTime(time * MS), HOST, &HashMap::new())
+        .unwrap();
     let happened = reading.happened;
     assert_eq!(
         happened.starts + happened.worker_starts + happened.joins,

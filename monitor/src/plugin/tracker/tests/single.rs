@@ -27,7 +27,9 @@ fn singles(tracker: &mut Tracker, time: u64, processes: &[(ProcessKey, u64, u64)
         (key, gauges)
     });
     let gauges = gauges.collect();
-    let reading = tracker.read(GroupId(0), BootTime(time * MS), HOST, &gauges);
+    let reading = tracker
+        .read(GroupId(0), BootTime(time * MS), HOST, &gauges)
+        .unwrap();
     reading.per_process.expect("the plugin asks for it")
 }
 

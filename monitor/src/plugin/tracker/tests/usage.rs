@@ -190,7 +190,9 @@ fn gauges_sum_what_could_be_read() {
         (members[1], gauge(50, 4, 8)),
         (members[2], gauge(50, 1, 8)),
     ]);
-    let reading = tracker.read(GroupId(0), BootTime(10 * MS), HOST, &gauges);
+    let reading = tracker
+        .read(GroupId(0), BootTime(10 * MS), HOST, &gauges)
+        .unwrap();
     assert_eq!(
         (reading.rss, reading.vms, reading.sharing),
         (Some(150), Some(300), 1)
@@ -212,7 +214,9 @@ fn gauges_sum_what_could_be_read() {
         ),
         (members[1], gauge(1, 1, 8)),
     ]);
-    let reading = tracker.read(GroupId(0), BootTime(11 * MS), HOST, &gauges);
+    let reading = tracker
+        .read(GroupId(0), BootTime(11 * MS), HOST, &gauges)
+        .unwrap();
     assert_eq!(
         (reading.rss, reading.vms, reading.peak_rss),
         (None, Some(4), Some(101))
@@ -229,13 +233,17 @@ fn only_roots_count_where_the_plugin_says_so() {
     tracker.apply(fork(150, worker, root));
     sample(&mut tracker, 160, root, 10);
     sample(&mut tracker, 160, worker, 500);
-    let reading = tracker.read(GroupId(0), BootTime(170 * MS), HOST, &HashMap::new());
+    let reading = tracker
+        .read(GroupId(0), BootTime(170 * MS), HOST, &HashMap::new())
+        .unwrap();
     assert_eq!((reading.process_count, written(&reading)), (1, 10));
     assert_eq!(reading.happened.worker_starts, 1, "events are counted for all");
     // The worker becomes a root: it counts from there on.
     tracker.apply(exit(200, root, 11));
     sample(&mut tracker, 210, worker, 503);
-    let reading = tracker.read(GroupId(0), BootTime(220 * MS), HOST, &HashMap::new());
+    let reading = tracker
+        .read(GroupId(0), BootTime(220 * MS), HOST, &HashMap::new())
+        .unwrap();
     assert_eq!((reading.process_count, written(&reading)), (1, 11 + 3));
 }
 

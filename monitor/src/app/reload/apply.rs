@@ -1,0 +1,265 @@
+//! Applies a new configuration to a running daemon, and says what became of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tracing::{debug, error, info, warn};
+
+use super::plan::{self, Plan};
+use crate::{
+    app::{
+        exports::Exports,
+        faulty_files,
+        keeper::{self, Keeper},
+        schedule::Schedule,
+        sources::Configuration,
+        watch::Watch,
+    },
+    config::{Fault, Loaded, Settings},
+    export::HostIdentity,
+    plugin::{GroupId, Plugin, Plugins},
+};
+
+/// The configuration that holds, as far as the next one is compared with it.
+pub(in crate::app) struct Applied {
+    host: HostIdentity,
+    settings: Settings,
+    /// Faults and warnings as they were told: each is told once, for as long as it is there.
+    told: BTreeSet<String>,
+}
+
+/// The parts of a daemon that know its plugins.
+pub(in crate::app) struct Parts<'a> {
+    pub(in crate::app) watch: &'a mut Watch,
+    pub(in crate::app) keeper: &'a mut Keeper,
+    pub(in crate::app) exports: &'a mut Exports,
+    pub(in crate::app) schedule: &'a mut Schedule,
+}
+
+impl Applied {
+    /// What the daemon started with.
+    pub(in crate::app) fn new(loaded: &Loaded, settings: &Settings, host: &HostIdentity) -> Self {
+        let told = loaded
+            .faults
+            .iter()
+            .chain(&loaded.warnings)
+            .chain(&settings.warnings);
+        Self {
+            host: host.clone(),
+            settings: settings.clone(),
+            told: told.map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Says what is wrong with the new configuration, and what of it needs a restart. Returns what it means for the running
+    /// plugins, and the plugin files that have faults.
+    pub(in crate::app) fn prepare(
+        &mut self,
+        running: &Plugins,
+        configuration: Configuration,
+    ) -> (Prepared, Vec<String>) {
+        let Configuration { loaded, settled } = configuration;
+        let settings = match &settled {
+            Ok(settings) => {
+                self.say_what_needs_a_restart(settings);
+                settings.clone()
+            }
+            Err(_) => self.settings.clone(),
+        };
+        let mut told = BTreeSet::new();
+        let of_settings = settled.as_ref().err().into_iter().flatten();
+        for fault in loaded.faults.iter().chain(of_settings) {
+            if !self.told.contains(&fault.to_string()) {
+                error!("{fault}");
+            }
+            told.insert(fault.to_string());
+        }
+        for warning in loaded.warnings.iter().chain(&settings.warnings) {
+            if !self.told.contains(&warning.to_string()) {
+                warn!("{warning}");
+            }
+            told.insert(warning.to_string());
+        }
+        self.told = told;
+        let faulty = faulty_files(&loaded);
+        let Loaded { plugins, faults, .. } = loaded;
+        let plan = plan::plan(running, plugins, |plugin| is_unclear(plugin, &faults));
+        for group in &plan.kept {
+            if let Some(plugin) = running.get(group) {
+                warn!(
+                    "{}: goes on as it was, because its file or folder has faults",
+                    plugin.label()
+                );
+            }
+        }
+        (Prepared { plan, settings }, faulty)
+    }
+
+    fn say_what_needs_a_restart(&self, new: &Settings) {
+        let old = &self.settings;
+        let mut differ = BTreeSet::new();
+        let parts = [
+            (
+                "temporality",
+                format!("{:?}", old.temporality),
+                format!("{:?}", new.temporality),
+            ),
+            ("[spool]", format!("{:?}", old.spool), format!("{:?}", new.spool)),
+            (
+                "[telemetry]",
+                format!("{:?}", old.telemetry),
+                format!("{:?}", new.telemetry),
+            ),
+            (
+                "[outputs]",
+                format!("{:?}", old.outputs),
+                format!("{:?}", new.outputs),
+            ),
+            (
+                "log_level",
+                format!("{:?}", old.log_level),
+                format!("{:?}", new.log_level),
+            ),
+        ];
+        differ.extend(
+            parts
+                .into_iter()
+                .filter(|(_, old, new)| old != new)
+                .map(|(name, ..)| name.to_owned()),
+        );
+        let receivers: BTreeMap<&str, String> = old
+            .receivers
+            .iter()
+            .map(|receiver| (receiver.name.as_str(), format!("{receiver:?}")))
+            .collect();
+        for receiver in &new.receivers {
+            if receivers
+                .get(receiver.name.as_str())
+                .is_some_and(|old| *old != format!("{receiver:?}"))
+            {
+                differ.insert(format!("the endpoint {}", receiver.name));
+            }
+        }
+        if !differ.is_empty() {
+            let differ: Vec<String> = differ.into_iter().collect();
+            warn!(
+                "changed settings that take effect when kevmon is restarted, and not before: {}",
+                differ.join(", ")
+            );
+        }
+    }
+
+    /// Applies a plan whose ending groups have just been collected for the last time.
+    pub(in crate::app) fn apply(&mut self, prepared: Prepared, parts: Parts<'_>) {
+        let Prepared { plan, settings } = prepared;
+        let Parts {
+            watch,
+            keeper,
+            exports,
+            schedule,
+        } = parts;
+        let Plan {
+            gone,
+            changed,
+            mut new,
+            ..
+        } = plan;
+        let running = plugins(watch);
+        keeper.identify(&mut new, &running, &self.host);
+        let changed: Vec<_> = changed
+            .into_iter()
+            .map(|(group, plugin)| (group, Arc::new(plugin)))
+            .collect();
+        let new: Vec<Arc<Plugin>> = new.into_iter().map(Arc::new).collect();
+        let ids = match watch.replan(&gone, changed.clone(), new.clone()) {
+            Ok(ids) => ids,
+            Err(error) => {
+                error!("{error:#}: all plugins go on as they were; shorten the patterns");
+                return;
+            }
+        };
+        keeper.remove(&gone);
+        let added = ids.iter().copied().zip(&new);
+        keeper.add(
+            added
+                .clone()
+                .map(|(group, plugin)| (group, Arc::new(keeper::key(plugin)))),
+        );
+        let now = std::time::Instant::now();
+        for &group in &gone {
+            schedule.remove(group);
+        }
+        let planned = changed
+            .iter()
+            .map(|(group, plugin)| (*group, plugin))
+            .chain(added);
+        for (group, plugin) in planned {
+            schedule.plan(group, plugin.interval, now);
+        }
+        exports.replan(&settings.receivers, plugins(watch));
+        let label = |group: &GroupId| running.get(group).map(|plugin| plugin.label());
+        let names = |labels: Vec<String>| {
+            if labels.is_empty() {
+                "none".to_owned()
+            } else {
+                labels.join(", ")
+            }
+        };
+        info!(
+            "plugins: begun: {}; changed: {}; ended: {}; {} run",
+            names(new.iter().map(|plugin| plugin.label()).collect()),
+            names(changed.iter().map(|(_, plugin)| plugin.label()).collect()),
+            names(gone.iter().filter_map(label).collect()),
+            watch.plugins().count()
+        );
+        debug!("applied in {:.1?}", now.elapsed());
+        // What a restart is needed for is compared with what kevmon started with; receivers may be added.
+        self.settings.receivers.extend(
+            settings
+                .receivers
+                .into_iter()
+                .filter(|new| !self.settings.receivers.iter().any(|old| old.name == new.name))
+                .collect::<Vec<_>>(),
+        );
+    }
+}
+
+/// What is to be applied.
+pub(in crate::app) struct Prepared {
+    plan: Plan,
+    settings: Settings,
+}
+
+impl Prepared {
+    /// The groups that end: they are to be collected once more.
+    pub(in crate::app) fn gone(&self) -> &[GroupId] {
+        &self.plan.gone
+    }
+
+    /// Nothing is to be done.
+    pub(in crate::app) fn is_empty(&self) -> bool {
+        self.plan.is_empty()
+    }
+}
+
+/// The running plugins.
+pub(in crate::app) fn plugins(watch: &Watch) -> Plugins {
+    watch
+        .plugins()
+        .map(|(group, plugin)| (group, Arc::clone(plugin)))
+        .collect()
+}
+
+/// Whether a fault is about where the plugin comes from, so that nobody can say that it was taken away.
+fn is_unclear(plugin: &Plugin, faults: &[Fault]) -> bool {
+    // A folder that was named and cannot be searched: all of its plugins would seem deleted.
+    let no_folder = faults.iter().any(|fault| fault.usage() == Some("--plugins-dir"));
+    let faulty = faults.iter().filter_map(Fault::path);
+    no_folder
+        || plugin
+            .origin
+            .as_deref()
+            .is_some_and(|origin| plan::lies_in(origin, faulty))
+}

@@ -1,0 +1,72 @@
+//! Everything that a run's configuration is read from, kept so that it can be read again.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    cli::Args,
+    config::{self, Environment, Fault, Loaded, Overrides, Settings, Survey},
+};
+
+/// The flags and the environment, which stay; the files are read anew each time.
+#[derive(Clone)]
+pub(super) struct Sources {
+    args: Arc<Args>,
+    overrides: Arc<Overrides>,
+    environment: Environment,
+}
+
+/// What was read.
+pub(super) struct Configuration {
+    pub(super) loaded: Loaded,
+    pub(super) settled: Result<Settings, Vec<Fault>>,
+}
+
+impl Sources {
+    pub(super) fn new(args: Args) -> Self {
+        Self {
+            overrides: Arc::new(args.overrides()),
+            args: Arc::new(args),
+            environment: Environment::of_this_process(),
+        }
+    }
+
+    pub(super) fn args(&self) -> &Args {
+        &self.args
+    }
+
+    /// Beside what [`Sources::read`] takes of it.
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Reads the files; slow where their disk is.
+    pub(super) fn read(&self) -> Configuration {
+        let file = config::read_settings(self.args.config.as_deref());
+        let in_file = file.iter().flat_map(config::SettingsFile::variables);
+        let secrets = self.overrides.variables().chain(in_file);
+        let environment = self
+            .environment
+            .clone()
+            .with_secrets(secrets, |name| std::env::var_os(name));
+        let loaded = config::load(
+            &self.args.plugin_sources(),
+            &environment,
+            &self.overrides,
+            file.as_ref(),
+        );
+        let settled = config::settle(&config::SettingSources {
+            environment: &environment,
+            overrides: &self.overrides,
+            file: file.as_ref(),
+            plugins: &loaded.receivers,
+            check: &config::check_file,
+        });
+        Configuration { loaded, settled }
+    }
+
+    /// What the files look like from outside.
+    pub(super) fn survey(&self) -> Survey {
+        let settings: &Path = config::settings_path(self.args.config.as_deref());
+        Survey::of(&self.args.plugin_sources(), settings)
+    }
+}

@@ -1,0 +1,78 @@
+//! A change of plugins while everything is followed: who is a member of what now, also among the processes that were of
+//! no interest until then.
+
+use std::{collections::HashSet, sync::Arc};
+
+use anyhow::{Context, Result};
+
+use super::{Source, Watch};
+use crate::{
+    plugin::{GroupId, Plugin},
+    process::{BootTime, ProcessKey},
+    procfs::HostReader,
+};
+
+/// Drains that a storm may take until the snapshot is made all the same.
+const DRAINS: usize = 4;
+
+impl Watch {
+    /// Groups go, change in what does not decide over members or sums, and come. What goes has been collected for the last
+    /// time just before. Returns the ids of what has come, in order.
+    ///
+    /// # Errors
+    /// The patterns are too large together: nothing has changed then.
+    pub fn replan(
+        &mut self,
+        gone: &[GroupId],
+        changed: Vec<(GroupId, Arc<Plugin>)>,
+        new: Vec<Arc<Plugin>>,
+    ) -> Result<Vec<GroupId>> {
+        let matches_move = !gone.is_empty() || !new.is_empty();
+        if matches_move {
+            self.bring_totals_up_to_date();
+        }
+        let now = HostReader::now();
+        let ids = self
+            .tracker
+            .replan(gone, changed, new, now)
+            .context("the plugins' patterns")?;
+        for group in gone {
+            self.lost_at_reading.remove(group);
+        }
+        let irregular = self.tracker.irregularities();
+        let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
+        self.lost_at_reading.extend(ids.iter().map(|&id| (id, lost)));
+        if !ids.is_empty() {
+            self.find_members(now);
+        }
+        Ok(ids)
+    }
+
+    /// Among the processes that were of no interest. Records that wait were judged by nobody yet, and come first.
+    fn find_members(&mut self, replanned: BootTime) {
+        for _ in 0..DRAINS {
+            if self.drain().all {
+                break;
+            }
+        }
+        self.replanned = Some(replanned);
+        let found = match &self.source {
+            Source::Ebpf(_) => self.reconcile(),
+            Source::Proc(_) => self.scan(None),
+        };
+        if let Err(error) = found {
+            self.not_read(&error);
+            self.sweep_at = Some(HostReader::now()); // the next collection looks again
+        }
+    }
+
+    /// What a process used before it moves belongs to where it was.
+    fn bring_totals_up_to_date(&mut self) {
+        self.drain();
+        let tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
+        match self.sample(&tracked) {
+            Ok(samples) => self.tracker.observe(&samples, HostReader::now()),
+            Err(error) => self.not_read(&error),
+        }
+    }
+}

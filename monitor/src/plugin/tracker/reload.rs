@@ -1,0 +1,76 @@
+//! Plugins that come, change and go while processes are followed: what is not concerned keeps its counters.
+
+use std::sync::Arc;
+
+use super::{Arrival, BootTime, Group, GroupId, Matcher, Plugin, ProcessKey, Tracker, planned};
+
+impl Tracker {
+    /// Groups may go, have their plugin replaced by one that matches and aggregates the same, and come. All totals are up
+    /// to date. Returns the ids of what has come, in order; its members among the processes that are not in the table are
+    /// for a snapshot to find.
+    ///
+    /// # Errors
+    /// The patterns are too large together; nothing has changed then.
+    pub fn replan(
+        &mut self,
+        gone: &[GroupId],
+        changed: Vec<(GroupId, Arc<Plugin>)>,
+        new: Vec<Arc<Plugin>>,
+        now: BootTime,
+    ) -> Result<Vec<GroupId>, regex::Error> {
+        let ids: Vec<GroupId> = (self.next.0..).map(GroupId).take(new.len()).collect();
+        let replaced = |id: GroupId| changed.iter().find(|(changed, _)| *changed == id);
+        if !gone.is_empty() || !new.is_empty() {
+            let stay = planned(&self.groups).into_iter();
+            let stay = stay.filter(|(id, _)| !gone.contains(id));
+            let stay = stay.map(|(id, plugin)| (id, replaced(id).map_or(plugin, |(_, plugin)| plugin)));
+            let come = ids.iter().copied().zip(new.iter().map(|plugin| &**plugin));
+            self.matcher = Matcher::new(&stay.chain(come).collect::<Vec<_>>())?;
+        }
+        for &id in gone {
+            self.groups.remove(&id);
+            self.notices.forget(id);
+        }
+        for (id, plugin) in changed {
+            self.notices.plan(id, &plugin);
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.replan(plugin);
+            }
+        }
+        for (&id, plugin) in ids.iter().zip(new) {
+            self.notices.plan(id, &plugin);
+            self.groups.insert(id, Group::new(plugin, now));
+        }
+        self.next = GroupId(self.next.0 + ids.len());
+        if !gone.is_empty() || !ids.is_empty() {
+            self.judge_again(gone, now);
+        }
+        Ok(ids)
+    }
+
+    /// Every process of the table to the groups that it belongs to now. What is known by an earlier run's names alone waits
+    /// for the snapshot to come.
+    fn judge_again(&mut self, gone: &[GroupId], now: BootTime) {
+        let live: Vec<ProcessKey> = self
+            .table
+            .iter()
+            .filter(|(_, process)| process.is_live() && !process.unconfirmed)
+            .map(|(key, _)| key)
+            .collect();
+        for key in live {
+            let Some(process) = self.table.get(key) else {
+                continue;
+            };
+            let groups = self.matcher.groups(&process.identity);
+            let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
+            // Also from a group that is gone: what it used there has been told, and is not told again by the next one.
+            if before != groups {
+                self.move_to(key, groups, Arrival::Joined, now);
+            }
+        }
+        for of in self.memberships.values_mut() {
+            of.retain(|group| !gone.contains(group));
+        }
+        self.memberships.retain(|_, of| !of.is_empty());
+    }
+}
