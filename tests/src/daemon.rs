@@ -140,6 +140,11 @@ impl Daemon {
         self.send(libc::SIGCONT);
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.send(libc::SIGHUP);
+    }
+
     /// SIGKILL: no last line, no last commit. Returns every line that it told; the rules that hold for all
     /// of them have been checked.
     pub fn kill(mut self) -> Vec<Tick> {

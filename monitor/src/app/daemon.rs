@@ -13,7 +13,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Exit, Setup,
@@ -172,6 +172,9 @@ impl Daemon {
     fn reload(&mut self, configuration: Configuration) {
         let running = reload::plugins(&self.watch);
         let (prepared, faulty) = self.applied.prepare(&running, configuration);
+        if faulty.is_empty() && !self.faulty.is_empty() {
+            info!("no plugin file has faults any more");
+        }
         self.faulty = faulty;
         self.named_at = Instant::now();
         if prepared.is_empty() {

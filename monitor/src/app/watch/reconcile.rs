@@ -152,19 +152,24 @@ impl Watch {
         let judged_before = self.replanned;
         let mut found = Found { new: 0, unmarked: 0 };
         for mut seen in seen {
+            let known = self.tracker.knows(seen.key);
+            // Of no interest to other plugins.
+            let judged = !known && judged_before.is_some_and(|at| named_before(&seen, at));
             if let Source::Ebpf(kernel) = &mut self.source {
                 if !kernel.claim(seen.key) {
                     continue; // the kernel side tells its life
                 }
-                if judged_before.is_some_and(|at| named_before(&seen, at)) && !self.tracker.knows(seen.key) {
-                    seen.told = false;
-                }
-                if !seen.identity.exe.is_empty() && !seen.told && self.tracker.is_news(&seen) {
+                let is_asked = judged || !seen.told;
+                if !seen.identity.exe.is_empty() && is_asked && self.tracker.is_news(&seen) {
                     seen.identity.argv = procfs::argv(&self.root, seen.key);
                 }
             }
-            let known = self.tracker.knows(seen.key);
-            if let Some(judgement) = self.tracker.discover(&seen, now, new_since) {
+            let judgement = if judged {
+                self.tracker.reconsider(&seen, now)
+            } else {
+                self.tracker.discover(&seen, now, new_since)
+            };
+            if let Some(judgement) = judgement {
                 found.new += usize::from(judgement.keep && !known);
                 if let Source::Ebpf(kernel) = &mut self.source {
                     found.unmarked += usize::from(judgement.keep && known && seen.sequence.is_none());

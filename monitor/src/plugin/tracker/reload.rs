@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Arrival, BootTime, Group, GroupId, Matcher, Plugin, ProcessKey, Tracker, planned};
+use super::{
+    Arrival, BootTime, Group, GroupId, Judgement, Matcher, Plugin, Process, ProcessKey, Seen, Tracker,
+    planned,
+};
 
 impl Tracker {
     /// Groups may go, have their plugin replaced by one that matches and aggregates the same, and come. All totals are up
@@ -46,6 +49,24 @@ impl Tracker {
             self.judge_again(gone, now);
         }
         Ok(ids)
+    }
+
+    /// Takes a process that was judged to be of no interest before the plugins changed: it has been there all the time.
+    /// Returns a judgement when it is of interest now.
+    pub fn reconsider(&mut self, seen: &Seen, now: BootTime) -> Option<Judgement> {
+        let groups = self.matcher.groups(&seen.identity);
+        if groups.is_empty() || seen.ended || self.knows(seen.key) || !self.has_room_for(seen.key) {
+            return None;
+        }
+        self.note_encoding(&seen.identity);
+        self.table
+            .entry(seen.key, || Process::new(seen.identity.clone(), seen.parent, now));
+        self.move_to(seen.key, groups, Arrival::Joined, now);
+        Some(Judgement {
+            key: seen.key,
+            sequence: seen.sequence?,
+            keep: true,
+        })
     }
 
     /// Every process of the table to the groups that it belongs to now. What is known by an earlier run's names alone waits
