@@ -35,6 +35,11 @@ fn without_user_info(text: &str) -> Result<String, Infallible> {
     Ok(withhold_user_info(text).to_owned())
 }
 
+/// This host's name (uname(2)).
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn parse_target(text: &str) -> Result<JsonTarget, String> {
     match text {
         "" => Err("the path is empty; name a file, or - for standard output".to_owned()),
@@ -74,7 +79,7 @@ pub enum Output {
     disable_help_subcommand = true,
     after_help = "Exit status: 0 done (--run-once: a process was found), 1 none was found, 2 bad usage or \
                   configuration, 3 the endpoint that was asked for could not be reached, 4 anything else.\n\n\
-                  Environment: COLLECTION_INTERVAL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, LOG_LEVEL; \
+                  Environment: COLLECTION_INTERVAL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, LOG_LEVEL, KEVMON_PLUGIN_PATH; \
                   INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, USE_TLS, CA_CERT_PATH, CLIENT_CERT_PATH, CLIENT_KEY_PATH; \
                   OTEL_EXPORTER_OTLP_[METRICS_|LOGS_|TRACES_]{ENDPOINT, PROTOCOL, HEADERS, COMPRESSION, TIMEOUT, \
                   CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, INSECURE}, \
@@ -266,6 +271,7 @@ impl Args {
             directories: self.plugins_dir.clone(),
             plugins: self.plugin.clone(),
             process_names: self.process_name.clone(),
+            host: host_name(),
             ..PluginSources::default()
         }
     }
@@ -274,6 +280,7 @@ impl Args {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             interval: self.interval.filter(|_| !self.run_once),
+            settings: Vec::new(),
             endpoint: self.endpoint.clone(),
             agent_host: self.agent_host.clone(),
             agent_port: self.agent_port,

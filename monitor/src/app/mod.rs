@@ -193,11 +193,12 @@ fn usable(
         }
     }
     for disabled in &loaded.disabled {
-        info!(
-            "{}: plugin {} is switched off",
-            disabled.path.display(),
-            disabled.name
-        );
+        let why = if disabled.elsewhere {
+            "is for other hosts (monitoring.resource_filter)"
+        } else {
+            "is switched off"
+        };
+        info!("{}: plugin {} {why}", disabled.path.display(), disabled.name);
     }
     (!refused && !loaded.plugins.is_empty()).then_some(settings)
 }

@@ -1,10 +1,13 @@
 //! Everything that a run's configuration is read from, kept so that it can be read again.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     cli::Args,
-    config::{self, Environment, Fault, Loaded, Overrides, Settings, Survey},
+    config::{self, Environment, Fault, Loaded, Overrides, PluginSources, Settings, Survey},
 };
 
 /// The flags and the environment, which stay; the files are read anew each time.
@@ -39,6 +42,15 @@ impl Sources {
         &self.environment
     }
 
+    /// Where plugins come from; `KEVMON_PLUGIN_PATH` names more of the folders that are searched by default.
+    pub(super) fn plugins(&self) -> PluginSources {
+        let mut sources = self.args.plugin_sources();
+        let more = self.environment.get("KEVMON_PLUGIN_PATH").unwrap_or_default();
+        let more = more.split(':').filter(|path| !path.is_empty());
+        sources.search_path.extend(more.map(PathBuf::from));
+        sources
+    }
+
     /// Reads the files; slow where their disk is.
     pub(super) fn read(&self) -> Configuration {
         let file = config::read_settings(self.args.config.as_deref());
@@ -48,12 +60,7 @@ impl Sources {
             .environment
             .clone()
             .with_secrets(secrets, |name| std::env::var_os(name));
-        let loaded = config::load(
-            &self.args.plugin_sources(),
-            &environment,
-            &self.overrides,
-            file.as_ref(),
-        );
+        let loaded = config::load(&self.plugins(), &environment, &self.overrides, file.as_ref());
         let settled = config::settle(&config::SettingSources {
             environment: &environment,
             overrides: &self.overrides,
@@ -67,6 +74,6 @@ impl Sources {
     /// What the files look like from outside.
     pub(super) fn survey(&self) -> Survey {
         let settings: &Path = config::settings_path(self.args.config.as_deref());
-        Survey::of(&self.args.plugin_sources(), settings)
+        Survey::of(&self.plugins(), settings)
     }
 }

@@ -8,10 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::finding::{Fault, Finding, Warning};
+use super::{
+    finding::{Fault, Finding, Warning},
+    trust::Trusted,
+};
 
 /// What a plugin file is called.
 const FILE_NAME: &str = "plugin.toml";
+
+/// Where files called after their plugins lie beside each other.
+const DROP_INS: &str = "plugins.d";
 
 /// Levels of folders below a searched one.
 const DEPTH: usize = 8;
@@ -50,6 +56,7 @@ pub(crate) fn look(
         visited: BTreeSet::new(),
         full: false,
         read,
+        trusted: Trusted::of_this_process(),
     };
     for root in asked {
         match fs::metadata(root) {
@@ -86,6 +93,7 @@ struct Search {
     visited: BTreeSet<(u64, u64)>,
     full: bool,
     read: fn(&Path) -> Result<String, Fault>,
+    trusted: Trusted,
 }
 
 impl Search {
@@ -115,6 +123,10 @@ impl Search {
         }
         self.visited.insert(key);
         self.found.folders.push(folder.to_owned());
+        if let Err(fault) = self.trusted.check(folder, &metadata) {
+            self.found.faults.push(fault);
+            return;
+        }
         let names = match list(folder) {
             Ok(names) => names,
             Err(error) => {
@@ -129,12 +141,36 @@ impl Search {
         for path in names {
             if path.is_dir() {
                 self.folder(&path, depth + 1);
-            } else if path.file_name().is_some_and(|name| name == FILE_NAME) {
-                let text = (self.read)(&path);
+            } else if is_plugin_file(&path) {
+                let text = self.text(&path);
                 self.found.files.push((path, text));
             }
         }
     }
+}
+
+impl Search {
+    fn text(&self, path: &Path) -> Result<String, Fault> {
+        // What is no file is refused as such.
+        if path.is_file() {
+            self.trusted.check_at(path)?;
+        }
+        (self.read)(path)
+    }
+}
+
+/// `plugin.toml` anywhere, and whatever ends in `.toml` directly in a folder `plugins.d`.
+fn is_plugin_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == FILE_NAME) || drop_in_name(path).is_some()
+}
+
+/// `NAME` of `plugins.d/NAME.toml`.
+pub(crate) fn drop_in_name(path: &Path) -> Option<&str> {
+    let folder = path.parent()?.file_name()?;
+    let name = path.file_name().filter(|name| *name != FILE_NAME)?;
+    (folder == DROP_INS)
+        .then(|| name.to_str()?.strip_suffix(".toml"))
+        .flatten()
 }
 
 /// The sorted entries of `folder` that are not hidden (`.git`, the `..data` of a mounted volume).

@@ -6,6 +6,14 @@ use std::{ops::RangeInclusive, time::Duration};
 /// Shortest and longest time between two collections.
 pub const INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 
+/// How long a collector may run.
+pub(crate) const COLLECTOR_TIMEOUT_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(300);
+
+/// After how long a group without processes may be forgotten.
+pub(crate) const FORGET_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
+
 /// Shortest and longest time in which a start still replaces an ended process (0 s pairs none), or within which an
 /// end is a failed start (0 s: none is).
 pub const WINDOW_BOUNDS: RangeInclusive<Duration> = Duration::ZERO..=DAY;

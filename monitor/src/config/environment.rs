@@ -11,7 +11,8 @@ use super::endpoint::withhold_user_info;
 const SUFFIXES: [&str; 2] = ["_INTERVAL", "_PROCESS_FILTER"];
 
 /// Variables with a fixed name.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
+    "KEVMON_PLUGIN_PATH",
     "INSTANA_AGENT_HOST",
     "INSTANA_AGENT_PORT",
     "LOG_LEVEL",
@@ -199,7 +200,13 @@ mod tests {
     #[test]
     fn every_variable_of_the_export_is_documented() {
         let docs = include_str!("../../../docs/configuration.md");
-        let elsewhere = ["LOG_LEVEL", "STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];
+        let elsewhere = [
+            "LOG_LEVEL",
+            "STATE_DIRECTORY",
+            "XDG_STATE_HOME",
+            "HOME",
+            "KEVMON_PLUGIN_PATH",
+        ];
         let named = NAMES.iter().filter(|name| !elsewhere.contains(name));
         let options = OPTIONS.iter().chain([&HEADERS]);
         let general = options.map(|option| format!("{OTLP}{option}"));

@@ -50,6 +50,26 @@ pub enum Kind {
     Target,
     /// An address and a port to listen on.
     Listen,
+    /// A user's name or number, or a list of them.
+    Users,
+    /// A list of strings.
+    List,
+    /// A list of metric names, with `*` for any characters.
+    Globs,
+    /// A metric's name.
+    MetricName,
+    /// A table of strings of any name.
+    Texts,
+    /// A string, a number or a boolean.
+    Scalar,
+    /// A table of such.
+    Scalars,
+    /// A filter for hosts.
+    ResourceFilter,
+    /// `rate:<result group>:<counter,…>`.
+    Transform,
+    /// A regular expression with a group, case-sensitive.
+    ValueRegex,
     /// The number 1.
     Version,
     /// Not looked at.
@@ -92,6 +112,16 @@ impl Kind {
             Self::File => "path or credential".to_owned(),
             Self::Target => "path or `\"-\"`".to_owned(),
             Self::Listen => "address:port".to_owned(),
+            Self::Users => "user name or number, or list of them".to_owned(),
+            Self::List => "list of strings".to_owned(),
+            Self::Globs => "list of metric names with `*`".to_owned(),
+            Self::MetricName => "string, a letter, then `A-Z a-z 0-9 . _`".to_owned(),
+            Self::Texts => "table of strings".to_owned(),
+            Self::Scalar => "string, number or boolean".to_owned(),
+            Self::Scalars => "table of strings, numbers or booleans".to_owned(),
+            Self::ResourceFilter => "filter".to_owned(),
+            Self::Transform => "`\"rate:<group>:<counter,…>\"`".to_owned(),
+            Self::ValueRegex => "regex with a group".to_owned(),
             Self::Version => "`1`".to_owned(),
             Self::Anything => "any".to_owned(),
         }

@@ -31,19 +31,18 @@ pub fn load(
     let mut taken = BTreeSet::new();
     if sources.process_names.is_empty() || !sources.plugins.is_empty() {
         let files = read_files(sources, settings, &mut loaded);
-        taken.extend(files.iter().map(|file| file.name.clone()));
+        taken.extend(files.iter().flat_map(PluginFile::names));
         let chosen = select(sources, files, &mut loaded);
         let (receivers, names) = destinations::settle(&chosen, environment, overrides, settings);
         loaded.receivers = receivers;
         for (file, receivers) in chosen.into_iter().zip(names) {
             loaded.warnings.extend(cut_filter(&file, environment));
-            let settled = settle_file(&file, environment, overrides, generic);
-            match settled {
-                Ok((patterns, interval)) => {
-                    loaded
-                        .plugins
-                        .push(file.into_plugin(patterns, interval, receivers));
-                }
+            let plugins =
+                settle_file(&file, environment, overrides, generic).and_then(|(patterns, interval)| {
+                    file.into_plugins(&patterns, interval, &receivers, &overrides.settings)
+                });
+            match plugins {
+                Ok(plugins) => loaded.plugins.extend(plugins),
                 Err(faults) => loaded.faults.extend(faults),
             }
         }
@@ -84,7 +83,20 @@ fn read_files(
         };
         faults.extend(destinations::unknown(&file, settings));
         faults.sort_by_key(Finding::line);
-        faults.extend(names.claim(&file));
+        let first = match names.claim(&file) {
+            Claim::Own => true,
+            Claim::Taken(warning) => {
+                loaded.warnings.push(warning);
+                false
+            }
+            Claim::Fault(fault) => {
+                faults.push(fault);
+                false
+            }
+        };
+        if !first && faults.is_empty() {
+            continue;
+        }
         if faults.is_empty() {
             files.push(file);
         }
@@ -100,38 +112,53 @@ struct Names {
     by_prefix: BTreeMap<String, (String, PathBuf)>,
 }
 
+/// What became of a file's names.
+enum Claim {
+    Own,
+    /// An earlier file has them: this one is left out.
+    Taken(Warning),
+    Fault(Fault),
+}
+
 impl Names {
-    fn claim(&mut self, file: &PluginFile) -> Option<Fault> {
+    fn claim(&mut self, file: &PluginFile) -> Claim {
         let PluginFile { name, path, .. } = file;
         if name.is_empty() {
-            return None; // it has a fault of its own
+            return Claim::Own; // it has a fault of its own
         }
-        let fault = |message: String| {
-            let fault = Finding::in_file(path, file.name_line, message).key(&file.name_key);
-            Some(fault.remedy("give one of them another name"))
+        let finding = |message: String| {
+            let finding = Finding::in_file(path, file.name_line, message).key(&file.name_key);
+            finding.remedy("give one of them another name")
         };
-        let prefix = prefix_of(name);
-        if let Some(first) = self.by_name.get(name) {
-            return fault(format!(
-                "{} is already the name of {}",
-                quoted(name),
-                first.display()
-            ));
+        for name in [name.clone()].into_iter().chain(file.names()) {
+            if let Some(first) = self.by_name.get(&name) {
+                let first = first.display();
+                let message = format!(
+                    "left out: {} is already the name of {first}, which comes first",
+                    quoted(&name)
+                );
+                return Claim::Taken(finding(message));
+            }
         }
+        let prefix = prefix_of(name);
         if let Some((other, first)) = self.by_prefix.get(&prefix) {
             let (name, other) = (quoted(name), quoted(other));
             let both = format!("{name} and {other} of {}", first.display());
-            return fault(format!("{both} share the environment variables {prefix}*"));
+            return Claim::Fault(finding(format!(
+                "{both} share the environment variables {prefix}*"
+            )));
         }
         if prefix == "COLLECTION_" {
             let name = quoted(name);
-            return fault(format!(
+            return Claim::Fault(finding(format!(
                 "{name} and all other plugins share the environment variable COLLECTION_INTERVAL"
-            ));
+            )));
         }
-        self.by_name.insert(name.clone(), path.clone());
+        for name in [name.clone()].into_iter().chain(file.names()) {
+            self.by_name.insert(name, path.clone());
+        }
         self.by_prefix.insert(prefix, (name.clone(), path.clone()));
-        None
+        Claim::Own
     }
 }
 
@@ -141,7 +168,18 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
     for name in &asked {
         let fault = |message: String| Finding::in_flag(Some("--plugin"), message);
         match files.iter().find(|file| file.name == *name) {
-            Some(file) if file.enabled => {}
+            Some(file) if file.enabled && file.is_for(&sources.host) => {}
+            Some(file) if file.enabled => {
+                let message = format!(
+                    "{} is not for this host: monitoring.resource_filter of {} does not fit {}",
+                    quoted(name),
+                    file.path.display(),
+                    quoted(&sources.host)
+                );
+                loaded
+                    .faults
+                    .push(fault(message).remedy("change the filter there"));
+            }
             Some(file) => {
                 let message = format!("{} is switched off in {}", quoted(name), file.path.display());
                 loaded
@@ -164,10 +202,12 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
     }
     let mut chosen = Vec::new();
     for mut file in files {
-        if !file.enabled {
+        let elsewhere = !file.is_for(&sources.host);
+        if !file.enabled || elsewhere {
             loaded.disabled.push(Disabled {
                 name: file.name,
                 path: file.path,
+                elsewhere,
             });
         } else if asked.is_empty() || asked.contains(file.name.as_str()) {
             loaded.warnings.append(&mut file.warnings);
@@ -177,13 +217,13 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
     chosen
 }
 
-/// The patterns and the interval that hold for `file`.
+/// The patterns that hold for `file`, and the interval, by that of an instance.
 fn settle_file(
     file: &PluginFile,
     environment: &Environment,
     overrides: &Overrides,
     generic: Option<Duration>,
-) -> Result<(Vec<regex::Regex>, Duration), Vec<Fault>> {
+) -> Result<(Vec<regex::Regex>, impl Fn(Option<Duration>) -> Duration + use<>), Vec<Fault>> {
     let prefix = prefix_of(&file.name);
     let mut faults = Vec::new();
     let mut patterns = file.patterns.clone();
@@ -201,12 +241,16 @@ fn settle_file(
         Some(interval) => Some(interval),
         None => interval_variable(&format!("{prefix}INTERVAL"), environment, &mut faults),
     };
-    let (native, legacy) = if file.native {
+    let (native, legacy) = if file.is_native {
         (file.interval, None)
     } else {
         (None, file.interval)
     };
-    let interval = own.or(native).or(generic).or(legacy).unwrap_or(DEFAULT_INTERVAL);
+    let default = file.native.mode_interval.unwrap_or(DEFAULT_INTERVAL);
+    let interval = move |of_instance: Option<Duration>| {
+        let in_file = of_instance.or(native);
+        own.or(in_file).or(generic).or(legacy).unwrap_or(default)
+    };
     if faults.is_empty() {
         Ok((patterns, interval))
     } else {
@@ -252,7 +296,7 @@ fn warn_of_colliding_ids(loaded: &mut Loaded) {
             first.insert(&plugin.service.id, plugin);
             continue;
         };
-        let whose = |plugin: &Plugin| format!("{} ({})", plugin.name, quoted(&plugin.service.original));
+        let whose = |plugin: &Plugin| format!("{} ({})", plugin.label(), quoted(&plugin.service.original));
         let message = format!(
             "the services of {} and {} are both shown as {}; they are kept apart by their instance ids",
             whose(other),

@@ -21,12 +21,16 @@ mod discover;
 mod given;
 mod kind;
 mod load;
+mod native;
 mod pattern;
 mod plugin_file;
+mod resource_filter;
+mod scalar;
 mod settings_keys;
 mod size;
 mod suggest;
 mod survey;
+mod trust;
 mod value;
 mod walk;
 
@@ -64,6 +68,8 @@ pub struct PluginSources {
     pub search_path: Vec<PathBuf>,
     /// Names of the plugins to run; empty: all.
     pub plugins: Vec<String>,
+    /// This host's name, for `monitoring.resource_filter`.
+    pub host: String,
     /// Patterns of ad hoc plugins. With these and no `plugins`, no file is read.
     pub process_names: Vec<String>,
 }
@@ -72,10 +78,16 @@ impl Default for PluginSources {
     fn default() -> Self {
         Self {
             directories: Vec::new(),
-            search_path: ["plugins", "/etc/kevmon/plugins", "/usr/share/kevmon/plugins"]
-                .map(PathBuf::from)
-                .to_vec(),
+            search_path: [
+                "plugins",
+                "/etc/kevmon/plugins",
+                "/etc/kevmon/plugins.d",
+                "/usr/share/kevmon/plugins",
+            ]
+            .map(PathBuf::from)
+            .to_vec(),
             plugins: Vec::new(),
+            host: String::new(),
             process_names: Vec::new(),
         }
     }
@@ -86,6 +98,8 @@ impl Default for PluginSources {
 pub struct Overrides {
     /// Time between two collections, of every plugin; within [`duration::INTERVAL_BOUNDS`].
     pub interval: Option<Duration>,
+    /// Settings of plugins, by name (`--set`).
+    pub settings: Vec<(String, String)>,
     /// URL to export to, without user info ([`endpoint::withhold_user_info`]).
     pub endpoint: Option<String>,
     /// Host to export to, likewise.
@@ -154,6 +168,8 @@ pub struct Disabled {
     pub name: String,
     /// Its file.
     pub path: PathBuf,
+    /// It is not switched off: its `resource_filter` does not fit this host.
+    pub elsewhere: bool,
 }
 
 /// What [`load`] gives.

@@ -14,8 +14,11 @@ use toml::{
 };
 
 use super::{
+    discover,
     finding::{Fault, Finding, Warning, quoted},
+    native::{self, Instance, Native},
     pattern::{self, push_new},
+    resource_filter::HostResource,
     schema::{Key, Role, Schema},
     template::{Names, Template},
     value::{self, EndpointText, Value},
@@ -36,7 +39,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub(crate) struct PluginFile {
     pub(crate) path: PathBuf,
     /// Whether its interval ranks above the generic environment.
-    pub(crate) native: bool,
+    pub(crate) is_native: bool,
     /// From the file, else the folder's; empty only where the file has a fault.
     pub(crate) name: String,
     /// The key that gives it, and the line where the file does.
@@ -63,6 +66,7 @@ pub(crate) struct PluginFile {
     pub(crate) matching: Matching,
     /// What it exports to: names of the settings file and URLs, each with its line.
     pub(crate) endpoints: Vec<(usize, EndpointText)>,
+    pub(crate) native: Native,
     processes: bool,
     most_processes: usize,
     rank: Rank,
@@ -72,10 +76,10 @@ pub(crate) struct PluginFile {
 const DEFAULT_MOST_PROCESSES: usize = 20;
 
 impl PluginFile {
-    fn new(path: &Path, native: bool) -> Self {
+    fn new(path: &Path, is_native: bool) -> Self {
         Self {
             path: path.to_owned(),
-            native,
+            is_native,
             name: String::new(),
             name_key: String::new(),
             name_line: None,
@@ -98,28 +102,119 @@ impl PluginFile {
             events: false,
             matching: Matching::default(),
             endpoints: Vec::new(),
+            native: Native::default(),
             processes: false,
             most_processes: DEFAULT_MOST_PROCESSES,
             rank: Rank::default(),
         }
     }
 
-    /// The plugin that the file defines, watching `patterns` every `interval`.
-    pub(crate) fn into_plugin(
+    /// The names of the plugins that the file defines.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match &self.native.process_names {
+            Some((_, names)) => names
+                .iter()
+                .map(|name| format!("{}-{}", self.name, native::suffix(name)))
+                .collect(),
+            None => vec![self.name.clone()],
+        }
+    }
+
+    /// The plugins that the file defines: one, or one for each of its names or instances. `patterns` stand for the file's own
+    /// name, `interval` gives that of an instance, by its own.
+    ///
+    /// # Errors
+    /// Settings that are missing or do not fit.
+    pub(crate) fn into_plugins(
         self,
+        patterns: &[Regex],
+        interval: impl Fn(Option<Duration>) -> Duration,
+        receivers: &[String],
+        given: &[(String, String)],
+    ) -> Result<Vec<Plugin>, Vec<Fault>> {
+        let one = |name: String, process: &str, patterns: Vec<Regex>, instance: Option<&Instance>| {
+            let settings = instance.map(|instance| &instance.settings);
+            let settings = self.native.settled(&self.path, settings, given)?;
+            Ok(self.plugin(name, process, patterns, instance, settings, receivers))
+        };
+        let mut plugins: Vec<Result<Plugin, Vec<Fault>>> = Vec::new();
+        if let Some((_, names)) = &self.native.process_names {
+            for (name, process) in self.names().into_iter().zip(names) {
+                let patterns = pattern::compile(process).into_iter().collect();
+                plugins.push(one(name, process, patterns, None));
+            }
+        } else if self.native.instances.is_empty() {
+            plugins.push(one(
+                self.name.clone(),
+                &self.process_name,
+                patterns.to_vec(),
+                None,
+            ));
+        }
+        for instance in self.native.instances.iter().filter(|instance| instance.enabled) {
+            let own = instance.patterns.clone();
+            let process = own
+                .as_ref()
+                .and_then(|own| own.first())
+                .map(|first| first.as_str().to_owned());
+            let process = process.unwrap_or_else(|| self.process_name.clone());
+            let patterns = own.unwrap_or_else(|| patterns.to_vec());
+            plugins.push(one(self.name.clone(), &process, patterns, Some(instance)));
+        }
+        let mut all = Vec::new();
+        for plugin in plugins {
+            let mut plugin = plugin?;
+            let own = self
+                .native
+                .instances
+                .iter()
+                .find(|instance| Some(&instance.id) == plugin.instance.as_ref());
+            plugin.interval = interval(own.and_then(|instance| instance.interval));
+            all.push(plugin);
+        }
+        Ok(all)
+    }
+
+    fn plugin(
+        &self,
+        name: String,
+        process: &str,
         patterns: Vec<Regex>,
-        interval: Duration,
-        receivers: Vec<String>,
+        instance: Option<&Instance>,
+        settings: BTreeMap<String, String>,
+        receivers: &[String],
     ) -> Plugin {
         let names = Names {
             namespace: &self.namespace,
-            process: &self.process_name,
-            plugin: &self.name,
+            process: if process.is_empty() { &name } else { process },
+            plugin: &name,
         };
         let original = self.template.expand(names);
+        let service = ServiceName::new(self.namespace.clone(), original);
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let native = &self.native;
+        let mut attributes = self.attributes.clone();
+        attributes.extend(instance.iter().flat_map(|instance| instance.attributes.clone()));
+        let (templates, attributes) = attributes.into_iter().partition(|(_, text)| text.contains('{'));
         Plugin {
-            description: self.description,
-            interval,
+            instance: instance.map(|instance| instance.id.clone()),
+            description: self.description.clone(),
+            selectors: match instance {
+                Some(instance) => instance.selectors.over(&native.selectors),
+                None => native.selectors.over(&native.selectors),
+            },
+            children: native.children,
+            forget_after: native.forget_after,
+            metrics: native.metrics.clone(),
+            arguments: native.arguments.clone(),
+            templates,
+            collectors: native
+                .collectors
+                .iter()
+                .filter_map(|(_, collector)| collector.spec(folder, &settings))
+                .collect(),
+            transforms: native.transforms.clone(),
+            settings,
             naming: self.naming,
             aggregate: self.aggregate,
             prefix: self.prefix,
@@ -131,11 +226,21 @@ impl PluginFile {
                 most: self.most_processes,
                 rank: self.rank,
             }),
-            receivers,
-            attributes: self.attributes,
-            origin: Some(self.path),
-            ..Plugin::new(self.name, ServiceName::new(self.namespace, original), patterns)
+            receivers: receivers.to_vec(),
+            attributes,
+            origin: Some(self.path.clone()),
+            ..Plugin::new(name, service, patterns)
         }
+    }
+
+    /// Whether the file wants to run on this host.
+    pub(crate) fn is_for(&self, host: &str) -> bool {
+        let resource = HostResource {
+            host,
+            attributes: &self.attributes,
+        };
+        let filter = self.native.resource_filter.as_ref();
+        filter.is_none_or(|filter| filter.fits(resource))
     }
 
     fn set(&mut self, entry: &Entry<'_>, value: Value) {
@@ -163,7 +268,11 @@ impl PluginFile {
             }
             (Role::Attributes, Value::Attributes(attributes)) => self.attributes = attributes,
             (Role::Interval, Value::Duration(interval)) => self.interval = Some(interval),
-            (Role::Enabled, Value::Flag(enabled)) => self.enabled = enabled,
+            (Role::Enabled, Value::Flag(enabled)) => {
+                self.enabled = enabled;
+                self.native.enabled(entry.line, enabled);
+            }
+            (Role::Own, value) => self.native.set(entry, value),
             (Role::Naming, Value::Text(text)) => {
                 self.naming = match text.as_str() {
                     "otel" => Naming::Otel,
@@ -237,6 +346,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Parsed {
         file: PluginFile::new(path, schema == Schema::Native),
         named: false,
         process_named: false,
+        names_given: false,
         no_effect: Vec::new(),
         cut: Vec::new(),
     };
@@ -288,18 +398,31 @@ struct Reading {
     /// Whether the file has a name and a process name, right or wrong.
     named: bool,
     process_named: bool,
+    /// Whether it has a list of process names, right or wrong.
+    names_given: bool,
     no_effect: Vec<(usize, String)>,
     /// Patterns that fit a cut `comm` alone: line, key, pattern.
     cut: Vec<(usize, String, String)>,
 }
 
 impl Content for Reading {
+    fn table(&mut self, table: &str, line: usize) {
+        self.file.native.table(table, line);
+    }
+
     fn seen(&mut self, entry: &Entry<'_>, value: &Spanned<DeValue<'_>>) {
         match entry.key.role {
             Role::Name => self.named = true,
             Role::ProcessName | Role::Patterns => {
                 self.process_named |= entry.key.role == Role::ProcessName;
                 self.look_for_cut_names(entry, value);
+            }
+            Role::Own => {
+                self.names_given |= entry.path == "service.process_names";
+                self.file.native.seen(entry);
+                if matches!(entry.path, "service.process_names" | "instance.process_name") {
+                    self.look_for_cut_names(entry, value);
+                }
             }
             Role::NoEffect => self.no_effect.push((entry.line, entry.path.to_owned())),
             _ => {}
@@ -333,7 +456,13 @@ impl Reading {
             faults.extend(self.file.name_after_folder());
         }
         let path = self.file.path.clone();
-        if !self.process_named {
+        faults.extend(self.file.native.faults(&path, self.process_named));
+        self.file.enabled &= !self.file.native.is_disabled();
+        let instances = &self.file.native.instances;
+        let by_instance =
+            !instances.is_empty() && instances.iter().all(|instance| instance.patterns.is_some());
+        let watches_none = !self.file.native.collectors.is_empty();
+        if !self.process_named && !self.names_given && !by_instance && !watches_none {
             let key = schema
                 .key_of(Role::ProcessName)
                 .map_or_else(String::new, Key::path);
@@ -370,6 +499,11 @@ impl Reading {
 
 impl PluginFile {
     fn name_after_folder(&mut self) -> Option<Fault> {
+        if let Some(name) = discover::drop_in_name(&self.path).filter(|name| value::check_name(name).is_ok())
+        {
+            name.clone_into(&mut self.name);
+            return None;
+        }
         let folder = self.path.parent().unwrap_or(Path::new(""));
         // "plugins/.." and "." have no name of their own.
         let named = match folder.file_name() {

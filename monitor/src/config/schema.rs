@@ -6,8 +6,11 @@ use std::ops::RangeInclusive;
 
 pub use super::kind::Kind;
 use super::{
-    duration::{INTERVAL_BOUNDS, WINDOW_BOUNDS},
+    duration::{COLLECTOR_TIMEOUT_BOUNDS, FORGET_BOUNDS, INTERVAL_BOUNDS, WINDOW_BOUNDS},
+    finding::quoted,
+    scalar::ScalarType,
     settings_keys::SETTINGS_KEYS,
+    value::check_endpoint_name,
 };
 
 /// Which of its layouts a file has.
@@ -104,6 +107,8 @@ pub enum Role {
     Prometheus,
     /// Where it listens.
     PrometheusListen,
+    /// One of the keys of kevmon's own schema that [`super::native`] takes, by table and name.
+    Own,
     /// For the reader of the file alone (an author, a version).
     Remark,
     /// Meant something to the Python framework; kevmon says once that it does nothing here.
@@ -181,6 +186,15 @@ const AGGREGATES: Kind = Kind::Choice(&["all", "roots"]);
 const MATCHINGS: Kind = Kind::Choice(&["name", "exe", "cmdline"]);
 const RANKS: Kind = Kind::Choice(&["cpu", "memory"]);
 const PROCESSES: Kind = Kind::Count(&MOST_PROCESSES_BOUNDS);
+const MODES: Kind = Kind::Choice(&["standard", "detailed", "minimal"]);
+const FORGET: Kind = Kind::Length(&FORGET_BOUNDS);
+const SCALARS: Kind = Kind::Choice(ScalarType::WORDS);
+const KINDS: Kind = Kind::Choice(&["file", "command", "http", "builtin"]);
+const FORMATS: Kind = Kind::Choice(&["text", "scalyr", "panoptes", "prometheus", "json"]);
+const BUILT_INS: Kind = Kind::Choice(&["host_pressure"]);
+const METRIC_KINDS: Kind = Kind::Choice(&["gauge", "counter"]);
+const VALUES: Kind = Kind::Choice(&["int", "float"]);
+const TIMEOUT: Kind = Kind::Length(&COLLECTOR_TIMEOUT_BOUNDS);
 const TEMPLATE: &str = "`\"{service_namespace}.{process_name}\"`";
 
 /// How many processes of a group may have series of their own.
@@ -197,9 +211,20 @@ pub const KEYS: &[Key] = &[
     key(OWN, "service", "process_name", Kind::PatternOrPatterns, Role::ProcessName, "required"),
     key(&[Schema::Guide], "service", "process_name", Kind::Pattern, Role::ProcessName, "required"),
     key(OWN, "service", "match", MATCHINGS, Role::Matching, "`\"name\"`"),
+    key(OWN, "service", "process_names", Kind::List, Role::Own, "none"),
+    key(OWN, "service", "exclude", Kind::PatternOrPatterns, Role::Own, "none"),
+    key(OWN, "service", "user", Kind::Users, Role::Own, "any"),
+    key(OWN, "service", "cgroup", Kind::PatternOrPatterns, Role::Own, "any"),
+    key(OWN, "service", "unit", Kind::PatternOrPatterns, Role::Own, "any"),
+    key(OWN, "service", "container", Kind::PatternOrPatterns, Role::Own, "any"),
+    key(OWN, "service", "children", Kind::Flag, Role::Own, "`false`"),
     key(OWN, "service", "attributes", Kind::Attributes, Role::Attributes, "`{}`"),
     key(GUIDE, "monitoring", "interval", INTERVAL, Role::Interval, "`60`"),
     key(GUIDE, "monitoring", "enabled", Kind::Flag, Role::Enabled, "`true`"),
+    key(OWN, "monitoring", "disabled", Kind::Flag, Role::Own, "`false`"),
+    key(OWN, "monitoring", "mode", MODES, Role::Own, "`\"standard\"`"),
+    key(OWN, "monitoring", "forget_after", FORGET, Role::Own, "never"),
+    key(OWN, "monitoring", "resource_filter", Kind::ResourceFilter, Role::Own, "every host"),
     key(OWN, "monitoring", "naming", NAMINGS, Role::Naming, "`\"instana\"`"),
     key(OWN, "monitoring", "aggregate", AGGREGATES, Role::Aggregate, "`\"all\"`"),
     key(OWN, "monitoring", "prefix", Kind::Flag, Role::Prefix, "`false`"),
@@ -210,6 +235,52 @@ pub const KEYS: &[Key] = &[
     key(OWN, "processes", "enabled", Kind::Flag, Role::PerProcess, "`false`"),
     key(OWN, "processes", "max", PROCESSES, Role::MostProcesses, "`20`"),
     key(OWN, "processes", "by", RANKS, Role::Rank, "`\"cpu\"`"),
+    key(OWN, "processes", "arguments", Kind::List, Role::Own, "`[]`"),
+    key(OWN, "metrics", "include", Kind::Globs, Role::Own, "`[\"*\"]`"),
+    key(OWN, "metrics", "exclude", Kind::Globs, Role::Own, "`[]`"),
+    key(OWN, INSTANCE, "id", Kind::Name, Role::Own, "required"),
+    key(OWN, INSTANCE, "process_name", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "enabled", Kind::Flag, Role::Own, "`true`"),
+    key(OWN, INSTANCE, "interval", INTERVAL, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "attributes", Kind::Attributes, Role::Own, "`{}`"),
+    key(OWN, INSTANCE, "exclude", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "user", Kind::Users, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "cgroup", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "unit", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "container", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "settings", Kind::Scalars, Role::Own, "`{}`"),
+    key(OWN, SETTINGS, "type", SCALARS, Role::Own, "`\"string\"`"),
+    key(OWN, SETTINGS, "description", Kind::FreeText, Role::Own, "`\"\"`"),
+    key(OWN, SETTINGS, "default", Kind::Scalar, Role::Own, "none"),
+    key(OWN, SETTINGS, "required", Kind::Flag, Role::Own, "`false`"),
+    key(OWN, SETTINGS, "min", Kind::Scalar, Role::Own, "none"),
+    key(OWN, SETTINGS, "max", Kind::Scalar, Role::Own, "none"),
+    key(OWN, COLLECTOR, "name", Kind::Name, Role::Own, "required"),
+    key(OWN, COLLECTOR, "kind", KINDS, Role::Own, "required"),
+    key(OWN, COLLECTOR, "interval", INTERVAL, Role::Own, "the plugin's"),
+    key(OWN, COLLECTOR, "timeout", TIMEOUT, Role::Own, "`\"10s\"`"),
+    key(OWN, COLLECTOR, "path", Kind::Text, Role::Own, "required for `file`"),
+    key(OWN, COLLECTOR, "command", Kind::List, Role::Own, "required for `command`"),
+    key(OWN, COLLECTOR, "url", Kind::Text, Role::Own, "required for `http`"),
+    key(OWN, COLLECTOR, "builtin", BUILT_INS, Role::Own, "required for `builtin`"),
+    key(OWN, COLLECTOR, "format", FORMATS, Role::Own, "by kind"),
+    key(OWN, COLLECTOR, "user", Kind::Text, Role::Own, "the service's"),
+    key(OWN, COLLECTOR, "environment", Kind::Texts, Role::Own, "`{}`"),
+    key(OWN, COLLECTOR, "hosts", Kind::List, Role::Own, "loopback"),
+    key(OWN, COLLECTOR, "max_output", Kind::Bytes(&OUTPUT_BOUNDS), Role::Own, "`\"1MiB\"`"),
+    key(OWN, COLLECTOR, "max_memory", Kind::Bytes(&MEMORY_BOUNDS), Role::Own, "`\"512MiB\"`"),
+    key(OWN, COLLECTOR, "allow_unconfined", Kind::Flag, Role::Own, "`false`"),
+    key(OWN, METRIC, "name", Kind::MetricName, Role::Own, "required"),
+    key(OWN, METRIC, "unit", Kind::FreeText, Role::Own, "`\"\"`"),
+    key(OWN, METRIC, "description", Kind::FreeText, Role::Own, "`\"\"`"),
+    key(OWN, METRIC, "type", METRIC_KINDS, Role::Own, "as the format says, else `\"gauge\"`"),
+    key(OWN, METRIC, "value", VALUES, Role::Own, "as it is written"),
+    key(OWN, METRIC, "from", Kind::Text, Role::Own, "its own name"),
+    key(OWN, METRIC, "key", Kind::Text, Role::Own, "none"),
+    key(OWN, METRIC, "regex", Kind::ValueRegex, Role::Own, "none"),
+    key(OWN, METRIC, "pointer", Kind::FreeText, Role::Own, "none"),
+    key(OWN, METRIC, "attributes", Kind::Texts, Role::Own, "`{}`"),
+    key(OWN, "transforms", ANY, Kind::Transform, Role::Own, "none"),
     key(GUIDE, "dependencies", "python_version", Kind::Anything, Role::NoEffect, "none"),
     key(GUIDE, "dependencies", "packages", Kind::Anything, Role::NoEffect, "none"),
     key(GUIDE, "systemd", "service_name", Kind::Anything, Role::NoEffect, "none"),
@@ -237,8 +308,46 @@ pub const KEYS: &[Key] = &[
     key(REPO, "otel_config", "default_agent_port", Kind::Port, Role::AgentPort, "`4317`"),
 ];
 
+/// Bytes that a collector may be given of output, and of memory.
+const OUTPUT_BOUNDS: RangeInclusive<u64> = 1024..=64 << 20;
+const MEMORY_BOUNDS: RangeInclusive<u64> = 16 << 20..=16 << 30;
+
+/// A key of any name.
+pub(crate) const ANY: &str = "NAME";
+/// Each `[[instance]]`.
+pub(crate) const INSTANCE: &str = "instance";
+/// Each `[settings.NAME]`.
+pub(crate) const SETTINGS: &str = "settings.NAME";
+/// Each `[[collector]]`.
+pub(crate) const COLLECTOR: &str = "collector";
+/// Each `[[collector.metric]]`.
+pub(crate) const METRIC: &str = "collector.metric";
+
+/// Tables of which there may be several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// `[table.NAME]`, with what stands for it in the keys, and what a name has to be.
+    Named(&'static str, fn(&str) -> Result<(), String>),
+    /// `[[table]]`.
+    List(&'static str),
+}
+
 /// The table of one more receiver, whatever its name.
 pub(crate) const ENDPOINTS: &str = "endpoints.NAME";
+
+/// Holds a setting's name to letters, digits and `_`, beginning with a letter: it becomes a part of a variable's name.
+fn check_setting_name(name: &str) -> Result<(), String> {
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if begins && plain && name.len() <= 64 {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} is no name of a setting; use a letter, then letters, digits and '_', 64 at most",
+            quoted(name)
+        ))
+    }
+}
 
 impl Schema {
     /// Its keys.
@@ -249,7 +358,8 @@ impl Schema {
 
     /// Its key `name` in `table`.
     pub fn key(self, table: &str, name: &str) -> Option<&'static Key> {
-        self.keys().find(|key| key.table == table && key.name == name)
+        let named = |name: &str| self.keys().find(|key| key.table == table && key.name == name);
+        named(name).filter(|key| key.name != ANY).or_else(|| named(ANY))
     }
 
     /// The key that serves `role`.
@@ -257,9 +367,16 @@ impl Schema {
         self.keys().find(|key| key.role == role)
     }
 
-    /// What stands in its keys for each `[table.…]` with a name of the user's own.
-    pub fn family(self, table: &str) -> Option<&'static str> {
-        (self == Self::Settings && table == "endpoints").then_some(ENDPOINTS)
+    /// What `table` is where there may be several of it.
+    pub(crate) fn family(self, table: &str) -> Option<Family> {
+        match (self, table) {
+            (Self::Settings, "endpoints") => Some(Family::Named(ENDPOINTS, check_endpoint_name)),
+            (Self::Native, "settings") => Some(Family::Named(SETTINGS, check_setting_name)),
+            (Self::Native, "instance") => Some(Family::List(INSTANCE)),
+            (Self::Native, "collector") => Some(Family::List(COLLECTOR)),
+            (Self::Native, "collector.metric") => Some(Family::List(METRIC)),
+            _ => None,
+        }
     }
 
     /// Whether `[table]` is one of its tables.
@@ -314,7 +431,7 @@ mod tests {
         ] {
             for key in schema
                 .keys()
-                .filter(|key| !matches!(key.role, Role::NoEffect | Role::Remark))
+                .filter(|key| !matches!(key.role, Role::NoEffect | Role::Remark | Role::Own))
             {
                 let same: Vec<_> = schema
                     .keys()

@@ -41,7 +41,7 @@ impl Schema {
             .others()
             .find_map(|schema| Some((schema, schema.keys().find(|key| key.name == name)?)));
         if let Some((schema, key)) = elsewhere {
-            let counterpart = (!matches!(key.role, Role::NoEffect | Role::Remark))
+            let counterpart = (!matches!(key.role, Role::NoEffect | Role::Remark | Role::Own))
                 .then(|| self.key_of(key.role))
                 .flatten();
             let of = format!("\"{name}\" belongs to {}", schema.mark());

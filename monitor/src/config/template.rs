@@ -5,6 +5,9 @@ use super::finding::{nearest, quoted};
 /// The template of a plugin that gives none.
 pub const DEFAULT_TEMPLATE: &str = "{service_namespace}.{process_name}";
 
+/// What an attribute may be made from.
+const FACTS: [&str; 4] = ["user", "unit", "container.id", "pid_namespace"];
+
 const PLACEHOLDERS: [&str; 3] = ["service_namespace", "process_name", "plugin_name"];
 
 /// A template whose placeholders are all known.
@@ -34,34 +37,7 @@ impl Template {
     /// # Errors
     /// "What is wrong; what to do", for a placeholder that is unknown or not closed.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let known = || PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let inside = &rest[at + 1..];
-            let end = inside
-                .find(['{', '}'])
-                .filter(|end| inside[*end..].starts_with('}'));
-            let (true, Some(end)) = (rest[at..].starts_with('{'), end) else {
-                return Err(format!(
-                    "{} has a brace without its partner; write {}",
-                    quoted(text),
-                    known()
-                ));
-            };
-            let name = &inside[..end];
-            if !PLACEHOLDERS.contains(&name) {
-                let remedy = match nearest(name, PLACEHOLDERS) {
-                    Some(near) => format!("did you mean {{{near}}}?"),
-                    None => format!("known: {}", known()),
-                };
-                return Err(format!(
-                    "unknown placeholder {}; {remedy}",
-                    quoted(&format!("{{{name}}}"))
-                ));
-            }
-            rest = &inside[end + 1..];
-        }
-        Ok(Self(text.to_owned()))
+        check(text, &PLACEHOLDERS).map(|()| Self(text.to_owned()))
     }
 
     /// The template with its placeholders filled in. What is filled in is never filled in again.
@@ -81,6 +57,52 @@ impl Template {
         expanded.push_str(rest);
         expanded
     }
+}
+
+/// Checks the placeholders in `text` against those that are `known`.
+fn check(text: &str, placeholders: &[&str]) -> Result<(), String> {
+    let known = || {
+        placeholders
+            .iter()
+            .map(|name| format!("{{{name}}}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let inside = &rest[at + 1..];
+        let end = inside
+            .find(['{', '}'])
+            .filter(|end| inside[*end..].starts_with('}'));
+        let (true, Some(end)) = (rest[at..].starts_with('{'), end) else {
+            return Err(format!(
+                "{} has a brace without its partner; write {}",
+                quoted(text),
+                known()
+            ));
+        };
+        let name = &inside[..end];
+        if !placeholders.contains(&name) {
+            let remedy = match nearest(name, placeholders.iter().copied()) {
+                Some(near) => format!("did you mean {{{near}}}?"),
+                None => format!("known: {}", known()),
+            };
+            return Err(format!(
+                "unknown placeholder {}; {remedy}",
+                quoted(&format!("{{{name}}}"))
+            ));
+        }
+        rest = &inside[end + 1..];
+    }
+    Ok(())
+}
+
+/// Checks the placeholders of an attribute.
+///
+/// # Errors
+/// "What is wrong; what to do".
+pub(crate) fn check_facts(text: &str) -> Result<(), String> {
+    check(text, &FACTS)
 }
 
 #[cfg(test)]

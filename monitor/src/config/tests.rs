@@ -13,7 +13,9 @@ use crate::plugin::definition::{Aggregate, Matching, Naming, PerProcess, Rank};
 
 mod destinations;
 mod faults;
+mod keys;
 mod mutations;
+mod native;
 mod selection;
 
 /// A folder of its own for one test, removed with it.

@@ -1,6 +1,7 @@
 //! One value of a configuration file: from TOML, against the kind that the schema wants, to something typed.
 
 mod export;
+mod plugin;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -14,9 +15,12 @@ use super::{
     header::{HeaderValue, SecretPlace},
     pattern,
     receiver::JsonTarget,
+    resource_filter::ResourceFilter,
+    scalar::Scalar,
     schema::Kind,
-    template::Template,
+    template::{Template, check_facts},
 };
+use crate::plugin::definition::User;
 
 /// Longest text that names something, in characters.
 const LONGEST_TEXT: usize = 256;
@@ -32,7 +36,10 @@ const RESERVED_ATTRIBUTES: [&str; 7] = [
     "kevmon.",
 ];
 
-pub(crate) use self::export::{EndpointText, check_endpoint_name, listen_address};
+pub(crate) use self::{
+    export::{EndpointText, check_endpoint_name, listen_address},
+    plugin::metric_name,
+};
 
 /// A checked value.
 #[derive(Debug)]
@@ -54,6 +61,18 @@ pub(crate) enum Value {
     Place(SecretPlace),
     Target(JsonTarget),
     Listen(SocketAddr),
+    Users(Vec<User>),
+    Texts(Vec<String>),
+    Map(BTreeMap<String, String>),
+    Scalar(Scalar),
+    Scalars(BTreeMap<String, Scalar>),
+    Filter(ResourceFilter),
+    /// A transform, but for the group that it is of.
+    Rate {
+        result: String,
+        counters: Vec<String>,
+    },
+    Regex(Regex),
     /// Nothing to keep.
     Ignored,
 }
@@ -160,6 +179,16 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
         | Kind::File
         | Kind::Target
         | Kind::Listen => export::read(kind, value),
+        Kind::Users
+        | Kind::List
+        | Kind::Globs
+        | Kind::MetricName
+        | Kind::Texts
+        | Kind::Scalar
+        | Kind::Scalars
+        | Kind::ResourceFilter
+        | Kind::Transform => plugin::read(kind, value),
+        Kind::ValueRegex => value_regex(value).map(Value::Regex).map_err(one),
         Kind::Version => match value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 && number.as_str() == "1" => Ok(Value::Ignored),
             DeValue::Integer(number) => Err(one(Wrong::new(
@@ -235,6 +264,21 @@ fn pattern(value: &Spanned<DeValue<'_>>) -> Result<Regex, Wrong> {
         return Err(Wrong::kind(value, "a string", remedy));
     };
     pattern::compile(text).map_err(|error| Wrong::new(value.span().start, error.to_string(), remedy))
+}
+
+fn value_regex(value: &Spanned<DeValue<'_>>) -> Result<Regex, Wrong> {
+    let remedy = "write a regular expression whose first group is the value, such as 'queued: ([0-9]+)'";
+    let DeValue::String(text) = value.get_ref() else {
+        return Err(Wrong::kind(value, "a string", remedy));
+    };
+    let at = value.span().start;
+    // Checked as every pattern is, and compiled as it is written: what it finds is no name.
+    pattern::compile(text).map_err(|error| Wrong::new(at, error.to_string(), remedy))?;
+    match Regex::new(text) {
+        Ok(regex) if regex.captures_len() > 1 => Ok(regex),
+        Ok(_) => Err(Wrong::new(at, "has no group for the value", remedy)),
+        Err(error) => Err(Wrong::new(at, error.to_string(), remedy)),
+    }
 }
 
 fn patterns(value: &Spanned<DeValue<'_>>) -> Result<Value, Vec<Wrong>> {
@@ -338,9 +382,15 @@ fn attributes(value: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, String>, 
                 let message = format!("kevmon sets the attribute {} itself", quoted(name));
                 wrong.push(Wrong::new(at, message, "choose another name or remove it"));
             }
-            DeValue::String(text) => {
-                good.insert(name.to_owned(), text.clone().into_owned());
-            }
+            DeValue::String(text) => match check_facts(text) {
+                Ok(()) => {
+                    good.insert(name.to_owned(), text.clone().into_owned());
+                }
+                Err(error) => {
+                    let error = format!("the attribute {}: {error}", quoted(name));
+                    wrong.push(Wrong::from_error(value.span().start, &error));
+                }
+            },
             DeValue::Table(_) => {
                 let message = format!("the attribute {} is a table", quoted(name));
                 wrong.push(Wrong::new(

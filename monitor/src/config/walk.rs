@@ -10,15 +10,17 @@ use toml::{
 
 use super::{
     finding::{Fault, Finding},
-    schema::{Key, Role, Schema, path as key_path},
+    schema::{Family, Key, Role, Schema, path as key_path},
     value::{self, Value},
 };
 
 /// A known key where it stands in a file.
 pub(crate) struct Entry<'a> {
     pub(crate) key: &'static Key,
-    /// Its table as written: `endpoints.backup`.
+    /// Its table as written, with the place of one of several: `endpoints.backup`, `collector.0`.
     pub(crate) table: &'a str,
+    /// Its name as written.
+    pub(crate) name: &'a str,
     /// Its dotted path, as written.
     pub(crate) path: &'a str,
     /// From 1.
@@ -89,42 +91,68 @@ impl<C: Content> Walk<'_, C> {
         for (key, value) in root {
             let (name, at) = (key.get_ref().as_ref(), key.span().start);
             if let Some(family) = self.schema.family(name) {
-                match value.get_ref() {
-                    DeValue::Table(members) => self.family(name, family, members),
-                    _ => self.no_table(at, name, family),
-                }
+                self.family(name, name, at, family, value);
             } else if self.schema.has_table(name) {
                 match value.get_ref() {
-                    DeValue::Table(table) => self.table(name, name, table),
+                    DeValue::Table(table) => self.table(name, name, name, table),
                     _ => self.no_table(at, name, name),
                 }
             } else if let (None, DeValue::Table(_)) = (self.schema.key("", name), value.get_ref()) {
                 let remedy = self.schema.instead_of_table(name);
                 self.fault(at, name, "unknown table", Some(remedy));
             } else {
-                self.entry("", "", key, value);
+                self.entry(("", ""), "", key, value);
             }
         }
     }
 
-    fn family(&mut self, name: &str, family: &str, members: &DeTable<'_>) {
-        for (key, value) in members {
-            let (member, at) = (key.get_ref().as_ref(), key.span().start);
-            let path = key_path(name, member);
-            if let Err(error) = value::check_endpoint_name(member) {
-                self.faults.push(super::finding::split(
-                    Finding::in_file(self.path, Some(line_of(self.text, at)), "").key(&path),
-                    &error,
-                ));
-            }
-            match value.get_ref() {
-                DeValue::Table(table) => {
-                    self.content.table(&path, line_of(self.text, at));
-                    self.table(&path, family, table);
+    /// `name` is what the table is called in messages, `own` what tells it from others.
+    fn family(&mut self, name: &str, own: &str, at: usize, family: Family, value: &Spanned<DeValue<'_>>) {
+        match (family, value.get_ref()) {
+            (Family::Named(known, check), DeValue::Table(members)) => {
+                for (key, value) in members {
+                    let (member, at) = (key.get_ref().as_ref(), key.span().start);
+                    let path = key_path(name, member);
+                    if let Err(error) = check(member) {
+                        self.faults.push(super::finding::split(
+                            Finding::in_file(self.path, Some(line_of(self.text, at)), "").key(&path),
+                            &error,
+                        ));
+                    }
+                    match value.get_ref() {
+                        DeValue::Table(table) => {
+                            self.content.table(&path, line_of(self.text, at));
+                            self.table(&path, &path, known, table);
+                        }
+                        _ => self.no_table(at, &path, known),
+                    }
                 }
-                _ => self.no_table(at, &path, family),
             }
+            (Family::List(known), DeValue::Array(members)) => {
+                for (index, member) in members.iter().enumerate() {
+                    let own = format!("{own}.{index}");
+                    match member.get_ref() {
+                        DeValue::Table(table) => {
+                            self.content.table(&own, line_of(self.text, member.span().start));
+                            self.table(name, &own, known, table);
+                        }
+                        _ => self.no_list(member.span().start, name),
+                    }
+                }
+            }
+            (Family::Named(known, _), _) => self.no_table(at, name, known),
+            (Family::List(_), _) => self.no_list(at, name),
         }
+    }
+
+    fn no_list(&mut self, at: usize, path: &str) {
+        let remedy = format!("write [[{path}]] on a line of its own, with double brackets");
+        self.fault(
+            at,
+            path,
+            format!("must be a list of tables, [[{path}]]"),
+            Some(remedy),
+        );
     }
 
     fn no_table(&mut self, at: usize, path: &str, table: &str) {
@@ -132,16 +160,21 @@ impl<C: Content> Walk<'_, C> {
         self.fault(at, path, format!("must be one table, [{table}]"), Some(remedy));
     }
 
-    /// `table` is what the file says, `known` what the schema calls it.
-    fn table(&mut self, table: &str, known: &str, entries: &DeTable<'_>) {
+    /// `table` is what the file says, `own` what tells it from others of its kind, `known` what the schema calls it.
+    fn table(&mut self, table: &str, own: &str, known: &str, entries: &DeTable<'_>) {
         for (key, value) in entries {
-            self.entry(table, known, key, value);
+            let name = key.get_ref().as_ref();
+            let (inner, path) = (format!("{known}.{name}"), key_path(table, name));
+            match self.schema.family(&inner) {
+                Some(family) => self.family(&path, &key_path(own, name), key.span().start, family, value),
+                None => self.entry((table, own), known, key, value),
+            }
         }
     }
 
     fn entry(
         &mut self,
-        table: &str,
+        (table, own): (&str, &str),
         known_table: &str,
         key: &Spanned<Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
@@ -155,7 +188,8 @@ impl<C: Content> Walk<'_, C> {
         };
         let entry = Entry {
             key: known,
-            table,
+            table: own,
+            name,
             path: &path,
             line: line_of(self.text, at),
             text: self.text,

@@ -14,6 +14,26 @@ pub const DEFAULT_MEMORY: u64 = 512 << 20;
 /// Bytes of a file that are read.
 pub const FILE_BYTES: u64 = 64 << 10;
 
+/// What of `/proc/{pid}` a collector may read: numbers, and nothing that a process keeps to itself (its environment,
+/// memory, arguments, open files).
+pub const PROCESS_FILES: [&str; 15] = [
+    "cgroup",
+    "io",
+    "limits",
+    "net/netstat",
+    "net/snmp",
+    "net/sockstat",
+    "net/sockstat6",
+    "oom_score",
+    "oom_score_adj",
+    "sched",
+    "schedstat",
+    "smaps_rollup",
+    "stat",
+    "statm",
+    "status",
+];
+
 /// One `[[collector]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectorSpec {
@@ -36,6 +56,10 @@ pub enum Source {
     File {
         /// Which.
         path: FilePath,
+        /// Read as this user; `None`: as the service's.
+        user: Option<String>,
+        /// Read it also on a kernel without Landlock.
+        allow_unconfined: bool,
     },
     /// A program's standard output.
     Command {

@@ -129,7 +129,7 @@ impl Watcher {
     }
 
     fn watch_folders(&mut self) {
-        let roots = self.sources.args().plugin_sources();
+        let roots = self.sources.plugins();
         let roots = roots.directories.iter().chain(&roots.search_path);
         // A folder that does not exist yet is looked for where it would come to stand.
         let parents = roots.filter_map(|root| Some(root.parent()?.to_owned()));

@@ -121,7 +121,7 @@ fn one_file() {
             "schema = 1\nservice.process_name = 'a'\n[processes]\nmax = '5'\nmost = 5\n[export]\nendpoints = []\n[exprt]",
             &[
                 "x/plugin.toml:4: processes.max: must be an integer, found a string; write 1 to 1000, without quotes",
-                "x/plugin.toml:5: processes.most: unknown key; known here: enabled, max, by",
+                "x/plugin.toml:5: processes.most: unknown key; known here: enabled, max, by, arguments",
                 "x/plugin.toml:7: export.endpoints: the list is empty; name at least one endpoint, or leave the key out for the default one",
                 "x/plugin.toml:8: exprt: unknown table; did you mean [export]?",
             ],
@@ -233,10 +233,15 @@ fn names_that_collide() {
     assert_eq!(
         folder.lines(&loaded.faults),
         [
-            "2/plugin.toml:4: plugin.name: \"my-app\" is already the name of 1/plugin.toml; give one of them another name",
             "3/plugin.toml:4: plugin.name: \"my_app\" and \"my-app\" of 1/plugin.toml share the environment variables MY_APP_*; give one of them another name",
             "4/plugin.toml:4: plugin.name: \"collection\" and all other plugins share the environment variable COLLECTION_INTERVAL; give one of them another name",
-            "5/plugin.toml:3: metadata.plugin_name: \"my-app\" is already the name of 1/plugin.toml; give one of them another name",
+        ]
+    );
+    assert_eq!(
+        folder.lines(&loaded.warnings),
+        [
+            "2/plugin.toml:4: plugin.name: left out: \"my-app\" is already the name of 1/plugin.toml, which comes first; give one of them another name",
+            "5/plugin.toml:3: metadata.plugin_name: left out: \"my-app\" is already the name of 1/plugin.toml, which comes first; give one of them another name",
         ]
     );
     assert_eq!(loaded.plugins.len(), 1);

@@ -133,7 +133,8 @@ fn disabled_plugins_and_the_selection() {
         loaded.disabled,
         [Disabled {
             name: "off".to_owned(),
-            path: folder.path().join("off/plugin.toml")
+            path: folder.path().join("off/plugin.toml"),
+            elsewhere: false,
         }]
     );
     assert_eq!((loaded.plugins.len(), loaded.faults.len()), (1, 0));

@@ -1,0 +1,380 @@
+//! What kevmon's own schema has beyond the published ones: several services and instances of one plugin, selectors,
+//! settings, collectors and transforms.
+
+mod collectors;
+mod settings;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
+
+use regex::Regex;
+
+use super::{
+    finding::{Fault, Finding, quoted},
+    resource_filter::ResourceFilter,
+    scalar::Scalar,
+    value::Value,
+    walk::Entry,
+};
+use crate::plugin::{
+    collector::Transform,
+    definition::{MetricFilter, Selectors, User},
+};
+pub(crate) use collectors::CollectorKeys;
+pub(crate) use settings::SettingKeys;
+
+/// A value and the line that it stands at.
+pub(crate) type At<T> = (usize, T);
+
+/// What `mode` stands for.
+fn interval_of(mode: &str) -> Duration {
+    Duration::from_secs(match mode {
+        "detailed" => 15,
+        "minimal" => 300,
+        _ => 60,
+    })
+}
+
+/// The keys of kevmon's own; absent ones are absent.
+#[derive(Debug, Default)]
+pub(crate) struct Native {
+    /// Each a service of its own.
+    pub(crate) process_names: Option<At<Vec<String>>>,
+    pub(crate) selectors: Selected,
+    pub(crate) children: bool,
+    pub(crate) mode_interval: Option<Duration>,
+    pub(crate) forget_after: Option<Duration>,
+    pub(crate) resource_filter: Option<ResourceFilter>,
+    pub(crate) metrics: MetricFilter,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) settings: BTreeMap<String, At<SettingKeys>>,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) collectors: Vec<At<CollectorKeys>>,
+    pub(crate) transforms: Vec<Transform>,
+    disabled: Option<At<bool>>,
+    enabled: Option<At<bool>>,
+    metrics_line: usize,
+}
+
+/// What a process has to be, as far as it is given.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Selected {
+    exclude: Option<Vec<Regex>>,
+    users: Option<Vec<User>>,
+    cgroups: Option<Vec<Regex>>,
+    units: Option<Vec<Regex>>,
+    containers: Option<Vec<Regex>>,
+}
+
+/// One `[[instance]]`.
+#[derive(Debug, Default)]
+pub(crate) struct Instance {
+    pub(crate) line: usize,
+    pub(crate) id: String,
+    pub(crate) patterns: Option<Vec<Regex>>,
+    pub(crate) enabled: bool,
+    pub(crate) interval: Option<Duration>,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) selectors: Selected,
+    pub(crate) settings: BTreeMap<String, At<Scalar>>,
+}
+
+impl Selected {
+    fn set(&mut self, name: &str, value: Value) {
+        match (name, value) {
+            ("exclude", Value::Patterns(patterns)) => self.exclude = Some(patterns),
+            ("cgroup", Value::Patterns(patterns)) => self.cgroups = Some(patterns),
+            ("unit", Value::Patterns(patterns)) => self.units = Some(patterns),
+            ("container", Value::Patterns(patterns)) => self.containers = Some(patterns),
+            ("user", Value::Users(users)) => self.users = Some(users),
+            _ => {}
+        }
+    }
+
+    /// These, and where nothing is given those of `plugin`.
+    pub(crate) fn over(&self, plugin: &Self) -> Selectors {
+        let patterns = |own: &Option<Vec<Regex>>, other: &Option<Vec<Regex>>| {
+            own.clone().or_else(|| other.clone()).unwrap_or_default()
+        };
+        Selectors {
+            exclude: patterns(&self.exclude, &plugin.exclude),
+            users: self
+                .users
+                .clone()
+                .or_else(|| plugin.users.clone())
+                .unwrap_or_default(),
+            cgroups: patterns(&self.cgroups, &plugin.cgroups),
+            units: patterns(&self.units, &plugin.units),
+            containers: patterns(&self.containers, &plugin.containers),
+        }
+    }
+}
+
+impl Native {
+    /// One of several tables begins.
+    pub(crate) fn table(&mut self, table: &str, line: usize) {
+        let parts: Vec<&str> = table.split('.').collect();
+        match parts[..] {
+            ["instance", _] => self.instances.push(Instance {
+                line,
+                enabled: true,
+                ..Instance::default()
+            }),
+            ["settings", name] => {
+                self.settings
+                    .insert(name.to_owned(), (line, SettingKeys::default()));
+            }
+            ["collector", _] => self.collectors.push((line, CollectorKeys::default())),
+            ["collector", _, "metric", _] => {
+                if let Some((_, collector)) = self.collectors.last_mut() {
+                    collector.metric(line);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A key, right or wrong.
+    pub(crate) fn seen(&mut self, entry: &Entry<'_>) {
+        match entry.table.split('.').next() {
+            Some("collector") => {
+                if let Some((_, collector)) = self.collectors.last_mut() {
+                    collector.seen(entry);
+                }
+            }
+            Some("settings") => {
+                let name = entry.table.split_once('.').map_or("", |(_, name)| name);
+                if let Some((_, setting)) = self.settings.get_mut(name) {
+                    setting.seen(entry);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn enabled(&mut self, line: usize, enabled: bool) {
+        self.enabled = Some((line, enabled));
+    }
+
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled.is_some_and(|(_, disabled)| disabled)
+    }
+
+    pub(crate) fn set(&mut self, entry: &Entry<'_>, value: Value) {
+        let parts: Vec<&str> = entry.table.split('.').collect();
+        match parts[..] {
+            ["service"] => match (entry.name, value) {
+                ("process_names", Value::Texts(names)) => self.process_names = Some((entry.line, names)),
+                ("children", Value::Flag(children)) => self.children = children,
+                (name, value) => self.selectors.set(name, value),
+            },
+            ["monitoring"] => match (entry.name, value) {
+                ("disabled", Value::Flag(disabled)) => self.disabled = Some((entry.line, disabled)),
+                ("mode", Value::Text(mode)) => self.mode_interval = Some(interval_of(&mode)),
+                ("forget_after", Value::Duration(time)) => self.forget_after = Some(time),
+                ("resource_filter", Value::Filter(filter)) => self.resource_filter = Some(filter),
+                _ => {}
+            },
+            ["metrics"] => {
+                self.metrics_line = self.metrics_line.max(entry.line);
+                match (entry.name, value) {
+                    ("include", Value::Texts(names)) => self.metrics.include = names,
+                    ("exclude", Value::Texts(names)) => self.metrics.exclude = names,
+                    _ => {}
+                }
+            }
+            ["processes"] => {
+                if let Value::Texts(arguments) = value {
+                    self.arguments = arguments;
+                }
+            }
+            ["instance", _] => {
+                if let Some(instance) = self.instances.last_mut() {
+                    instance.set(entry, value);
+                }
+            }
+            ["settings", name] => {
+                if let Some((_, setting)) = self.settings.get_mut(name) {
+                    setting.set(entry, value);
+                }
+            }
+            ["collector", ..] => {
+                if let Some((_, collector)) = self.collectors.last_mut() {
+                    collector.set(entry, parts.len() > 2, value);
+                }
+            }
+            ["transforms"] => {
+                if let Value::Rate { result, counters } = value {
+                    self.transforms.push(Transform {
+                        group: entry.name.to_owned(),
+                        result,
+                        counters,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What only the whole file shows: conflicts, and what is missing. `process_named`: the file has one process name.
+    pub(crate) fn faults(&self, path: &Path, process_named: bool) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault = |line: usize, key: &str, message: String, remedy: &str| {
+            faults.push(
+                Finding::in_file(path, Some(line), message)
+                    .key(key)
+                    .remedy(remedy),
+            );
+        };
+        if let Some((line, names)) = &self.process_names {
+            let key = "service.process_names";
+            if process_named {
+                let message = "stands beside service.process_name".to_owned();
+                fault(
+                    *line,
+                    key,
+                    message,
+                    "keep one of the two: a list here makes a service of each name",
+                );
+            }
+            if !self.instances.is_empty() {
+                let message = "stands beside [[instance]]".to_owned();
+                fault(
+                    *line,
+                    key,
+                    message,
+                    "write an [[instance]] with a process_name for each",
+                );
+            }
+            let mut seen = BTreeSet::new();
+            for name in names {
+                if let Err(error) = super::pattern::compile(name) {
+                    fault(
+                        *line,
+                        key,
+                        error.to_string(),
+                        "write names, or regular expressions such as \"^nginx$\"",
+                    );
+                } else if suffix(name).is_empty() {
+                    let message = format!("{} has no letter or digit to name a service after", quoted(name));
+                    fault(*line, key, message, "write a name with letters");
+                } else if !seen.insert(suffix(name)) {
+                    let message = format!(
+                        "{} makes the same service as another one of the list",
+                        quoted(name)
+                    );
+                    fault(*line, key, message, "remove one of them");
+                }
+            }
+            if names.is_empty() {
+                fault(
+                    *line,
+                    key,
+                    "the list is empty".to_owned(),
+                    "name at least one process",
+                );
+            }
+        }
+        if let (Some((line, true)), Some((_, true))) = (self.disabled, self.enabled) {
+            let message = "contradicts monitoring.enabled = true".to_owned();
+            fault(line, "monitoring.disabled", message, "keep one of the two");
+        }
+        for name in &self.metrics.include {
+            if self.metrics.exclude.contains(name) {
+                let message = format!("{} is both included and excluded", quoted(name));
+                fault(
+                    self.metrics_line,
+                    "metrics",
+                    message,
+                    "take it out of one of the lists",
+                );
+            }
+        }
+        let mut ids = BTreeSet::new();
+        for instance in &self.instances {
+            if instance.id.is_empty() {
+                let remedy = "write id = \"…\", which tells the instances of the plugin apart";
+                fault(instance.line, "instance.id", "is missing".to_owned(), remedy);
+            } else if !ids.insert(&instance.id) {
+                let message = format!("{} is the id of another instance already", quoted(&instance.id));
+                fault(
+                    instance.line,
+                    "instance.id",
+                    message,
+                    "give one of them another id",
+                );
+            }
+            for (name, (line, _)) in &instance.settings {
+                if !self.settings.contains_key(name) {
+                    let known = self.settings.keys().map(String::as_str);
+                    let remedy = match super::finding::nearest(name, known) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("declare it: [settings.{name}]"),
+                    };
+                    let message = format!("there is no setting {}", quoted(name));
+                    fault(*line, "instance.settings", message, &remedy);
+                }
+            }
+        }
+        for (name, (_, setting)) in &self.settings {
+            faults.extend(setting.faults(path, name));
+        }
+        let mut names = BTreeSet::new();
+        for (line, collector) in &self.collectors {
+            faults.extend(collector.faults(path, *line, &self.settings));
+            if !collector.name.is_empty() && !names.insert(&collector.name) {
+                let message = format!(
+                    "{} is the name of another collector already",
+                    quoted(&collector.name)
+                );
+                faults.push(
+                    Finding::in_file(path, Some(*line), message)
+                        .key("collector.name")
+                        .remedy("give one of them another name"),
+                );
+            }
+        }
+        faults
+    }
+}
+
+impl Instance {
+    fn set(&mut self, entry: &Entry<'_>, value: Value) {
+        match (entry.name, value) {
+            ("id", Value::Text(id)) => self.id = id,
+            ("process_name", Value::Patterns(patterns)) => self.patterns = Some(patterns),
+            ("enabled", Value::Flag(enabled)) => self.enabled = enabled,
+            ("interval", Value::Duration(interval)) => self.interval = Some(interval),
+            ("attributes", Value::Attributes(attributes)) => self.attributes = attributes,
+            ("settings", Value::Scalars(settings)) => {
+                let settings = settings.into_iter();
+                self.settings = settings
+                    .map(|(name, value)| (name, (entry.line, value)))
+                    .collect();
+            }
+            (name, value) => self.selectors.set(name, value),
+        }
+    }
+}
+
+/// What stands behind the plugin's name for one of several names: `MyAppWeb` → `myappweb`.
+pub(crate) fn suffix(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let kept = lower.chars().map(|c| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
+            c
+        } else {
+            '-'
+        }
+    });
+    let mut suffix = String::new();
+    for c in kept {
+        if c != '-' || !suffix.ends_with('-') {
+            suffix.push(c);
+        }
+    }
+    suffix.trim_matches(['-', '.', '_']).to_owned()
+}
