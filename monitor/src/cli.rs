@@ -35,11 +35,6 @@ fn without_user_info(text: &str) -> Result<String, Infallible> {
     Ok(withhold_user_info(text).to_owned())
 }
 
-/// This host's name (uname(2)).
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
 fn parse_target(text: &str) -> Result<JsonTarget, String> {
     match text {
         "" => Err("the path is empty; name a file, or - for standard output".to_owned()),
@@ -271,7 +266,6 @@ impl Args {
             directories: self.plugins_dir.clone(),
             plugins: self.plugin.clone(),
             process_names: self.process_name.clone(),
-            host: host_name(),
             ..PluginSources::default()
         }
     }

@@ -22,9 +22,12 @@ pub enum Soft {
     OutputDropped,
     /// Members that shared their address space with another one, whose memory counts once.
     SharedMemory,
+    /// A process that was gone before it could be seen whose it is, of a name that a plugin with selectors looks for: it is
+    /// no member.
+    FactsUnknown,
 }
 
-const KINDS: [(Soft, &str); 9] = [
+const KINDS: [(Soft, &str); 10] = [
     (Soft::Undecodable, "undecodable_record"),
     (Soft::ArgvCut, "argv_cut"),
     (Soft::VerdictRefused, "verdict_refused"),
@@ -34,6 +37,7 @@ const KINDS: [(Soft, &str); 9] = [
     (Soft::TickSkipped, "tick_skipped"),
     (Soft::OutputDropped, "output_dropped"),
     (Soft::SharedMemory, "shared_memory"),
+    (Soft::FactsUnknown, "facts_unknown"),
 ];
 
 /// The counters.

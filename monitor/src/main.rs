@@ -11,6 +11,7 @@ mod plugin;
 mod process;
 mod procfs;
 mod store;
+mod users;
 
 use std::process::ExitCode;
 

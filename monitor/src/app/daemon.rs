@@ -220,8 +220,8 @@ impl Daemon {
         let notices = self.watch.take_notices();
         let mut saved = self.watch.saved(due, self.clock);
         for (group, saved) in &mut saved {
-            let index = due.iter().position(|due| due == group);
-            if let Some(service) = index.and_then(|index| collection.services.get(index)) {
+            let service = collection.services.iter().find(|service| service.group == *group);
+            if let Some(service) = service {
                 let unix = |moment| self.wall.unix(moment);
                 saved.last_start = service.reading.last_start.map(unix);
                 saved.last_exit = service.reading.last_exit.map(unix);

@@ -45,6 +45,7 @@ impl Sources {
     /// Where plugins come from; `KEVMON_PLUGIN_PATH` names more of the folders that are searched by default.
     pub(super) fn plugins(&self) -> PluginSources {
         let mut sources = self.args.plugin_sources();
+        sources.host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let more = self.environment.get("KEVMON_PLUGIN_PATH").unwrap_or_default();
         let more = more.split(':').filter(|path| !path.is_empty());
         sources.search_path.extend(more.map(PathBuf::from));

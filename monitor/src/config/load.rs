@@ -15,7 +15,10 @@ use super::{
     plugin_file::{self, Parsed, PluginFile},
     settings_file::SettingsFile,
 };
-use crate::plugin::definition::{DEFAULT_INTERVAL, Plugin};
+use crate::{
+    plugin::definition::{DEFAULT_INTERVAL, Plugin},
+    users,
+};
 
 /// Reads, checks and merges everything that defines plugins. Never fails as a whole: what is wrong
 /// is in [`Loaded::faults`], and the plugins it does not concern are in [`Loaded::plugins`]. `settings` knows the names
@@ -58,6 +61,7 @@ pub fn load(
     loaded.plugins.extend(plugins);
     loaded.faults.extend(faults);
     loaded.warnings.extend(warnings);
+    find_users(&mut loaded);
     warn_of_colliding_ids(&mut loaded);
     if loaded.plugins.is_empty() && loaded.faults.is_empty() {
         loaded.faults.push(nothing_to_run(sources, &loaded.disabled));
@@ -285,6 +289,34 @@ fn interval_variable(name: &str, environment: &Environment, faults: &mut Vec<Fau
         Err(error) => {
             faults.push(split(Finding::in_variable(name, ""), &error.to_string()));
             None
+        }
+    }
+}
+
+/// Gives the users that selectors name their numbers.
+fn find_users(loaded: &mut Loaded) {
+    for plugin in &mut loaded.plugins {
+        for user in plugin
+            .selectors
+            .users
+            .iter_mut()
+            .filter(|user| user.uid.is_none())
+        {
+            user.uid = users::by_name(&user.written).map(|known| known.uid);
+            if user.uid.is_some() {
+                continue;
+            }
+            let message = format!(
+                "this host knows no user {}: it matches nothing",
+                quoted(&user.written)
+            );
+            let warning = match &plugin.origin {
+                Some(path) => Finding::in_file(path, None, message).key("service.user"),
+                None => Finding::in_flag(None, message),
+            };
+            loaded
+                .warnings
+                .push(warning.remedy("correct the name, or write the user's number"));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What one tick hands to the outputs.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     metrics::{HealthReading, Since},
-    plugin::{GroupId, Plugin, Reading},
+    plugin::{GroupId, Plugin, Reading, collector::CustomValue},
     process::{BootTime, Moment},
 };
 
@@ -54,6 +54,17 @@ pub struct ServiceReading {
     pub plugin: Arc<Plugin>,
     /// What was read.
     pub reading: Reading,
+    /// What the plugin wants beside that.
+    pub extra: Extra,
+}
+
+/// What not every plugin has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extra {
+    /// Resource attributes made from the members' facts.
+    pub attributes: BTreeMap<String, String>,
+    /// What collectors brought since the last collection.
+    pub custom: Vec<CustomValue>,
 }
 
 impl ServiceReading {
@@ -162,6 +173,7 @@ pub(crate) mod tests {
             clock: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             wall: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             services: vec![ServiceReading {
+                extra: Default::default(),
                 group: GroupId(0),
                 plugin: Arc::new(plugin("web")),
                 reading,

@@ -1,6 +1,6 @@
 //! Lifecycle events as OTLP log records (opentelemetry-proto 1.x, logs/v1). Every name is in docs/events.md.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
@@ -81,7 +81,7 @@ fn split(
             .first()
             .and_then(|event| plugins.get(&event.notice.group));
         let Some(plugin) = plugin else { continue };
-        let empty = scoped(resource::of_plugin(plugin, host, run));
+        let empty = scoped(resource::of_plugin(plugin, &BTreeMap::new(), host, run));
         let around = empty.encoded_len() + 3 * FRAME;
         let mut open = false;
         for event in of_group {

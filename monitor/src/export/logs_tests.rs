@@ -324,7 +324,14 @@ fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
         .iter()
         .map(|logs| (logs.resource.clone(), logs.scope_logs[0].log_records.len()))
         .collect();
-    let resource = |plugin| Some(resource::of_plugin(plugin, &host(), Run::Service));
+    let resource = |plugin| {
+        Some(resource::of_plugin(
+            plugin,
+            &BTreeMap::new(),
+            &host(),
+            Run::Service,
+        ))
+    };
     assert_eq!(told, [(resource(&web), 1), (resource(&db), 2)]);
 }
 

@@ -15,7 +15,7 @@ pub mod transport;
 mod words;
 
 pub use calendar::iso8601_millis;
-pub use collection::{Collection, ServiceReading, UnixClock};
+pub use collection::{Collection, Extra, ServiceReading, UnixClock};
 pub use event_line::{HEADING, Wall, event_json, event_text};
 pub use json::{json_line, known, reason_keys};
 pub use logs::{log_events, log_requests};

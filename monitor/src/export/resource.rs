@@ -1,6 +1,6 @@
 //! The resource that a plugin's metrics belong to.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
@@ -53,8 +53,13 @@ pub enum Run {
     Once,
 }
 
-/// The plugin's resource.
-pub fn of_plugin(plugin: &Plugin, host: &HostIdentity, run: Run) -> Resource {
+/// The plugin's resource, with `more` attributes than its file fixes.
+pub fn of_plugin(
+    plugin: &Plugin,
+    more: &BTreeMap<String, String>,
+    host: &HostIdentity,
+    run: Run,
+) -> Resource {
     let service = &plugin.service;
     let mut attributes = vec![
         text("service.name", service.display()),
@@ -73,7 +78,9 @@ pub fn of_plugin(plugin: &Plugin, host: &HostIdentity, run: Run) -> Resource {
             .find_map(|pattern| plain_name(pattern.as_str()))
             .map(|name| text("process.executable.name", name.to_owned())),
     );
-    finish(attributes, host, &plugin.attributes)
+    let mut own = plugin.attributes.clone();
+    own.extend(more.clone());
+    finish(attributes, host, &own)
 }
 
 /// kevmon's own resource.

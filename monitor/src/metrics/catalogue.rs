@@ -8,7 +8,7 @@ use super::{
     Value, exits,
 };
 use crate::{
-    plugin::{Durations, Naming, Reading, RestartKind},
+    plugin::{Durations, Naming, Plugin, Reading, RestartKind},
     process::{Counter as Sum, Moment},
 };
 
@@ -54,6 +54,13 @@ pub fn metrics(naming: Naming) -> impl Iterator<Item = &'static Metric> {
         Naming::Both => &[INSTANA, INSTANA_LIFE, OTEL],
     };
     tables.iter().copied().flatten()
+}
+
+/// Those of them that this plugin exports.
+pub fn of_plugin(plugin: &Plugin) -> impl Iterator<Item = &'static Metric> {
+    // One that watches no process has nothing to say of any.
+    let watches = !plugin.patterns.is_empty();
+    metrics(plugin.naming).filter(move |listed| watches && plugin.metrics.lets(listed.name))
 }
 
 fn one(measure: Option<Measure>) -> Vec<Value> {

@@ -7,7 +7,7 @@ mod health;
 mod per_process;
 mod point;
 
-pub use catalogue::{INSTANA, JSON_ONLY, Metric, metrics};
+pub use catalogue::{INSTANA, JSON_ONLY, Metric, metrics, of_plugin};
 pub use exits::exit_attributes;
 pub use export::{ExportReading, UNSUPPORTED};
 pub use health::{HealthReading, OWN};

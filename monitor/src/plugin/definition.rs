@@ -105,6 +105,36 @@ pub struct MetricFilter {
     pub exclude: Vec<String>,
 }
 
+impl MetricFilter {
+    /// Whether the metric of this name passes.
+    pub fn lets(&self, name: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| is_like(name, pattern));
+        (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
+    }
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any characters.
+fn is_like(name: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut last = None;
+    for part in parts {
+        if let Some(before) = last.replace(part) {
+            match rest.find(before) {
+                Some(at) => rest = &rest[at + before.len()..],
+                None => return false,
+            }
+        }
+    }
+    match last {
+        Some(last) => rest.ends_with(last),
+        None => rest.is_empty(),
+    }
+}
+
 /// A group's number. Never given twice in one run: a plugin whose match changes gets another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub usize);
@@ -211,6 +241,38 @@ impl Plugin {
         match &self.instance {
             Some(instance) => format!("{}({instance})", self.name),
             None => self.name.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_metrics_pass() {
+        let filter = |include: &[&str], exclude: &[&str]| MetricFilter {
+            include: include.iter().map(|&name| name.to_owned()).collect(),
+            exclude: exclude.iter().map(|&name| name.to_owned()).collect(),
+        };
+        for (include, exclude, name, passes) in [
+            (&[][..], &[][..], "cpu_usage", true),
+            (&["cpu_*"], &[], "cpu_usage", true),
+            (&["cpu_*"], &[], "memory_usage", false),
+            (&["*_usage"], &["cpu_*"], "cpu_usage", false),
+            (&["*_usage"], &["cpu_*"], "memory_usage", true),
+            (&["*a*b*c"], &[], "xaxbxc", true),
+            (&["*a*b*c"], &[], "xaxc", false),
+            (&["ab*ba"], &[], "aba", false),
+            (&["ab"], &[], "abc", false),
+            (&["*"], &["abc"], "abc", false),
+            (&["a**c"], &[], "abc", true),
+        ] {
+            assert_eq!(
+                filter(include, exclude).lets(name),
+                passes,
+                "{include:?} {exclude:?} {name}"
+            );
         }
     }
 }

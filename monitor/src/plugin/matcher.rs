@@ -1,10 +1,12 @@
 //! Which plugins a process belongs to: every plugin's patterns, compiled into one automaton for each thing they are
 //! tried on.
 
-use regex::{RegexSet, RegexSetBuilder};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{GroupId, Matching, Plugin};
-use crate::process::Identity;
+use regex::{Regex, RegexSet, RegexSetBuilder};
+
+use super::{GroupId, Matching, Plugin, Selectors};
+use crate::process::{Facts, Identity};
 
 /// Bound on a combined automaton, bytes; each pattern alone has passed a smaller one.
 const SIZE_LIMIT: usize = 256 << 20;
@@ -44,12 +46,34 @@ impl Patterns {
     }
 }
 
+/// What a group asks of a process besides its names.
+#[derive(Debug)]
+struct Asks {
+    selectors: Selectors,
+    matching: Matching,
+}
+
 /// All patterns of all plugins.
 #[derive(Debug)]
 pub struct Matcher {
     names: Patterns,
     exes: Patterns,
     cmdlines: Patterns,
+    /// Of groups that ask for more than names.
+    asks: BTreeMap<GroupId, Asks>,
+    /// Groups that say something of their members' facts.
+    tells: BTreeSet<GroupId>,
+    /// Groups that take in whatever descends from their members.
+    children: BTreeSet<GroupId>,
+}
+
+/// The groups of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Matched {
+    /// Ascending, each once.
+    pub groups: Vec<GroupId>,
+    /// Its names fit another group, and its facts do not, or are not known: they may yet.
+    pub candidate: bool,
 }
 
 impl Matcher {
@@ -58,15 +82,83 @@ impl Matcher {
     /// # Errors
     /// The patterns, valid each alone, are too large together.
     pub fn new(plugins: &[(GroupId, &Plugin)]) -> Result<Self, regex::Error> {
+        let of = |chosen: &dyn Fn(&Plugin) -> bool| {
+            plugins
+                .iter()
+                .filter(|(_, plugin)| chosen(plugin))
+                .map(|(id, _)| *id)
+                .collect()
+        };
         Ok(Self {
             names: Patterns::of(plugins, Matching::Name)?,
             exes: Patterns::of(plugins, Matching::Exe)?,
             cmdlines: Patterns::of(plugins, Matching::Cmdline)?,
+            asks: plugins
+                .iter()
+                .filter(|(_, plugin)| !plugin.selectors.ask_for_nothing())
+                .map(|(id, plugin)| {
+                    let asks = Asks {
+                        selectors: plugin.selectors.clone(),
+                        matching: plugin.matching,
+                    };
+                    (*id, asks)
+                })
+                .collect(),
+            tells: of(&|plugin| !plugin.templates.is_empty()),
+            children: of(&|plugin| plugin.children),
         })
     }
 
-    /// The groups that the process belongs to, ascending, each once.
-    pub fn groups(&self, identity: &Identity) -> Vec<GroupId> {
+    /// The groups that the process belongs to by its names, and by its facts as far as they are known.
+    pub fn matched(&self, identity: &Identity, facts: Option<&Facts>) -> Matched {
+        let mut matched = Matched {
+            groups: self.named(identity),
+            candidate: false,
+        };
+        if self.asks.is_empty() {
+            return matched;
+        }
+        let candidate = &mut matched.candidate;
+        matched.groups.retain(|group| {
+            let Some(Asks { selectors, matching }) = self.asks.get(group) else {
+                return true;
+            };
+            if excluded(&selectors.exclude, *matching, identity) {
+                return false;
+            }
+            let fits = !selectors.ask_for_facts() || facts.is_some_and(|facts| selectors.fit(facts));
+            *candidate |= !fits;
+            fits
+        });
+        matched
+    }
+
+    /// Whether the facts of a process with these names matter.
+    pub fn asks_for_facts(&self, identity: &Identity) -> bool {
+        let matters = |group: &GroupId| {
+            self.tells.contains(group)
+                || self
+                    .asks
+                    .get(group)
+                    .is_some_and(|asks| asks.selectors.ask_for_facts())
+        };
+        (!self.asks.is_empty() || !self.tells.is_empty()) && self.named(identity).iter().any(matters)
+    }
+
+    /// Those of `groups` that a member's children belong to.
+    pub fn inherited(&self, groups: &[GroupId]) -> Vec<GroupId> {
+        if self.children.is_empty() {
+            return Vec::new();
+        }
+        groups
+            .iter()
+            .copied()
+            .filter(|group| self.children.contains(group))
+            .collect()
+    }
+
+    /// The groups that the process belongs to by its names, ascending, each once.
+    fn named(&self, identity: &Identity) -> Vec<GroupId> {
         let mut groups = Vec::new();
         if !self.names.owners.is_empty() {
             for name in identity.names() {
@@ -87,6 +179,44 @@ impl Matcher {
     /// True when a `comm` alone makes a process a member of something.
     pub fn matches_comm(&self, comm: &str) -> bool {
         self.names.set.is_match(comm)
+    }
+}
+
+fn excluded(patterns: &[Regex], matching: Matching, identity: &Identity) -> bool {
+    let tried = |text: &str| patterns.iter().any(|pattern| pattern.is_match(text));
+    match matching {
+        _ if patterns.is_empty() => false,
+        Matching::Name => identity.names().any(tried),
+        Matching::Exe => tried(&identity.exe),
+        Matching::Cmdline => tried(&identity.argv.join(" ")),
+    }
+}
+
+impl Selectors {
+    /// No process is left out by them.
+    fn ask_for_nothing(&self) -> bool {
+        self.exclude.is_empty() && !self.ask_for_facts()
+    }
+
+    fn ask_for_facts(&self) -> bool {
+        !(self.users.is_empty()
+            && self.cgroups.is_empty()
+            && self.units.is_empty()
+            && self.containers.is_empty())
+    }
+
+    /// Whether a process with these facts fits; what is not known fits nothing.
+    fn fit(&self, facts: &Facts) -> bool {
+        let any = |patterns: &[Regex], text: Option<&str>| {
+            patterns.is_empty() || text.is_some_and(|text| patterns.iter().any(|one| one.is_match(text)))
+        };
+        let user = self.users.is_empty()
+            || facts
+                .uid
+                .is_some_and(|uid| self.users.iter().any(|user| user.uid == Some(uid)));
+        user && any(&self.cgroups, facts.cgroup.as_deref())
+            && any(&self.units, facts.unit())
+            && any(&self.containers, facts.container())
     }
 }
 
@@ -116,7 +246,8 @@ mod tests {
                 ..Identity::default()
             };
             let groups: Vec<_> = matcher
-                .groups(&identity)
+                .matched(&identity, None)
+                .groups
                 .into_iter()
                 .map(|group| group.0)
                 .collect();
@@ -133,7 +264,7 @@ mod tests {
             filename: "/opt/backup.sh".into(),
             argv: vec!["/bin/bash".into(), "/opt/backup.sh".into()],
         };
-        assert_eq!(matcher.groups(&script), vec![GroupId(0)]);
+        assert_eq!(matcher.matched(&script, None).groups, vec![GroupId(0)]);
     }
 
     #[test]
@@ -158,7 +289,8 @@ mod tests {
                 argv: argv.into_iter().map(str::to_owned).collect(),
             };
             let groups: Vec<_> = matcher
-                .groups(&identity)
+                .matched(&identity, None)
+                .groups
                 .into_iter()
                 .map(|group| group.0)
                 .collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Durations;
-use crate::process::{Gauges, Moment, ProcessKey, Reason, Usage};
+use crate::process::{Facts, Gauges, Moment, ProcessKey, Reason, Usage};
 
 /// Counts of what happened, since the group's first watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +57,10 @@ pub struct SingleProcess {
     pub gauges: Gauges,
     /// Its age.
     pub uptime: Duration,
+    /// Whose it is and where it runs, where the plugin asks for that.
+    pub facts: Facts,
+    /// Of its arguments those that may be told.
+    pub arguments: Vec<String>,
 }
 
 /// Those of a group's live members that get series of their own.

@@ -3,6 +3,7 @@
 
 pub mod ending;
 pub mod event;
+pub mod facts;
 pub mod gauges;
 pub mod identity;
 pub mod key;
@@ -11,6 +12,7 @@ pub mod usage;
 
 pub use ending::{Ending, Reason, Sender, signal_name};
 pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, SeenEnd};
+pub use facts::Facts;
 pub use gauges::{Gauges, Host};
 pub use identity::Identity;
 pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};

@@ -1,11 +1,13 @@
 //! /proc readers: what the kernel side does not give, and a source of its own where eBPF is refused. The root is
 //! injectable. Layouts: proc(5); Documentation/filesystems/proc.rst.
 
+mod facts;
 mod gauges;
 mod host;
 mod identity;
 mod source;
 
+pub use facts::facts;
 pub use gauges::GaugeReader;
 pub use host::HostReader;
 pub use identity::{argv, identity};

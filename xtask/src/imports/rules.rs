@@ -1,19 +1,35 @@
 //! The import rules of monitor/src as tables: which module may import which, and who owns a dependency.
 
 const EVERY_MODULE: &[&str] = &[
-    "config", "kernel", "procfs", "process", "plugin", "metrics", "export", "store", "health", "app", "cli",
+    "config",
+    "kernel",
+    "procfs",
+    "process",
+    "plugin",
+    "metrics",
+    "export",
+    "store",
+    "health",
+    "users",
+    "collector",
+    "import",
+    "app",
+    "cli",
     "main",
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 12] = [
+const MODULES: [(&str, &[&str]); 15] = [
     ("process", &[]),
     ("health", &[]),
+    ("users", &[]),
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
-    ("config", &["plugin", "process"]),
+    ("config", &["plugin", "process", "users"]),
     ("kernel", &["process", "health"]),
-    ("procfs", &["process", "health"]),
+    ("procfs", &["process", "health", "users"]),
+    ("collector", &["plugin", "process", "health", "users"]),
+    ("import", &["config"]),
     ("store", &["process", "plugin", "metrics", "health"]),
     ("export", &["metrics", "plugin", "process", "health"]),
     ("cli", &["config", "plugin"]),

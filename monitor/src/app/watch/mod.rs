@@ -7,7 +7,7 @@ mod reload;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,11 +18,11 @@ use tracing::{debug, info, warn};
 use super::keeper::Kept;
 use crate::{
     cli::{self, Args},
-    export::{ServiceReading, UnixClock},
+    export::{Extra, ServiceReading, UnixClock},
     health::{Health, Soft},
     kernel::{KernelSource, ProgramTime, Settings},
     metrics::HealthReading,
-    plugin::{GroupId, Notice, Plugin, SavedGroup, Tracker},
+    plugin::{GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
     process::{BootTime, Event, Moment, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, HostReader, ProcSource},
 };
@@ -202,6 +202,7 @@ impl Watch {
                     *usage = usage.at_least(&sample.usage);
                 }
             }
+            learn_facts(&mut self.tracker, &mut self.health, &self.root, &event);
             if let Some(judgement) = self.tracker.apply(event) {
                 kernel.judge(&judgement);
             }
@@ -231,6 +232,12 @@ impl Watch {
                 HashMap::new()
             }
         };
+        let now = HostReader::now();
+        for key in self.tracker.with_facts() {
+            if let Ok(facts) = procfs::facts(&self.root, key) {
+                self.tracker.judge_facts(key, facts, now);
+            }
+        }
         self.gauges.retain(&tracked);
         let gauges = self
             .gauges
@@ -241,10 +248,18 @@ impl Watch {
                 let plugin = self.tracker.plugin(group)?;
                 let reading = self.tracker.read(group, now, host, &gauges)?;
                 self.health.add(Soft::SharedMemory, reading.sharing);
+                if is_forgotten(&plugin, &reading, now) {
+                    return None;
+                }
+                let attributes = self.tracker.templated(group);
                 Some(ServiceReading {
                     group,
                     plugin,
                     reading,
+                    extra: Extra {
+                        attributes,
+                        custom: Vec::new(),
+                    },
                 })
             })
             .collect()
@@ -346,6 +361,39 @@ impl Watch {
                     .with_context(|| format!("the usage of {} processes", tracked.len()))
             }
         }
+    }
+}
+
+/// Whether nothing has been there for as long as the plugin wants to hear of that.
+fn is_forgotten(plugin: &Plugin, reading: &Reading, now: BootTime) -> bool {
+    let Some(after) = plugin.forget_after else {
+        return false;
+    };
+    // Of an end before this run's boot time nothing is known but that it was before.
+    let last = match (reading.last_exit, reading.watch_start) {
+        (Some(Moment::Boot(time)), _) | (None, Moment::Boot(time)) => Some(time),
+        _ => None,
+    };
+    reading.process_count == 0 && reading.unsettled == 0 && last.is_none_or(|last| now.since(last) >= after)
+}
+
+/// Reads whose a process is and where it runs, where some plugin asks for that, before its names are judged.
+fn learn_facts(tracker: &mut Tracker, health: &mut Health, root: &Path, event: &Event) {
+    match event {
+        Event::Exec { key, identity, .. } if tracker.asks_for_facts(identity) => {
+            match procfs::facts(root, *key) {
+                Ok(facts) => tracker.learn(*key, facts),
+                // Gone already: of its names alone it is no member.
+                Err(_) => health.count(Soft::FactsUnknown),
+            }
+        }
+        // As long as nobody has reaped it, /proc tells whose it was.
+        Event::Exit { key, time, .. } if tracker.lacks_facts(*key) => {
+            if let Ok(facts) = procfs::facts(root, *key) {
+                tracker.judge_facts(*key, facts, *time);
+            }
+        }
+        _ => {}
     }
 }
 

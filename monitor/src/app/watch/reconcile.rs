@@ -164,6 +164,13 @@ impl Watch {
                     seen.identity.argv = procfs::argv(&self.root, seen.key);
                 }
             }
+            let is_new = !known && (judged || !seen.told) && !seen.ended;
+            if is_new
+                && self.tracker.asks_for_facts(&seen.identity)
+                && let Ok(facts) = procfs::facts(&self.root, seen.key)
+            {
+                self.tracker.learn(seen.key, facts);
+            }
             let judgement = if judged {
                 self.tracker.reconsider(&seen, now)
             } else {

@@ -227,6 +227,7 @@ impl Both {
         collection.time = collection.clock.unix(now);
         collection.health.outages = outages;
         collection.services[0] = ServiceReading {
+            extra: Default::default(),
             group: crate::plugin::GroupId(0),
             plugin: tracker.plugin(GroupId(0)).unwrap(),
             reading: tracker.read(GroupId(0), now, HOST, &gauges).unwrap(),

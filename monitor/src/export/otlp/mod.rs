@@ -7,7 +7,10 @@ mod requests;
 mod series;
 mod wire;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{
     collection::{Collection, ServiceReading, UnixClock},
@@ -61,7 +64,7 @@ pub struct MetricRequests {
     longest: usize,
     /// kevmon itself.
     own: Service,
-    services: HashMap<GroupId, (Arc<Plugin>, Service)>,
+    services: HashMap<GroupId, (Arc<Plugin>, BTreeMap<String, String>, Service)>,
     /// How long the last collection's first request was, bytes.
     length: usize,
 }
@@ -117,7 +120,7 @@ impl MetricRequests {
         }
         let temporality = self.temporality;
         let reading = kept.reading(plugin.aggregate);
-        let series = &mut self.service(group, plugin).series;
+        let series = &mut self.service(group, plugin, &BTreeMap::new()).series;
         for listed in metrics::metrics(plugin.naming).filter(|listed| temporality.is_delta(listed.instrument))
         {
             for value in (listed.values)(&reading) {
@@ -192,9 +195,9 @@ impl MetricRequests {
 
     fn encode_service(&mut self, collection: &Collection, of: &ServiceReading, requests: &mut Requests) {
         let temporality = self.temporality;
-        let service = self.service(of.group, &of.plugin);
+        let service = self.service(of.group, &of.plugin, &of.extra.attributes);
         requests.begin(&service.header);
-        for listed in metrics::metrics(of.plugin.naming) {
+        for listed in metrics::of_plugin(&of.plugin) {
             let described = Described {
                 prefix: &service.prefix,
                 name: listed.name,
@@ -217,7 +220,12 @@ impl MetricRequests {
     }
 
     /// Of the group's plugin as it is now: a changed one goes on with its series.
-    fn service(&mut self, group: GroupId, plugin: &Arc<Plugin>) -> &mut Service {
+    fn service(
+        &mut self,
+        group: GroupId,
+        plugin: &Arc<Plugin>,
+        more: &BTreeMap<String, String>,
+    ) -> &mut Service {
         let (host, run) = (&self.host, self.run);
         let header = || {
             let schema_url = match plugin.naming {
@@ -225,7 +233,7 @@ impl MetricRequests {
                 Naming::Instana => "",
                 Naming::Otel | Naming::Both => resource::SCHEMA_URL,
             };
-            Header::new(&resource::of_plugin(plugin, host, run), schema_url)
+            Header::new(&resource::of_plugin(plugin, more, host, run), schema_url)
         };
         let prefix = || {
             if plugin.prefix {
@@ -234,15 +242,16 @@ impl MetricRequests {
                 String::new()
             }
         };
-        let (known, service) = self.services.entry(group).or_insert_with(|| {
+        let (known, known_more, service) = self.services.entry(group).or_insert_with(|| {
             let service = Service {
                 header: header(),
                 prefix: prefix(),
                 series: Series::default(),
             };
-            (Arc::clone(plugin), service)
+            (Arc::clone(plugin), more.clone(), service)
         });
-        if !Arc::ptr_eq(known, plugin) {
+        if !Arc::ptr_eq(known, plugin) || known_more != more {
+            known_more.clone_from(more);
             *known = Arc::clone(plugin);
             service.header = header();
             service.prefix = prefix();

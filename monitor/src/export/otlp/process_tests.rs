@@ -49,6 +49,8 @@ fn single(tgid: u32, exe: &str, amount: u64) -> SingleProcess {
             address_space: None,
         },
         uptime: Duration::from_secs(6),
+        facts: crate::process::Facts::default(),
+        arguments: Vec::new(),
     }
 }
 
@@ -226,7 +228,7 @@ fn deltas_of_a_process_begin_at_its_start_and_outlast_a_time_without_a_place() {
             .services
             .values()
             .next()
-            .map(|(_, service)| service.series.processes()),
+            .map(|(_, _, service)| service.series.processes()),
         Some(1),
         "no more than live"
     );

@@ -53,7 +53,8 @@ pub(super) fn encode(
         series.retain(|key| live.binary_search_by_key(&key, |process| process.key).is_ok());
     }
     for piece in pieces(&prepared, requests.longest() / 8) {
-        for listed in process_metrics(of.plugin.naming) {
+        let asked = |listed: &&ProcessMetric| of.plugin.metrics.lets(listed.name);
+        for listed in process_metrics(of.plugin.naming).filter(asked) {
             let described = Described {
                 prefix,
                 name: listed.name,
@@ -93,6 +94,19 @@ fn prepare<'a>(
     points::text_attribute(attributes, Of::Number, "process.creation.time", &iso8601(start));
     if !process.exe.is_empty() {
         points::text_attribute(attributes, Of::Number, "process.executable.name", &process.exe);
+    }
+    if let Some(user) = &process.facts.user {
+        points::text_attribute(attributes, Of::Number, "process.owner", user);
+    }
+    if let Some(id) = process.facts.container() {
+        points::text_attribute(attributes, Of::Number, "container.id", id);
+    }
+    if let Some(unit) = process.facts.unit() {
+        points::text_attribute(attributes, Of::Number, "kevmon.process.unit", unit);
+    }
+    if !process.arguments.is_empty() {
+        let arguments = process.arguments.join(" ");
+        points::text_attribute(attributes, Of::Number, "kevmon.process.arguments", &arguments);
     }
     Prepared {
         process,

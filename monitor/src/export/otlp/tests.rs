@@ -268,7 +268,12 @@ fn a_service_is_told_under_its_resource_with_its_prefix() {
     assert_eq!(own.resource, Some(resource::of_kevmon(&host(), Run::Service)));
     assert_eq!(
         service.resource,
-        Some(resource::of_plugin(&plugin, &host(), Run::Service))
+        Some(resource::of_plugin(
+            &plugin,
+            &std::collections::BTreeMap::new(),
+            &host(),
+            Run::Service
+        ))
     );
     for of in [own, service] {
         let scope = of.scope_metrics[0].scope.clone().expect("a scope");

@@ -102,6 +102,8 @@ pub struct Group {
     usage_start: Option<Moment>,
     last: Option<Last>,
     singles: single::Singles,
+    /// Attributes made from members' facts, as they were told last.
+    pub(super) templated: BTreeMap<String, String>,
 }
 
 impl Group {
@@ -130,6 +132,7 @@ impl Group {
             usage_start: None,
             last: None,
             singles: single::Singles::default(),
+            templated: BTreeMap::new(),
         }
     }
 

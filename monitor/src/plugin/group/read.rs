@@ -1,11 +1,16 @@
 //! What a collection says of a group.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{Group, Last, single::Now};
 use crate::{
     plugin::reading::{ProcessReading, Reading},
-    process::{BootTime, Counter, Gauges, Host, Moment, ProcessKey, ProcessTable, State, Usage},
+    process::{
+        BootTime, Counter, Facts, Gauges, Host, KeyMap, Moment, ProcessKey, ProcessTable, State, Usage,
+    },
 };
 
 impl Group {
@@ -66,6 +71,7 @@ impl Group {
         host: Host,
         gauges: &HashMap<ProcessKey, Gauges>,
         table: &ProcessTable,
+        facts: &KeyMap<Facts>,
     ) -> Reading {
         let usage_start = self.usage_start();
         let Members {
@@ -99,6 +105,8 @@ impl Group {
                 host,
                 gauges,
                 table,
+                facts,
+                arguments: &Arc::clone(&self.plugin).arguments,
             },
         );
         let threads: Option<Vec<u64>> = read.iter().map(|gauges| gauges.threads).collect();

@@ -8,7 +8,7 @@ use crate::{
         PerProcess, Rank,
         reading::{ProcessReading, SingleProcess, SingleProcesses},
     },
-    process::{BootTime, Counter, Gauges, Host, KeyMap, Process, ProcessKey, ProcessTable, Usage},
+    process::{BootTime, Counter, Facts, Gauges, Host, KeyMap, Process, ProcessKey, ProcessTable, Usage},
 };
 
 /// What members had used at the last collection, and when that was.
@@ -25,6 +25,8 @@ pub(super) struct Now<'a> {
     pub(super) host: Host,
     pub(super) gauges: &'a HashMap<ProcessKey, Gauges>,
     pub(super) table: &'a ProcessTable,
+    pub(super) facts: &'a KeyMap<Facts>,
+    pub(super) arguments: &'a [String],
 }
 
 impl Group {
@@ -86,9 +88,38 @@ impl Singles {
                 .map(|(rss, memory)| rss as f64 / memory as f64),
             gauges: *gauges,
             uptime: now.time.since(key.start),
+            facts: now.facts.get(&key).cloned().unwrap_or_default(),
+            arguments: told(&process.identity.argv, now.arguments),
         };
         (used.get(Counter::Runtime).unwrap_or(0), reading)
     }
+}
+
+/// Those of `argv`, with their values, that are `allowed`: `--port=80`, `--port 80`, or an argument as it stands.
+fn told(argv: &[String], allowed: &[String]) -> Vec<String> {
+    if allowed.is_empty() {
+        return Vec::new();
+    }
+    let is_allowed = |argument: &str| allowed.iter().any(|one| one == argument);
+    let mut told = Vec::new();
+    let mut arguments = argv.iter().skip(1).peekable();
+    while let Some(argument) = arguments.next() {
+        let flag = argument
+            .split_once('=')
+            .map_or(argument.as_str(), |(flag, _)| flag);
+        if !is_allowed(flag) && !is_allowed(argument) {
+            continue;
+        }
+        told.push(argument.clone());
+        // The value of a flag, unless it is another flag.
+        if argument.starts_with('-')
+            && flag == argument
+            && let Some(value) = arguments.next_if(|value| !value.starts_with('-'))
+        {
+            told.push(value.clone());
+        }
+    }
+    told
 }
 
 /// As many as are asked for, by key; the rest is counted.
@@ -108,5 +139,26 @@ fn foremost(mut all: Vec<(u64, SingleProcess)>, asked: PerProcess) -> SingleProc
     SingleProcesses {
         processes: all.into_iter().map(|(_, process)| process).collect(),
         left_out: left_out as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn only_what_is_allowed_is_told() {
+        let list = |words: &str| words.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (argv, allowed, expected) in [
+            ("app --password s3cret --port 80", "", ""),
+            ("app --password s3cret --port 80", "--port", "--port 80"),
+            ("app --password=s3cret --port=80 x", "--port", "--port=80"),
+            ("app --verbose --password s3cret", "--verbose", "--verbose"),
+            ("app serve s3cret", "serve", "serve"),
+            ("--port 80", "--port", ""),
+            ("app --portal 80 --port", "--port", "--port"),
+        ] {
+            assert_eq!(told(&list(argv), &list(allowed)), list(expected), "{argv}");
+        }
     }
 }

@@ -37,7 +37,7 @@ impl Tracker {
             Some(process) if !process.is_live() => return, // it ended under the name that was known
             process => process.is_some(),
         };
-        let groups = self.matcher.groups(identity);
+        let groups = self.matched(end.key, identity).groups;
         if !known && (groups.is_empty() || !self.has_room_for(end.key)) {
             self.irregular.unattributed += 1;
             return;
@@ -53,7 +53,8 @@ impl Tracker {
         if !known {
             process.observe(&Usage::ZERO);
         }
-        let groups = self.matcher.groups(&process.identity);
+        let identity = process.identity.clone();
+        let groups = self.matched(end.key, &identity).groups;
         let arrival = if end.renamed && end.identified.since(end.key.start) > NAMED_AT_START {
             Arrival::Joined
         } else {
@@ -66,7 +67,7 @@ impl Tracker {
         let groups = lives
             .identity
             .as_ref()
-            .map(|identity| self.matcher.groups(identity))
+            .map(|identity| self.matcher.matched(identity, None).groups)
             .unwrap_or_default();
         if groups.is_empty() {
             self.irregular.unattributed += lives.count;

@@ -1,6 +1,7 @@
 //! Follows every process of interest from group to group: applies events, snapshots and samples to the process
 //! table and tells the groups what it means for them.
 
+mod candidates;
 mod loss;
 mod notices;
 mod outlive;
@@ -16,11 +17,11 @@ use std::{
 use super::{
     GroupId, Notice, Plugin, Reading, What,
     group::{Arrival, Change, Group, Role},
-    matcher::Matcher,
+    matcher::{Matched, Matcher},
 };
 use crate::process::{
-    BootTime, Ending, Event, Gauges, Host, Identity, Judgement, KeyMap, KeySet, LostEnd, LostLives, Moment,
-    Process, ProcessKey, ProcessTable, Sample, Seen, SeenEnd, State, Usage,
+    BootTime, Ending, Event, Facts, Gauges, Host, Identity, Judgement, KeyMap, KeySet, LostEnd, LostLives,
+    Moment, Process, ProcessKey, ProcessTable, Sample, Seen, SeenEnd, State, Usage,
 };
 use notices::Notices;
 
@@ -60,6 +61,10 @@ pub struct Tracker {
     next: GroupId,
     matcher: Matcher,
     memberships: KeyMap<Vec<GroupId>>,
+    /// What is known besides names, where that matters.
+    facts: KeyMap<Facts>,
+    /// Groups that processes belong to because an ancestor does.
+    descent: KeyMap<Vec<GroupId>>,
     irregular: Irregularities,
     notices: Notices,
     /// Processes that were found missing, and when: what is told of their ends later comes too late.
@@ -86,6 +91,8 @@ impl Tracker {
             next: GroupId(groups.len()),
             groups,
             memberships: KeyMap::default(),
+            facts: KeyMap::default(),
+            descent: KeyMap::default(),
             closed: KeyMap::default(),
             strangers: KeySet::default(),
             irregular: Irregularities::default(),
@@ -252,11 +259,10 @@ impl Tracker {
         arrival: Arrival,
     ) -> bool {
         self.note_encoding(&identity);
-        let groups = self.matcher.groups(&identity);
-        if groups.is_empty() && !self.knows(key) {
-            return false;
-        }
-        if !self.has_room_for(key) {
+        let Matched { groups, candidate } = self.matched(key, &identity);
+        let of_interest = !groups.is_empty() || candidate || self.knows(key);
+        if !of_interest || !self.has_room_for(key) {
+            self.forget(key);
             return false;
         }
         let process = self
@@ -276,11 +282,14 @@ impl Tracker {
         let Some(identity) = parent_seen.map(|parent| parent.identity.clone()) else {
             return false;
         };
-        let groups = self.matcher.groups(&identity);
-        if groups.is_empty() {
-            return false;
+        if let Some(facts) = self.facts.get(&parent) {
+            let facts = facts.clone(); // until it takes others
+            self.facts.insert(key, facts);
         }
-        if !self.has_room_for(key) {
+        self.descends(key, parent);
+        let Matched { groups, candidate } = self.matched(key, &identity);
+        if (groups.is_empty() && !candidate) || !self.has_room_for(key) {
+            self.forget(key);
             return false;
         }
         let process = self.table.entry(key, || Process::new(identity, None, time));
@@ -379,6 +388,7 @@ impl Tracker {
             group.settled(key, given_up, &self.table);
         }
         self.table.remove(key);
+        self.forget(key);
     }
 
     /// False when too many processes are followed already; that is counted.
@@ -425,7 +435,7 @@ impl Tracker {
         gauges: &HashMap<ProcessKey, Gauges>,
     ) -> Option<Reading> {
         let group = self.groups.get_mut(&group)?;
-        Some(group.read(now, host, gauges, &self.table))
+        Some(group.read(now, host, gauges, &self.table, &self.facts))
     }
 
     /// Members that have ended and whose totals may still grow.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Arrival, BootTime, Group, GroupId, Judgement, Matcher, Plugin, Process, ProcessKey, Seen, Tracker,
-    planned,
+    Arrival, BootTime, Group, GroupId, Judgement, Matched, Matcher, Plugin, Process, ProcessKey, Seen,
+    Tracker, planned,
 };
 
 impl Tracker {
@@ -28,7 +28,9 @@ impl Tracker {
             let stay = stay.filter(|(id, _)| !gone.contains(id));
             let stay = stay.map(|(id, plugin)| (id, replaced(id).map_or(plugin, |(_, plugin)| plugin)));
             let come = ids.iter().copied().zip(new.iter().map(|plugin| &**plugin));
-            self.matcher = Matcher::new(&stay.chain(come).collect::<Vec<_>>())?;
+            let matcher = Matcher::new(&stay.chain(come).collect::<Vec<_>>())?;
+            self.trace_descent(gone, &matcher);
+            self.matcher = matcher;
         }
         for &id in gone {
             self.groups.remove(&id);
@@ -54,8 +56,16 @@ impl Tracker {
     /// Takes a process that was judged to be of no interest before the plugins changed: it has been there all the time.
     /// Returns a judgement when it is of interest now.
     pub fn reconsider(&mut self, seen: &Seen, now: BootTime) -> Option<Judgement> {
-        let groups = self.matcher.groups(&seen.identity);
-        if groups.is_empty() || seen.ended || self.knows(seen.key) || !self.has_room_for(seen.key) {
+        if let Some(parent) = seen.parent {
+            self.descends(seen.key, parent);
+        }
+        let Matched { groups, candidate } = self.matched(seen.key, &seen.identity);
+        if (groups.is_empty() && !candidate)
+            || seen.ended
+            || self.knows(seen.key)
+            || !self.has_room_for(seen.key)
+        {
+            self.forget(seen.key);
             return None;
         }
         self.note_encoding(&seen.identity);
@@ -82,7 +92,7 @@ impl Tracker {
             let Some(process) = self.table.get(key) else {
                 continue;
             };
-            let groups = self.matcher.groups(&process.identity);
+            let groups = self.matched(key, &process.identity).groups;
             let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
             // Also from a group that is gone: what it used there has been told, and is not told again by the next one.
             if before != groups {

@@ -3,7 +3,8 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    Arrival, BootTime, Ending, Judgement, NAMED_AT_START, Process, ProcessKey, Seen, SeenEnd, Tracker,
+    Arrival, BootTime, Ending, Judgement, Matched, NAMED_AT_START, Process, ProcessKey, Seen, SeenEnd,
+    Tracker,
 };
 
 /// What is told of a process that was found missing is waited for, and left out, so long.
@@ -40,13 +41,17 @@ impl Tracker {
             // Known, but not marked: the kernel side's map was full when it tried.
             return (new_since.is_none() && seen.sequence.is_none()).then_some(keep);
         }
-        let groups = self.matcher.groups(&seen.identity);
+        if let Some(parent) = seen.parent {
+            self.descends(seen.key, parent);
+        }
+        let Matched { groups, candidate } = self.matched(seen.key, &seen.identity);
         let refuse = seen.sequence.map(|sequence| Judgement {
             key: seen.key,
             sequence,
             keep: false,
         });
-        if groups.is_empty() || !self.has_room_for(seen.key) {
+        if (groups.is_empty() && !candidate) || !self.has_room_for(seen.key) {
+            self.forget(seen.key);
             return refuse;
         }
         self.note_encoding(&seen.identity);
@@ -79,7 +84,8 @@ impl Tracker {
             process.identity.update(&seen.identity);
         }
         process.parent = seen.parent;
-        let groups = self.matcher.groups(&process.identity);
+        let identity = process.identity.clone();
+        let groups = self.matched(seen.key, &identity).groups;
         let (arrival, time) = match seen.sequence {
             Some(sequence) if executed && known_by_name => (Arrival::AppearedUnheard, BootTime(sequence)),
             _ => (Arrival::Joined, now),

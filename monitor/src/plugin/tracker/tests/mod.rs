@@ -1,5 +1,6 @@
 //! The rules of groups as tables: events and samples in, readings out.
 
+mod candidates;
 mod lives;
 mod loss;
 mod outlive;

@@ -1,0 +1,177 @@
+//! Who belongs to a group by more than names: by facts, which may come late and change, and by descent.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Arrival, BootTime, Facts, GroupId, Identity, Matcher, NAMED_AT_START, Process, ProcessKey, Tracker,
+};
+use crate::plugin::matcher::Matched;
+
+impl Tracker {
+    /// The groups of a process with these names, by all that is known of it.
+    pub(super) fn matched(&self, key: ProcessKey, identity: &Identity) -> Matched {
+        let mut matched = self.matcher.matched(identity, self.facts.get(&key));
+        if let Some(inherited) = self.descent.get(&key) {
+            matched.groups.extend(inherited);
+            matched.groups.sort_unstable();
+            matched.groups.dedup();
+        }
+        matched
+    }
+
+    /// A process descends from `parent`: it belongs to whatever takes in the children of its members, for life.
+    pub(super) fn descends(&mut self, key: ProcessKey, parent: ProcessKey) {
+        let of_parent = self.memberships.get(&parent).map_or(&[][..], Vec::as_slice);
+        let inherited = self.matcher.inherited(of_parent);
+        if !inherited.is_empty() {
+            let known = self.descent.entry(key).or_default();
+            known.extend(inherited);
+            known.sort_unstable();
+            known.dedup();
+        }
+    }
+
+    /// It is followed no more, or never was.
+    pub(super) fn forget(&mut self, key: ProcessKey) {
+        self.facts.remove(&key);
+        self.descent.remove(&key);
+    }
+
+    /// Groups that are no more take nobody in, and members of those that have come are members by descent.
+    pub(super) fn trace_descent(&mut self, gone: &[GroupId], matcher: &Matcher) {
+        for of in self.descent.values_mut() {
+            of.retain(|group| !gone.contains(group));
+        }
+        self.descent.retain(|_, of| !of.is_empty());
+        let parents: Vec<(ProcessKey, ProcessKey)> = self
+            .table
+            .iter()
+            .filter_map(|(key, process)| Some((key, process.parent?)))
+            .collect();
+        // Deeper and deeper; each pass but the last finds somebody.
+        loop {
+            let mut found = false;
+            for &(key, parent) in &parents {
+                let Some(process) = self.table.get(parent) else {
+                    continue;
+                };
+                let mut of_parent = matcher.matched(&process.identity, self.facts.get(&parent)).groups;
+                of_parent.extend(self.descent.get(&parent).into_iter().flatten());
+                let inherited = matcher.inherited(&of_parent);
+                let known = self.descent.entry(key).or_default();
+                let before = known.len();
+                known.extend(inherited);
+                known.sort_unstable();
+                known.dedup();
+                found |= known.len() > before;
+            }
+            if !found {
+                self.descent.retain(|_, of| !of.is_empty());
+                return;
+            }
+        }
+    }
+
+    /// Whether the facts of a process with these names matter to some plugin.
+    pub fn asks_for_facts(&self, identity: &Identity) -> bool {
+        self.matcher.asks_for_facts(identity)
+    }
+
+    /// The live processes whose facts matter: they may change without an event (setuid, another cgroup).
+    pub fn with_facts(&self) -> Vec<ProcessKey> {
+        self.table
+            .iter()
+            .filter(|(_, process)| process.is_live() && self.matcher.asks_for_facts(&process.identity))
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// Whether nothing is known of this process but its names, of one that is followed.
+    pub fn lacks_facts(&self, key: ProcessKey) -> bool {
+        let process = self.table.get(key);
+        process.is_some_and(|process| {
+            process.is_live()
+                && self
+                    .matcher
+                    .matched(&process.identity, self.facts.get(&key))
+                    .candidate
+        })
+    }
+
+    /// Takes the facts of a process, before the event or snapshot that tells its names.
+    pub fn learn(&mut self, key: ProcessKey, facts: Facts) {
+        self.facts.insert(key, facts);
+    }
+
+    /// Takes the facts of a process that is followed, and moves it to where it belongs by them.
+    pub fn judge_facts(&mut self, key: ProcessKey, facts: Facts, now: BootTime) {
+        let Some(process) = self.table.get(key).filter(|process| process.is_live()) else {
+            return;
+        };
+        if self.facts.get(&key) == Some(&facts) {
+            return;
+        }
+        let identity = process.identity.clone();
+        self.facts.insert(key, facts);
+        let groups = self.matched(key, &identity).groups;
+        let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
+        if before != groups {
+            // A worker takes its user right after its fork.
+            let young = now.since(key.start) <= NAMED_AT_START;
+            let arrival = if young { Arrival::Appeared } else { Arrival::Joined };
+            self.move_to(key, groups, arrival, now);
+        }
+    }
+
+    /// The attributes that a group's plugin makes from facts: those that all of its live members agree on. Of a group
+    /// without members, what was told last.
+    pub fn templated(&mut self, group: GroupId) -> BTreeMap<String, String> {
+        let Some(of) = self.groups.get_mut(&group) else {
+            return BTreeMap::new();
+        };
+        if of.plugin.templates.is_empty() {
+            return BTreeMap::new();
+        }
+        let nothing = Facts::default();
+        let members = self.memberships.iter().filter(|(key, groups)| {
+            groups.contains(&group) && self.table.get(**key).is_some_and(Process::is_live)
+        });
+        let members: Vec<&Facts> = members
+            .map(|(key, _)| self.facts.get(key).unwrap_or(&nothing))
+            .collect();
+        if !members.is_empty() {
+            let templates = of.plugin.templates.iter();
+            let told = templates.filter_map(|(name, template)| {
+                let mut texts = members.iter().map(|facts| filled(template, facts));
+                let first = texts.next().flatten()?;
+                texts
+                    .all(|text| text.as_ref() == Some(&first))
+                    .then(|| (name.clone(), first))
+            });
+            of.templated = told.collect();
+        }
+        of.templated.clone()
+    }
+}
+
+/// A template with a process's facts put in; `None` where one of them is not known.
+fn filled(template: &str, facts: &Facts) -> Option<String> {
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, behind) = after.split_once('}')?;
+        filled.push_str(before);
+        match name {
+            "user" => match (&facts.user, facts.uid) {
+                (Some(user), _) => filled.push_str(user),
+                (None, uid) => filled.push_str(&uid?.to_string()),
+            },
+            "unit" => filled.push_str(facts.unit()?),
+            "container.id" => filled.push_str(facts.container()?),
+            _ => filled.push_str(&facts.pid_namespace?.to_string()),
+        }
+        rest = behind;
+    }
+    filled.push_str(rest);
+    Some(filled)
+}

@@ -1,0 +1,78 @@
+//! Users by name and by number, as the host's name service has them (getpwnam(3): /etc/passwd, LDAP, sssd).
+
+use std::ffi::{CStr, CString};
+
+/// Longest entry that is read, bytes.
+const LONGEST: usize = 64 << 10;
+
+/// One user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Name.
+    pub name: String,
+    /// Number.
+    pub uid: u32,
+    /// Main group.
+    pub gid: u32,
+}
+
+/// The user called `name`; `None` where the host knows none.
+pub fn by_name(name: &str) -> Option<Entry> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: a NUL-terminated name, and the memory that `look_up` vouches for.
+    look_up(|entry, buffer, length, found| unsafe {
+        libc::getpwnam_r(name.as_ptr(), entry, buffer, length, found)
+    })
+}
+
+/// The user with this number.
+pub fn by_uid(uid: u32) -> Option<Entry> {
+    // SAFETY: the memory that `look_up` vouches for.
+    look_up(|entry, buffer, length, found| unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) })
+}
+
+fn look_up(
+    call: impl Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> libc::c_int,
+) -> Option<Entry> {
+    let mut length = 1024;
+    loop {
+        let mut buffer: Vec<libc::c_char> = vec![0; length];
+        let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
+        let mut found = std::ptr::null_mut();
+        let error = call(entry.as_mut_ptr(), buffer.as_mut_ptr(), length, &raw mut found);
+        if error == libc::ERANGE && length < LONGEST {
+            length *= 2;
+            continue;
+        }
+        if error != 0 || found.is_null() {
+            return None;
+        }
+        // SAFETY: the call succeeded and filled the entry, whose strings lie in `buffer`, which still lives.
+        let (name, uid, gid) = unsafe {
+            let entry = entry.assume_init();
+            (
+                CStr::from_ptr(entry.pw_name).to_owned(),
+                entry.pw_uid,
+                entry.pw_gid,
+            )
+        };
+        return Some(Entry {
+            name: name.into_string().ok()?,
+            uid,
+            gid,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_both_ways() {
+        let root = by_name("root").expect("every host has one");
+        assert_eq!((root.uid, by_uid(0)), (0, Some(root.clone())));
+        assert_eq!(by_name("no such user"), None);
+        assert_eq!(by_name("with\0NUL"), None);
+    }
+}
