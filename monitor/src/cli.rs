@@ -100,6 +100,9 @@ pub enum Command {
     Events(EventsArgs),
     /// Print what became of the plugins' processes: starts, ends, reasons and downtimes
     History(HistoryArgs),
+    /// Run a collector's command without privileges: kevmon starts this itself
+    #[command(hide = true)]
+    Confine,
 }
 
 /// The flags of `kevmon events`.

@@ -2,6 +2,7 @@
 
 mod app;
 mod cli;
+mod collector;
 mod config;
 mod export;
 mod health;

@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Exit, Setup,
+    custom::{self, Collectors},
     exports::Exports,
     faulty_files,
     keeper::{self, Keeper},
@@ -99,7 +100,15 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let mut exports = Exports::start(&settings, plugins, host, (&state, &kept), attempted)?;
     drop(kept);
     exports.look_for_unconfirmed(keeper.last_commit());
+    let mut collectors = Collectors::new(custom::places(
+        &args.proc_root,
+        &state,
+        args.config.as_deref(),
+        &settings,
+    ));
+    collectors.update(watch.plugins(), std::time::Instant::now());
     let mut daemon = Daemon {
+        collectors,
         watch,
         keeper,
         clock,
@@ -120,6 +129,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let mut drain_at = Instant::now() + pause;
     loop {
         let tick_at = daemon.schedule.next().map_or(drain_at, Instant::from_std);
+        let collect_at = daemon.collectors.next().map(Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -132,6 +142,8 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
                 daemon.tick(&due.groups);
             }
             Some(attempt) = attempts.recv() => daemon.exports.tell(attempt),
+            () = at(collect_at) => custom::start_due(&mut daemon.collectors, &daemon.watch),
+            () = daemon.collectors.ended() => {}
             Some(configuration) = changes.recv() => daemon.reload(configuration),
             () = either(sleep_until(drain_at), readable(ring.as_ref())) => {
                 let drained = daemon.watch.drain();
@@ -148,6 +160,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
 }
 
 struct Daemon {
+    collectors: Collectors,
     watch: Watch,
     keeper: Keeper,
     /// For starts.
@@ -190,6 +203,8 @@ impl Daemon {
             schedule: &mut self.schedule,
         };
         self.applied.apply(prepared, parts);
+        self.collectors
+            .update(self.watch.plugins(), std::time::Instant::now());
     }
 
     fn tick(&mut self, due: &[GroupId]) {
@@ -216,6 +231,7 @@ impl Daemon {
         self.wall = self.wall.follow(output::clock());
         let clocks = (self.clock, self.wall);
         let mut collection = output::collect(&mut self.watch, due, clocks, &self.faulty, is_final);
+        custom::add(&mut self.collectors, &mut collection);
         let cpu = output::cpu_time();
         let notices = self.watch.take_notices();
         let mut saved = self.watch.saved(due, self.clock);
@@ -321,6 +337,14 @@ impl Onset {
         self.count = count;
         let grew = std::mem::replace(&mut self.growing, grows);
         grows && !grew
+    }
+}
+
+/// Completes then; never without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

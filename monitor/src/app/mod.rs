@@ -1,5 +1,6 @@
 //! Wiring: reads the configuration, opens the source, runs once or as a daemon, and decides the exit status.
 
+mod custom;
 mod daemon;
 mod delivery;
 mod events;
@@ -30,6 +31,7 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     cli::{Args, Cli, Command},
+    collector,
     config::{self, Environment, Loaded, Settings, Survey},
     export::HostIdentity,
 };
@@ -89,6 +91,10 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             block_on(events::run(&args))
         }
         Some(Command::History(args)) => history::run(&args),
+        Some(Command::Confine) => {
+            collector::confine::supervise().context("the order of a collector")?;
+            Ok(Exit::Success)
+        }
     }
 }
 
@@ -130,7 +136,9 @@ fn watch_and_export(args: Args) -> Result<Exit> {
         return Ok(Exit::Usage);
     };
     let state = if args.run_once {
-        PathBuf::new() // keeps nothing, and needs no place for it
+        // Keeps nothing, but collectors are not to see what the service keeps.
+        let path = config::metadata_path(args.metadata_db_path.as_deref(), sources.environment(), true);
+        path.unwrap_or_default()
     } else {
         match state_path(args.metadata_db_path.as_deref(), sources.environment()) {
             Some(path) => path,

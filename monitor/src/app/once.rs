@@ -7,7 +7,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use super::{
-    Exit, Setup, faulty_files,
+    Exit, Setup,
+    custom::{self, Collectors},
+    faulty_files,
     keeper::Kept,
     output, route,
     watch::{Origin, Watch},
@@ -36,13 +38,17 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         loaded,
         settings,
         host,
-        state: _, // a look at the host neither keeps anything nor goes on from what was kept
+        state, // out of reach of collectors; a look at the host neither keeps anything nor goes on from what was kept
     } = setup;
     let args = sources.args();
     let faulty = faulty_files(&loaded);
     let mut watch = Watch::start(Origin::from(args), loaded.plugins, &Kept::default())?;
     let clock = output::clock();
     let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
+    let places = custom::places(&args.proc_root, &state, args.config.as_deref(), &settings);
+    let mut collectors = Collectors::new(places);
+    collectors.update(watch.plugins(), std::time::Instant::now());
+    custom::start_due(&mut collectors, &watch);
     // A first reading: rates are measured from here.
     watch.collect(&groups);
     let end = Instant::now() + args.window();
@@ -50,11 +56,16 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         sleep_until(end.min(Instant::now() + DRAIN)).await;
         watch.drain();
     }
-    let collection = output::collect(&mut watch, &groups, (clock, clock), &faulty, true);
-    let found = collection
-        .services
-        .iter()
-        .any(|service| service.reading.process_count > 0 || service.reading.happened.exits > 0);
+    // Each has a time limit of its own.
+    while collectors.is_running() {
+        collectors.ended().await;
+    }
+    let mut collection = output::collect(&mut watch, &groups, (clock, clock), &faulty, true);
+    custom::add(&mut collectors, &mut collection);
+    let found = collection.services.iter().any(|service| {
+        let reading = &service.reading;
+        reading.process_count > 0 || reading.happened.exits > 0 || !service.extra.custom.is_empty()
+    });
     let json = args.output == Output::Json;
     let text = if json {
         json_line(&collection) + "\n"

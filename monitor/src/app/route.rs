@@ -7,6 +7,7 @@ use crate::{
     config::receiver::{self, Compression, HeaderSource, Receiver},
     export::{
         Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, log_events, log_requests,
+        log_values,
         transport::{Connection, EncodedRequest, HeaderValue, Protocol, Signal, TlsFiles},
     },
     plugin::{GroupId, Notice, Plugin, Plugins},
@@ -125,6 +126,20 @@ impl Routes {
                 courier.push(receiver, Signal::Metrics, requests.clone());
             }
         }
+        for service in &collection.services {
+            let Some(request) = log_values(service, collection.time, &self.host, Run::Service) else {
+                continue;
+            };
+            for route in self
+                .routes
+                .iter()
+                .filter(|route| route.takes.contains(&service.group))
+            {
+                for receiver in &route.receivers {
+                    courier.push(receiver, Signal::Logs, vec![request.clone()]);
+                }
+            }
+        }
         let copies = self.copies.as_mut();
         let mut copies = copies.map_or_else(Vec::new, |requests| requests.encode(collection, |_| true));
         copies.extend(events);
@@ -202,7 +217,10 @@ pub(super) fn destinations(
         let mut going = plugins.values().filter(|plugin| goes_to(plugin, receiver));
         let signals = [
             (Signal::Metrics, own || going.clone().next().is_some()),
-            (Signal::Logs, going.any(|plugin| plugin.events)),
+            (
+                Signal::Logs,
+                going.any(|plugin| plugin.events || !plugin.collectors.is_empty()),
+            ),
             (Signal::Traces, own),
         ];
         let needed = signals.into_iter().filter(|(_, needed)| *needed);

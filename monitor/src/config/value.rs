@@ -36,10 +36,7 @@ const RESERVED_ATTRIBUTES: [&str; 7] = [
     "kevmon.",
 ];
 
-pub(crate) use self::{
-    export::{EndpointText, check_endpoint_name, listen_address},
-    plugin::metric_name,
-};
+pub(crate) use self::export::{EndpointText, check_endpoint_name, listen_address};
 
 /// A checked value.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::collection::{Collection, ServiceReading};
+use crate::plugin::collector::{Custom, CustomValue};
 use crate::{
     metrics::{ExportReading, INSTANA, JSON_ONLY, Measure},
     plugin::Durations,
@@ -112,7 +113,42 @@ fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
         ("crash_loop", Some(json!(reading.crash_loop))),
     ]);
     object.insert("processes".to_owned(), Json::Array(processes));
+    if let Some(instance) = &service.plugin.instance {
+        object.insert("instance".to_owned(), json!(instance));
+    }
+    if !service.extra.custom.is_empty() {
+        let custom = service.extra.custom.iter().map(custom).collect();
+        object.insert("custom".to_owned(), Json::Array(custom));
+    }
     Json::Object(object)
+}
+
+/// One value that a collector brought.
+fn custom(value: &CustomValue) -> Json {
+    let (kind, number, start) = match &value.value {
+        Custom::Int(number) => ("gauge", json!(number), None),
+        Custom::Float(number) => ("gauge", json!(number), None),
+        Custom::IntSum { value, start } => ("counter", json!(value), Some(*start)),
+        Custom::FloatSum { value, start } => ("counter", json!(value), Some(*start)),
+        Custom::Text(text) => ("text", json!(text), None),
+    };
+    let attributes: Map<String, Json> = value
+        .attributes
+        .iter()
+        .map(|(key, text)| (key.clone(), json!(text)))
+        .collect();
+    Json::Object(known([
+        ("name", Some(json!(value.name))),
+        ("type", Some(json!(kind))),
+        ("value", Some(number)),
+        ("unit", (!value.unit.is_empty()).then(|| json!(value.unit))),
+        (
+            "attributes",
+            (!attributes.is_empty()).then(|| Json::Object(attributes)),
+        ),
+        ("start_time", start.map(|start| json!(start))),
+        ("time", Some(json!(value.time))),
+    ]))
 }
 
 /// The plain names, whatever the plugin's naming; absent where there is no value.

@@ -18,6 +18,10 @@ use super::{
     words::{self, span},
 };
 use crate::{
+    export::collection::ServiceReading,
+    plugin::collector::{Custom, CustomValue},
+};
+use crate::{
     metrics::{Attribute, Attributes, exit_attributes},
     plugin::{Notice, Plugins, RestartKind, What},
     process::{Counter, Ending, Usage},
@@ -53,6 +57,65 @@ pub fn log_events(notices: Vec<Notice>, plugins: &Plugins, collection: &Collecti
             observed: collection.time,
         })
         .collect()
+}
+
+/// The texts that the collectors of a service brought, as log records `kevmon.value`; `None` where there are none.
+pub fn log_values(
+    service: &ServiceReading,
+    observed: u64,
+    host: &HostIdentity,
+    run: Run,
+) -> Option<EncodedRequest> {
+    let texts = service
+        .extra
+        .custom
+        .iter()
+        .filter_map(|value| match &value.value {
+            Custom::Text(text) if service.plugin.metrics.lets(&value.name) => Some((value, text)),
+            _ => None,
+        });
+    let records: Vec<LogRecord> = texts
+        .map(|(value, text)| value_record(value, text, observed))
+        .collect();
+    if records.is_empty() {
+        return None;
+    }
+    let mut filled = Filled {
+        events: records.len() as u64,
+        time: observed,
+        ..Filled::default()
+    };
+    let resource = resource::of_plugin(&service.plugin, &service.extra.attributes, host, run);
+    let mut of_plugin = scoped(resource);
+    if let Some(scope) = of_plugin.scope_logs.last_mut() {
+        scope.log_records = records;
+    }
+    filled.request.resource_logs.push(of_plugin);
+    Some(filled.encode())
+}
+
+fn value_record(value: &CustomValue, text: &str, observed: u64) -> LogRecord {
+    let mut attributes: Attributes = vec![("kevmon.value.name", value.name.as_str().into())];
+    attributes.push(("kevmon.value", text.into()));
+    let mut attributes = resource::attributes(attributes);
+    attributes.extend(
+        value
+            .attributes
+            .iter()
+            .map(|(key, text)| resource::text(key, text.clone())),
+    );
+    LogRecord {
+        time_unix_nano: value.time,
+        observed_time_unix_nano: observed,
+        severity_number: SeverityNumber::Info.into(),
+        severity_text: "INFO".to_owned(),
+        body: Some(AnyValue {
+            value: Some(any_value::Value::StringValue(format!("{} {text}", value.name))),
+        }),
+        attributes,
+        event_name: "kevmon.value".to_owned(),
+        ..LogRecord::default()
+    }
 }
 
 /// `events`, which stand group by group, as requests of less than 4 MiB each: the items of one are the events that follow

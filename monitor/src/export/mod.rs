@@ -18,7 +18,7 @@ pub use calendar::iso8601_millis;
 pub use collection::{Collection, Extra, ServiceReading, UnixClock};
 pub use event_line::{HEADING, Wall, event_json, event_text};
 pub use json::{json_line, known, reason_keys};
-pub use logs::{log_events, log_requests};
+pub use logs::{log_events, log_requests, log_values};
 pub use otlp::{MetricRequests, Temporality};
 pub use otlp_json::otlp_json_line;
 pub use resource::{HostIdentity, Run, service_instance_id};

@@ -147,7 +147,7 @@ fn plain_name(pattern: &str) -> Option<&str> {
 }
 
 /// An attribute with a text value.
-fn text(key: &str, value: String) -> KeyValue {
+pub fn text(key: &str, value: String) -> KeyValue {
     attribute(key, Value::StringValue(value))
 }
 

@@ -9,6 +9,7 @@ use super::{
     collection::{Collection, ServiceReading},
     words::{self, span},
 };
+use crate::plugin::collector::Custom;
 use crate::{
     metrics::{HealthReading, INSTANA, JSON_ONLY, Measure, Metric},
     plugin::Durations,
@@ -42,7 +43,15 @@ fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
     )?;
     losses(text, &collection.health)?;
     for service in &collection.services {
-        if service.reading.process_count > 0 || service.reading.happened.exits > 0 {
+        if service.plugin.patterns.is_empty() {
+            writeln!(
+                text,
+                "{} {}: values of its own",
+                mark(service),
+                service.plugin.label()
+            )?;
+            custom(text, service)?;
+        } else if service.reading.process_count > 0 || service.reading.happened.exits > 0 {
             present(text, collection, service)?;
         } else {
             writeln!(
@@ -54,6 +63,37 @@ fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
                 writeln!(text, "    - {cause}")?;
             }
         }
+    }
+    Ok(())
+}
+
+/// ✓ where something was found.
+fn mark(service: &ServiceReading) -> &'static str {
+    if service.extra.custom.is_empty() {
+        "✗"
+    } else {
+        "✓"
+    }
+}
+
+/// What collectors brought.
+fn custom(text: &mut String, service: &ServiceReading) -> fmt::Result {
+    for value in &service.extra.custom {
+        let shown = match &value.value {
+            Custom::Int(number) | Custom::IntSum { value: number, .. } => number.to_string(),
+            Custom::Float(number) | Custom::FloatSum { value: number, .. } => number.to_string(),
+            Custom::Text(shown) => shown.clone(),
+        };
+        let attributes = value
+            .attributes
+            .iter()
+            .map(|(key, text)| format!(" {key}={text}"));
+        let shown = [&shown, " ", &value.unit].concat();
+        line(
+            text,
+            &value.name,
+            &format!("{}{}", shown.trim_end(), attributes.collect::<String>()),
+        )?;
     }
     Ok(())
 }
@@ -111,6 +151,7 @@ fn present(text: &mut String, collection: &Collection, service: &ServiceReading)
             None => line(text, metric.name, "not known")?,
         }
     }
+    custom(text, service)?;
     lives(text, collection, service)?;
     for process in reading.processes.iter().take(LISTED) {
         writeln!(text, "    pid {:<10} {}", process.key.tgid, process.name)?;

@@ -1,5 +1,6 @@
 //! kevmon's metrics about itself: how far its numbers can be trusted.
 
+use super::Attributes;
 use super::{
     ExportReading,
     Instrument::{self, Counter, Gauge},
@@ -35,6 +36,8 @@ pub struct HealthReading {
     pub soft_failures: Vec<(&'static str, u64)>,
     /// Plugin files that are faulty at this moment.
     pub faulty_plugins: Vec<String>,
+    /// Runs and failures of collectors.
+    pub collectors: Vec<CollectorReading>,
     /// Processes in the table.
     pub tracked: u64,
     /// How far what was collected has come, by receiver and signal.
@@ -45,6 +48,33 @@ pub struct HealthReading {
     pub started: Moment,
     /// … and when the first group was first watched, by whichever run: where the outages are counted from.
     pub first_watch: Moment,
+}
+
+/// What is counted of a collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorReading {
+    /// Its plugin, with the instance.
+    pub plugin: String,
+    /// Its name.
+    pub collector: String,
+    /// Runs that ended, well or not.
+    pub runs: u64,
+    /// Failures by kind.
+    pub failures: Vec<(&'static str, u64)>,
+}
+
+impl CollectorReading {
+    fn point(&self, kind: Option<&'static str>, count: u64) -> Value {
+        let mut attributes: Attributes = vec![
+            ("kevmon.plugin", self.plugin.clone().into()),
+            ("kevmon.collector", self.collector.clone().into()),
+        ];
+        attributes.extend(kind.map(|kind| ("error.type", kind.into())));
+        Value {
+            attributes,
+            measure: Integer(count),
+        }
+    }
 }
 
 impl Default for HealthReading {
@@ -62,6 +92,7 @@ impl Default for HealthReading {
             outages: 0,
             soft_failures: Vec::new(),
             faulty_plugins: Vec::new(),
+            collectors: Vec::new(),
             tracked: 0,
             exports: Vec::new(),
             unconfirmed: 0,
@@ -288,6 +319,30 @@ pub const OWN: &[OwnMetric] = &[
                 measure: Integer(1),
             };
             r.faulty_plugins.iter().map(point).collect()
+        },
+    },
+    OwnMetric {
+        name: "kevmon.collector.runs",
+        unit: "{run}",
+        instrument: Counter,
+        since: OwnSince::Run,
+        description: "Runs of collectors that ended, well or not, by plugin and collector",
+        values: |r| r.collectors.iter().map(|of| of.point(None, of.runs)).collect(),
+    },
+    OwnMetric {
+        name: "kevmon.collector.failures",
+        unit: "{failure}",
+        instrument: Counter,
+        since: OwnSince::Run,
+        description: "What went wrong in runs of collectors, by plugin, collector and kind",
+        values: |r| {
+            let failures = |of: &CollectorReading| -> Vec<Value> {
+                of.failures
+                    .iter()
+                    .map(|&(kind, count)| of.point(Some(kind), count))
+                    .collect()
+            };
+            r.collectors.iter().flat_map(failures).collect()
         },
     },
     OwnMetric {

@@ -70,11 +70,22 @@ pub(super) struct CrateRule {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     OnlyIn(&'static str),
+    OnlyInThese(&'static [&'static str]),
     NotIn(&'static [&'static str]),
 }
 
 /// Swapping one of these dependencies changes one folder.
-pub(super) const CRATES: [CrateRule; 16] = [
+pub(super) const CRATES: [CrateRule; 18] = [
+    CrateRule {
+        name: "caps",
+        is_prefix: false,
+        place: Place::OnlyIn("collector"),
+    },
+    CrateRule {
+        name: "landlock",
+        is_prefix: false,
+        place: Place::OnlyIn("collector"),
+    },
     CrateRule {
         name: "aya",
         is_prefix: false,
@@ -98,7 +109,7 @@ pub(super) const CRATES: [CrateRule; 16] = [
     CrateRule {
         name: "http_body_util",
         is_prefix: false,
-        place: Place::OnlyIn("export"),
+        place: Place::OnlyInThese(&["export", "collector"]),
     },
     CrateRule {
         name: "httpdate",
@@ -108,7 +119,7 @@ pub(super) const CRATES: [CrateRule; 16] = [
     CrateRule {
         name: "hyper",
         is_prefix: true,
-        place: Place::OnlyIn("export"),
+        place: Place::OnlyInThese(&["export", "collector"]),
     },
     CrateRule {
         name: "rustls",
@@ -169,7 +180,10 @@ impl CrateRule {
             Place::NotIn(modules) if modules.contains(&module) => {
                 Some(format!("`{module}` knows no runtime"))
             }
-            Place::OnlyIn(_) | Place::NotIn(_) => None,
+            Place::OnlyInThese(owners) if !owners.contains(&module) => {
+                Some(format!("`{}` own that dependency", owners.join("` and `")))
+            }
+            Place::OnlyIn(_) | Place::OnlyInThese(_) | Place::NotIn(_) => None,
         }
     }
 }

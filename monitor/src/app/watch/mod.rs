@@ -308,6 +308,7 @@ impl Watch {
             outages: 0,
             soft_failures,
             faulty_plugins,
+            collectors: Vec::new(),
             tracked: self.tracker.table_len() as u64,
             started: self.started.into(),
             first_watch: self.first_watch,
@@ -319,6 +320,11 @@ impl Watch {
     /// What happened to members since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         self.tracker.take_notices(HostReader::now())
+    }
+
+    /// A group's live members.
+    pub fn members(&self, group: GroupId) -> Vec<ProcessKey> {
+        self.tracker.live_members(&[group])
     }
 
     /// What is to outlive kevmon of these groups, which have just been collected.

@@ -1,6 +1,7 @@
 //! Collections as OTLP requests (opentelemetry-proto 1.x, metrics/v1), protobuf-encoded: one service after the other,
 //! so that no whole collection is held in another form beside its bytes.
 
+mod custom;
 mod points;
 mod processes;
 mod requests;
@@ -212,6 +213,7 @@ impl MetricRequests {
         }
         let Service { prefix, series, .. } = service;
         processes::encode(requests, prefix, temporality, collection, of, series);
+        custom::encode(requests, prefix, of);
     }
 
     /// A group is no more.
@@ -289,7 +291,7 @@ impl Moments {
 /// Appends a metric; returns its number of points. Without points there is none: what is not known is not exported.
 fn metric(
     buffer: &mut Vec<u8>,
-    described: Described<'_>,
+    described: Described<'_, 'static>,
     temporality: Temporality,
     values: &[Value],
     moments: Moments,

@@ -8,12 +8,12 @@ use crate::{
 
 /// What all points of a metric share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Described<'a> {
+pub(super) struct Described<'a, 'n> {
     /// In front of its name.
     pub(super) prefix: &'a str,
-    pub(super) name: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) description: &'static str,
+    pub(super) name: &'n str,
+    pub(super) unit: &'n str,
+    pub(super) description: &'n str,
     pub(super) instrument: Instrument,
 }
 
@@ -28,6 +28,7 @@ pub(super) struct Times {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {
     Integer(u64),
+    Signed(i64),
     Float(f64),
 }
 
@@ -38,7 +39,7 @@ const CUMULATIVE: u64 = 2;
 /// A metric with the points that `points` adds; returns how many.
 pub(super) fn metric(
     buffer: &mut Vec<u8>,
-    described: Described<'_>,
+    described: Described<'_, '_>,
     temporality: Temporality,
     points: impl FnOnce(&mut Vec<u8>) -> u64,
 ) -> u64 {
@@ -98,6 +99,7 @@ pub(super) fn number(
             let signed = i64::try_from(integer).unwrap_or(i64::MAX);
             wire::eight(buffer, 6, signed.to_le_bytes());
         }
+        Number::Signed(signed) => wire::eight(buffer, 6, signed.to_le_bytes()),
         Number::Float(float) => wire::eight(buffer, 4, float.to_le_bytes()),
     }
     buffer.extend_from_slice(first);

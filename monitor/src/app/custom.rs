@@ -1,0 +1,94 @@
+//! Collectors in a run: where they may not look, and how their values come into collections.
+
+use std::path::{Path, PathBuf};
+
+use super::watch::Watch;
+use crate::{
+    collector::Places,
+    config::{Settings, receiver::HeaderSource},
+    export::Collection,
+    metrics::{self, OWN},
+    plugin::Naming,
+};
+
+pub(super) use crate::collector::Collectors;
+
+/// Folders of kevmon's own on an installed host: state, settings, sockets, credentials.
+const OWN_PLACES: [&str; 4] = [
+    "/var/lib/kevmon",
+    "/etc/kevmon",
+    "/run/kevmon",
+    "/run/credentials",
+];
+
+/// What is out of reach of collectors: kevmon's state at `state`, its settings and whatever secrets they name.
+pub(super) fn places(proc: &Path, state: &Path, config: Option<&Path>, settings: &Settings) -> Places {
+    let mut denied: Vec<PathBuf> = OWN_PLACES.iter().map(PathBuf::from).collect();
+    denied.extend(files_of(state));
+    denied.extend(config.map(Path::to_owned));
+    denied.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
+    for receiver in &settings.receivers {
+        for connection in [&receiver.metrics, &receiver.logs, &receiver.traces] {
+            denied.extend(connection.tls.iter().flat_map(|tls| tls.key.clone()));
+            denied.extend(connection.headers.iter().filter_map(|(_, source)| match source {
+                HeaderSource::File(path) => Some(path.clone()),
+                HeaderSource::Text(_) => None,
+            }));
+        }
+    }
+    Places {
+        proc: proc.to_owned(),
+        denied,
+        is_taken,
+    }
+}
+
+/// The database and what lies beside it under its name: its log, its copies, the spool.
+fn files_of(state: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) = (state.parent(), state.file_name()) else {
+        return Vec::new();
+    };
+    let name = name.as_encoded_bytes();
+    let beside = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let beside = beside.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(name));
+    beside
+        .map(|entry| entry.path())
+        .chain([state.to_owned()])
+        .collect()
+}
+
+/// Whether kevmon exports a metric of this name itself.
+fn is_taken(name: &str) -> bool {
+    let of_groups = || metrics::metrics(Naming::Both).map(|metric| metric.name);
+    let of_processes = || metrics::process_metrics(Naming::Both).map(|metric| metric.name);
+    name.starts_with("kevmon.")
+        || of_groups()
+            .chain(of_processes())
+            .chain(OWN.iter().map(|own| own.name))
+            .any(|own| own == name)
+}
+
+/// Starts the collectors that are due.
+pub(super) fn start_due(collectors: &mut Collectors, watch: &Watch) {
+    collectors.start_due(std::time::Instant::now(), |group| watch.members(group));
+}
+
+/// Puts what has been brought into a collection.
+pub(super) fn add(collectors: &mut Collectors, collection: &mut Collection) {
+    collectors.settle();
+    for service in &mut collection.services {
+        if !service.plugin.collectors.is_empty() {
+            service.extra.custom = collectors.take(&service.plugin.label());
+        }
+    }
+    let readings = collectors.readings();
+    collection.health.collectors = readings
+        .into_iter()
+        .map(|of| metrics::CollectorReading {
+            plugin: of.plugin,
+            collector: of.collector,
+            runs: of.runs,
+            failures: of.failures,
+        })
+        .collect();
+}

@@ -1,0 +1,280 @@
+//! The supervisor: one thread, started for one run. It starts the confined process, holds it to its limits, and leaves
+//! nothing of it behind.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::fd::{AsRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use super::{End, Order, Report, child};
+
+/// Bytes of standard error that are kept.
+const STDERR: usize = 2_000;
+/// An order is not longer than this, bytes.
+const LONGEST_ORDER: u64 = 8 << 20;
+/// Between two looks at whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Carries out the order on standard input; its report and output go to standard output.
+///
+/// # Errors
+/// Standard input holds no order, or nobody reads the report.
+pub fn supervise() -> io::Result<()> {
+    die_with_parent();
+    let mut text = Vec::new();
+    io::stdin().take(LONGEST_ORDER).read_to_end(&mut text)?;
+    let order: Order = serde_json::from_slice(&text)?;
+    let (report, output) = match start(&order) {
+        Ok(running) => running.watch(&order),
+        Err(reason) => (
+            Report {
+                end: End::Refused(reason),
+                stderr: String::new(),
+                leftovers: 0,
+            },
+            Vec::new(),
+        ),
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &report)?;
+    out.write_all(b"\n")?;
+    out.write_all(&output)?;
+    out.flush()
+}
+
+/// A confined process and what it writes.
+struct Running {
+    pid: libc::pid_t,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    /// Its end is the end of everything that it started, wherever that has gone (pid_namespaces(7)).
+    own_namespace: bool,
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| format!("pipe: {error}"))
+}
+
+/// SIGKILL when kevmon ends, however it does.
+fn die_with_parent() {
+    // SAFETY: prctl(2) with plain integers.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    }
+}
+
+fn start(order: &Order) -> Result<Running, String> {
+    // Needs CAP_SYS_ADMIN; without, strays are looked for one by one.
+    // SAFETY: unshare(2) of this single-threaded process takes plain flags.
+    let own_namespace = unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0;
+    let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
+    // What keeps the child from beginning comes through here; an exec closes it.
+    let (failed_read, failed_write) = pipe()?;
+    // SAFETY: this process has one thread, so the child may do whatever it likes.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => return Err(format!("fork: {}", io::Error::last_os_error())),
+        0 => {
+            // SAFETY: setsid(2) has no arguments; prctl(2) takes plain integers.
+            unsafe {
+                libc::setsid();
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            }
+            let reason = child::become_it(order, &out_write, &err_write);
+            let mut failed = fs::File::from(failed_write);
+            // Nobody is left to be told that this cannot be written.
+            let _: io::Result<()> = failed.write_all(reason.as_bytes());
+            // SAFETY: ends this process at once; nothing of the parent's is flushed twice.
+            unsafe { libc::_exit(125) }
+        }
+        _ => {}
+    }
+    drop((out_write, err_write, failed_write));
+    let running = Running {
+        pid,
+        stdout: out_read,
+        stderr: err_read,
+        own_namespace,
+    };
+    let mut reason = String::new();
+    // Ends with the exec, or with the child.
+    let told = fs::File::from(failed_read).take(4096).read_to_string(&mut reason);
+    if told.is_ok() && !reason.is_empty() {
+        running.kill();
+        return Err(reason);
+    }
+    Ok(running)
+}
+
+impl Running {
+    fn watch(self, order: &Order) -> (Report, Vec<u8>) {
+        let deadline = Instant::now() + Duration::from_millis(order.timeout_ms);
+        let (mut output, mut stderr) = (Vec::new(), Vec::new());
+        let limit = usize::try_from(order.output).unwrap_or(usize::MAX);
+        let mut open = [true, true];
+        let end = loop {
+            if let Some(end) = self.ended() {
+                // What it has written is in the pipes.
+                self.pump(Duration::ZERO, &mut open, &mut output, &mut stderr, limit);
+                break if output.len() > limit {
+                    End::TooMuchOutput
+                } else {
+                    end
+                };
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                break End::TimedOut;
+            }
+            self.pump(
+                LOOK.min(deadline - now),
+                &mut open,
+                &mut output,
+                &mut stderr,
+                limit,
+            );
+            if output.len() > limit {
+                break End::TooMuchOutput;
+            }
+        };
+        let leftovers = self.kill();
+        if matches!(end, End::TooMuchOutput | End::TimedOut) {
+            output.clear();
+        }
+        let report = Report {
+            end,
+            stderr: String::from_utf8_lossy(&stderr).trim_end().to_owned(),
+            leftovers,
+        };
+        (report, output)
+    }
+
+    /// Takes what the pipes hold, within `wait`: of the output a byte more than it may have.
+    fn pump(
+        &self,
+        wait: Duration,
+        open: &mut [bool; 2],
+        output: &mut Vec<u8>,
+        stderr: &mut Vec<u8>,
+        limit: usize,
+    ) {
+        let mut buffer = [0; 65536];
+        let mut wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        loop {
+            let mut polled = [&self.stdout, &self.stderr].map(|fd| libc::pollfd {
+                fd: fd.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            });
+            for (polled, open) in polled.iter_mut().zip(&*open) {
+                if !open {
+                    polled.fd = -1;
+                }
+            }
+            // SAFETY: two valid entries; closed ones have a negative descriptor, which poll(2) passes over.
+            let ready = unsafe { libc::poll(polled.as_mut_ptr(), 2, wait) };
+            if ready <= 0 {
+                return;
+            }
+            wait = 0;
+            for (index, fd) in [&self.stdout, &self.stderr].into_iter().enumerate() {
+                if !open[index] || polled[index].revents == 0 {
+                    continue;
+                }
+                match rustix::io::read(fd, &mut buffer) {
+                    Ok(0) | Err(_) => open[index] = false,
+                    Ok(length) if index == 0 => {
+                        output.extend_from_slice(&buffer[..length]);
+                        if output.len() > limit {
+                            return;
+                        }
+                    }
+                    Ok(length) => {
+                        let room = STDERR.saturating_sub(stderr.len());
+                        stderr.extend_from_slice(&buffer[..length.min(room)]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How it ended, once it has. Others that were left to this process are reaped on the way.
+    fn ended(&self) -> Option<End> {
+        let mut status = 0;
+        // SAFETY: waitpid(2) writes the status of our own child.
+        let reaped = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
+        if reaped != self.pid {
+            return (reaped == -1).then_some(End::Exited(0));
+        }
+        Some(if libc::WIFEXITED(status) {
+            End::Exited(libc::WEXITSTATUS(status))
+        } else {
+            End::Signalled(libc::WTERMSIG(status))
+        })
+    }
+
+    /// Ends it and everything that it started; returns how many were left beside it.
+    fn kill(&self) -> u64 {
+        // SAFETY: kill(2) takes plain integers; the pid is our child's, whether it has been reaped or not: nothing else was
+        // started by this process, and its group is its own.
+        unsafe {
+            libc::kill(-self.pid, libc::SIGKILL);
+            libc::kill(self.pid, libc::SIGKILL);
+        }
+        let mut strays = 0;
+        // With its own namespace all is over with its first process. Without, whatever was orphaned is our child now.
+        for _ in 0..100 {
+            let children = if self.own_namespace {
+                Vec::new()
+            } else {
+                descendants()
+            };
+            for pid in &children {
+                // SAFETY: as above; a child that is not reaped keeps its pid.
+                unsafe { libc::kill(*pid, libc::SIGKILL) };
+            }
+            strays = strays.max(children.iter().filter(|pid| **pid != self.pid).count() as u64);
+            let mut status = 0;
+            // SAFETY: waitpid(2) writes the status of a child.
+            while unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } > 0 {}
+            // SAFETY: as above; -1 (ECHILD): nothing is left.
+            if unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } == -1 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        strays
+    }
+}
+
+/// Everything below this process, by the parents that /proc tells.
+fn descendants() -> Vec<libc::pid_t> {
+    let mut parents: Vec<(libc::pid_t, libc::pid_t)> = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // pid (comm) state ppid: the name may hold anything (proc_pid_stat(5)).
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.extend(parent.map(|parent| (pid, parent)));
+    }
+    let mut found = vec![i32::try_from(std::process::id()).unwrap_or(0)];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        let children = parents
+            .iter()
+            .filter(|(pid, of)| *of == parent && !found.contains(pid));
+        let children: Vec<_> = children.map(|(pid, _)| *pid).collect();
+        found.extend(children);
+        at += 1;
+    }
+    found.split_off(1)
+}

@@ -1,0 +1,363 @@
+//! One run of one collector, from its specification to the values that were found and the failures on the way.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::timeout;
+
+use super::{
+    Places, builtin,
+    confine::{self, End, FileOrder, FileRead, Job, Order, Report},
+    format::{self, Parsed},
+    http,
+};
+use crate::{
+    plugin::{
+        Plugin,
+        collector::{CollectorSpec, FILE_BYTES, FilePath, Format, Source},
+    },
+    process::ProcessKey,
+    users,
+};
+
+/// The account that collectors run as where kevmon is root, …
+const ACCOUNT: &str = "kevmon";
+/// … and the one that stands in for it.
+const NOBODY: &str = "nobody";
+/// Address space of the process that reads files, bytes.
+const READER_MEMORY: u64 = 1 << 30;
+/// Processes whose files are read in one run.
+const MOST_FILES: usize = 4_096;
+
+/// What a run is about.
+pub(super) struct Context {
+    pub(super) places: Arc<Places>,
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) spec: Arc<CollectorSpec>,
+    /// Of a collector that reads a file of each member.
+    pub(super) members: Vec<ProcessKey>,
+}
+
+/// Values of one output.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) parsed: Parsed,
+    /// Whose they are, where they are one process's.
+    pub(super) process: Option<ProcessKey>,
+    /// When they were read, Unix ns.
+    pub(super) time: u64,
+}
+
+/// What a run brought.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) found: Vec<Found>,
+    /// Kinds and reasons.
+    pub(super) failures: Vec<(&'static str, String)>,
+    /// What the program had to say.
+    pub(super) stderr: String,
+}
+
+impl Outcome {
+    pub(super) fn failed(kind: &'static str, reason: String) -> Self {
+        Self {
+            failures: vec![(kind, reason)],
+            ..Self::default()
+        }
+    }
+}
+
+fn unix_now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Runs once.
+pub(super) async fn run(context: Context) -> Outcome {
+    let spec = Arc::clone(&context.spec);
+    match &spec.source {
+        Source::Command { format, .. } => command(&context, *format).await,
+        Source::File { path, .. } => files(&context, path).await,
+        Source::Http {
+            url,
+            hosts,
+            format,
+            output,
+        } => match timeout(spec.timeout, http::get(url, hosts, *output)).await {
+            Ok(Ok(body)) => parsed(&spec, *format, &body, None),
+            Ok(Err((kind, reason))) => Outcome::failed(kind, reason),
+            Err(_) => Outcome::failed("timeout", format!("{url} did not answer in time; raise timeout")),
+        },
+        Source::BuiltIn(name) => built_in(&context, name).await,
+    }
+}
+
+fn parsed(spec: &CollectorSpec, format: Format, output: &[u8], process: Option<ProcessKey>) -> Outcome {
+    let parsed = format::parse(format, output, &spec.metrics);
+    let failures = parsed
+        .problems
+        .iter()
+        .map(|problem| ("parse", problem.clone()))
+        .collect();
+    Outcome {
+        found: vec![Found {
+            parsed,
+            process,
+            time: unix_now(),
+        }],
+        failures,
+        stderr: String::new(),
+    }
+}
+
+/// As whom the work is done.
+fn user_of(asked: Option<&str>) -> Result<Option<(u32, u32)>, String> {
+    if !rustix::process::geteuid().is_root() {
+        return match asked {
+            None => Ok(None),
+            Some(user) => Err(format!(
+                "user = \"{user}\" needs a kevmon that runs as root; leave it out to use kevmon's own user"
+            )),
+        };
+    }
+    let found = match asked {
+        Some(user) => users::by_name(user),
+        None => users::by_name(ACCOUNT).or_else(|| users::by_name(NOBODY)),
+    };
+    let name = asked.unwrap_or(NOBODY);
+    let found =
+        found.ok_or_else(|| format!("this host has no user {name:?}; create it, or write another one"))?;
+    Ok(Some((found.uid, found.gid)))
+}
+
+fn order(
+    context: &Context,
+    job: Job,
+    user: Option<(u32, u32)>,
+    output: u64,
+    memory: u64,
+    allow: bool,
+) -> Order {
+    let folder = context.plugin.origin.as_deref().and_then(Path::parent);
+    let folder = folder.and_then(|folder| folder.canonicalize().ok());
+    Order {
+        job,
+        user,
+        timeout_ms: u64::try_from(context.spec.timeout.as_millis()).unwrap_or(u64::MAX),
+        output,
+        memory,
+        denied: context.places.denied.clone(),
+        granted: folder.into_iter().collect(),
+        allow_unconfined: allow,
+    }
+}
+
+async fn command(context: &Context, format: Format) -> Outcome {
+    let Source::Command {
+        argv,
+        user,
+        output,
+        memory,
+        allow_unconfined,
+        environment,
+        ..
+    } = &context.spec.source
+    else {
+        return Outcome::default();
+    };
+    let user = match user_of(user.as_deref()) {
+        Ok(user) => user,
+        Err(reason) => return Outcome::failed("refused", reason),
+    };
+    let mut variables: BTreeMap<String, String> = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let settings = context.plugin.settings.iter();
+    variables.extend(settings.map(|(name, value)| (format!("KEVMON_SETTING_{name}"), value.clone())));
+    variables.extend(environment.clone());
+    let folder = context.plugin.origin.as_deref().and_then(Path::parent);
+    let folder = folder.and_then(|folder| folder.canonicalize().ok());
+    let job = Job::Run {
+        argv: argv.clone(),
+        environment: variables,
+        folder: folder.unwrap_or_else(|| PathBuf::from("/")),
+    };
+    let order = order(context, job, user, *output, *memory, *allow_unconfined);
+    let (report, told) = match confine::carry_out(&order).await {
+        Ok(carried_out) => carried_out,
+        Err(error) => return Outcome::failed("refused", format!("it could not be started: {error}")),
+    };
+    let mut outcome = match ended(&report, context) {
+        Some(failure) => Outcome {
+            failures: vec![failure],
+            ..Outcome::default()
+        },
+        None => parsed(&context.spec, format, &told, None),
+    };
+    if report.leftovers > 0 {
+        let left = report.leftovers;
+        let reason = format!("it left {left} processes behind, which were ended; wait for what you start");
+        outcome.failures.push(("leftovers", reason));
+    }
+    outcome.stderr = report.stderr;
+    outcome
+}
+
+/// What is wrong with how a run ended.
+fn ended(report: &Report, context: &Context) -> Option<(&'static str, String)> {
+    let hint = report
+        .stderr
+        .lines()
+        .next_back()
+        .map(|line| format!(" ({line})"))
+        .unwrap_or_default();
+    match &report.end {
+        End::Exited(0) => None,
+        End::Exited(code) => Some((
+            "exit_status",
+            format!("it ended with exit code {code}{hint}; run it by hand"),
+        )),
+        End::Signalled(signal) => Some((
+            "signal",
+            format!("it died of signal {signal}{hint}; run it by hand"),
+        )),
+        End::TimedOut => Some((
+            "timeout",
+            format!(
+                "it took longer than {:?} and was ended; raise timeout",
+                context.spec.timeout
+            ),
+        )),
+        End::TooMuchOutput => Some((
+            "output_limit",
+            "it wrote more than max_output and was ended; write less, or raise max_output".to_owned(),
+        )),
+        End::Refused(reason) => Some(("refused", reason.clone())),
+    }
+}
+
+async fn files(context: &Context, path: &FilePath) -> Outcome {
+    let Source::File {
+        user,
+        allow_unconfined,
+        ..
+    } = &context.spec.source
+    else {
+        return Outcome::default();
+    };
+    let user = match user_of(user.as_deref()) {
+        Ok(user) => user,
+        Err(reason) => return Outcome::failed("refused", reason),
+    };
+    let proc = &context.places.proc;
+    let files: Vec<FileOrder> = match path {
+        FilePath::Fixed(path) => vec![FileOrder {
+            path: path.clone(),
+            process: None,
+            proc: proc.clone(),
+        }],
+        FilePath::OfProcess(file) => context
+            .members
+            .iter()
+            .take(MOST_FILES)
+            .map(|key| FileOrder {
+                path: PathBuf::from(file),
+                process: Some((key.tgid.0, key.start.0 / ProcessKey::TICK_NANOS)),
+                proc: proc.clone(),
+            })
+            .collect(),
+    };
+    if files.is_empty() {
+        return Outcome::default();
+    }
+    // JSON may need six bytes for one.
+    let output = (FILE_BYTES * 6 + 4096) * files.len() as u64;
+    let order = order(
+        context,
+        Job::Read(files),
+        user,
+        output,
+        READER_MEMORY,
+        *allow_unconfined,
+    );
+    let (report, told) = match confine::carry_out(&order).await {
+        Ok(carried_out) => carried_out,
+        Err(error) => return Outcome::failed("refused", format!("no reader could be started: {error}")),
+    };
+    if let Some(failure) = ended(&report, context) {
+        return Outcome::failed(failure.0, failure.1);
+    }
+    let mut outcome = Outcome::default();
+    for line in told.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let Ok(read) = serde_json::from_slice::<FileRead>(line) else {
+            outcome
+                .failures
+                .push(("parse", "the reader ended in the middle of a file".to_owned()));
+            continue;
+        };
+        let key = read.process.and_then(|(pid, start)| {
+            let is_it =
+                |key: &&ProcessKey| key.tgid.0 == pid && key.start.0 / ProcessKey::TICK_NANOS == start;
+            context.members.iter().find(is_it).copied()
+        });
+        match read.content {
+            Ok(content) => {
+                let one = parsed(&context.spec, Format::Text, content.as_bytes(), key);
+                outcome.found.extend(one.found);
+                outcome.failures.extend(one.failures);
+            }
+            Err(refusal) if refusal.vanished => {} // no failure
+            Err(refusal) => {
+                let shown = match path {
+                    FilePath::Fixed(path) => path.display().to_string(),
+                    FilePath::OfProcess(file) => {
+                        format!("/proc/{}/{file}", read.process.map_or(0, |(pid, _)| pid))
+                    }
+                };
+                let reason = format!(
+                    "{shown}: {}; name another file, or a user who may read it",
+                    refusal.reason
+                );
+                outcome.failures.push(("refused", reason));
+            }
+        }
+    }
+    outcome
+}
+
+async fn built_in(context: &Context, name: &str) -> Outcome {
+    let Some(mut collector) = builtin::named(name) else {
+        return Outcome::failed("refused", format!("there is no built-in collector {name:?}"));
+    };
+    let proc = context.places.proc.clone();
+    // A thread of its own, so that one that hangs takes no other's.
+    let (to, from) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name(format!("collect-{name}"));
+    let started = thread.spawn(move || {
+        // Nobody waits any more when it took too long.
+        let _: Result<(), _> = to.send(collector.collect(&proc));
+    });
+    if let Err(error) = started {
+        return Outcome::failed("refused", format!("there is no thread for it: {error}"));
+    }
+    match timeout(context.spec.timeout, from).await {
+        Ok(Ok(Ok(values))) => Outcome {
+            found: vec![Found {
+                parsed: Parsed {
+                    values,
+                    ..Parsed::default()
+                },
+                process: None,
+                time: unix_now(),
+            }],
+            ..Outcome::default()
+        },
+        Ok(Ok(Err(reason))) => Outcome::failed("unreadable", reason),
+        Ok(Err(_)) => Outcome::failed("panicked", "it panicked; see standard error".to_owned()),
+        Err(_) => Outcome::failed("timeout", "it took too long; raise timeout".to_owned()),
+    }
+}
