@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod export;
 mod health;
+mod import;
 mod kernel;
 mod metrics;
 mod plugin;

@@ -4,6 +4,8 @@ mod daemon;
 mod delivery;
 mod events;
 mod exports;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod keeper;
 mod lines;

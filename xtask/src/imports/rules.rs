@@ -1,13 +1,14 @@
 //! The import rules of monitor/src as tables: which module may import which, and who owns a dependency.
 
 const EVERY_MODULE: &[&str] = &[
-    "config", "kernel", "procfs", "process", "plugin", "metrics", "export", "store", "health", "app", "cli",
-    "main",
+    "config", "import", "kernel", "procfs", "process", "plugin", "metrics", "export", "store", "health", "app",
+    "cli", "main",
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 12] = [
+const MODULES: [(&str, &[&str]); 13] = [
     ("process", &[]),
+    ("import", &[]),
     ("health", &[]),
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
@@ -30,7 +31,7 @@ pub(super) fn allowed_modules(module: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Modules that do no I/O and hold no clock.
-pub(super) const PURE_MODULES: [&str; 3] = ["process", "plugin", "metrics"];
+pub(super) const PURE_MODULES: [&str; 4] = ["process", "plugin", "metrics", "import"];
 
 /// What a pure module may not use.
 pub(super) const IMPURE_PATHS: [&str; 6] = [
@@ -137,7 +138,7 @@ pub(super) const CRATES: [CrateRule; 16] = [
     CrateRule {
         name: "tokio",
         is_prefix: false,
-        place: Place::NotIn(&["process", "plugin", "metrics", "config"]),
+        place: Place::NotIn(&["process", "plugin", "metrics", "config", "import"]),
     },
 ];
 
