@@ -11,6 +11,7 @@ mod keeper;
 mod lines;
 mod once;
 mod output;
+mod plugin_tool;
 mod route;
 mod schedule;
 mod watch;
@@ -85,6 +86,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             block_on(events::run(&args))
         }
         Some(Command::History(args)) => history::run(&args),
+        Some(Command::Plugin(command)) => plugin_tool::run(command),
     }
 }
 

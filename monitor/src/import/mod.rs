@@ -291,3 +291,25 @@ fn pattern(text: &str, line: usize, notes: &mut Notes) -> String {
         }
     }
 }
+
+/// Settings as the command line gives them: an object in JSON, as relaxed as Scalyr's.
+///
+/// # Errors
+/// It is none, or holds what is no single value.
+pub fn settings(text: &str) -> Result<Vec<(String, String)>, ImportError> {
+    const REMEDY: &str = "write an object such as {\"gauss_mean\": 8.5}";
+    let Value::Map(map) = relaxed::parse(readable(text.as_bytes())?, &mut Notes::default())? else {
+        return Err(ImportError::new(None, "the settings are no JSON object", REMEDY));
+    };
+    let setting = |Entry { key, value, line }| match value {
+        Value::Text(text) => Ok((key, text)),
+        value => match writer::plain(&value) {
+            Some(text) => Ok((key, text)),
+            None => {
+                let message = format!("{} is {} and no single value", quoted(&key), value.kind());
+                Err(ImportError::new(line, message, REMEDY))
+            }
+        },
+    };
+    map.into_iter().map(setting).collect()
+}

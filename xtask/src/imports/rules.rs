@@ -1,8 +1,8 @@
 //! The import rules of monitor/src as tables: which module may import which, and who owns a dependency.
 
 const EVERY_MODULE: &[&str] = &[
-    "config", "import", "kernel", "procfs", "process", "plugin", "metrics", "export", "store", "health", "app",
-    "cli", "main",
+    "config", "import", "kernel", "procfs", "process", "plugin", "metrics", "export", "store", "health",
+    "app", "cli", "main",
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
