@@ -87,8 +87,10 @@ fn cut(pattern: &Regex, process: &Live) -> Option<String> {
     let comm = &process.identity.comm;
     let inner = pattern.as_str().trim_start_matches('^').trim_end_matches('$');
     let word = literal(inner)?.to_lowercase();
-    let is_cut =
-        comm.len() == COMM_BYTES && word.len() > COMM_BYTES && word.starts_with(&comm.to_lowercase());
+    let is_cut = process.identity.exe.is_empty()
+        && comm.len() == COMM_BYTES
+        && word.len() > COMM_BYTES
+        && word.starts_with(&comm.to_lowercase());
     is_cut.then(|| {
         format!("the kernel cut its name to {comm}, and the executable cannot be read; run this as root to see it whole")
     })
