@@ -9,7 +9,7 @@ const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 
 fn fixture(name: &str) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/import")).join(name);
-    path.to_str().expect("a UTF-8 checkout").to_owned()
+    path.display().to_string()
 }
 
 fn plugin(args: &[&str]) -> Output {
