@@ -85,7 +85,7 @@ fn a_new_plugin_is_sound_tested_and_never_overwritten() {
 #[test]
 fn check_tells_faults_members_and_near_misses() {
     let folder = PluginDir::new();
-    let program = Program::new(WORKLOAD, "near");
+    let program = Program::new(WORKLOAD, "nearly-so");
     let _running = program.start(&["idle"]);
     let written = |pattern: &str| format!("schema = 1\n[service]\nprocess_name = \"{pattern}\"\n");
     folder.write("member", &written(program.name()));
