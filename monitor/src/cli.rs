@@ -1,5 +1,7 @@
 //! The command line: its flags, their help and their bounds, and what they set in configuration.
 
+mod plugin;
+
 use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -13,6 +15,8 @@ use crate::config::{
     listen_address,
     receiver::{Compression, JsonTarget, Protocol},
 };
+
+pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs};
 
 /// How long `--run-once` measures when `--window` is not given.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(1);
@@ -103,6 +107,9 @@ pub enum Command {
     /// Run a collector's command without privileges: kevmon starts this itself
     #[command(hide = true)]
     Confine,
+    /// Make, check, list, try and import plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
 }
 
 /// The flags of `kevmon events`.

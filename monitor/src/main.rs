@@ -6,6 +6,7 @@ mod collector;
 mod config;
 mod export;
 mod health;
+mod import;
 mod kernel;
 mod metrics;
 mod plugin;

@@ -3,6 +3,7 @@
 mod bench;
 mod deb;
 mod ebpf;
+mod fuzz;
 mod imports;
 mod linker;
 mod nginx;
@@ -56,6 +57,8 @@ enum Command {
     Test(TestArgs),
     /// Build, then run one of the benchmarks of tests/
     Bench(BenchArgs),
+    /// Give damaged files to the plugin parser and the importers, and say how many they withstood
+    Fuzz(FuzzArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
 }
@@ -104,6 +107,16 @@ struct BenchArgs {
     args: Vec<OsString>,
 }
 
+#[derive(Debug, Args)]
+struct FuzzArgs {
+    /// How long
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Another seed gives other damage
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match execute(cli.command) {
@@ -143,6 +156,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             );
         }
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
+        Command::Fuzz(args) => fuzz::run(&workspace, args.seconds, args.seed)?,
         Command::CheckImports => return imports::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)

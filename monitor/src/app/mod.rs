@@ -5,12 +5,15 @@ mod daemon;
 mod delivery;
 mod events;
 mod exports;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod keeper;
 mod lines;
 mod once;
 mod output;
 mod reload;
+mod plugin_tool;
 mod route;
 mod schedule;
 mod sources;
@@ -95,6 +98,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             collector::confine::supervise().context("the order of a collector")?;
             Ok(Exit::Success)
         }
+        Some(Command::Plugin(command)) => plugin_tool::run(command),
     }
 }
 

@@ -21,6 +21,7 @@ const EVERY_MODULE: &[&str] = &[
 /// Each top-level module of the daemon and the modules that it may import.
 const MODULES: [(&str, &[&str]); 15] = [
     ("process", &[]),
+    ("import", &[]),
     ("health", &[]),
     ("users", &[]),
     ("plugin", &["process"]),
@@ -29,7 +30,6 @@ const MODULES: [(&str, &[&str]); 15] = [
     ("kernel", &["process", "health"]),
     ("procfs", &["process", "health", "users"]),
     ("collector", &["plugin", "process", "health", "users"]),
-    ("import", &["config"]),
     ("store", &["process", "plugin", "metrics", "health"]),
     ("export", &["metrics", "plugin", "process", "health"]),
     ("cli", &["config", "plugin"]),
@@ -46,7 +46,7 @@ pub(super) fn allowed_modules(module: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Modules that do no I/O and hold no clock.
-pub(super) const PURE_MODULES: [&str; 3] = ["process", "plugin", "metrics"];
+pub(super) const PURE_MODULES: [&str; 4] = ["process", "plugin", "metrics", "import"];
 
 /// What a pure module may not use.
 pub(super) const IMPURE_PATHS: [&str; 6] = [
@@ -164,7 +164,7 @@ pub(super) const CRATES: [CrateRule; 18] = [
     CrateRule {
         name: "tokio",
         is_prefix: false,
-        place: Place::NotIn(&["process", "plugin", "metrics", "config"]),
+        place: Place::NotIn(&["process", "plugin", "metrics", "config", "import"]),
     },
 ];
 

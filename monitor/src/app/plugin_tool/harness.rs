@@ -1,0 +1,113 @@
+//! `kevmon plugin run`: one plugin alone, every value on standard output.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep_until},
+};
+
+use super::{Exit, complain, load, value_line::Lines};
+use crate::{
+    app::{
+        keeper::Kept,
+        output,
+        watch::{Origin, Watch},
+    },
+    cli::{DEFAULT_RING_BYTES, RunArgs},
+    config::Overrides,
+    import,
+    plugin::{GroupId, Plugin},
+};
+
+/// Events are taken this often.
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// Collects and prints until SIGINT or SIGTERM, or as often as was asked for.
+///
+/// # Errors
+/// The source does not work, or standard output cannot be written.
+pub(super) async fn run(args: RunArgs) -> Result<Exit> {
+    let Some(plugins) = plugins(&args) else {
+        return Ok(Exit::Usage);
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let origin = Origin {
+        choice: args.source,
+        asked_by: "--source ebpf",
+        ring_bytes: DEFAULT_RING_BYTES,
+        root: PathBuf::from("/proc"),
+    };
+    let mut watch = Watch::start(origin, plugins, &Kept::default())?;
+    let clock = output::clock();
+    let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
+    // A first reading: rates are measured from here.
+    watch.collect(&groups);
+    let mut due = Instant::now() + args.interval;
+    let mut collected = 0;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(Exit::Success),
+            _ = interrupt.recv() => return Ok(Exit::Success),
+            () = sleep_until(due.min(Instant::now() + DRAIN)) => {}
+        }
+        watch.drain();
+        if Instant::now() < due {
+            continue;
+        }
+        due = Instant::now().max(due + args.interval);
+        let collection = output::collect(&mut watch, &groups, (clock, output::clock()), &[], false);
+        for service in &collection.services {
+            let mut lines = Lines::new(&service.plugin, collection.time);
+            lines.reading(&collection, service);
+            if !output::print(&lines.finish()).context("standard output")? {
+                return Ok(Exit::Success); // its reader has gone away
+            }
+        }
+        collected += 1;
+        if Some(collected) == args.count {
+            return Ok(Exit::Success);
+        }
+    }
+}
+
+/// The plugin's instances; `None` where it cannot be used, which has been said then.
+fn plugins(args: &RunArgs) -> Option<Vec<Plugin>> {
+    let overrides = overrides(args).inspect_err(|fault| complain(fault)).ok()?;
+    let loaded = load(args.plugins_dir.clone(), vec![args.name.clone()], &overrides);
+    // Another plugin's faults are no concern of this one's.
+    let own = |path: Option<&std::path::Path>| {
+        let folder = path
+            .and_then(|path| path.parent())
+            .and_then(|folder| folder.file_name());
+        path.is_none() || folder.is_some_and(|folder| folder == args.name.as_str())
+    };
+    let faults: Vec<_> = loaded.faults.iter().filter(|fault| own(fault.path())).collect();
+    faults.iter().for_each(complain);
+    loaded
+        .warnings
+        .iter()
+        .filter(|warning| own(warning.path()))
+        .for_each(complain);
+    (faults.is_empty() && !loaded.plugins.is_empty()).then_some(loaded.plugins)
+}
+
+/// What the flags set: of the two ways to give a setting, `--set` counts.
+fn overrides(args: &RunArgs) -> Result<Overrides, String> {
+    let mut settings = match &args.settings {
+        Some(text) => import::settings(text).map_err(|error| format!("-c: {error}"))?,
+        None => Vec::new(),
+    };
+    settings.extend(args.set.iter().cloned());
+    if let Some((name, _)) = settings.first() {
+        return Err(format!(
+            "{name}: plugins of this build have no settings; leave --set and -c out"
+        ));
+    }
+    Ok(Overrides {
+        interval: Some(args.interval),
+        ..Overrides::default()
+    })
+}

@@ -1,0 +1,95 @@
+//! `kevmon plugin …`: what people do with plugin files beside running them.
+
+mod check;
+mod explain;
+mod fresh;
+mod harness;
+mod importing;
+mod list;
+mod live;
+mod value_line;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{Exit, output};
+use crate::{
+    cli::PluginCommand,
+    config::{self, Environment, Loaded, Overrides, PluginSources},
+};
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// Standard output cannot be written, or the processes cannot be read.
+pub(super) fn run(command: PluginCommand) -> Result<Exit> {
+    match command {
+        PluginCommand::New(args) => fresh::run(&args),
+        PluginCommand::Check(args) => check::run(&args),
+        PluginCommand::List(args) => list::run(&args),
+        PluginCommand::Run(args) => {
+            super::start_log(None, config::LogLevel::Warn)?;
+            super::raise_descriptor_limit();
+            super::block_on(harness::run(args))
+        }
+        PluginCommand::Import(args) => importing::run(&args),
+        PluginCommand::Schema => schema(),
+    }
+}
+
+/// Configuration generates the schema from its table of keys.
+fn schema() -> Result<Exit> {
+    complain("plugin schema: this build has no JSON Schema; docs/plugins.md lists every key");
+    Ok(Exit::Usage)
+}
+
+/// All plugins of `directories`, or of the search path, as a daemon would load them.
+fn load(directories: Vec<PathBuf>, plugins: Vec<String>, overrides: &Overrides) -> Loaded {
+    let sources = PluginSources {
+        directories,
+        plugins,
+        ..PluginSources::default()
+    };
+    let file = config::read_settings(None);
+    config::load(
+        &sources,
+        &Environment::of_this_process(),
+        overrides,
+        file.as_ref(),
+    )
+}
+
+fn complain(message: impl std::fmt::Display) {
+    eprintln!("kevmon: {message}");
+}
+
+/// Prints a result; a reader that has gone away is content.
+fn print(text: &str) -> Result<()> {
+    output::print(text).map(|_| ()).context("standard output")
+}
+
+/// Writes a file that does not exist yet, with its folder. What goes wrong is told.
+fn write_new(path: &Path, text: &str) -> std::result::Result<(), String> {
+    use std::{fs, io::Write};
+    let cannot = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            format!(
+                "{} exists already; move it away, or take another name",
+                path.display()
+            )
+        } else {
+            let remedy = "choose a folder that can be written";
+            format!("{} cannot be written: {error}; {remedy}", path.display())
+        }
+    };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(cannot)?;
+    }
+    let mut file = fs::File::options()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(cannot)?;
+    file.write_all(text.as_bytes()).map_err(cannot)
+}

@@ -1,0 +1,179 @@
+//! Values as `kevmon plugin run` prints them: `2014-07-29 20:22:06.789Z [name(id)] metric value key=value…`.
+
+use crate::{
+    export::{Collection, ServiceReading, iso8601_millis, printable},
+    metrics::{Attribute, Attributes, Measure, metrics, process_metrics},
+    plugin::{
+        Plugin,
+        collector::{Custom, CustomValue},
+    },
+};
+
+/// Lines of one plugin at one time.
+pub(super) struct Lines {
+    head: String,
+    text: String,
+}
+
+impl Lines {
+    pub(super) fn new(plugin: &Plugin, time: u64) -> Self {
+        let time = iso8601_millis(time).replace('T', " ");
+        let id = plugin.instance.as_deref().unwrap_or_default();
+        Self {
+            head: format!("{time} [{}({id})]", plugin.name),
+            text: String::new(),
+        }
+    }
+
+    /// Everything that a reading would export.
+    pub(super) fn reading(&mut self, collection: &Collection, service: &ServiceReading) {
+        let naming = service.plugin.naming;
+        for metric in metrics(naming) {
+            for value in (metric.values)(&service.reading) {
+                self.measure(metric.name, value.measure, pairs(value.attributes), collection);
+            }
+        }
+        let Some(singles) = &service.reading.per_process else {
+            return;
+        };
+        for process in &singles.processes {
+            let of = [
+                ("process.pid".to_owned(), process.key.tgid.to_string()),
+                ("process.executable.name".to_owned(), process.exe.clone()),
+            ];
+            for metric in process_metrics(naming) {
+                for point in metric.points {
+                    if let Some(measure) = (point.value)(process) {
+                        let own = point
+                            .attribute
+                            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+                        self.measure(
+                            metric.name,
+                            measure,
+                            own.into_iter().chain(of.clone()).collect(),
+                            collection,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a collector brought.
+    pub(super) fn custom(&mut self, value: &CustomValue) {
+        let written = match &value.value {
+            Custom::Int(number) | Custom::IntSum { value: number, .. } => number.to_string(),
+            Custom::Float(number) | Custom::FloatSum { value: number, .. } => number.to_string(),
+            Custom::Text(text) => quoted(text),
+        };
+        self.line(&value.name, &written, &value.attributes);
+    }
+
+    fn measure(
+        &mut self,
+        name: &str,
+        measure: Measure,
+        mut pairs: Vec<(String, String)>,
+        collection: &Collection,
+    ) {
+        let written = match measure {
+            Measure::Integer(number) => number.to_string(),
+            Measure::Float(number) => number.to_string(),
+            Measure::Time(moment) => (collection.wall.unix(moment) as f64 / 1e9).to_string(),
+            // A histogram has no one value: how many, and their sum in seconds.
+            Measure::Durations(durations) => {
+                pairs.push(("sum".to_owned(), (durations.sum as f64 / 1e9).to_string()));
+                durations.counts.iter().sum::<u64>().to_string()
+            }
+        };
+        self.line(name, &written, &pairs);
+    }
+
+    fn line(&mut self, name: &str, value: &str, pairs: &[(String, String)]) {
+        self.text.push_str(&format!("{} {name} {value}", self.head));
+        for (key, value) in pairs {
+            self.text.push_str(&format!(" {key}={}", word(value)));
+        }
+        self.text.push('\n');
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+}
+
+fn pairs(attributes: Attributes) -> Vec<(String, String)> {
+    let text = |attribute| match attribute {
+        Attribute::Text(text) => text,
+        Attribute::Integer(number) => number.to_string(),
+        Attribute::Float(number) => number.to_string(),
+        Attribute::Boolean(flag) => flag.to_string(),
+    };
+    attributes
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), text(value)))
+        .collect()
+}
+
+/// A text in quotes, on one line.
+fn quoted(text: &str) -> String {
+    serde_json::Value::String(printable(text)).to_string()
+}
+
+/// A value as it is, where it is one word.
+fn word(text: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || "._:/@+-".contains(c);
+    if !text.is_empty() && text.chars().all(is_word) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::tracker::tests::plugin;
+
+    #[test]
+    fn a_line_is_scalyrs() {
+        let value = |value, attributes: &[(&str, &str)]| CustomValue {
+            name: "uniform".into(),
+            unit: String::new(),
+            description: String::new(),
+            value,
+            attributes: attributes
+                .iter()
+                .map(|&(key, value)| (key.into(), value.into()))
+                .collect(),
+            time: 0,
+        };
+        let time = 1_406_665_326_789_000_000;
+        for (instance, custom, line) in [
+            (
+                None,
+                value(Custom::Float(0.5), &[("count", "1")]),
+                "[web()] uniform 0.5 count=1",
+            ),
+            (
+                Some("a"),
+                value(Custom::Int(-3), &[("k", "a b")]),
+                "[web(a)] uniform -3 k=\"a b\"",
+            ),
+            (
+                None,
+                value(Custom::Text("x\ny".into()), &[]),
+                "[web()] uniform \"x\u{fffd}y\"",
+            ),
+        ] {
+            let plugin = Plugin {
+                name: "web".into(),
+                instance: instance.map(str::to_owned),
+                ..plugin("web")
+            };
+            let mut lines = Lines::new(&plugin, time);
+            lines.custom(&custom);
+            assert_eq!(lines.finish(), format!("2014-07-29 20:22:06.789Z {line}\n"));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! A `.panoptes-plugin` file: sections of `key = value` lines. What the plugin's Python does has to be written as a
+//! command, whose output may stay Panoptes' JSON.
+
+use super::{
+    ImportError, Imported, Notes, Value,
+    legacy::interval,
+    one_line, plugin_name, quoted,
+    writer::{Writer, text as written},
+};
+
+/// One `key = value`.
+#[derive(Debug)]
+struct Line {
+    section: String,
+    key: String,
+    value: String,
+    number: usize,
+}
+
+/// Imports the file `text`.
+pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
+    let mut notes = Notes::default();
+    let lines = lines(text, &mut notes)?;
+    let get = |section: &str, key: &str| {
+        let found = |line: &&Line| line.section == section && line.key == key;
+        lines
+            .iter()
+            .rev()
+            .find(found)
+            .filter(|line| !line.value.is_empty())
+    };
+    let Some(core) = get("core", "name") else {
+        return Err(ImportError::new(
+            None,
+            "[Core] has no Name",
+            "import a .panoptes-plugin file with [Core] Name = …",
+        ));
+    };
+    // A name in words is fit for people alone.
+    let name = plugin_name(&core.value.to_lowercase(), Some(core.number), &mut notes);
+    let mut writer = Writer::new(&format!("a Panoptes plugin, {}", quoted(&core.value)));
+    for key in ["author", "website"] {
+        if let Some(line) = get("documentation", key) {
+            writer.comment(&format!("{}: {}", capital(key), line.value));
+        }
+    }
+    writer.table(&["plugin"]);
+    writer.set("name", &written(&name));
+    for key in ["description", "version"] {
+        if let Some(line) = get("documentation", key) {
+            writer.set(key, &written(&one_line(&line.value)));
+        }
+    }
+    if let Some(line) = get("main", "namespace") {
+        writer.table(&["service"]);
+        writer.set("namespace", &written(&line.value));
+    }
+    writer.table(&["monitoring"]);
+    let frequency = get("main", "execute_frequency");
+    let seconds = frequency.and_then(|line| {
+        interval(
+            &Value::Text(line.value.clone()),
+            "execute_frequency",
+            line.number,
+            &mut notes,
+        )
+    });
+    if let Some(seconds) = seconds {
+        writer.set("interval", &seconds);
+    }
+    if let Some(line) = get("main", "resource_filter") {
+        writer.comment("The plugin runs on the hosts that this fits; resource_id is the host's name.");
+        writer.set("resource_filter", &written(&line.value));
+        notes.add(
+            line.number,
+            "resource_filter is tried on this host alone: resource_id is the host's name",
+        );
+    }
+    writer.table(&["otel_config"]);
+    writer.set("service_name_template", "\"{plugin_name}\"");
+    transforms(&mut writer, &lines, &mut notes);
+    collector(&mut writer, &name, get("core", "module"), &mut notes);
+    for line in &lines {
+        let known = match line.section.as_str() {
+            "core" => ["name", "module"].contains(&line.key.as_str()),
+            "documentation" => ["author", "website", "description", "version"].contains(&line.key.as_str()),
+            "main" => ["execute_frequency", "resource_filter", "namespace"].contains(&line.key.as_str()),
+            section => section == "transforms",
+        };
+        if !known {
+            let text = format!(
+                "{} of [{}] is left out: kevmon has nothing like it",
+                quoted(&line.key),
+                line.section
+            );
+            notes.add(line.number, text);
+        }
+    }
+    Ok(Imported {
+        name,
+        toml: writer.finish(),
+        notes: notes.finish(),
+    })
+}
+
+fn capital(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    first.to_uppercase() + rest
+}
+
+fn collector(writer: &mut Writer, name: &str, module: Option<&Line>, notes: &mut Notes) {
+    writer.array_table("collector");
+    writer.set("name", &written(name));
+    writer.set("kind", "\"command\"");
+    writer.comment(
+        "To be written: a program beside this file that prints metrics groups as JSON, schema version 0.2.",
+    );
+    writer.set("command", &format!("[{}]", written(&format!("./{name}"))));
+    writer.set("format", "\"panoptes\"");
+    let (line, what) = match module {
+        Some(module) => (
+            Some(module.number),
+            format!("the Python of {}", quoted(&module.value)),
+        ),
+        None => (None, "the plugin's Python".to_owned()),
+    };
+    notes.add(
+        line,
+        format!(
+            "{what} is not carried over: write the program ./{name}, which prints its metrics groups as JSON"
+        ),
+    );
+}
+
+/// `<group> = rate:<result>:<counter,…>`
+fn transforms(writer: &mut Writer, lines: &[Line], notes: &mut Notes) {
+    let mut head = false;
+    let mut seen: Vec<&str> = Vec::new();
+    for line in lines.iter().filter(|line| line.section == "transforms") {
+        let parts: Vec<&str> = line.value.splitn(3, ':').map(str::trim).collect();
+        let (Some(&"rate"), Some(result), Some(counters)) = (parts.first(), parts.get(1), parts.get(2))
+        else {
+            let text = format!(
+                "transform {} is not rate:<group>:<counters> and is left out",
+                quoted(&line.value)
+            );
+            notes.add(line.number, text);
+            continue;
+        };
+        let counters: Vec<&str> = counters
+            .split(',')
+            .map(str::trim)
+            .filter(|c| !c.is_empty())
+            .collect();
+        let is_name = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic())
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_' || c == '-')
+        };
+        let all_names = counters
+            .iter()
+            .chain([result, &line.key.as_str()])
+            .all(|name| is_name(name));
+        if counters.is_empty() || !all_names || seen.contains(&line.key.as_str()) {
+            let text = format!(
+                "transform {} of {} is left out: names are letters, digits, '.' and '_', groups once",
+                quoted(&line.value),
+                quoted(&line.key)
+            );
+            notes.add(line.number, text);
+            continue;
+        }
+        if !std::mem::replace(&mut head, true) {
+            writer.table(&["transforms"]);
+        }
+        seen.push(&line.key);
+        writer.set(
+            &line.key,
+            &written(&format!("rate:{result}:{}", counters.join(","))),
+        );
+    }
+}
+
+/// Sections and keys are taken in any case, but for the groups of transforms.
+fn lines(text: &str, notes: &mut Notes) -> Result<Vec<Line>, ImportError> {
+    let (mut section, mut lines) = (String::new(), Vec::new());
+    for (index, line) in text.lines().enumerate() {
+        let (number, line) = (index + 1, line.trim());
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(head) = line.strip_prefix('[') {
+            let head = head.split(']').next().unwrap_or_default().trim();
+            if head.is_empty() || head.starts_with('[') || !line.contains(']') {
+                return Err(ImportError::new(
+                    number,
+                    "this is no section's head",
+                    "write [main] or another name",
+                ));
+            }
+            section = head.to_lowercase();
+            if !["core", "documentation", "main", "transforms"].contains(&section.as_str()) {
+                notes.add(
+                    number,
+                    format!("section [{}] is nothing that kevmon knows", one_line(head)),
+                );
+            }
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            notes.add(
+                number,
+                format!("{} is neither a section nor key = value", quoted(line)),
+            );
+            continue;
+        };
+        let key = key.trim();
+        lines.push(Line {
+            key: if section == "transforms" {
+                key.to_owned()
+            } else {
+                key.to_lowercase()
+            },
+            section: section.clone(),
+            value: value_of(value.trim()),
+            number,
+        });
+    }
+    Ok(lines)
+}
+
+/// Without the comment behind it, and without quotes around all of it.
+fn value_of(value: &str) -> String {
+    let mut quote = None;
+    let mut before = ' ';
+    let end = value.char_indices().find(|&(_, letter)| {
+        match quote {
+            Some(open) if open == letter => quote = None,
+            None if letter == '"' || letter == '\'' => quote = Some(letter),
+            None if letter == '#' && before.is_whitespace() => return true,
+            _ => {}
+        }
+        before = letter;
+        false
+    });
+    let value = end.map_or(value, |(at, _)| &value[..at]).trim();
+    for quote in ['"', '\''] {
+        let inner = value
+            .strip_prefix(quote)
+            .and_then(|rest| rest.strip_suffix(quote));
+        if let Some(inner) = inner.filter(|inner| !inner.contains(quote)) {
+            return inner.to_owned();
+        }
+    }
+    value.to_owned()
+}

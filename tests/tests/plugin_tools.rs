@@ -1,0 +1,321 @@
+//! `kevmon plugin …` with the real binary, on good and on bad input, and on every published example.
+
+use std::{fs, path::PathBuf};
+
+use kevmon_tests::{kevmon, kevmon::Output, plugin_dir::PluginDir, scratch::Scratch, workload::Program};
+use serde_json::Value as Json;
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+
+fn fixture(name: &str) -> String {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/import")).join(name);
+    path.display().to_string()
+}
+
+fn plugin(args: &[&str]) -> Output {
+    kevmon::run(&[&["plugin"], args].concat())
+}
+
+fn assert_told(output: &Output, texts: &[&str]) {
+    let told = format!("{}{}", output.stdout, output.stderr);
+    for text in texts {
+        assert!(told.contains(text), "no {text:?} in:\n{told}");
+    }
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn a_new_plugin_is_sound_tested_and_never_overwritten() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().to_str().unwrap();
+    let program = Program::new(WORKLOAD, "new");
+    let _running = program.start(&["idle"]);
+    let new = || {
+        plugin(&[
+            "new",
+            "web",
+            "--process-name",
+            program.name(),
+            "--directory",
+            directory,
+        ])
+    };
+    new().assert_code(0);
+    let folder = format!("{directory}/web");
+    let checked = plugin(&["check", &folder]);
+    checked.assert_code(0);
+    assert_told(
+        &checked,
+        &[
+            "matches 1 process now",
+            "2 names as expect.toml expects",
+            program.name(),
+        ],
+    );
+
+    let before = fs::read(format!("{folder}/plugin.toml")).unwrap();
+    let again = new();
+    again.assert_code(2);
+    assert_told(&again, &["exists already"]);
+    assert_eq!(fs::read(format!("{folder}/plugin.toml")).unwrap(), before);
+
+    // The test fails when the pattern no longer does what it is for.
+    let text = String::from_utf8(before).unwrap();
+    fs::write(
+        format!("{folder}/plugin.toml"),
+        text.replace(program.name(), "kvt-other"),
+    )
+    .unwrap();
+    let broken = plugin(&["check", &folder]);
+    broken.assert_code(2);
+    assert_told(&broken, &["expect.toml", "no plugin of this folder matches"]);
+
+    for (name, process) in [("../x", "x"), ("", "x"), ("x", ""), ("x", "("), ("..", "x")] {
+        let refused = plugin(&["new", name, "--process-name", process, "--directory", directory]);
+        refused.assert_code(2);
+        assert_told(&refused, &["; "]);
+    }
+    assert_eq!(
+        fs::read_dir(scratch.path()).unwrap().count(),
+        1,
+        "nothing else was written"
+    );
+}
+
+#[test]
+fn check_tells_faults_members_and_near_misses() {
+    let folder = PluginDir::new();
+    let program = Program::new(WORKLOAD, "nearly-so");
+    let _running = program.start(&["idle"]);
+    let written = |pattern: &str| format!("schema = 1\n[service]\nprocess_name = \"{pattern}\"\n");
+    folder.write("member", &written(program.name()));
+    let cut = &program.name()[..program.name().len() - 1];
+    folder.write("anchored", &written(&format!("^{cut}$")));
+    folder.write("letter", &written(&format!("{}y", program.name())));
+    let output = plugin(&["check", "--json", folder.path()]);
+    output.assert_code(0);
+    let report: Json = serde_json::from_str(&output.stdout).unwrap();
+    let of = |name: &str, key: &str| {
+        let plugins = report["plugins"].as_array().unwrap();
+        let plugin = plugins.iter().find(|plugin| plugin["plugin"] == name).unwrap();
+        plugin[key].as_array().unwrap().clone()
+    };
+    assert_eq!(of("member", "matches")[0]["matched"], program.name());
+    assert!(of("member", "matches")[0]["user"].is_string());
+    for (name, reason) in [("anchored", "without the anchors"), ("letter", "in one letter")] {
+        assert_eq!(of(name, "matches"), Vec::<Json>::new(), "{name}");
+        let misses = of(name, "near_misses");
+        let told = misses
+            .iter()
+            .any(|miss| miss["reason"].as_str().unwrap().contains(reason));
+        assert!(told, "{name}: {misses:?}");
+    }
+
+    let faulty = folder.write("faulty", "schema = 1\n[service]\nproces_name = \"x\"\n");
+    for path in [folder.path(), faulty.to_str().unwrap()] {
+        let output = plugin(&["check", path]);
+        output.assert_code(2);
+        assert_told(&output, &[&format!("{}:3", faulty.display()), "process_name"]);
+    }
+    // One good file alone is not blamed for its neighbour.
+    let good = folder.write("member", &written(program.name()));
+    plugin(&["check", good.to_str().unwrap()]).assert_code(0);
+    plugin(&["check", "/no/such/folder"]).assert_code(2);
+}
+
+#[test]
+fn shipped_and_published_plugin_files_pass() {
+    let shipped = PluginDir::shipped();
+    let output = plugin(&["check", shipped.to_str().unwrap()]);
+    output.assert_code(0);
+    assert_told(
+        &output,
+        &["m8refsvr", "m8prcsvr", "m8mulprc", "mstrsvr", "kevmon"],
+    );
+    let guide = fixture("guide/plugin.toml");
+    plugin(&["check", &guide]).assert_code(0);
+}
+
+#[test]
+fn list_tells_every_state() {
+    let folder = PluginDir::new();
+    folder.write(
+        "on",
+        "schema = 1\n[service]\nprocess_name = \"x\"\n[monitoring]\ninterval = 7\n",
+    );
+    folder.write(
+        "off",
+        "schema = 1\n[service]\nprocess_name = \"x\"\n[monitoring]\nenabled = false\n",
+    );
+    let args = ["list", "--json", "--plugins-dir", folder.path()];
+    let output = plugin(&args);
+    output.assert_code(0);
+    let states: Vec<Json> = output
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(states.len(), 2, "{states:?}");
+    assert_eq!(
+        (&states[0]["plugin"], &states[0]["interval_ms"]),
+        (&"on".into(), &7000.into())
+    );
+    assert_eq!(states[1]["state"], "disabled");
+    folder.write("bad", "[plugin\n");
+    let output = plugin(&["list", "--plugins-dir", folder.path()]);
+    output.assert_code(2);
+    assert_told(&output, &["faulty", "bad/plugin.toml"]);
+}
+
+#[test]
+fn run_prints_every_value_of_one_plugin() {
+    let folder = PluginDir::new();
+    let program = Program::new(WORKLOAD, "run");
+    let _running = program.start(&["idle"]);
+    let text = format!(
+        "schema = 1\n[service]\nprocess_name = \"{}\"\n[processes]\nenabled = true\n",
+        program.name()
+    );
+    folder.write("web", &text);
+    folder.write("other", "[plugin\n");
+    let args = [
+        "run",
+        "web",
+        "--plugins-dir",
+        folder.path(),
+        "--interval",
+        "200ms",
+        "--count",
+        "2",
+    ];
+    let output = plugin(&args);
+    output.assert_code(0);
+    let counts = output
+        .stdout
+        .lines()
+        .filter(|line| line.contains(" [web()] process_count 1"));
+    assert_eq!(counts.count(), 2, "{}", output.stdout);
+    for line in output.stdout.lines() {
+        let (time, rest) = line.split_at(24);
+        assert!(time.ends_with('Z') && &time[10..11] == " ", "{line}");
+        assert!(
+            rest.starts_with(" [web()] ") && rest.split(' ').count() >= 4,
+            "{line}"
+        );
+    }
+    let own = |line: &&str| line.contains("per_process.") && line.contains(" process.pid=");
+    assert!(output.stdout.lines().any(|line| own(&line)), "{}", output.stdout);
+
+    for (args, text) in [
+        (
+            &["run", "wep", "--plugins-dir", folder.path()][..],
+            "did you mean web",
+        ),
+        (&["run", "web", "--set", "novalue"], "KEY=VALUE"),
+        (&["run", "web", "--count", "0"], "count"),
+        (&["run", "web", "--interval", "1ms"], "interval"),
+        (&["run", "web", "-c", "{ a: [1] }"], "no single value"),
+        (&["run", "web", "-c", "{ a: "], "value"),
+    ] {
+        let output = plugin(args);
+        output.assert_code(2);
+        assert_told(&output, &[text]);
+    }
+}
+
+#[test]
+fn every_published_example_is_imported() {
+    let scratch = Scratch::new();
+    let output = scratch.path().to_str().unwrap();
+    let module = fixture("random_coin_test.py");
+    for (file, extra, name, texts) in [
+        (
+            "one_name/__init__.py",
+            &[][..],
+            "myapp",
+            &["process_name = \"MyApp\""][..],
+        ),
+        (
+            "complete/__init__.py",
+            &[],
+            "webserver",
+            &["namespace = \"WebInfrastructure\""],
+        ),
+        (
+            "agent.json",
+            &["--module", &module],
+            "random_coin_test",
+            &["max = 10.0", "value = 8.5"],
+        ),
+        (
+            "tutorial.panoptes-plugin",
+            &[],
+            "tutorial-plugin",
+            &["rate:example:context_switch_count"],
+        ),
+    ] {
+        let file = fixture(file);
+        let imported = plugin(&[&["import", &file, "--output", output], extra].concat());
+        imported.assert_code(0);
+        let text = fs::read_to_string(scratch.path().join(name).join("plugin.toml")).unwrap();
+        texts
+            .iter()
+            .for_each(|part| assert!(text.contains(part), "no {part} in:\n{text}"));
+        let again = plugin(&[&["import", &file, "--output", output], extra].concat());
+        again.assert_code(2);
+        assert_told(&again, &["exists already"]);
+        let printed = plugin(&[&["import", &file], extra].concat());
+        assert_eq!(printed.stdout, text, "printed as written");
+    }
+    let names = plugin(&["import", &fixture("names/__init__.py")]);
+    names.assert_code(0);
+    assert_told(
+        &names,
+        &["process_names = [\"MyAppWeb\", \"MyAppWorker\", \"MyAppDB\"]"],
+    );
+    let coin = plugin(&["import", &fixture("agent.json")]);
+    assert_told(&coin, &["agent.json:2: …", "--module FILE"]);
+    // Those that ask for nothing but processes are checked and run.
+    for name in ["myapp", "webserver"] {
+        let folder = scratch.path().join(name);
+        let folder = folder.to_str().unwrap();
+        plugin(&["check", folder]).assert_code(0);
+        let run = plugin(&[
+            "run",
+            name,
+            "--plugins-dir",
+            folder,
+            "--interval",
+            "100ms",
+            "--count",
+            "1",
+        ]);
+        run.assert_code(0);
+        assert_told(&run, &["process_count 0"]);
+    }
+}
+
+#[test]
+fn what_is_no_configuration_is_refused_with_its_place() {
+    let scratch = Scratch::new();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = scratch.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    for (file, text) in [
+        (
+            write("x.json", b"{ monitors: [\n{ module: \"a\", x } ] }"),
+            "line 2",
+        ),
+        (write("x.py", b"PROCESS_NAME = 'a"), "line 1"),
+        (write("x.txt", b"\xff\x00"), "UTF-8"),
+        (write("y.txt", b"hello"), "neither"),
+        (write("z.py", &vec![b'#'; (1 << 20) + 1]), "1048576"),
+        ("/no/such/file".to_owned(), "/no/such/file"),
+    ] {
+        let output = plugin(&["import", &file]);
+        output.assert_code(2);
+        assert_told(&output, &[text, "; "]);
+    }
+}
