@@ -43,6 +43,15 @@ pub(super) fn places(proc: &Path, state: &Path, config: Option<&Path>, settings:
     }
 }
 
+/// The same for a look at one plugin, which has no settings of its own: what an installed kevmon keeps.
+pub(super) fn default_places(proc: &Path) -> Places {
+    Places {
+        proc: proc.to_owned(),
+        denied: OWN_PLACES.iter().map(PathBuf::from).collect(),
+        is_taken,
+    }
+}
+
 /// The database and what lies beside it under its name: its log, its copies, the spool.
 fn files_of(state: &Path) -> Vec<PathBuf> {
     let (Some(folder), Some(name)) = (state.parent(), state.file_name()) else {

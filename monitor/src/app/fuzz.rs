@@ -100,3 +100,29 @@ fn for_as_long_as_it_is_told_to() {
     );
     assert_eq!(findings, 0, "findings");
 }
+
+/// What is imported, and what `kevmon plugin new` writes, is what configuration takes.
+#[test]
+fn what_is_imported_is_accepted() {
+    let coin = EXAMPLES[4].as_bytes();
+    for (name, text, module) in [
+        ("__init__.py", EXAMPLES[0], None),
+        ("__init__.py", EXAMPLES[1], None),
+        ("agent.json", EXAMPLES[3], None),
+        ("agent.json", EXAMPLES[3], Some(coin)),
+        ("agent.json", INSTANCES, None),
+        ("x.panoptes-plugin", EXAMPLES[5], None),
+    ] {
+        for plugin in crate::import::import(name, text.as_bytes(), module).unwrap() {
+            let parsed = config::parse_plugin_file(Path::new("plugins/x/plugin.toml"), &plugin.toml);
+            assert_eq!(parsed.faults, [], "{}", plugin.toml);
+        }
+    }
+}
+
+const INSTANCES: &str = "{ monitors: [
+    { module: \"a.linux_process_metrics\", id: \"one\", commandline: \"java\", sample_interval: 5 },
+    { module: \"a.linux_process_metrics\", id: \"two\", commandline: \"nginx\", include_child_processes: true },
+    { module: \"coin\", id: \"x\", mean: 5, name: \"n\" },
+    { module: \"coin\", id: \"y\", mean: 5.5, disabled: true },
+] }";

@@ -12,8 +12,8 @@ mod keeper;
 mod lines;
 mod once;
 mod output;
-mod reload;
 mod plugin_tool;
+mod reload;
 mod route;
 mod schedule;
 mod sources;
@@ -205,10 +205,9 @@ fn usable(
         }
     }
     for disabled in &loaded.disabled {
-        let why = if disabled.elsewhere {
-            "is for other hosts (monitoring.resource_filter)"
-        } else {
-            "is switched off"
+        let why = match &disabled.reason {
+            Some(reason) => format!("does not run: {reason}"),
+            None => "is switched off".to_owned(),
         };
         info!("{}: plugin {} {why}", disabled.path.display(), disabled.name);
     }

@@ -153,11 +153,6 @@ impl Collectors {
         }
     }
 
-    /// There are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// When the next one is due.
     pub fn next(&self) -> Option<Instant> {
         self.entries.values().map(|entry| entry.due).min()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Disabled, Loaded, Overrides, PluginSources, adhoc, destinations, discover, duration,
+    Disabled, Faulty, Loaded, Overrides, PluginSources, adhoc, destinations, discover, duration,
     environment::{Environment, prefix_of},
     finding::{Fault, Finding, Warning, nearest, quoted, split},
     pattern,
@@ -103,6 +103,16 @@ fn read_files(
         }
         if faults.is_empty() {
             files.push(file);
+        } else {
+            let names = if file.name.is_empty() {
+                Vec::new()
+            } else {
+                file.names()
+            };
+            loaded.faulty.push(Faulty {
+                path: file.path,
+                names,
+            });
         }
         loaded.faults.extend(faults);
     }
@@ -211,7 +221,7 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
             loaded.disabled.push(Disabled {
                 name: file.name,
                 path: file.path,
-                elsewhere,
+                reason: elsewhere.then(|| "monitoring.resource_filter does not fit this host".to_owned()),
             });
         } else if asked.is_empty() || asked.contains(file.name.as_str()) {
             loaded.warnings.append(&mut file.warnings);

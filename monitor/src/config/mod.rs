@@ -19,6 +19,7 @@ mod adhoc;
 mod destinations;
 mod discover;
 mod given;
+mod json_schema;
 mod kind;
 mod load;
 mod native;
@@ -53,6 +54,7 @@ pub(crate) use self::value::listen_address;
 pub use self::{
     environment::Environment,
     finding::{Fault, Finding, Warning},
+    json_schema::json_schema,
     load::load,
     log_level::LogLevel,
     settings::{SettingSources, Settings, check_file, settle},
@@ -170,8 +172,17 @@ pub struct Disabled {
     pub name: String,
     /// Its file.
     pub path: PathBuf,
-    /// It is not switched off: its `resource_filter` does not fit this host.
-    pub elsewhere: bool,
+    /// Why, where it is not switched off: its `resource_filter` does not fit this host.
+    pub reason: Option<String>,
+}
+
+/// A file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faulty {
+    /// The file.
+    pub path: PathBuf,
+    /// The plugins that it would define, as far as it can be read.
+    pub names: Vec<String>,
 }
 
 /// What [`load`] gives.
@@ -184,6 +195,8 @@ pub struct Loaded {
     pub disabled: Vec<Disabled>,
     /// Everything that keeps a plugin, or kevmon, from running as asked.
     pub faults: Vec<Fault>,
+    /// Files that have some of those faults.
+    pub faulty: Vec<Faulty>,
     /// What should be known and changes nothing.
     pub warnings: Vec<Warning>,
     /// The receivers that the running plugins' files name.

@@ -127,7 +127,6 @@ pub struct Key {
     /// What its value is used for.
     pub role: Role,
     /// What holds when it is absent, as the documentation puts it.
-    #[cfg(test)]
     pub default: &'static str,
     schemas: &'static [Schema],
 }
@@ -148,13 +147,6 @@ pub(crate) fn path(table: &str, name: &str) -> String {
     }
 }
 
-#[cfg_attr(
-    not(test),
-    expect(
-        unused_variables,
-        reason = "only the checks of the documentation read the default"
-    )
-)]
 pub(crate) const fn key(
     schemas: &'static [Schema],
     table: &'static str,
@@ -168,7 +160,6 @@ pub(crate) const fn key(
         name,
         kind,
         role,
-        #[cfg(test)]
         default,
         schemas,
     }
@@ -252,6 +243,7 @@ pub const KEYS: &[Key] = &[
     key(OWN, SETTINGS, "type", SCALARS, Role::Own, "`\"string\"`"),
     key(OWN, SETTINGS, "description", Kind::FreeText, Role::Own, "`\"\"`"),
     key(OWN, SETTINGS, "default", Kind::Scalar, Role::Own, "none"),
+    key(OWN, SETTINGS, "value", Kind::Scalar, Role::Own, "the default"),
     key(OWN, SETTINGS, "required", Kind::Flag, Role::Own, "`false`"),
     key(OWN, SETTINGS, "min", Kind::Scalar, Role::Own, "none"),
     key(OWN, SETTINGS, "max", Kind::Scalar, Role::Own, "none"),
@@ -324,7 +316,7 @@ pub(crate) const COLLECTOR: &str = "collector";
 pub(crate) const METRIC: &str = "collector.metric";
 
 /// Tables of which there may be several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Family {
     /// `[table.NAME]`, with what stands for it in the keys, and what a name has to be.
     Named(&'static str, fn(&str) -> Result<(), String>),

@@ -1,48 +1,125 @@
-//! Which plugins a process belongs to: every plugin's patterns, compiled into one automaton for each thing they are
-//! tried on.
+//! Which plugins a process belongs to: every plugin's patterns, combined for each thing they are tried on, and what else
+//! plugins ask of a process.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex::{Regex, RegexSet, RegexSetBuilder};
+use aho_corasick::AhoCorasick;
+pub use aho_corasick::BuildError;
+use regex::Regex;
+use regex_syntax::hir::{Hir, HirKind};
 
 use super::{GroupId, Matching, Plugin, Selectors};
 use crate::process::{Facts, Identity};
 
-/// Bound on a combined automaton, bytes; each pattern alone has passed a smaller one.
-const SIZE_LIMIT: usize = 256 << 20;
-
-/// The patterns of some plugins, combined.
+/// The patterns of some plugins, combined: one search for the literals that they cannot do without says which are worth
+/// a try. Ten thousand patterns cost little more than the few that come near (`cargo xtask bench match`).
 #[derive(Debug)]
 struct Patterns {
-    set: RegexSet,
-    /// The group of each pattern, in ascending order.
-    owners: Vec<GroupId>,
+    /// All of them, with their groups.
+    all: Vec<(GroupId, Regex)>,
+    /// Finds literals, in any case; `None` without any.
+    literals: Option<AhoCorasick>,
+    /// The patterns that need each literal.
+    needed_by: Vec<Vec<usize>>,
+    /// Patterns that need none.
+    others: Vec<usize>,
 }
 
 impl Patterns {
-    fn of(plugins: &[(GroupId, &Plugin)], matching: Matching) -> Result<Self, regex::Error> {
-        let (owners, patterns): (Vec<_>, Vec<_>) = plugins
+    fn of(plugins: &[(GroupId, &Plugin)], matching: Matching) -> Result<Self, BuildError> {
+        let all: Vec<(GroupId, Regex)> = plugins
             .iter()
             .filter(|(_, plugin)| plugin.matching == matching)
-            .flat_map(|(group, plugin)| {
-                let patterns = plugin.patterns.iter();
-                patterns.map(move |pattern| (*group, pattern.as_str()))
-            })
-            .unzip();
-        let set = RegexSetBuilder::new(patterns)
-            .case_insensitive(true)
-            .size_limit(SIZE_LIMIT)
-            .build()?;
-        Ok(Self { set, owners })
+            .flat_map(|(group, plugin)| plugin.patterns.iter().map(|pattern| (*group, pattern.clone())))
+            .collect();
+        let mut by_literal: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut others = Vec::new();
+        for (index, (_, pattern)) in all.iter().enumerate() {
+            match literal(pattern.as_str()) {
+                Some(literal) => by_literal.entry(literal).or_default().push(index),
+                None => others.push(index),
+            }
+        }
+        let literals = (!by_literal.is_empty())
+            .then(|| AhoCorasick::new(by_literal.keys()))
+            .transpose()?;
+        Ok(Self {
+            all,
+            literals,
+            needed_by: by_literal.into_values().collect(),
+            others,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     fn try_on(&self, text: &str, groups: &mut Vec<GroupId>) {
-        groups.extend(
-            self.set
-                .matches(text)
-                .into_iter()
-                .map(|pattern| self.owners[pattern]),
-        );
+        self.each_match(text, |group| {
+            groups.push(group);
+            true
+        });
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        let mut found = false;
+        self.each_match(text, |_| {
+            found = true;
+            false
+        });
+        found
+    }
+
+    /// Hands over the group of each pattern that matches, until `more` says that it is enough.
+    fn each_match(&self, text: &str, mut more: impl FnMut(GroupId) -> bool) {
+        let folded = folded(text);
+        let near = self
+            .literals
+            .iter()
+            .flat_map(|literals| literals.find_overlapping_iter(&folded));
+        let near = near.flat_map(|found| &self.needed_by[found.pattern().as_usize()]);
+        for &index in near.chain(&self.others) {
+            let (group, pattern) = &self.all[index];
+            if pattern.is_match(text) && !more(*group) {
+                return;
+            }
+        }
+    }
+}
+
+/// A text in which whatever equals an ASCII letter but for case is that letter in lower case. Beside the capitals these are
+/// U+017F and U+212A alone (Unicode, CaseFolding.txt).
+fn folded(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            other => other.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+/// The longest piece of ASCII, in lower case, that every match of `pattern` holds; `None` where there is no such piece.
+fn literal(pattern: &str) -> Option<String> {
+    // Without regard to case the letters of a literal are letters, not classes of two.
+    let hir = regex_syntax::ParserBuilder::new().build().parse(pattern).ok()?;
+    needed(&hir)
+}
+
+fn needed(hir: &Hir) -> Option<String> {
+    match hir.kind() {
+        HirKind::Literal(literal) => {
+            let text = std::str::from_utf8(&literal.0).ok()?;
+            // A piece between characters that may be others in another case.
+            let pieces = text.split(|c: char| !c.is_ascii());
+            let longest = pieces.max_by_key(|piece| piece.len())?;
+            (!longest.is_empty()).then(|| longest.to_ascii_lowercase())
+        }
+        HirKind::Capture(capture) => needed(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => needed(&repetition.sub),
+        HirKind::Concat(parts) => parts.iter().filter_map(needed).max_by_key(String::len),
+        _ => None,
     }
 }
 
@@ -80,8 +157,8 @@ impl Matcher {
     /// Combines the patterns of the groups' plugins.
     ///
     /// # Errors
-    /// The patterns, valid each alone, are too large together.
-    pub fn new(plugins: &[(GroupId, &Plugin)]) -> Result<Self, regex::Error> {
+    /// The patterns' literals are too large together.
+    pub fn new(plugins: &[(GroupId, &Plugin)]) -> Result<Self, BuildError> {
         let of = |chosen: &dyn Fn(&Plugin) -> bool| {
             plugins
                 .iter()
@@ -160,15 +237,15 @@ impl Matcher {
     /// The groups that the process belongs to by its names, ascending, each once.
     fn named(&self, identity: &Identity) -> Vec<GroupId> {
         let mut groups = Vec::new();
-        if !self.names.owners.is_empty() {
+        if !self.names.is_empty() {
             for name in identity.names() {
                 self.names.try_on(name, &mut groups);
             }
         }
-        if !self.exes.owners.is_empty() && !identity.exe.is_empty() {
+        if !self.exes.is_empty() && !identity.exe.is_empty() {
             self.exes.try_on(&identity.exe, &mut groups);
         }
-        if !self.cmdlines.owners.is_empty() && !identity.argv.is_empty() {
+        if !self.cmdlines.is_empty() && !identity.argv.is_empty() {
             self.cmdlines.try_on(&identity.argv.join(" "), &mut groups);
         }
         groups.sort_unstable();
@@ -178,7 +255,7 @@ impl Matcher {
 
     /// True when a `comm` alone makes a process a member of something.
     pub fn matches_comm(&self, comm: &str) -> bool {
-        self.names.set.is_match(comm)
+        self.names.is_match(comm)
     }
 }
 
@@ -253,6 +330,86 @@ mod tests {
                 .collect();
             assert_eq!(groups, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_pattern_cannot_do_without() {
+        for (pattern, expected) in [
+            ("MyApp", Some("myapp")),
+            ("^nginx$", Some("nginx")),
+            ("^(web|db)$", None),
+            ("^web(-[0-9]+)?$", Some("web")),
+            ("a(bcd)+e", Some("bcd")),
+            ("a(bcd)*e", Some("e")),
+            ("x{2}y?", Some("x")),
+            ("^gr\u{fc}n-dienst$", Some("n-dienst")),
+            ("[a-z]+", None),
+            ("", None),
+            ("a.c", Some("c")),
+        ] {
+            assert_eq!(literal(pattern).as_deref(), expected, "{pattern}");
+        }
+    }
+
+    /// The combined search against each pattern by itself, on names made of the patterns' own pieces.
+    #[test]
+    fn combined_they_match_what_each_matches() {
+        let patterns = [
+            "web",
+            "^web$",
+            "WEB-1",
+            "^(a|b)c$",
+            "s+k",
+            "^.$",
+            "\u{17f}ervice",
+            "kelvin",
+            "[0-9]{3}",
+            "a?b",
+            "gr\u{fc}n",
+            "x$",
+        ];
+        let matcher = matcher(patterns.map(plugin));
+        let pieces = [
+            "web",
+            "WEB",
+            "-1",
+            "a",
+            "bc",
+            "S",
+            "K",
+            "\u{17f}",
+            "\u{212a}",
+            "elvin",
+            "ervice",
+            "123",
+            "gr\u{dc}N",
+            "x",
+            "",
+        ];
+        let mut matches = 0;
+        for one in pieces {
+            for two in pieces {
+                for three in pieces {
+                    let name = format!("{one}{two}{three}");
+                    let identity = Identity {
+                        exe: name.clone(),
+                        ..Identity::default()
+                    };
+                    let single = patterns
+                        .map(|pattern| plugin(pattern).patterns[0].is_match(&name) && !name.is_empty());
+                    let groups: Vec<usize> = (0..patterns.len()).filter(|index| single[*index]).collect();
+                    let found: Vec<usize> = matcher
+                        .matched(&identity, None)
+                        .groups
+                        .iter()
+                        .map(|group| group.0)
+                        .collect();
+                    assert_eq!(found, groups, "{name:?}");
+                    matches += groups.len();
+                }
+            }
+        }
+        assert!(matches > 1_000, "{matches}");
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub(super) const CRATES: [CrateRule; 18] = [
     CrateRule {
         name: "regex_syntax",
         is_prefix: false,
-        place: Place::OnlyIn("config"),
+        place: Place::OnlyInThese(&["config", "plugin"]),
     },
     CrateRule {
         name: "rusqlite",

@@ -101,8 +101,12 @@ impl Report {
             .iter()
             .filter(|disabled| concerns(Some(&disabled.path)))
         {
-            self.disabled
-                .push(format!("{} ({})", disabled.name, disabled.path.display()));
+            let reason = disabled.reason.as_deref().unwrap_or("switched off");
+            self.disabled.push(format!(
+                "{} ({}): {reason}",
+                disabled.name,
+                disabled.path.display()
+            ));
         }
         let plugins = loaded.plugins.into_iter();
         let plugins: Vec<Plugin> = plugins
@@ -149,11 +153,7 @@ impl Report {
         let mut lines: Vec<String> = Vec::new();
         lines.extend(self.faults.iter().map(|fault| format!("✗ {fault}")));
         lines.extend(self.warnings.iter().map(|warning| format!("! {warning}")));
-        lines.extend(
-            self.disabled
-                .iter()
-                .map(|disabled| format!("- {disabled}: switched off")),
-        );
+        lines.extend(self.disabled.iter().map(|disabled| format!("- {disabled}")));
         for checked in &self.plugins {
             let (plugin, members) = (&checked.plugin, &checked.members);
             let origin = plugin.origin.as_ref().map(|path| format!(", {}", path.display()));
@@ -189,7 +189,7 @@ impl Report {
             .map(|checked| {
                 let process = |(process, text): &(Live, String), key: &str| {
                     json!({ "pid": process.pid, "name": process.identity.name(),
-                        "user": process.uid.map(live::user_name), key: text })
+                        "user": process.facts.uid.map(live::user_name), key: text })
                 };
                 json!({
                     "plugin": checked.plugin.name,
@@ -218,7 +218,7 @@ fn further(lines: &mut Vec<String>, all: usize) {
 }
 
 fn told(process: &Live) -> String {
-    let user = process.uid.map_or_else(|| "?".to_owned(), live::user_name);
+    let user = process.facts.uid.map_or_else(|| "?".to_owned(), live::user_name);
     format!(
         "pid {} ({user}) {}",
         process.pid,

@@ -167,8 +167,11 @@ mod tests {
     #[test]
     fn selectors_and_match_are_named() {
         let nginx = Live {
-            uid: Some(33),
-            cgroup: Some("/system.slice/web.service".into()),
+            facts: crate::process::Facts {
+                uid: Some(33),
+                cgroup: Some("/system.slice/web.service".into()),
+                ..crate::process::Facts::default()
+            },
             ..process("nginx", "nginx", &["nginx"])
         };
         let asking = |change: &dyn Fn(&mut Plugin)| {

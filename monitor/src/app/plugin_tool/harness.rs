@@ -1,6 +1,9 @@
 //! `kevmon plugin run`: one plugin alone, every value on standard output.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -11,12 +14,13 @@ use tokio::{
 use super::{Exit, complain, load, value_line::Lines};
 use crate::{
     app::{
+        custom::{self, Collectors},
         keeper::Kept,
         output,
         watch::{Origin, Watch},
     },
     cli::{DEFAULT_RING_BYTES, RunArgs},
-    config::Overrides,
+    config::{Faulty, Overrides},
     import,
     plugin::{GroupId, Plugin},
 };
@@ -41,6 +45,9 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
         root: PathBuf::from("/proc"),
     };
     let mut watch = Watch::start(origin, plugins, &Kept::default())?;
+    let mut collectors = Collectors::new(custom::default_places(Path::new("/proc")));
+    collectors.update(watch.plugins(), std::time::Instant::now());
+    custom::start_due(&mut collectors, &watch);
     let clock = output::clock();
     let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
     // A first reading: rates are measured from here.
@@ -52,16 +59,27 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
             _ = terminate.recv() => return Ok(Exit::Success),
             _ = interrupt.recv() => return Ok(Exit::Success),
             () = sleep_until(due.min(Instant::now() + DRAIN)) => {}
+            () = collectors.ended() => {}
+        }
+        if collectors
+            .next()
+            .is_some_and(|next| next <= std::time::Instant::now())
+        {
+            custom::start_due(&mut collectors, &watch);
         }
         watch.drain();
         if Instant::now() < due {
             continue;
         }
         due = Instant::now().max(due + args.interval);
-        let collection = output::collect(&mut watch, &groups, (clock, output::clock()), &[], false);
+        let mut collection = output::collect(&mut watch, &groups, (clock, output::clock()), &[], false);
+        custom::add(&mut collectors, &mut collection);
         for service in &collection.services {
             let mut lines = Lines::new(&service.plugin, collection.time);
-            lines.reading(&collection, service);
+            if !service.plugin.patterns.is_empty() {
+                lines.reading(&collection, service);
+            }
+            service.extra.custom.iter().for_each(|value| lines.custom(value));
             if !output::print(&lines.finish()).context("standard output")? {
                 return Ok(Exit::Success); // its reader has gone away
             }
@@ -78,11 +96,15 @@ fn plugins(args: &RunArgs) -> Option<Vec<Plugin>> {
     let overrides = overrides(args).inspect_err(|fault| complain(fault)).ok()?;
     let loaded = load(args.plugins_dir.clone(), vec![args.name.clone()], &overrides);
     // Another plugin's faults are no concern of this one's.
-    let own = |path: Option<&std::path::Path>| {
-        let folder = path
-            .and_then(|path| path.parent())
-            .and_then(|folder| folder.file_name());
-        path.is_none() || folder.is_some_and(|folder| folder == args.name.as_str())
+    let own = |path: Option<&Path>| {
+        let is_own = |file: &Faulty| Some(file.path.as_path()) == path && file.names.contains(&args.name);
+        let origins = || {
+            loaded
+                .plugins
+                .iter()
+                .filter_map(|plugin| plugin.origin.as_deref())
+        };
+        path.is_none() || loaded.faulty.iter().any(is_own) || origins().any(|origin| Some(origin) == path)
     };
     let faults: Vec<_> = loaded.faults.iter().filter(|fault| own(fault.path())).collect();
     faults.iter().for_each(complain);
@@ -101,13 +123,9 @@ fn overrides(args: &RunArgs) -> Result<Overrides, String> {
         None => Vec::new(),
     };
     settings.extend(args.set.iter().cloned());
-    if let Some((name, _)) = settings.first() {
-        return Err(format!(
-            "{name}: plugins of this build have no settings; leave --set and -c out"
-        ));
-    }
     Ok(Overrides {
         interval: Some(args.interval),
+        settings,
         ..Overrides::default()
     })
 }

@@ -34,7 +34,9 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit> {
     }
     for disabled in &loaded.disabled {
         let file = disabled.path.display().to_string();
-        objects.push(json!({ "plugin": disabled.name, "state": "disabled", "file": file }));
+        objects.push(
+            json!({ "plugin": disabled.name, "state": "disabled", "reason": disabled.reason, "file": file }),
+        );
         rows.push([
             disabled.name.clone(),
             "disabled".to_owned(),
@@ -44,6 +46,8 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit> {
         ]);
     }
     for path in loaded.faulty_files() {
+        let faulty = loaded.faulty.iter().filter(|faulty| faulty.path == path);
+        let names: Vec<String> = faulty.flat_map(|faulty| faulty.names.clone()).collect();
         let own = |fault: &&Fault| fault.path() == Some(path);
         let faults: Vec<String> = loaded
             .faults
@@ -52,9 +56,13 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit> {
             .map(ToString::to_string)
             .collect();
         let file = path.display().to_string();
-        objects.push(json!({ "state": "faulty", "file": file, "faults": faults }));
+        objects.push(json!({ "state": "faulty", "names": names, "file": file, "faults": faults }));
         rows.push([
-            "?".to_owned(),
+            if names.is_empty() {
+                "?".to_owned()
+            } else {
+                names.join(", ")
+            },
             "faulty".to_owned(),
             String::new(),
             String::new(),

@@ -16,6 +16,7 @@ use super::{At, Native};
 pub(crate) struct SettingKeys {
     kind: ScalarType,
     default: Option<At<Scalar>>,
+    value: Option<At<Scalar>>,
     required: Option<At<bool>>,
     min: Option<At<Scalar>>,
     max: Option<At<Scalar>>,
@@ -28,6 +29,7 @@ impl SettingKeys {
         match (entry.name, value) {
             ("type", Value::Text(word)) => self.kind = ScalarType::named(&word),
             ("default", Value::Scalar(value)) => self.default = Some((entry.line, value)),
+            ("value", Value::Scalar(value)) => self.value = Some((entry.line, value)),
             ("required", Value::Flag(required)) => self.required = Some((entry.line, required)),
             ("min", Value::Scalar(value)) => self.min = Some((entry.line, value)),
             ("max", Value::Scalar(value)) => self.max = Some((entry.line, value)),
@@ -82,6 +84,12 @@ impl SettingKeys {
                 }
             }
         }
+        if let Some((line, value)) = &self.value
+            && let Err(error) = self.check(value)
+        {
+            let (message, remedy) = error.split_once("; ").unwrap_or((&error, "correct it"));
+            fault(*line, "value", message.to_owned(), remedy);
+        }
         faults
     }
 
@@ -134,7 +142,11 @@ impl Native {
                 ),
                 (None, None) => (
                     Finding::in_file(path, Some(*line), "").key(format!("settings.{name}")),
-                    setting.default.clone().map(|(_, value)| value),
+                    setting
+                        .value
+                        .clone()
+                        .or_else(|| setting.default.clone())
+                        .map(|(_, value)| value),
                 ),
             };
             match value.map(|value| setting.check(&value)) {
@@ -177,10 +189,5 @@ impl Native {
         } else {
             Err(faults)
         }
-    }
-
-    /// Whether there is a setting of this name.
-    pub(crate) fn has_setting(settings: &BTreeMap<String, At<SettingKeys>>, name: &str) -> bool {
-        settings.contains_key(name)
     }
 }

@@ -265,6 +265,7 @@ const CONFLICTS: &[(&str, &str, &str)] = &[
     ("instance.settings", "[settings.mean]\n[[instance]]\nid = 'a'\nsettings = { maen = 1 }", "7: instance.settings: there is no setting \"maen\"; did you mean mean?"),
     ("settings.NAME.default", "[settings.a]\ntype = 'int'\ndefault = 'x'", "6: settings.a.default: x is not an integer; write one"),
     ("settings.NAME.default", "[settings.a]\ntype = 'float'\nmax = 5\ndefault = 6", "7: settings.a.default: 6 is out of bounds; write 5 or less"),
+    ("settings.NAME.value", "[settings.a]\ntype = 'float'\nmin = 0\nvalue = -1", "7: settings.a.value: -1 is out of bounds; write 0 or more"),
     ("settings.NAME.required", "[settings.a]\nrequired = true\ndefault = 'x'", "6: settings.a.default: stands beside required = true; keep one of the two"),
     ("settings.NAME.min", "[settings.a]\ntype = 'float'\nmin = 2\nmax = 1", "6: settings.a.min: 2 is more than max, 1; exchange them"),
     ("settings.NAME.max", "[settings.a]\nmax = 1", "5: settings.a.max: is for type = \"int\" and \"float\" alone; remove it, or write the type"),

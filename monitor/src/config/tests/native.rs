@@ -171,7 +171,7 @@ fn a_plugin_for_other_hosts_does_not_run() {
     assert_eq!(plugins(&file("resource_id LIKE 'web%'")).len(), 1);
     let other = loaded(&file("resource_id = 'db1'"));
     assert!(other.plugins.is_empty());
-    assert!(other.disabled[0].elsewhere);
+    assert!(other.disabled[0].reason.is_some());
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn disabled_plugins_and_the_selection() {
         [Disabled {
             name: "off".to_owned(),
             path: folder.path().join("off/plugin.toml"),
-            elsewhere: false,
+            reason: None,
         }]
     );
     assert_eq!((loaded.plugins.len(), loaded.faults.len()), (1, 0));

@@ -17,7 +17,7 @@ use std::{
 use super::{
     GroupId, Notice, Plugin, Reading, What,
     group::{Arrival, Change, Group, Role},
-    matcher::{Matched, Matcher},
+    matcher::{BuildError, Matched, Matcher},
 };
 use crate::process::{
     BootTime, Ending, Event, Facts, Gauges, Host, Identity, Judgement, KeyMap, KeySet, LostEnd, LostLives,
@@ -78,7 +78,7 @@ impl Tracker {
     ///
     /// # Errors
     /// The plugins' patterns are too large together.
-    pub fn new(plugins: Vec<Plugin>, now: BootTime) -> Result<Self, regex::Error> {
+    pub fn new(plugins: Vec<Plugin>, now: BootTime) -> Result<Self, BuildError> {
         let groups: BTreeMap<GroupId, Group> = plugins
             .into_iter()
             .enumerate()

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Arrival, BootTime, Group, GroupId, Judgement, Matched, Matcher, Plugin, Process, ProcessKey, Seen,
-    Tracker, planned,
+    Arrival, BootTime, BuildError, Group, GroupId, Judgement, Matched, Matcher, Plugin, Process, ProcessKey,
+    Seen, Tracker, planned,
 };
 
 impl Tracker {
@@ -20,7 +20,7 @@ impl Tracker {
         changed: Vec<(GroupId, Arc<Plugin>)>,
         new: Vec<Arc<Plugin>>,
         now: BootTime,
-    ) -> Result<Vec<GroupId>, regex::Error> {
+    ) -> Result<Vec<GroupId>, BuildError> {
         let ids: Vec<GroupId> = (self.next.0..).map(GroupId).take(new.len()).collect();
         let replaced = |id: GroupId| changed.iter().find(|(changed, _)| *changed == id);
         if !gone.is_empty() || !new.is_empty() {
