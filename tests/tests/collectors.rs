@@ -228,7 +228,7 @@ fn never_two_at_once_and_failures_are_counted() {
         "sleep 1; echo slow.x 1; exit 3",
     );
     let receiver = Receiver::start();
-    let mut daemon = script.start(&["--endpoint", &receiver.endpoint()]);
+    let mut daemon = script.start(&["--endpoint", &format!("http://127.0.0.1:{}", receiver.port())]);
     wait::until("both kinds of failure", LIMIT, || {
         let log = daemon.stderr();
         (log.contains("hostile: c: still_running: ")

@@ -134,7 +134,7 @@ fn watch_and_export(args: Args) -> Result<Exit> {
     let sources = Sources::new(args);
     // Before the files are read: what changes from here on is seen.
     let survey = sources.survey();
-    let Configuration { loaded, settled } = sources.read();
+    let Configuration { loaded, settled, .. } = sources.read();
     let args = sources.args();
     let Some(settings) = usable(args, &loaded, settled) else {
         return Ok(Exit::Usage);

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -22,6 +23,8 @@ pub(super) struct Sources {
 pub(super) struct Configuration {
     pub(super) loaded: Loaded,
     pub(super) settled: Result<Settings, Vec<Fault>>,
+    /// How long the reading took.
+    pub(super) took: Duration,
 }
 
 impl Sources {
@@ -54,6 +57,7 @@ impl Sources {
 
     /// Reads the files; slow where their disk is.
     pub(super) fn read(&self) -> Configuration {
+        let began = Instant::now();
         let file = config::read_settings(self.args.config.as_deref());
         let in_file = file.iter().flat_map(config::SettingsFile::variables);
         let secrets = self.overrides.variables().chain(in_file);
@@ -69,7 +73,11 @@ impl Sources {
             plugins: &loaded.receivers,
             check: &config::check_file,
         });
-        Configuration { loaded, settled }
+        Configuration {
+            loaded,
+            settled,
+            took: began.elapsed(),
+        }
     }
 
     /// What the files look like from outside.

@@ -413,6 +413,54 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "prints figures for docs/performance.md"]
+    fn ten_thousand_patterns_against_one_exec() {
+        use std::time::Instant;
+        let plugins: Vec<Plugin> = (0..10_000)
+            .map(|number| plugin(&format!("service-{number:05}")))
+            .collect();
+        let numbered: Vec<_> = plugins
+            .iter()
+            .enumerate()
+            .map(|(id, plugin)| (GroupId(id), plugin))
+            .collect();
+        let began = Instant::now();
+        let matcher = Matcher::new(&numbered).unwrap();
+        println!("10,000 patterns combined in {:.1?}", began.elapsed());
+        let names = [
+            "service-04711",
+            "x-service-00001-y",
+            "nginx",
+            "a-rather-long-name-of-no-service-at-all",
+        ];
+        let (mut combined, mut single, mut found) = (0, 0, 0);
+        for round in 0..40 {
+            let identity = Identity {
+                exe: names[round % names.len()].to_owned(),
+                ..Identity::default()
+            };
+            let began = Instant::now();
+            found += matcher.matched(&identity, None).groups.len();
+            combined += began.elapsed().as_nanos();
+            let began = Instant::now();
+            let one_by_one = plugins
+                .iter()
+                .filter(|plugin| plugin.patterns[0].is_match(&identity.exe));
+            found += one_by_one.count();
+            single += began.elapsed().as_nanos();
+        }
+        let micros = |nanos: u128| nanos as f64 / 40.0 / 1e3;
+        println!(
+            "an exec: {:.2} µs; one pattern after the other: {:.1} µs; ratio {:.5}",
+            micros(combined),
+            micros(single),
+            combined as f64 / single as f64
+        );
+        assert_eq!(found, 40);
+        assert!(micros(combined) < 1_000.0);
+    }
+
+    #[test]
     fn any_name_will_do_and_counts_once() {
         let matcher = matcher([plugin("backup")]);
         let script = Identity {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::plan::{self, Plan};
 use crate::{
@@ -60,7 +60,11 @@ impl Applied {
         running: &Plugins,
         configuration: Configuration,
     ) -> (Prepared, Vec<String>) {
-        let Configuration { loaded, settled } = configuration;
+        let Configuration {
+            loaded,
+            settled,
+            took,
+        } = configuration;
         let settings = match &settled {
             Ok(settings) => {
                 self.say_what_needs_a_restart(settings);
@@ -94,7 +98,7 @@ impl Applied {
                 );
             }
         }
-        (Prepared { plan, settings }, faulty)
+        (Prepared { plan, settings, took }, faulty)
     }
 
     fn say_what_needs_a_restart(&self, new: &Settings) {
@@ -153,7 +157,8 @@ impl Applied {
 
     /// Applies a plan whose ending groups have just been collected for the last time.
     pub(in crate::app) fn apply(&mut self, prepared: Prepared, parts: Parts<'_>) {
-        let Prepared { plan, settings } = prepared;
+        let Prepared { plan, settings, took } = prepared;
+        let began = std::time::Instant::now();
         let Parts {
             watch,
             keeper,
@@ -208,13 +213,13 @@ impl Applied {
             }
         };
         info!(
-            "plugins: begun: {}; changed: {}; ended: {}; {} run",
+            "plugins: begun: {}; changed: {}; ended: {}; {} run (read in {took:.1?}, applied in {:.1?})",
             names(new.iter().map(|plugin| plugin.label()).collect()),
             names(changed.iter().map(|(_, plugin)| plugin.label()).collect()),
             names(gone.iter().filter_map(label).collect()),
-            watch.plugins().count()
+            watch.plugins().count(),
+            began.elapsed()
         );
-        debug!("applied in {:.1?}", now.elapsed());
         // What a restart is needed for is compared with what kevmon started with; receivers may be added.
         self.settings.receivers.extend(
             settings
@@ -230,6 +235,7 @@ impl Applied {
 pub(in crate::app) struct Prepared {
     plan: Plan,
     settings: Settings,
+    took: std::time::Duration,
 }
 
 impl Prepared {

@@ -31,11 +31,14 @@ fn value(line: &str) -> Result<RawValue, String> {
     let mut words = Words(line);
     let name = words.next().unwrap_or_else(|| Ok(String::new()))?;
     check_name(&name)?;
+    let is_quoted = words.0.trim_start().starts_with('"');
     let value = match words.next() {
         None => return Err(format!("{name} has no value; write \"{name} 1\"")),
         Some(word) => word?,
     };
     let value = match (value.as_str(), number(&value)) {
+        // What stands in quotes is a text, whatever it looks like.
+        _ if is_quoted => Raw::Text(cut(value)),
         ("true" | "True", _) => Raw::Int(1),
         ("false" | "False", _) => Raw::Int(0),
         (_, Some(Ok(number))) => number,

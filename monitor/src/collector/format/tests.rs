@@ -43,7 +43,7 @@ fn scalyr_lines() {
     let parsed = parse(
         Format::Scalyr,
         b"2014-07-29 20:22:06.789Z [random_coin_monitor()] uniform 0.982530747431 count=1\n\
-          gauss 8 count=1 host=\"a b\"\n# comment\n\n up true\nstate \"not ready\" why=\"a \\\"b\\\"\"\n\
+          gauss 8 count=1 host=\"a b\"\n# comment\n\n up true\nid \"007\"\nstate \"not ready\" why=\"a \\\"b\\\"\"\n\
           1up 1\nlonely\nbad nan\na 1 b\nopen \"x\n",
         &[],
     );
@@ -53,17 +53,18 @@ fn scalyr_lines() {
             "uniform 0.982530747431f count=1",
             "gauss 8i count=1 host=a b",
             "up 1i",
+            "id \"007\"",
             "state \"not ready\" why=a \"b\"",
         ]
     );
     assert_eq!(
         parsed.problems,
         [
-            "line 7: \"1up\" is no name of a metric; begin with a letter, then use letters, digits, '.' and '_'",
-            "line 8: lonely has no value; write \"lonely 1\"",
-            "line 9: the value of bad is not finite; leave it out instead",
-            "line 10: \"b\" is no field; write key=value",
-            "line 11: a quote is not closed; close it",
+            "line 8: \"1up\" is no name of a metric; begin with a letter, then use letters, digits, '.' and '_'",
+            "line 9: lonely has no value; write \"lonely 1\"",
+            "line 10: the value of bad is not finite; leave it out instead",
+            "line 11: \"b\" is no field; write key=value",
+            "line 12: a quote is not closed; close it",
         ]
     );
 }

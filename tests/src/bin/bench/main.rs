@@ -1,4 +1,5 @@
-//! The benchmarks that the project's claims rest on: `bench tick`, `bench storm` and `bench export`. Each interleaves
+//! The benchmarks that the project's claims rest on: `bench tick`, `bench storm`, `bench export` and
+//! `bench plugins`. Each interleaves
 //! what it compares, prints a table, and fails when a limit is not met.
 #![expect(
     clippy::expect_used,
@@ -7,6 +8,7 @@
 )]
 
 mod export;
+mod plugins;
 mod programs;
 mod storm;
 mod tick;
@@ -15,7 +17,7 @@ use std::{fs, process::ExitCode};
 
 use kevmon_tests::modes;
 
-const USAGE: &str = "bench tick [--quick] | bench storm [--quick] | bench export [--quick]";
+const USAGE: &str = "bench tick [--quick] | bench storm [--quick] | bench export [--quick] | bench plugins";
 
 /// The workloads are copies of this very file: `cargo run --bin bench` builds no other one. A copy is
 /// told by its name.
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Some("tick") => tick::run(this, quick),
         Some("storm") => storm::run(this, quick),
         Some("export") => export::run(this, quick),
+        Some("plugins") => plugins::run(),
         _ => {
             eprintln!("usage: {USAGE}");
             ExitCode::from(2)
