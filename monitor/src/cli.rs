@@ -152,7 +152,8 @@ pub struct Args {
     window: Option<Duration>,
 
     /// Folder with NAME/plugin.toml, searched 8 levels deep; repeatable [default: ./plugins,
-    /// /etc/kevmon/plugins and /usr/share/kevmon/plugins, where they exist]
+    /// /etc/kevmon/plugins, /etc/kevmon/plugins.d and /usr/share/kevmon/plugins, where they exist, and
+    /// those of KEVMON_PLUGIN_PATH]
     #[arg(long, value_name = "DIR")]
     plugins_dir: Vec<PathBuf>,
 

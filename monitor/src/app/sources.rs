@@ -27,6 +27,15 @@ pub(super) struct Configuration {
     pub(super) took: Duration,
 }
 
+/// `sources` with this host's name, and with the folders of `KEVMON_PLUGIN_PATH` beside those that are searched by default.
+pub(super) fn on_this_host(mut sources: PluginSources, environment: &Environment) -> PluginSources {
+    sources.host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let more = environment.get("KEVMON_PLUGIN_PATH").unwrap_or_default();
+    let more = more.split(':').filter(|path| !path.is_empty());
+    sources.search_path.extend(more.map(PathBuf::from));
+    sources
+}
+
 impl Sources {
     pub(super) fn new(args: Args) -> Self {
         Self {
@@ -45,14 +54,9 @@ impl Sources {
         &self.environment
     }
 
-    /// Where plugins come from; `KEVMON_PLUGIN_PATH` names more of the folders that are searched by default.
+    /// Where plugins come from.
     pub(super) fn plugins(&self) -> PluginSources {
-        let mut sources = self.args.plugin_sources();
-        sources.host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let more = self.environment.get("KEVMON_PLUGIN_PATH").unwrap_or_default();
-        let more = more.split(':').filter(|path| !path.is_empty());
-        sources.search_path.extend(more.map(PathBuf::from));
-        sources
+        on_this_host(self.args.plugin_sources(), &self.environment)
     }
 
     /// Reads the files; slow where their disk is.

@@ -16,6 +16,9 @@ use super::{
 /// What a plugin file is called.
 const FILE_NAME: &str = "plugin.toml";
 
+/// What `kevmon plugin check` tries a plugin with; no plugin.
+const EXPECTATIONS: &str = "expect.toml";
+
 /// Where files called after their plugins lie beside each other.
 const DROP_INS: &str = "plugins.d";
 
@@ -167,7 +170,9 @@ fn is_plugin_file(path: &Path) -> bool {
 /// `NAME` of `plugins.d/NAME.toml`.
 pub(crate) fn drop_in_name(path: &Path) -> Option<&str> {
     let folder = path.parent()?.file_name()?;
-    let name = path.file_name().filter(|name| *name != FILE_NAME)?;
+    let name = path
+        .file_name()
+        .filter(|name| *name != FILE_NAME && *name != EXPECTATIONS)?;
     (folder == DROP_INS)
         .then(|| name.to_str()?.strip_suffix(".toml"))
         .flatten()

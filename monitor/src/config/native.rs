@@ -139,19 +139,9 @@ impl Native {
 
     /// A key, right or wrong.
     pub(crate) fn seen(&mut self, entry: &Entry<'_>) {
-        match entry.table.split('.').next() {
-            Some("collector") => {
-                if let Some((_, collector)) = self.collectors.last_mut() {
-                    collector.seen(entry);
-                }
-            }
-            Some("settings") => {
-                let name = entry.table.split_once('.').map_or("", |(_, name)| name);
-                if let Some((_, setting)) = self.settings.get_mut(name) {
-                    setting.seen(entry);
-                }
-            }
-            _ => {}
+        let of_collector = entry.table.split('.').next() == Some("collector");
+        if let Some((_, collector)) = self.collectors.last_mut().filter(|_| of_collector) {
+            collector.seen(entry);
         }
     }
 

@@ -121,6 +121,20 @@ struct Entry {
     line: usize,
 }
 
+/// Bytes of a note before and behind the gap where it is too long: a name in it may be as long as the file.
+const KEPT: (usize, usize) = (400, 200);
+
+/// A note whose beginning says what it is about and whose end says why.
+fn shortened(text: String) -> String {
+    let (before, behind) = KEPT;
+    if text.len() <= before + behind {
+        return text;
+    }
+    let before = text.floor_char_boundary(before);
+    let behind = text.ceil_char_boundary(text.len() - behind);
+    format!("{} … {}", &text[..before], &text[behind..])
+}
+
 /// Notes, bounded.
 #[derive(Debug, Default)]
 struct Notes {
@@ -131,7 +145,7 @@ struct Notes {
 impl Notes {
     fn add(&mut self, line: impl Into<Option<usize>>, text: impl Into<String>) {
         if self.notes.len() < MOST_NOTES {
-            let (line, text) = (line.into(), one_line(&text.into()));
+            let (line, text) = (line.into(), shortened(one_line(&text.into())));
             self.notes.push(Note { line, text });
         } else {
             self.more += 1;

@@ -156,7 +156,7 @@ fn transforms(writer: &mut Writer, lines: &[Line], notes: &mut Notes) {
             name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name
                     .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_' || c == '-')
+                    .all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_')
         };
         let all_names = counters
             .iter()

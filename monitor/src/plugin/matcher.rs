@@ -12,7 +12,7 @@ use super::{GroupId, Matching, Plugin, Selectors};
 use crate::process::{Facts, Identity};
 
 /// The patterns of some plugins, combined: one search for the literals that they cannot do without says which are worth
-/// a try. Ten thousand patterns cost little more than the few that come near (`cargo xtask bench match`).
+/// a try. Ten thousand patterns cost little more than the few that come near (docs/performance.md has figures).
 #[derive(Debug)]
 struct Patterns {
     /// All of them, with their groups.

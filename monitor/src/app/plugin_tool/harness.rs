@@ -76,10 +76,10 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
         custom::add(&mut collectors, &mut collection);
         for service in &collection.services {
             let mut lines = Lines::new(&service.plugin, collection.time);
-            if !service.plugin.patterns.is_empty() {
-                lines.reading(&collection, service);
-            }
-            service.extra.custom.iter().for_each(|value| lines.custom(value));
+            lines.reading(&collection, service);
+            let custom = service.extra.custom.iter();
+            let asked = custom.filter(|value| service.plugin.metrics.lets(&value.name));
+            asked.for_each(|value| lines.custom(value));
             if !output::print(&lines.finish()).context("standard output")? {
                 return Ok(Exit::Success); // its reader has gone away
             }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Exit, output};
+use super::{Exit, output, sources::on_this_host};
 use crate::{
     cli::PluginCommand,
     config::{self, Environment, Loaded, Overrides, PluginSources},
@@ -51,13 +51,10 @@ fn load(directories: Vec<PathBuf>, plugins: Vec<String>, overrides: &Overrides) 
         plugins,
         ..PluginSources::default()
     };
+    let environment = Environment::of_this_process();
+    let sources = on_this_host(sources, &environment);
     let file = config::read_settings(None);
-    config::load(
-        &sources,
-        &Environment::of_this_process(),
-        overrides,
-        file.as_ref(),
-    )
+    config::load(&sources, &environment, overrides, file.as_ref())
 }
 
 fn complain(message: impl std::fmt::Display) {

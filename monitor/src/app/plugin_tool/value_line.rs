@@ -2,7 +2,7 @@
 
 use crate::{
     export::{Collection, ServiceReading, iso8601_millis, printable},
-    metrics::{Attribute, Attributes, Measure, metrics, process_metrics},
+    metrics::{Attribute, Attributes, Measure, ProcessMetric, of_plugin, process_metrics},
     plugin::{
         Plugin,
         collector::{Custom, CustomValue},
@@ -28,7 +28,7 @@ impl Lines {
     /// Everything that a reading would export.
     pub(super) fn reading(&mut self, collection: &Collection, service: &ServiceReading) {
         let naming = service.plugin.naming;
-        for metric in metrics(naming) {
+        for metric in of_plugin(&service.plugin) {
             for value in (metric.values)(&service.reading) {
                 self.measure(metric.name, value.measure, pairs(value.attributes), collection);
             }
@@ -41,7 +41,8 @@ impl Lines {
                 ("process.pid".to_owned(), process.key.tgid.to_string()),
                 ("process.executable.name".to_owned(), process.exe.clone()),
             ];
-            for metric in process_metrics(naming) {
+            let asked = |metric: &&ProcessMetric| service.plugin.metrics.lets(metric.name);
+            for metric in process_metrics(naming).filter(asked) {
                 for point in metric.points {
                     if let Some(measure) = (point.value)(process) {
                         let own = point

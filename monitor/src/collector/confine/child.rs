@@ -89,15 +89,30 @@ fn wire(stdout: &OwnedFd, stderr: &OwnedFd) -> Result<(), String> {
         // SAFETY: both are descriptors; what `to` was belongs to nobody in this process.
         check("dup2", unsafe { libc::dup2(from, to) })?;
     }
-    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors, and closes none now (Linux 5.11).
-    let marked = unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
-    check("close_range", marked)?;
+    // Everything here was opened with O_CLOEXEC; this is for what a parent of kevmon's left open. Kernels before 5.11 do not
+    // know the flag, and have no Landlock either.
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors, and closes none now.
+    if unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) } == -1 {
+        mark_one_by_one()?;
+    }
     // SAFETY: umask(2) and signal(2) with default dispositions; kevmon's were inherited.
     unsafe {
         libc::umask(0o077);
         for signal in 1..32 {
             libc::signal(signal, libc::SIG_DFL);
         }
+    }
+    Ok(())
+}
+
+fn mark_one_by_one() -> Result<(), String> {
+    let folder = fs::read_dir("/proc/self/fd").map_err(|error| format!("/proc/self/fd: {error}"))?;
+    let all = folder
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for fd in all.filter(|fd: &i32| *fd > 2) {
+        // SAFETY: fcntl(2) takes plain integers; one that was closed meanwhile has nothing to mark.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     Ok(())
 }

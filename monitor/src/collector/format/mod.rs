@@ -82,7 +82,7 @@ pub(super) fn parse(format: Format, output: &[u8], metrics: &[MetricSpec]) -> Pa
     }
 }
 
-/// A name as the seeds have it: a letter, then letters, digits, `.` and `_`.
+/// A metric's name by Scalyr's rule: a letter, then letters, digits, `.` and `_`.
 fn check_name(name: &str) -> Result<(), String> {
     let mut bytes = name.bytes();
     let begins = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());

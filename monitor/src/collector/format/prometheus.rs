@@ -1,5 +1,5 @@
 //! Prometheus's text exposition format, version 0.0.4. Histograms and summaries come as the series that they consist of:
-//! `_sum`, `_count` and `_bucket` are counters, quantiles are gauges. Metric names keep to the seeds' rule, so that a colon is
+//! `_sum`, `_count` and `_bucket` are counters, quantiles are gauges. Metric names keep to Scalyr's rule, so that a colon is
 //! an underscore.
 
 use std::collections::HashMap;

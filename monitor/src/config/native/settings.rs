@@ -23,8 +23,6 @@ pub(crate) struct SettingKeys {
 }
 
 impl SettingKeys {
-    pub(super) fn seen(&mut self, _entry: &Entry<'_>) {}
-
     pub(super) fn set(&mut self, entry: &Entry<'_>, value: Value) {
         match (entry.name, value) {
             ("type", Value::Text(word)) => self.kind = ScalarType::named(&word),

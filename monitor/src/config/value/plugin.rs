@@ -38,7 +38,7 @@ pub(super) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
     }
 }
 
-/// A metric's name as the seeds have it: a letter, then letters, digits, `.` and `_`; 255 at most.
+/// A metric's name by Scalyr's rule: a letter, then letters, digits, `.` and `_`; 255 at most.
 pub(crate) fn metric_name(name: &str) -> Result<(), String> {
     let mut characters = name.chars();
     let begins = characters.next().is_some_and(|c| c.is_ascii_alphabetic());
