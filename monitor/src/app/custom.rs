@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::watch::Watch;
 use crate::{
+    cli::Args,
     collector::Places,
     config::{Settings, receiver::HeaderSource},
     export::Collection,
@@ -36,9 +37,11 @@ pub(super) fn places(proc: &Path, state: &Path, config: Option<&Path>, settings:
             }));
         }
     }
+    // The supervisor starts in another folder.
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     Places {
         proc: proc.to_owned(),
-        denied,
+        denied: denied.into_iter().map(absolute).collect(),
         is_taken,
     }
 }
@@ -52,8 +55,14 @@ pub(super) fn default_places(proc: &Path) -> Places {
     }
 }
 
+/// From now on these settings hold.
+pub(super) fn settle(collectors: &mut Collectors, args: &Args, state: &Path, settings: &Settings) {
+    collectors.set_places(places(&args.proc_root, state, args.config.as_deref(), settings));
+}
+
 /// The database and what lies beside it under its name: its log, its copies, the spool.
 fn files_of(state: &Path) -> Vec<PathBuf> {
+    let state = &std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
     let (Some(folder), Some(name)) = (state.parent(), state.file_name()) else {
         return Vec::new();
     };

@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -29,7 +30,7 @@ use super::{
     watch::{Drained, Origin, Watch},
 };
 use crate::{
-    cli::Output,
+    cli::{Args, Output},
     export::{Collection, UnixClock, json_line, transport::Signal},
     health::Soft,
     metrics::UNSUPPORTED,
@@ -108,6 +109,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     ));
     collectors.update(watch.plugins(), std::time::Instant::now());
     let mut daemon = Daemon {
+        state,
         collectors,
         watch,
         keeper,
@@ -123,6 +125,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         exports,
         applied,
         schedule,
+        args,
     };
 
     let mut pause = DRAIN;
@@ -160,6 +163,9 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
 }
 
 struct Daemon {
+    args: Args,
+    /// Where the state is kept.
+    state: PathBuf,
     collectors: Collectors,
     watch: Watch,
     keeper: Keeper,
@@ -184,6 +190,9 @@ impl Daemon {
     /// Goes on by another configuration: what it does not concern goes on as it was.
     fn reload(&mut self, configuration: Configuration) {
         let running = reload::plugins(&self.watch);
+        if let Ok(settings) = &configuration.settled {
+            custom::settle(&mut self.collectors, &self.args, &self.state, settings);
+        }
         let (prepared, faulty) = self.applied.prepare(&running, configuration);
         if faulty.is_empty() && !self.faulty.is_empty() {
             info!("no plugin file has faults any more");

@@ -83,6 +83,22 @@ impl Routes {
                 }
             }
         }
+        // Who gets nothing for now goes on where it was, should it get something again.
+        for route in &self.routes {
+            let idle = route.receivers.iter().filter(|receiver| {
+                !plugins
+                    .values()
+                    .any(|plugin| names(plugin).any(|name| name == **receiver))
+            });
+            let idle: Vec<String> = idle.cloned().collect();
+            if !idle.is_empty() {
+                routes.push(Route {
+                    receivers: idle,
+                    takes: BTreeSet::new(),
+                    requests: route.requests.clone(),
+                });
+            }
+        }
         let gone: Vec<GroupId> = self
             .plugins
             .keys()
@@ -102,7 +118,8 @@ impl Routes {
 
     /// The receivers that plugins go to.
     pub(super) fn receivers(&self) -> impl Iterator<Item = &str> {
-        let all = self.routes.iter().flat_map(|route| &route.receivers);
+        let used = self.routes.iter().filter(|route| !route.takes.is_empty());
+        let all = used.flat_map(|route| &route.receivers);
         all.map(String::as_str)
     }
 
@@ -390,7 +407,15 @@ mod tests {
                 (names(&["c", "d"]), vec![0])
             ]
         );
-        routes.replan(numbered([]), encoder);
-        assert_eq!(shown(&routes), []);
+        routes.replan(numbered([going_to(&["a"], false)]), encoder);
+        assert_eq!(shown(&routes)[0], (names(&["a"]), vec![0]));
+        assert_eq!(routes.receivers().collect::<Vec<_>>(), ["a"]);
+        routes.replan(numbered([going_to(&["c", "b"], false)]), encoder);
+        // b and c were told different things, also while they got nothing.
+        let used: Vec<_> = shown(&routes)
+            .into_iter()
+            .filter(|(_, takes)| !takes.is_empty())
+            .collect();
+        assert_eq!(used, [(names(&["b"]), vec![0]), (names(&["c"]), vec![0])]);
     }
 }

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
 use crate::{
@@ -31,6 +31,8 @@ use log::LogBudget;
 use run::{Context, Outcome};
 use values::Sums;
 
+/// Runs at once: five hundred plugins may be due together.
+const AT_ONCE: usize = 8;
 /// Values that wait of one collector for their plugin's next collection; the oldest make room.
 const WAITING: usize = 20_000;
 
@@ -69,6 +71,10 @@ pub struct Collectors {
     logs: HashMap<String, LogBudget>,
     /// Tells a run of a collector from one of an earlier collector of its name.
     generation: u64,
+    /// Runs that have not ended, of collectors that may be others by now.
+    going: BTreeSet<Id>,
+    /// Runs at once, of all collectors.
+    turns: Arc<Semaphore>,
 }
 
 struct Entry {
@@ -107,7 +113,14 @@ impl Collectors {
             from,
             logs: HashMap::new(),
             generation: 0,
+            going: BTreeSet::new(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
+    }
+
+    /// What is out of reach from now on.
+    pub fn set_places(&mut self, places: Places) {
+        self.places = Arc::new(places);
     }
 
     /// These plugins' collectors from now on. One that is the same as before goes on; a new one is due at once.
@@ -138,7 +151,8 @@ impl Collectors {
                             interval,
                             due: now,
                             generation: self.generation,
-                            running: false,
+                            // Of the one before it: never two at once.
+                            running: self.going.contains(&id),
                             sums: Sums::default(),
                             rates: Rates::default(),
                             waiting: Vec::new(),
@@ -197,8 +211,12 @@ impl Collectors {
                 },
             };
             entry.running = true;
+            self.going.insert(id.clone());
             let (id, generation, to) = (id.clone(), entry.generation, self.to.clone());
+            let turns = Arc::clone(&self.turns);
             tokio::spawn(async move {
+                // Never closed; a run without a turn would be one too many, and no more.
+                let _turn = turns.acquire().await;
                 // A panic ends the run and nothing else.
                 let outcome = match tokio::spawn(run::run(context)).await {
                     Ok(outcome) => outcome,
@@ -226,14 +244,14 @@ impl Collectors {
     }
 
     fn take_up(&mut self, (id, generation, outcome): (Id, u64, Outcome)) {
-        let Some(entry) = self
-            .entries
-            .get_mut(&id)
-            .filter(|entry| entry.generation == generation)
-        else {
+        self.going.remove(&id);
+        let Some(entry) = self.entries.get_mut(&id) else {
             return; // of a plugin that is no more
         };
         entry.running = false;
+        if entry.generation != generation {
+            return; // of what it was before
+        }
         entry.runs += 1;
         let label = format!("{}: {}", id.0, id.1);
         let budget = self.logs.entry(id.0.clone()).or_default();

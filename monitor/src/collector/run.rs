@@ -1,9 +1,9 @@
 //! One run of one collector, from its specification to the values that were found and the failures on the way.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -32,6 +32,8 @@ const NOBODY: &str = "nobody";
 const READER_MEMORY: u64 = 1 << 30;
 /// Processes whose files are read in one run.
 const MOST_FILES: usize = 4_096;
+/// Bytes that are read in one run, of all files together.
+const MOST_READ: u64 = 64 << 20;
 
 /// What a run is about.
 pub(super) struct Context {
@@ -88,7 +90,7 @@ pub(super) async fn run(context: Context) -> Outcome {
             format,
             output,
         } => match timeout(spec.timeout, http::get(url, hosts, *output)).await {
-            Ok(Ok(body)) => parsed(&spec, *format, &body, None),
+            Ok(Ok(body)) => parsed(&spec, *format, body, None).await,
             Ok(Err((kind, reason))) => Outcome::failed(kind, reason),
             Err(_) => Outcome::failed("timeout", format!("{url} did not answer in time; raise timeout")),
         },
@@ -96,8 +98,19 @@ pub(super) async fn run(context: Context) -> Outcome {
     }
 }
 
-fn parsed(spec: &CollectorSpec, format: Format, output: &[u8], process: Option<ProcessKey>) -> Outcome {
-    let parsed = format::parse(format, output, &spec.metrics);
+/// Reads an output beside the ticks, which a long one would hold up.
+async fn parsed(
+    spec: &Arc<CollectorSpec>,
+    format: Format,
+    output: Vec<u8>,
+    process: Option<ProcessKey>,
+) -> Outcome {
+    let spec = Arc::clone(spec);
+    let parsing = tokio::task::spawn_blocking(move || format::parse(format, &output, &spec.metrics));
+    let parsed = match parsing.await {
+        Ok(parsed) => parsed,
+        Err(error) => return Outcome::failed("panicked", format!("its output could not be read: {error}")),
+    };
     let failures = parsed
         .problems
         .iter()
@@ -196,7 +209,7 @@ async fn command(context: &Context, format: Format) -> Outcome {
             failures: vec![failure],
             ..Outcome::default()
         },
-        None => parsed(&context.spec, format, &told, None),
+        None => parsed(&context.spec, format, told, None).await,
     };
     if report.leftovers > 0 {
         let left = report.leftovers;
@@ -275,7 +288,7 @@ async fn files(context: &Context, path: &FilePath) -> Outcome {
         return Outcome::default();
     }
     // JSON may need six bytes for one.
-    let output = (FILE_BYTES * 6 + 4096) * files.len() as u64;
+    let output = ((FILE_BYTES * 6 + 4096) * files.len() as u64).min(MOST_READ);
     let order = order(
         context,
         Job::Read(files),
@@ -306,7 +319,7 @@ async fn files(context: &Context, path: &FilePath) -> Outcome {
         });
         match read.content {
             Ok(content) => {
-                let one = parsed(&context.spec, Format::Text, content.as_bytes(), key);
+                let one = parsed(&context.spec, Format::Text, content.into_bytes(), key).await;
                 outcome.found.extend(one.found);
                 outcome.failures.extend(one.failures);
             }
@@ -329,17 +342,42 @@ async fn files(context: &Context, path: &FilePath) -> Outcome {
     outcome
 }
 
+/// Built-in collectors whose threads have not ended, with their plugins.
+static HANGING: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+
+fn hanging() -> MutexGuard<'static, BTreeSet<(String, String)>> {
+    HANGING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn begin(name: &str, plugin: &str) -> bool {
+    hanging().insert((name.to_owned(), plugin.to_owned()))
+}
+
+fn end(name: &str, plugin: &str) {
+    hanging().remove(&(name.to_owned(), plugin.to_owned()));
+}
+
 async fn built_in(context: &Context, name: &str) -> Outcome {
     let Some(mut collector) = builtin::named(name) else {
         return Outcome::failed("refused", format!("there is no built-in collector {name:?}"));
     };
     let proc = context.places.proc.clone();
-    // A thread of its own, so that one that hangs takes no other's.
+    // A thread of its own, so that one that hangs takes no other's; and none is started beside it while it does.
+    if !begin(name, &context.plugin.label()) {
+        return Outcome::failed(
+            "still_running",
+            "an earlier run of it hangs; it is not started again".to_owned(),
+        );
+    }
+    let (of, plugin) = (name.to_owned(), context.plugin.label());
     let (to, from) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name(format!("collect-{name}"));
     let started = thread.spawn(move || {
         // Nobody waits any more when it took too long.
-        let _: Result<(), _> = to.send(collector.collect(&proc));
+        let collected = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| collector.collect(&proc)));
+        end(&of, &plugin);
+        let collected = collected.unwrap_or_else(|_| Err("it panicked; see standard error".to_owned()));
+        let _: Result<(), _> = to.send(collected);
     });
     if let Err(error) = started {
         return Outcome::failed("refused", format!("there is no thread for it: {error}"));

@@ -231,13 +231,16 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
     chosen
 }
 
+/// What holds where an instance says this, or nothing.
+type Interval = Box<dyn Fn(Option<Duration>) -> Duration>;
+
 /// The patterns that hold for `file`, and the interval, by that of an instance.
 fn settle_file(
     file: &PluginFile,
     environment: &Environment,
     overrides: &Overrides,
     generic: Option<Duration>,
-) -> Result<(Vec<regex::Regex>, impl Fn(Option<Duration>) -> Duration + use<>), Vec<Fault>> {
+) -> Result<(Vec<regex::Regex>, Interval), Vec<Fault>> {
     let prefix = prefix_of(&file.name);
     let mut faults = Vec::new();
     let mut patterns = file.patterns.clone();
@@ -261,10 +264,10 @@ fn settle_file(
         (None, file.interval)
     };
     let default = file.native.mode_interval.unwrap_or(DEFAULT_INTERVAL);
-    let interval = move |of_instance: Option<Duration>| {
+    let interval: Interval = Box::new(move |of_instance| {
         let in_file = of_instance.or(native);
         own.or(in_file).or(generic).or(legacy).unwrap_or(default)
-    };
+    });
     if faults.is_empty() {
         Ok((patterns, interval))
     } else {

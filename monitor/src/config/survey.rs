@@ -17,7 +17,7 @@ type Stamp = Option<[i64; 7]>;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Survey {
     files: Vec<(PathBuf, Stamp)>,
-    folders: Vec<PathBuf>,
+    folders: Vec<(PathBuf, Stamp)>,
     /// How many faults the search had: a folder that cannot be listed any more is a change, too.
     faults: usize,
 }
@@ -33,15 +33,31 @@ impl Survey {
                 .map(|path| (stamp(&path), path))
                 .map(|(stamp, path)| (path, stamp))
                 .collect(),
-            folders: found.folders,
+            folders: found
+                .folders
+                .into_iter()
+                .map(|path| (place(&path), path))
+                .map(|(place, path)| (path, place))
+                .collect(),
             faults: found.faults.len(),
         }
     }
 
     /// The folders that were searched.
-    pub fn folders(&self) -> &[PathBuf] {
-        &self.folders
+    pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.folders.iter().map(|(path, _)| path)
     }
+
+    /// Whether these are the same folders, and not others in their places.
+    pub fn has_folders_of(&self, other: &Self) -> bool {
+        self.folders == other.folders
+    }
+}
+
+/// Which folder it is: device and inode alone, as whatever is made in it changes its times.
+fn place(path: &Path) -> Stamp {
+    let of = fs::metadata(path).ok()?;
+    Some([of.dev().cast_signed(), of.ino().cast_signed(), 0, 0, 0, 0, 0])
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -26,14 +26,9 @@ impl Trusted {
             Some(rustix::process::geteuid().as_raw()),
             sudo("SUDO_UID"),
         ];
-        let groups = [
-            Some(0),
-            Some(rustix::process::getegid().as_raw()),
-            sudo("SUDO_GID"),
-        ];
         Self {
             users: users.into_iter().flatten().collect(),
-            groups: groups.into_iter().flatten().collect(),
+            groups: vec![0],
         }
     }
 
@@ -42,30 +37,7 @@ impl Trusted {
     /// # Errors
     /// Who, and the command that takes it away.
     pub(crate) fn check(&self, path: &Path, metadata: &Metadata) -> Result<(), Fault> {
-        let mode = metadata.mode() & 0o7777;
-        let shown = path.display();
-        let (message, remedy) = if !self.users.contains(&metadata.uid()) {
-            (
-                format!(
-                    "belongs to user {}, who could have kevmon run anything",
-                    metadata.uid()
-                ),
-                format!("chown root {shown}"),
-            )
-        } else if mode & 0o002 != 0 {
-            (
-                format!("every user can write it (mode {mode:04o}), and have kevmon run anything"),
-                format!("chmod o-w {shown}"),
-            )
-        } else if mode & 0o020 != 0 && !self.groups.contains(&metadata.gid()) {
-            (
-                format!(
-                    "group {} can write it (mode {mode:04o}), and have kevmon run anything",
-                    metadata.gid()
-                ),
-                format!("chmod g-w {shown}"),
-            )
-        } else {
+        let Some((message, change)) = self.who_else(metadata.uid(), metadata.gid(), metadata.mode()) else {
             return Ok(());
         };
         // A mounted ConfigMap has mode 0777, and nobody can write it.
@@ -73,7 +45,24 @@ impl Trusted {
         if read_only && self.users.contains(&metadata.uid()) {
             return Ok(());
         }
-        Err(Finding::in_file(path, None, message).remedy(remedy))
+        let message = format!("{message}, and have kevmon run anything");
+        Err(Finding::in_file(path, None, message).remedy(format!("{change} {}", path.display())))
+    }
+
+    /// Who else can write what belongs to `uid` and `gid` and has `mode`, and the command that takes it away.
+    fn who_else(&self, uid: u32, gid: u32, mode: u32) -> Option<(String, &'static str)> {
+        let mode = mode & 0o7777;
+        // A user's private group (useradd(8), USERGROUPS_ENAB) is that user.
+        let private = self.groups.contains(&gid) || gid == uid;
+        if !self.users.contains(&uid) {
+            Some((format!("belongs to user {uid}, who could write it"), "chown root"))
+        } else if mode & 0o002 != 0 {
+            Some((format!("every user can write it (mode {mode:04o})"), "chmod o-w"))
+        } else if mode & 0o020 != 0 && !private {
+            Some((format!("group {gid} can write it (mode {mode:04o})"), "chmod g-w"))
+        } else {
+            None
+        }
     }
 
     /// The same of what is at `path`; what is not there is for others to tell.
@@ -94,39 +83,43 @@ mod tests {
 
     #[test]
     fn whoever_else_can_write_it_makes_it_refused() {
+        let trusted = Trusted {
+            users: vec![0, 1000],
+            groups: vec![0],
+        };
+        for (uid, gid, mode, remedy) in [
+            (0, 0, 0o100_644, None),
+            (0, 0, 0o100_664, None),
+            (0, 100, 0o100_664, Some("chmod g-w")),
+            (0, 100, 0o100_644, None),
+            (0, 0, 0o100_646, Some("chmod o-w")),
+            (1000, 1000, 0o100_664, None),
+            (1000, 100, 0o100_664, Some("chmod g-w")),
+            (1001, 1001, 0o100_600, Some("chown root")),
+            (0, 0, 0o041_777, Some("chmod o-w")),
+        ] {
+            let found = trusted.who_else(uid, gid, mode).map(|(_, remedy)| remedy);
+            assert_eq!(found, remedy, "{uid} {gid} {mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_links_target_counts() {
         let folder = Folder::new();
         folder.write("plugin.toml", "");
         let file = folder.path().join("plugin.toml");
-        symlink(&file, folder.path().join("link")).expect("link");
-        let own = rustix::process::geteuid().as_raw();
-        let trusted = Trusted {
-            users: vec![own],
-            groups: vec![u32::MAX],
-        };
-        for (mode, refused) in [
-            (0o600, None),
-            (0o644, None),
-            (0o664, Some("chmod g-w ")),
-            (0o646, Some("chmod o-w ")),
-        ] {
-            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("mode");
-            for path in [&file, &folder.path().join("link")] {
-                let found = trusted.check_at(path).err().and_then(|fault| fault.remedy);
-                let expected = refused.map(|refused| format!("{refused}{}", path.display()));
-                assert_eq!(found, expected, "{mode:o}");
-            }
-        }
-        let of_the_group = Trusted {
-            groups: vec![fs::metadata(&file).expect("file").gid()],
-            ..trusted
-        };
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).expect("mode");
-        assert_eq!(of_the_group.check_at(&file), Ok(()));
-        let strangers = Trusted {
-            users: vec![own + 1],
-            groups: Vec::new(),
-        };
-        let fault = strangers.check_at(&file).expect_err("another user's");
-        assert!(fault.message.starts_with("belongs to user "), "{fault}");
+        let link = folder.path().join("link");
+        symlink(&file, &link).expect("link");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("mode");
+        let fault = Trusted::of_this_process().check_at(&link).expect_err("anybody's");
+        assert_eq!(
+            fault.to_string(),
+            format!(
+                "{0}: every user can write it (mode 0666), and have kevmon run anything; chmod o-w {0}",
+                link.display()
+            )
+        );
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mode");
+        assert_eq!(Trusted::of_this_process().check_at(&link), Ok(()));
     }
 }

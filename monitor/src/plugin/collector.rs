@@ -15,10 +15,10 @@ pub const DEFAULT_MEMORY: u64 = 512 << 20;
 pub const FILE_BYTES: u64 = 64 << 10;
 
 /// What of `/proc/{pid}` a collector may read: numbers, and nothing that a process keeps to itself (its environment,
-/// memory, arguments, open files).
-pub const PROCESS_FILES: [&str; 15] = [
+/// memory, arguments, open files). `io` and `smaps_rollup` are kept from whoever is in a Landlock domain
+/// (security/landlock/task.c); kevmon exports what they hold itself.
+pub const PROCESS_FILES: [&str; 13] = [
     "cgroup",
-    "io",
     "limits",
     "net/netstat",
     "net/snmp",
@@ -28,7 +28,6 @@ pub const PROCESS_FILES: [&str; 15] = [
     "oom_score_adj",
     "sched",
     "schedstat",
-    "smaps_rollup",
     "stat",
     "statm",
     "status",

@@ -78,7 +78,12 @@ impl Patterns {
             .literals
             .iter()
             .flat_map(|literals| literals.find_overlapping_iter(&folded));
-        let near = near.flat_map(|found| &self.needed_by[found.pattern().as_usize()]);
+        // A literal may occur more than once.
+        let mut seen = BTreeSet::new();
+        let near = near
+            .map(|found| found.pattern().as_usize())
+            .filter(move |found| seen.insert(*found));
+        let near = near.flat_map(|found| &self.needed_by[found]);
         for &index in near.chain(&self.others) {
             let (group, pattern) = &self.all[index];
             if pattern.is_match(text) && !more(*group) {
@@ -102,6 +107,13 @@ fn folded(text: &str) -> String {
 
 /// The longest piece of ASCII, in lower case, that every match of `pattern` holds; `None` where there is no such piece.
 fn literal(pattern: &str) -> Option<String> {
+    // Letters are folded before classes are intersected or subtracted, and not the other way round.
+    if ["&&", "--", "~~"]
+        .iter()
+        .any(|operation| pattern.contains(operation))
+    {
+        return None;
+    }
     // Without regard to case the letters of a literal are letters, not classes of two.
     let hir = regex_syntax::ParserBuilder::new().build().parse(pattern).ok()?;
     needed(&hir)
@@ -364,6 +376,7 @@ mod tests {
             "\u{17f}ervice",
             "kelvin",
             "[0-9]{3}",
+            "[ab&&Ab]",
             "a?b",
             "gr\u{fc}n",
             "x$",

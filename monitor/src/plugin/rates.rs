@@ -5,10 +5,13 @@ use std::collections::HashMap;
 /// A gap of more intervals than this has no rate.
 const GAP: u64 = 3;
 
+/// A counter's name and attributes.
+type Series = (String, Vec<(String, String)>);
+
 /// What was seen of each counter last.
 #[derive(Debug, Clone, Default)]
 pub struct Rates {
-    last: HashMap<(String, Vec<(String, String)>), (u64, f64)>,
+    last: HashMap<Series, (u64, f64)>,
 }
 
 impl Rates {

@@ -88,8 +88,16 @@ impl Applied {
         }
         self.told = told;
         let faulty = faulty_files(&loaded);
-        let Loaded { plugins, faults, .. } = loaded;
-        let plan = plan::plan(running, plugins, |plugin| is_unclear(plugin, &faults));
+        let Loaded {
+            plugins,
+            faults,
+            faulty: files,
+            ..
+        } = loaded;
+        let is_named = |plugin: &Plugin| files.iter().any(|file| file.names.contains(&plugin.name));
+        let plan = plan::plan(running, plugins, |plugin| {
+            is_named(plugin) || is_unclear(plugin, &faults)
+        });
         for group in &plan.kept {
             if let Some(plugin) = running.get(group) {
                 warn!(
@@ -261,7 +269,10 @@ pub(in crate::app) fn plugins(watch: &Watch) -> Plugins {
 /// Whether a fault is about where the plugin comes from, so that nobody can say that it was taken away.
 fn is_unclear(plugin: &Plugin, faults: &[Fault]) -> bool {
     // A folder that was named and cannot be searched: all of its plugins would seem deleted.
-    let no_folder = faults.iter().any(|fault| fault.usage() == Some("--plugins-dir"));
+    // And what a variable or a flag makes of a plugin is wrong with none of its files.
+    let no_folder = faults
+        .iter()
+        .any(|fault| fault.usage().is_some_and(|of| of != "--plugin"));
     let faulty = faults.iter().filter_map(Fault::path);
     no_folder
         || plugin

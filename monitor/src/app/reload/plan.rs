@@ -40,6 +40,11 @@ pub(super) fn plan(running: &Plugins, loaded: Vec<Plugin>, is_unclear: impl Fn(&
             plan.new.push(plugin);
             continue;
         };
+        // Another file of the same name, whose turn it is only because the first one has a fault.
+        if before.origin != plugin.origin && is_unclear(before) {
+            plan.kept.push(group);
+            continue;
+        }
         if keeper::key(before).key == keeper::key(&plugin).key {
             plugin.instance_id.clone_from(&before.instance_id);
             if !is_same(before, &plugin) {

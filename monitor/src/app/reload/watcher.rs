@@ -48,7 +48,8 @@ pub(in crate::app) struct Watcher {
 /// Folders under watch.
 struct Inotify {
     descriptor: AsyncFd<OwnedFd>,
-    folders: Vec<PathBuf>,
+    /// What they were when the watches were put on them.
+    seen: Option<Survey>,
 }
 
 /// Why the files are read again.
@@ -133,9 +134,13 @@ impl Watcher {
         let roots = roots.directories.iter().chain(&roots.search_path);
         // A folder that does not exist yet is looked for where it would come to stand.
         let parents = roots.filter_map(|root| Some(root.parent()?.to_owned()));
-        let folders: Vec<PathBuf> = self.seen.folders().iter().cloned().chain(parents).collect();
+        let folders: Vec<PathBuf> = self.seen.folders().cloned().chain(parents).collect();
         let Some(inotify) = &mut self.inotify else { return };
-        if inotify.folders == folders {
+        if inotify
+            .seen
+            .as_ref()
+            .is_some_and(|seen| seen.has_folders_of(&self.seen))
+        {
             return;
         }
         // A new descriptor rather than a list of what to forget: what is not looked at any more is gone with the old one.
@@ -162,7 +167,7 @@ impl Watcher {
                 folder.display()
             );
         }
-        inotify.folders = folders;
+        inotify.seen = Some(self.seen.clone());
     }
 }
 
@@ -173,7 +178,7 @@ impl Inotify {
         let descriptor = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
         Ok(Self {
             descriptor,
-            folders: Vec::new(),
+            seen: None,
         })
     }
 

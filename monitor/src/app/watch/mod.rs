@@ -221,7 +221,9 @@ impl Watch {
         if let Err(error) = self.catch_up() {
             self.not_read(&error);
         }
-        let tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
+        let mut tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
+        // Candidates, too: what they use before they fit is not the group's of the interval in which they do.
+        tracked.extend(self.tracker.with_facts());
         let samples = match self.sample(&tracked) {
             Ok(samples) => {
                 self.tracker.observe(&samples, HostReader::now());

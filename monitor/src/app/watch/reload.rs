@@ -27,7 +27,7 @@ impl Watch {
         changed: Vec<(GroupId, Arc<Plugin>)>,
         new: Vec<Arc<Plugin>>,
     ) -> Result<Vec<GroupId>> {
-        let matches_move = !gone.is_empty() || !new.is_empty();
+        let matches_move = !gone.is_empty() || !new.is_empty() || !changed.is_empty();
         if matches_move {
             self.bring_totals_up_to_date();
         }
@@ -42,7 +42,8 @@ impl Watch {
         let irregular = self.tracker.irregularities();
         let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
         self.lost_at_reading.extend(ids.iter().map(|&id| (id, lost)));
-        if !ids.is_empty() {
+        // A changed plugin may ask for facts that nobody was asked for: of a user whom the host knows now, say.
+        if matches_move {
             self.find_members(now);
         }
         Ok(ids)
@@ -69,7 +70,7 @@ impl Watch {
     /// What a process used before it moves belongs to where it was.
     fn bring_totals_up_to_date(&mut self) {
         self.drain();
-        let tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
+        let tracked: HashSet<ProcessKey> = self.tracker.followed().collect();
         match self.sample(&tracked) {
             Ok(samples) => self.tracker.observe(&samples, HostReader::now()),
             Err(error) => self.not_read(&error),

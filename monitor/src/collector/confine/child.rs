@@ -169,6 +169,17 @@ fn restrict_files(order: &Order) -> Result<(), String> {
     let said = |error: landlock::RulesetError| format!("Landlock: {error}");
     let all = AccessFs::from_all(ABI::V5);
     let read = AccessFs::from_read(ABI::V5);
+    // Linux 6.2 and later: before, a file that may not be written may be truncated all the same.
+    let is_enough = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V3))
+        .is_ok();
+    if !is_enough && !order.allow_unconfined {
+        return Err(
+            "this kernel has no Landlock as of Linux 6.2, which keeps kevmon's state and secrets out of reach; write              allow_unconfined = true if the program is trusted all the same"
+                .to_owned(),
+        );
+    }
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(all)
@@ -187,7 +198,19 @@ fn restrict_files(order: &Order) -> Result<(), String> {
         Job::Run { .. } => {
             let mut readable = Vec::new();
             reachable(Path::new("/"), &denied, &mut readable);
-            readable.extend(order.granted.iter().cloned());
+            for granted in &order.granted {
+                // Also below what is denied, but not what is denied below it.
+                let below: Vec<PathBuf> = denied
+                    .iter()
+                    .filter(|denied| *denied != granted && denied.starts_with(granted))
+                    .cloned()
+                    .collect();
+                if below.is_empty() {
+                    readable.push(granted.clone());
+                } else {
+                    reachable(granted, &below, &mut readable);
+                }
+            }
             readable
         }
         Job::Read(files) => files
@@ -216,11 +239,7 @@ fn restrict_files(order: &Order) -> Result<(), String> {
     }
     let status = ruleset.restrict_self().map_err(said)?;
     if status.ruleset == RulesetStatus::NotEnforced && !order.allow_unconfined {
-        return Err(
-            "this kernel has no Landlock, which keeps kevmon's state and secrets out of reach; write allow_unconfined = \
-             true if the program is trusted all the same"
-                .to_owned(),
-        );
+        return Err("Landlock is not enforced; look at the kernel's log".to_owned());
     }
     Ok(())
 }
@@ -229,7 +248,10 @@ fn restrict_files(order: &Order) -> Result<(), String> {
 fn reachable(folder: &Path, denied: &[PathBuf], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if denied.contains(&path) {
+        // A link needs no rule: what it leads to is reached by its own path, or is out of reach. A rule for the link would be
+        // one for its target, whatever that holds (/var/run).
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if is_link || denied.contains(&path) {
             continue;
         }
         if denied.iter().any(|denied| denied.starts_with(&path)) && path.is_dir() {

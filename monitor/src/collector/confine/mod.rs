@@ -146,7 +146,7 @@ pub async fn carry_out(order: &Order) -> io::Result<(Report, Vec<u8>)> {
     };
     let told = match timeout(limit, work).await {
         Ok(told) => told?,
-        // Dropped, it is killed, and what it had started dies with it.
+        // Dropped, it is killed; what it had started dies with it (PR_SET_PDEATHSIG, and the pid namespace where there is one).
         Err(_) => {
             let report = Report {
                 end: End::TimedOut,

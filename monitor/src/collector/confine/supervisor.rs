@@ -118,7 +118,14 @@ impl Running {
         let end = loop {
             if let Some(end) = self.ended() {
                 // What it has written is in the pipes.
-                self.pump(Duration::ZERO, &mut open, &mut output, &mut stderr, limit);
+                let deadline = deadline.min(Instant::now() + LOOK);
+                self.pump(
+                    (Duration::ZERO, deadline),
+                    &mut open,
+                    &mut output,
+                    &mut stderr,
+                    limit,
+                );
                 break if output.len() > limit {
                     End::TooMuchOutput
                 } else {
@@ -130,7 +137,7 @@ impl Running {
                 break End::TimedOut;
             }
             self.pump(
-                LOOK.min(deadline - now),
+                (LOOK.min(deadline - now), deadline),
                 &mut open,
                 &mut output,
                 &mut stderr,
@@ -152,10 +159,11 @@ impl Running {
         (report, output)
     }
 
-    /// Takes what the pipes hold, within `wait`: of the output a byte more than it may have.
+    /// Takes what the pipes hold, within `wait`, and until `deadline` while more comes: of the output a byte more than it may
+    /// have.
     fn pump(
         &self,
-        wait: Duration,
+        (wait, deadline): (Duration, Instant),
         open: &mut [bool; 2],
         output: &mut Vec<u8>,
         stderr: &mut Vec<u8>,
@@ -180,6 +188,9 @@ impl Running {
                 return;
             }
             wait = 0;
+            if Instant::now() >= deadline {
+                return;
+            }
             for (index, fd) in [&self.stdout, &self.stderr].into_iter().enumerate() {
                 if !open[index] || polled[index].revents == 0 {
                     continue;
@@ -232,6 +243,11 @@ impl Running {
             } else {
                 descendants()
             };
+            // Stopped first, so that none forks on while the others die.
+            for pid in &children {
+                // SAFETY: as below.
+                unsafe { libc::kill(*pid, libc::SIGSTOP) };
+            }
             for pid in &children {
                 // SAFETY: as above; a child that is not reaped keeps its pid.
                 unsafe { libc::kill(*pid, libc::SIGKILL) };

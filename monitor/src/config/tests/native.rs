@@ -194,10 +194,7 @@ fn collectors_as_they_are_written() {
          [[collector.metric]]\nname = 'switches'\nregex = 'voluntary_ctxt_switches:\\s+(\\d+)'\ntype = 'counter'\n\
          [[collector]]\nname = 'web'\nkind = 'http'\nurl = 'http://127.0.0.1:{settings.port}/status'\n\
          [[collector.metric]]\nname = 'depth'\npointer = '/queue/depth'\nattributes = { q = 'a' }\n\
-         [transforms]\nexample = 'rate:example:context_switch_count, other'\n"
-            .replace("\\s", r"\s")
-            .replace("\\d", r"\d")
-            .as_str(),
+         [transforms]\nexample = 'rate:example:context_switch_count, other'\n",
     );
     let plugin = &plugins[0];
     assert!(plugin.patterns.is_empty(), "a collector needs no process");

@@ -65,10 +65,13 @@ pub struct MetricRequests {
     longest: usize,
     /// kevmon itself.
     own: Service,
-    services: HashMap<GroupId, (Arc<Plugin>, BTreeMap<String, String>, Service)>,
+    services: HashMap<GroupId, Known>,
     /// How long the last collection's first request was, bytes.
     length: usize,
 }
+
+/// A service, with the plugin and the attributes from facts that its header is made of.
+type Known = (Arc<Plugin>, BTreeMap<String, String>, Service);
 
 /// What is kept of a service between two collections.
 #[derive(Debug, Clone)]

@@ -132,6 +132,12 @@ impl Tracker {
         self.memberships.keys().copied()
     }
 
+    /// Every process of the table that lives.
+    pub fn followed(&self) -> impl Iterator<Item = ProcessKey> {
+        let live = self.table.iter().filter(|(_, process)| process.is_live());
+        live.map(|(key, _)| key)
+    }
+
     /// The live members of `groups`.
     pub fn live_members(&self, groups: &[GroupId]) -> Vec<ProcessKey> {
         self.memberships

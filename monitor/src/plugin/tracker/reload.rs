@@ -23,7 +23,8 @@ impl Tracker {
     ) -> Result<Vec<GroupId>, BuildError> {
         let ids: Vec<GroupId> = (self.next.0..).map(GroupId).take(new.len()).collect();
         let replaced = |id: GroupId| changed.iter().find(|(changed, _)| *changed == id);
-        if !gone.is_empty() || !new.is_empty() {
+        let differs = !gone.is_empty() || !new.is_empty() || !changed.is_empty();
+        if differs {
             let stay = planned(&self.groups).into_iter();
             let stay = stay.filter(|(id, _)| !gone.contains(id));
             let stay = stay.map(|(id, plugin)| (id, replaced(id).map_or(plugin, |(_, plugin)| plugin)));
@@ -47,7 +48,7 @@ impl Tracker {
             self.groups.insert(id, Group::new(plugin, now));
         }
         self.next = GroupId(self.next.0 + ids.len());
-        if !gone.is_empty() || !ids.is_empty() {
+        if differs {
             self.judge_again(gone, now);
         }
         Ok(ids)
