@@ -24,16 +24,22 @@ pub fn facts(root: &Path, key: ProcessKey) -> Result<Facts, Unread> {
     let process = open(root, key)?;
     let uid = process.status().ok().map(|status| status.euid);
     let cgroup = process.cgroups().ok().and_then(|groups| {
-        // The unified hierarchy has no controllers listed; where there is none, systemd's own names units.
-        let unified = groups.0.iter().find(|group| group.hierarchy == 0);
+        // The unified hierarchy has no controllers listed; where there is none, or nothing is put into it (systemd's hybrid
+        // layout), systemd's own names units.
+        let unified = groups
+            .0
+            .iter()
+            .find(|group| group.hierarchy == 0 && group.pathname != "/");
         let of_systemd = || {
             groups
                 .0
                 .iter()
                 .find(|group| group.controllers.iter().any(|one| one == "name=systemd"))
         };
+        let root = || groups.0.iter().find(|group| group.hierarchy == 0);
         unified
             .or_else(of_systemd)
+            .or_else(root)
             .map(|group| Arc::from(group.pathname.as_str()))
     });
     // `pid:[4026531836]`; needs CAP_SYS_PTRACE for other users' processes.

@@ -1,0 +1,215 @@
+//! Members by more than names, on the real kernel: by user, also one that is taken after the fork; by cgroup; by descent; and
+//! that no command line leaves the host unasked.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed assumption in a test is a failed test"
+)]
+
+use std::{fs, os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
+
+use kevmon_tests::{
+    kevmon::Daemon, plugin_dir::PluginDir, receiver::Receiver, scratch::Scratch, tick::Group,
+    workload::Program,
+};
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+const LIMIT: Duration = Duration::from_secs(15);
+/// nobody.
+const OTHER: u32 = 65534;
+
+fn folder(service: &str, rest: &str) -> PluginDir {
+    let folder = PluginDir::new();
+    let text = format!(
+        "schema = 1\n[plugin]\nname = \"chosen\"\n[service]\nnamespace = \"Kvt\"\n{service}\n[monitoring]\ninterval = \
+         \"200ms\"\n{rest}\n"
+    );
+    folder.write("chosen", &text);
+    folder
+}
+
+fn members(group: Group<'_>) -> Vec<u64> {
+    let all = group.0["processes"].as_array().unwrap();
+    all.iter().map(|member| member["pid"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn whose_a_process_is() {
+    let program = Program::new(WORKLOAD, "owned");
+    let own = program.start(&["work"]);
+    let folder = folder(
+        &format!("process_name = '{}'\nuser = \"nobody\"", program.pattern()),
+        "",
+    );
+    let mut daemon = Daemon::start(&["--plugins-dir", folder.path()]);
+    // Started as another user, …
+    let mut other = Command::new("/bin/sleep");
+    let mut other = other.arg0(program.name()).arg("60").uid(OTHER).spawn().unwrap();
+    let pid = u64::from(other.id());
+    let tick = daemon.wait_until("the other user's", LIMIT, |tick| {
+        tick.group("chosen").is_some_and(|group| members(group) == [pid])
+    });
+    assert_eq!(tick.expect_group("chosen").int("starts"), 1);
+    // … and one that becomes that user once it runs, without another exec.
+    let script =
+        format!("use POSIX; select(undef, undef, undef, 0.5); POSIX::setuid({OTHER}) or die; sleep 60");
+    let mut turned = Command::new("/usr/bin/perl");
+    let mut turned = turned.arg0(program.name()).args(["-e", &script]).spawn().unwrap();
+    let mut both = vec![pid, u64::from(turned.id())];
+    both.sort_unstable();
+    daemon.wait_until("the one that turned", LIMIT, |tick| {
+        tick.group("chosen").is_some_and(|group| {
+            let mut members = members(group);
+            members.sort_unstable();
+            members == both
+        })
+    });
+    assert!(!both.contains(&u64::from(own.pid())), "root's own is none");
+    for child in [&mut other, &mut turned] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    daemon.wait_until("their ends", LIMIT, |tick| {
+        tick.group("chosen").is_some_and(|group| group.int("exits") == 2)
+    });
+    daemon.terminate();
+}
+
+#[test]
+fn where_a_process_runs() {
+    let unified = Path::new("/sys/fs/cgroup/unified");
+    let root = if unified.exists() {
+        unified
+    } else {
+        Path::new("/sys/fs/cgroup")
+    };
+    let name = format!("kvt-{}.service", std::process::id());
+    let cgroup = root.join(&name);
+    fs::create_dir(&cgroup).unwrap();
+    let program = Program::new(WORKLOAD, "placed");
+    let inside = program.start(&["work"]);
+    let _outside = program.start(&["work"]);
+    fs::write(cgroup.join("cgroup.procs"), inside.pid().to_string()).unwrap();
+    let folder = folder(
+        &format!(
+            "process_name = '{}'\nunit = '^{}$'\nattributes = {{ unit = \"{{unit}}\", owner = \"{{user}}\" }}",
+            program.pattern(),
+            name.replace('.', r"\.")
+        ),
+        "",
+    );
+    let receiver = Receiver::start();
+    let endpoint = format!("http://127.0.0.1:{}", receiver.port());
+    let mut daemon = Daemon::start(&["--plugins-dir", folder.path(), "--endpoint", &endpoint]);
+    let pid = u64::from(inside.pid());
+    daemon.wait_until("the one inside", LIMIT, |tick| {
+        tick.group("chosen").is_some_and(|group| members(group) == [pid])
+    });
+    let told = receiver.wait_for("its attributes", LIMIT, |points| {
+        let point = points.iter().find(|point| point.resource.contains_key("unit"))?;
+        Some((point.resource["unit"].clone(), point.resource["owner"].clone()))
+    });
+    assert_eq!(told, (name, "root".to_owned()));
+    drop(inside);
+    daemon.terminate();
+    fs::remove_dir(&cgroup).unwrap();
+}
+
+#[test]
+fn what_descends_and_what_is_excluded() {
+    let program = Program::new(WORKLOAD, "parent");
+    let mark = format!("kvt-child-{}", std::process::id());
+    let folder = folder(
+        &format!(
+            "process_name = ['{}', '{mark}-x']\nchildren = true\nexclude = '-x$'",
+            program.pattern()
+        ),
+        "",
+    );
+    let mut daemon = Daemon::start(&["--plugins-dir", folder.path()]);
+    let script = format!("exec -a {mark} sleep 60 & exec -a {mark}-deep sh -c 'sleep 60; :' & wait");
+    let mut parent = Command::new("bash");
+    let mut parent = parent
+        .arg0(program.name())
+        .args(["-c", &script])
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    // bash, sleep, sh, and the sleep below it.
+    let tick = daemon.wait_until("four members", LIMIT, |tick| {
+        tick.group("chosen")
+            .is_some_and(|group| group.int("process_count") == 4)
+    });
+    let group = tick.expect_group("chosen");
+    assert_eq!(
+        (group.int("starts"), group.int("worker_starts")),
+        (1, 3),
+        "{}",
+        group.0
+    );
+    let mut excluded = Command::new("/bin/sleep");
+    let mut excluded = excluded.arg0(format!("{mark}-x")).arg("60").spawn().unwrap();
+    let next = daemon.tick_after(tick.time(), Duration::from_millis(600), LIMIT);
+    assert_eq!(next.expect_group("chosen").int("process_count"), 4);
+    let group = i32::try_from(parent.id()).unwrap();
+    // SAFETY: kill(2) takes plain integers; the group is our child's own.
+    assert_eq!(unsafe { libc::kill(-group, libc::SIGKILL) }, 0);
+    parent.wait().unwrap();
+    excluded.kill().unwrap();
+    excluded.wait().unwrap();
+    daemon.wait_until("their ends", LIMIT, |tick| {
+        tick.group("chosen").is_some_and(|group| group.int("exits") == 4)
+    });
+    daemon.terminate();
+}
+
+#[test]
+fn no_command_line_is_told_unless_a_plugin_asks() {
+    let secret = format!("kvt-s3cret-{}", std::process::id());
+    let program = Program::new(WORKLOAD, "told");
+    for (allowed, told) in [("", false), ("arguments = [\"--port\"]", true)] {
+        let state = Scratch::new();
+        let otlp = state.path().join("otlp.json");
+        let folder = folder(
+            &format!("process_name = '{}'\nmatch = \"cmdline\"", program.name()),
+            &format!("[processes]\nenabled = true\n{allowed}\n[events]\nenabled = true"),
+        );
+        let mut daemon = Daemon::start(&[
+            "--plugins-dir",
+            folder.path(),
+            "--otlp-json",
+            otlp.to_str().unwrap(),
+        ]);
+        let mut process = Command::new("bash");
+        let mut process = process
+            .env("KVT_SECRET", &secret)
+            .arg0(program.name())
+            .args([
+                "-c",
+                "sleep 60; :",
+                "run",
+                "--port",
+                "8080",
+                "--password",
+                &secret,
+            ])
+            .spawn()
+            .unwrap();
+        let tick = daemon.wait_until("its start", LIMIT, |tick| {
+            tick.group("chosen").is_some_and(|group| group.int("starts") >= 1)
+        });
+        let next = daemon.tick_after(tick.time(), Duration::from_millis(600), LIMIT);
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let lines: String = daemon.ticks().iter().map(|tick| tick.0.to_string()).collect();
+        assert!(next.expect_group("chosen").int("process_count") >= 1);
+        daemon.terminate();
+        let exported = fs::read_to_string(&otlp).unwrap();
+        assert!(
+            exported.contains("kevmon.process.start") && exported.contains("per_process"),
+            "{exported}"
+        );
+        assert!(!exported.contains(&secret) && !lines.contains(&secret));
+        assert_eq!(exported.contains("--port 8080"), told);
+    }
+}
