@@ -182,7 +182,8 @@ fn assert_own_usage(points: &[Point], rss: u64, threads: u64) {
         assert!((0.5..=2.0).contains(&off), "{told} bytes resident, not {rss}");
     }
     let told = values("process.thread.count");
-    assert!(told.iter().all(|count| *count <= 4.0), "{told:?}");
+    // Two of them for a moment each: one looks a name up, one looks at the plugin files.
+    assert!(told.iter().all(|count| *count <= 5.0), "{told:?}");
     assert!(threads <= 4, "{threads}");
     assert_eq!(*told.last().unwrap(), threads as f64, "{told:?}");
 }

@@ -99,14 +99,5 @@ pub(super) fn add(collectors: &mut Collectors, collection: &mut Collection) {
             service.extra.custom = collectors.take(&service.plugin.label());
         }
     }
-    let readings = collectors.readings();
-    collection.health.collectors = readings
-        .into_iter()
-        .map(|of| metrics::CollectorReading {
-            plugin: of.plugin,
-            collector: of.collector,
-            runs: of.runs,
-            failures: of.failures,
-        })
-        .collect();
+    collection.health.collectors = collectors.readings();
 }

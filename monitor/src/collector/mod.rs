@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::{
     plugin::{
         GroupId, Plugin,
-        collector::{CollectorSpec, CustomValue, FilePath, Source},
+        collector::{CollectorReading, CollectorSpec, CustomValue, FilePath, Source},
         rates::Rates,
     },
     process::ProcessKey,
@@ -45,19 +45,6 @@ pub struct Places {
     pub denied: Vec<PathBuf>,
     /// Whether a name is one of kevmon's own metrics.
     pub is_taken: fn(&str) -> bool,
-}
-
-/// What is counted of a collector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectorReading {
-    /// Its plugin, with the instance.
-    pub plugin: String,
-    /// Its name.
-    pub collector: String,
-    /// Runs that ended, well or not.
-    pub runs: u64,
-    /// Failures by kind.
-    pub failures: Vec<(&'static str, u64)>,
 }
 
 type Id = (String, String);

@@ -211,104 +211,9 @@ impl Native {
 
     /// What only the whole file shows: conflicts, and what is missing. `process_named`: the file has one process name.
     pub(crate) fn faults(&self, path: &Path, process_named: bool) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let mut fault = |line: usize, key: &str, message: String, remedy: &str| {
-            faults.push(
-                Finding::in_file(path, Some(line), message)
-                    .key(key)
-                    .remedy(remedy),
-            );
-        };
-        if let Some((line, names)) = &self.process_names {
-            let key = "service.process_names";
-            if process_named {
-                let message = "stands beside service.process_name".to_owned();
-                fault(
-                    *line,
-                    key,
-                    message,
-                    "keep one of the two: a list here makes a service of each name",
-                );
-            }
-            if !self.instances.is_empty() {
-                let message = "stands beside [[instance]]".to_owned();
-                fault(
-                    *line,
-                    key,
-                    message,
-                    "write an [[instance]] with a process_name for each",
-                );
-            }
-            let mut seen = BTreeSet::new();
-            for name in names {
-                if let Err(error) = super::pattern::compile(name) {
-                    fault(
-                        *line,
-                        key,
-                        error.to_string(),
-                        "write names, or regular expressions such as \"^nginx$\"",
-                    );
-                } else if suffix(name).is_empty() {
-                    let message = format!("{} has no letter or digit to name a service after", quoted(name));
-                    fault(*line, key, message, "write a name with letters");
-                } else if !seen.insert(suffix(name)) {
-                    let message = format!(
-                        "{} makes the same service as another one of the list",
-                        quoted(name)
-                    );
-                    fault(*line, key, message, "remove one of them");
-                }
-            }
-            if names.is_empty() {
-                fault(
-                    *line,
-                    key,
-                    "the list is empty".to_owned(),
-                    "name at least one process",
-                );
-            }
-        }
-        if let (Some((line, true)), Some((_, true))) = (self.disabled, self.enabled) {
-            let message = "contradicts monitoring.enabled = true".to_owned();
-            fault(line, "monitoring.disabled", message, "keep one of the two");
-        }
-        for name in &self.metrics.include {
-            if self.metrics.exclude.contains(name) {
-                let message = format!("{} is both included and excluded", quoted(name));
-                fault(
-                    self.metrics_line,
-                    "metrics",
-                    message,
-                    "take it out of one of the lists",
-                );
-            }
-        }
-        let mut ids = BTreeSet::new();
-        for instance in &self.instances {
-            if instance.id.is_empty() {
-                let remedy = "write id = \"…\", which tells the instances of the plugin apart";
-                fault(instance.line, "instance.id", "is missing".to_owned(), remedy);
-            } else if !ids.insert(&instance.id) {
-                let message = format!("{} is the id of another instance already", quoted(&instance.id));
-                fault(
-                    instance.line,
-                    "instance.id",
-                    message,
-                    "give one of them another id",
-                );
-            }
-            for (name, (line, _)) in &instance.settings {
-                if !self.settings.contains_key(name) {
-                    let known = self.settings.keys().map(String::as_str);
-                    let remedy = match super::finding::nearest(name, known) {
-                        Some(near) => format!("did you mean {near}?"),
-                        None => format!("declare it: [settings.{name}]"),
-                    };
-                    let message = format!("there is no setting {}", quoted(name));
-                    fault(*line, "instance.settings", message, &remedy);
-                }
-            }
-        }
+        let mut faults = self.faults_of_names(path, process_named);
+        faults.extend(self.contradictions(path));
+        faults.extend(self.faults_of_instances(path));
         for (name, (_, setting)) in &self.settings {
             faults.extend(setting.faults(path, name));
         }
@@ -320,15 +225,112 @@ impl Native {
                     "{} is the name of another collector already",
                     quoted(&collector.name)
                 );
-                faults.push(
-                    Finding::in_file(path, Some(*line), message)
-                        .key("collector.name")
-                        .remedy("give one of them another name"),
-                );
+                let remedy = "give one of them another name";
+                faults.push(fault(path, *line, "collector.name", message, remedy));
             }
         }
         faults
     }
+
+    fn faults_of_names(&self, path: &Path, process_named: bool) -> Vec<Fault> {
+        let Some((line, names)) = &self.process_names else {
+            return Vec::new();
+        };
+        let mut faults = Vec::new();
+        let mut add = |message: String, remedy: &str| {
+            faults.push(fault(path, *line, "service.process_names", message, remedy));
+        };
+        if process_named {
+            let message = "stands beside service.process_name".to_owned();
+            add(
+                message,
+                "keep one of the two: a list here makes a service of each name",
+            );
+        }
+        if !self.instances.is_empty() {
+            let message = "stands beside [[instance]]".to_owned();
+            add(message, "write an [[instance]] with a process_name for each");
+        }
+        let mut seen = BTreeSet::new();
+        for name in names {
+            if let Err(error) = super::pattern::compile(name) {
+                let remedy = "write names, or regular expressions such as \"^nginx$\"";
+                add(error.to_string(), remedy);
+            } else if suffix(name).is_empty() {
+                let message = format!("{} has no letter or digit to name a service after", quoted(name));
+                add(message, "write a name with letters");
+            } else if !seen.insert(suffix(name)) {
+                let message = format!(
+                    "{} makes the same service as another one of the list",
+                    quoted(name)
+                );
+                add(message, "remove one of them");
+            }
+        }
+        if names.is_empty() {
+            add("the list is empty".to_owned(), "name at least one process");
+        }
+        faults
+    }
+
+    fn contradictions(&self, path: &Path) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if let (Some((line, true)), Some((_, true))) = (self.disabled, self.enabled) {
+            let message = "contradicts monitoring.enabled = true".to_owned();
+            faults.push(fault(
+                path,
+                line,
+                "monitoring.disabled",
+                message,
+                "keep one of the two",
+            ));
+        }
+        for name in self
+            .metrics
+            .include
+            .iter()
+            .filter(|name| self.metrics.exclude.contains(name))
+        {
+            let message = format!("{} is both included and excluded", quoted(name));
+            let remedy = "take it out of one of the lists";
+            faults.push(fault(path, self.metrics_line, "metrics", message, remedy));
+        }
+        faults
+    }
+
+    fn faults_of_instances(&self, path: &Path) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut ids = BTreeSet::new();
+        for instance in &self.instances {
+            if instance.id.is_empty() {
+                let remedy = "write id = \"…\", which tells the instances of the plugin apart";
+                let message = "is missing".to_owned();
+                faults.push(fault(path, instance.line, "instance.id", message, remedy));
+            } else if !ids.insert(&instance.id) {
+                let message = format!("{} is the id of another instance already", quoted(&instance.id));
+                let remedy = "give one of them another id";
+                faults.push(fault(path, instance.line, "instance.id", message, remedy));
+            }
+            for (name, (line, _)) in &instance.settings {
+                if !self.settings.contains_key(name) {
+                    let known = self.settings.keys().map(String::as_str);
+                    let remedy = match super::finding::nearest(name, known) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("declare it: [settings.{name}]"),
+                    };
+                    let message = format!("there is no setting {}", quoted(name));
+                    faults.push(fault(path, *line, "instance.settings", message, &remedy));
+                }
+            }
+        }
+        faults
+    }
+}
+
+fn fault(path: &Path, line: usize, key: &str, message: String, remedy: &str) -> Fault {
+    Finding::in_file(path, Some(line), message)
+        .key(key)
+        .remedy(remedy)
 }
 
 impl Instance {

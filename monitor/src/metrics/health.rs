@@ -8,7 +8,10 @@ use super::{
     Value,
 };
 
-use crate::process::{BootTime, Moment};
+use crate::{
+    plugin::collector::CollectorReading,
+    process::{BootTime, Moment},
+};
 
 /// kevmon's own state at one collection.
 #[derive(Debug, Clone)]
@@ -48,19 +51,6 @@ pub struct HealthReading {
     pub started: Moment,
     /// … and when the first group was first watched, by whichever run: where the outages are counted from.
     pub first_watch: Moment,
-}
-
-/// What is counted of a collector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectorReading {
-    /// Its plugin, with the instance.
-    pub plugin: String,
-    /// Its name.
-    pub collector: String,
-    /// Runs that ended, well or not.
-    pub runs: u64,
-    /// Failures by kind.
-    pub failures: Vec<(&'static str, u64)>,
 }
 
 impl CollectorReading {

@@ -230,3 +230,16 @@ pub enum Custom {
     /// Text: a log record `kevmon.value`.
     Text(String),
 }
+
+/// What is counted of a collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorReading {
+    /// Its plugin, with the instance.
+    pub plugin: String,
+    /// Its name.
+    pub collector: String,
+    /// Runs that ended, well or not.
+    pub runs: u64,
+    /// Failures by kind.
+    pub failures: Vec<(&'static str, u64)>,
+}

@@ -7,6 +7,7 @@ pub mod durations;
 pub mod group;
 pub mod matcher;
 pub mod notice;
+mod patterns;
 pub mod rates;
 pub mod reading;
 pub mod restarts;

@@ -19,6 +19,8 @@ use crate::{
 /// Files are looked at this often, whatever inotify tells: it does not see through links to files elsewhere, nor network
 /// file systems, and may overflow.
 const RESCAN: Duration = Duration::from_secs(30);
+/// The first look.
+const FIRST: Duration = Duration::from_millis(1_500);
 /// Changes come in bursts: an editor writes, renames and removes. The files are read once nothing has changed for so long …
 const QUIET: Duration = Duration::from_millis(250);
 /// … and after this time at the latest, so that a change takes effect within two seconds.
@@ -83,7 +85,8 @@ impl Watcher {
     }
 
     async fn run(mut self) {
-        let mut rescan = Instant::now(); // what changed between the reading and the watching
+        // What changed between the reading and the watching; not at once, when everything else starts.
+        let mut rescan = Instant::now() + FIRST;
         loop {
             let cause = tokio::select! {
                 _ = self.hangup.recv() => Some(Cause::Hangup),

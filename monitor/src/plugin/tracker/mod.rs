@@ -17,7 +17,8 @@ use std::{
 use super::{
     GroupId, Notice, Plugin, Reading, What,
     group::{Arrival, Change, Group, Role},
-    matcher::{BuildError, Matched, Matcher},
+    matcher::{Matched, Matcher},
+    patterns::BuildError,
 };
 use crate::process::{
     BootTime, Ending, Event, Facts, Gauges, Host, Identity, Judgement, KeyMap, KeySet, LostEnd, LostLives,
