@@ -229,6 +229,7 @@ mod tests {
             "WEB-1",
             "^(a|b)c$",
             "s+k",
+            "sa",
             "^.$",
             "\u{17f}ervice",
             "kelvin",
