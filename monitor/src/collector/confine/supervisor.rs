@@ -212,25 +212,26 @@ impl Running {
         }
     }
 
-    /// How it ended, once it has. Others that were left to this process are reaped on the way.
+    /// How it ended, once it has. It is not reaped yet, so that its pid and its group stay its own until all are dead.
     fn ended(&self) -> Option<End> {
-        let mut status = 0;
-        // SAFETY: waitpid(2) writes the status of our own child.
-        let reaped = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
-        if reaped != self.pid {
-            return (reaped == -1).then_some(End::Exited(0));
+        // SAFETY: a siginfo of zeros is a valid one; waitid(2) fills it.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: our own child, and a siginfo to fill.
+        let result = unsafe { libc::waitid(libc::P_PID, self.pid.unsigned_abs(), &raw mut info, flags) };
+        // SAFETY: waitid filled these fields, or left them zero.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        match (result, pid, info.si_code) {
+            (-1, ..) => Some(End::Refused(format!("waitid: {}", io::Error::last_os_error()))),
+            (_, 0, _) => None,
+            (_, _, libc::CLD_EXITED) => Some(End::Exited(status)),
+            _ => Some(End::Signalled(status)),
         }
-        Some(if libc::WIFEXITED(status) {
-            End::Exited(libc::WEXITSTATUS(status))
-        } else {
-            End::Signalled(libc::WTERMSIG(status))
-        })
     }
 
     /// Ends it and everything that it started; returns how many were left beside it.
     fn kill(&self) -> u64 {
-        // SAFETY: kill(2) takes plain integers; the pid is our child's, whether it has been reaped or not: nothing else was
-        // started by this process, and its group is its own.
+        // SAFETY: kill(2) takes plain integers; the pid is our child's, which has not been reaped, and its group is its own.
         unsafe {
             libc::kill(-self.pid, libc::SIGKILL);
             libc::kill(self.pid, libc::SIGKILL);
