@@ -1,5 +1,6 @@
-//! The long run of damaged files through the plugin parser and the importers: `cargo xtask fuzz`. An input that makes
-//! one of them panic, or keeps it busy for a second, is saved and named.
+//! The long run of damaged files through the plugin parser, what makes plugins of a parsed file, and the importers:
+//! `cargo xtask fuzz`. An input that makes one of them panic, breaks what they promise, or keeps one busy for a second, is
+//! saved and named.
 
 use std::{
     fs, panic,
@@ -7,9 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::plugin_tool::accepted;
 use crate::{
-    config,
+    config::{self, tests::plugin_files},
     import::tests::damaged::{EXAMPLES, Random, exercise},
+    plugin::{
+        definition::{GroupId, Plugin},
+        matcher::Matcher,
+    },
+    process::Identity,
 };
 
 /// Longer than this is a hang.
@@ -17,18 +24,74 @@ const HANG: Duration = Duration::from_secs(1);
 
 /// Everything that one input is given to.
 fn run(bytes: &[u8]) {
-    exercise(bytes);
+    for imported in exercise(bytes) {
+        match accepted(imported) {
+            Ok(plugin) => {
+                plugins_of(&plugin.toml);
+            }
+            Err(faults) => {
+                assert!(!faults.is_empty());
+                faults.iter().for_each(told);
+            }
+        }
+    }
     let text = String::from_utf8_lossy(bytes);
-    let parsed = config::parse_plugin_file(Path::new("plugins/x/plugin.toml"), &text);
-    for finding in parsed.faults.iter().chain(&parsed.file.warnings) {
-        let shown = finding.to_string();
-        assert!(!shown.contains('\n') && !finding.message.is_empty(), "{shown:?}");
+    let plugins = plugins_of(&text);
+    let by_group: Vec<(GroupId, &Plugin)> = plugins
+        .iter()
+        .enumerate()
+        .map(|(id, plugin)| (GroupId(id), plugin))
+        .collect();
+    if let Ok(matcher) = Matcher::new(&by_group) {
+        let identity = Identity {
+            exe: "nginx".to_owned(),
+            argv: vec![text.chars().take(100).collect()],
+            ..Identity::default()
+        };
+        let groups = matcher.matched(&identity, None).groups;
+        assert!(groups.iter().all(|group| group.0 < plugins.len()), "{groups:?}");
     }
 }
 
-/// Every plugin file below the folder that `cargo xtask fuzz` names, and what the examples become.
+/// A finding is one line.
+fn told(finding: &config::Finding) {
+    let shown = finding.to_string();
+    assert!(!shown.contains('\n') && !finding.message.is_empty(), "{shown:?}");
+}
+
+/// The plugins of a file; none where it has faults, each of which is a line that says something.
+fn plugins_of(text: &str) -> Vec<Plugin> {
+    let parsed = config::parse_plugin_file(Path::new("plugins/x/plugin.toml"), text);
+    parsed.faults.iter().chain(&parsed.file.warnings).for_each(told);
+    if !parsed.faults.is_empty() {
+        return Vec::new();
+    }
+    let names = parsed.file.names();
+    let patterns = parsed.file.patterns.clone();
+    match parsed
+        .file
+        .into_plugins(&patterns, |own| own.unwrap_or(Duration::from_secs(60)), &[], &[])
+    {
+        Ok(plugins) => {
+            assert!(
+                plugins.iter().all(|plugin| names.contains(&plugin.name)),
+                "{names:?}"
+            );
+            plugins
+        }
+        Err(faults) => {
+            assert!(!faults.is_empty());
+            faults.iter().for_each(told);
+            Vec::new()
+        }
+    }
+}
+
+/// The examples, files that hold each key, every plugin file below the folder that `cargo xtask fuzz` names, and what the
+/// examples become.
 fn corpus() -> Vec<Vec<u8>> {
     let mut corpus: Vec<Vec<u8>> = EXAMPLES.iter().map(|text| text.as_bytes().to_vec()).collect();
+    corpus.extend(plugin_files().map(|text| text.as_bytes().to_vec()));
     let folder =
         std::env::var_os("KEVMON_FUZZ_PLUGINS").map_or_else(|| PathBuf::from("../plugins"), PathBuf::from);
     for entry in fs::read_dir(&folder).unwrap().flatten() {

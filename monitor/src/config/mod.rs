@@ -48,7 +48,6 @@ use self::{
 };
 use crate::plugin::definition::Plugin;
 
-#[cfg(test)]
 pub(crate) use self::plugin_file::parse as parse_plugin_file;
 pub(crate) use self::value::listen_address;
 pub use self::{

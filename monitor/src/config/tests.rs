@@ -132,6 +132,175 @@ by = "memory"
 service_name_template = "{plugin_name} of {service_namespace}"
 "#;
 
+/// What kevmon's own schema has besides.
+const EVERYTHING_ELSE: &str = r#"schema = 1
+[plugin]
+description = "Each key once"
+version = "2"
+[service]
+process_names = ["^one$", "^two$"]
+exclude = "shell"
+user = ["root", 33]
+cgroup = "^/system.slice/"
+unit = ["^a\\.service$", "b"]
+container = "^0123"
+children = true
+[service.attributes]
+"service.owner" = "{user} of {unit}"
+[monitoring]
+enabled = true
+disabled = false
+mode = "detailed"
+forget_after = "1h"
+resource_filter = 'resource_id LIKE "web*"'
+[processes]
+enabled = true
+arguments = ["--port", "--config"]
+[metrics]
+include = ["process.*", "cpu_*"]
+exclude = ["*.faults"]
+[settings.mean]
+type = "float"
+description = "Where the values lie"
+default = 0.5
+min = 0.0
+max = 1.0
+[settings.port]
+type = "int"
+value = 8080
+required = true
+[[collector]]
+name = "one"
+kind = "command"
+command = ["./one", "--mean", "{settings.mean}"]
+interval = "5s"
+timeout = "2s"
+format = "panoptes"
+user = "nobody"
+environment = { LANG = "C" }
+max_output = "64KiB"
+max_memory = "32MiB"
+allow_unconfined = false
+[[collector.metric]]
+name = "mean"
+from = "the_mean"
+[[collector]]
+name = "two"
+kind = "http"
+url = "http://localhost:{settings.port}/status"
+hosts = ["localhost"]
+[[collector.metric]]
+name = "queue.depth"
+unit = "{message}"
+description = "Waiting"
+type = "gauge"
+value = "int"
+pointer = "/queue/depth"
+attributes = { queue = "main" }
+[[collector]]
+name = "three"
+kind = "file"
+path = "/proc/{pid}/status"
+[[collector.metric]]
+name = "switches"
+type = "counter"
+key = "voluntary_ctxt_switches"
+[[collector.metric]]
+name = "threads"
+regex = '^Threads:\s+(\d+)$'
+[[collector]]
+name = "four"
+kind = "builtin"
+builtin = "host_pressure"
+[transforms]
+one = "rate:rates:the_mean"
+"#;
+
+const INSTANCES: &str = r#"schema = 1
+[service]
+process_name = "web"
+[settings.size]
+type = "int"
+default = 1
+[[instance]]
+id = "a"
+process_name = "web-a"
+enabled = true
+interval = "2s"
+attributes = { "shop" = "a" }
+exclude = ["old"]
+user = "root"
+cgroup = "a"
+unit = "a"
+container = "a"
+settings = { size = 4 }
+[[instance]]
+id = "b"
+"#;
+
+const REPOSITORY: &str = r#"[metadata]
+service_namespace = "Strategy₿"
+process_name = "M8MulPrc"
+plugin_name = "m8mulprc"
+description = "Process monitoring"
+author = "Somebody"
+[monitoring]
+default_interval = 60
+process_patterns = ["M8MulPrc"]
+metric_types = ["cpu"]
+supports_discovery = true
+log_process_details = false
+[installation]
+systemd_service_name = "x"
+service_description = "x"
+default_base_dir = "/opt"
+requires_root = true
+creates_logs_directory = true
+[dependencies]
+python_min_version = "3.6"
+additional_packages = []
+[otel_config]
+default_agent_host = "localhost"
+default_agent_port = 4317
+service_name_template = "{service_namespace}.{process_name}"
+"#;
+
+/// Plugin files that hold each key of each schema.
+pub(crate) fn plugin_files() -> impl Iterator<Item = &'static str> {
+    [GUIDE, NATIVE, EVERYTHING_ELSE, INSTANCES, REPOSITORY].into_iter()
+}
+
+/// Each key is in some file that is accepted: what has the name of one anywhere in its path.
+#[test]
+fn files_that_hold_each_key() {
+    use super::{
+        plugin_file,
+        schema::{ANY, KEYS},
+    };
+    for text in plugin_files() {
+        let parsed = plugin_file::parse(Path::new("x/plugin.toml"), text);
+        assert_eq!(parsed.faults, [], "{text}");
+    }
+    for key in KEYS.iter().filter(|key| key.name != ANY) {
+        let written = |text: &str| {
+            let mut table = "";
+            text.lines().any(|line| {
+                if let Some(header) = line.strip_prefix('[') {
+                    table = header.trim_start_matches('[').trim_end_matches(']');
+                }
+                let family = if table.starts_with("settings.") {
+                    "settings.NAME"
+                } else {
+                    table
+                };
+                family == key.table && line.starts_with(&format!("{} = ", key.name))
+                    || format!("[{}]", key.path()) == line
+            })
+        };
+        assert!(plugin_files().any(written), "{} is in no file", key.path());
+    }
+}
+
 #[test]
 fn the_shipped_plugins() {
     let directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins"))];

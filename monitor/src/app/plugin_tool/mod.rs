@@ -1,12 +1,12 @@
-//! `kevmon plugin …`: what people do with plugin files beside running them.
+//! `kevmon plugin …`: what people do with plugin files beside running them. Each command has a file of its name.
 
 mod check;
 mod explain;
-mod fresh;
-mod harness;
-mod importing;
+mod import;
 mod list;
 mod live;
+mod new;
+mod run;
 mod value_line;
 
 use std::path::{Path, PathBuf};
@@ -19,21 +19,24 @@ use crate::{
     config::{self, Environment, Loaded, Overrides, PluginSources},
 };
 
+#[cfg(test)]
+pub(super) use self::import::accepted;
+
 /// Runs one of the commands.
 ///
 /// # Errors
 /// Standard output cannot be written, or the processes cannot be read.
 pub(super) fn run(command: PluginCommand) -> Result<Exit> {
     match command {
-        PluginCommand::New(args) => fresh::run(&args),
+        PluginCommand::New(args) => new::run(&args),
         PluginCommand::Check(args) => check::run(&args),
         PluginCommand::List(args) => list::run(&args),
         PluginCommand::Run(args) => {
             super::start_log(None, config::LogLevel::Warn)?;
             super::raise_descriptor_limit();
-            super::block_on(harness::run(args))
+            super::block_on(run::run(args))
         }
-        PluginCommand::Import(args) => importing::run(&args),
+        PluginCommand::Import(args) => import::run(&args),
         PluginCommand::Schema => schema(),
     }
 }

@@ -7,8 +7,12 @@ use anyhow::Result;
 use super::{Exit, complain, print, write_new};
 use crate::{
     cli::ImportArgs,
-    import::{self, MOST_BYTES},
+    config::{self, Fault},
+    import::{self, Imported, MOST_BYTES, Note},
 };
+
+/// How often keys are left out before a file is given up: one may be missing because another was left out.
+const ROUNDS: usize = 8;
 
 /// Imports the file; its notes go to standard error.
 ///
@@ -27,9 +31,17 @@ pub(super) fn run(args: &ImportArgs) -> Result<Exit> {
     let shown = args.file.display();
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     let plugins = match import::import(&name, &bytes, module.as_deref()) {
-        Ok(plugins) => plugins,
+        Ok(plugins) => plugins.into_iter().map(accepted).collect::<Result<Vec<_>, _>>(),
         Err(error) => {
             complain(format_args!("{shown}: {error}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let plugins = match plugins {
+        Ok(plugins) => plugins,
+        Err(faults) => {
+            complain(format_args!("{shown}: what it becomes would not be accepted:"));
+            faults.iter().for_each(complain);
             return Ok(Exit::Usage);
         }
     };
@@ -58,6 +70,47 @@ pub(super) fn run(args: &ImportArgs) -> Result<Exit> {
         print(&format!("{}\n", path.display()))?;
     }
     Ok(Exit::Success)
+}
+
+/// The plugin with what configuration refuses commented out and noted: an original may say what no plugin file can.
+///
+/// # Errors
+/// What remains is refused, too: what was wrong in the first place.
+pub(in crate::app) fn accepted(mut plugin: Imported) -> Result<Imported, Vec<Fault>> {
+    let path = Path::new(&plugin.name).join("plugin.toml");
+    let mut first = None;
+    for _ in 0..ROUNDS {
+        let faults = config::parse_plugin_file(&path, &plugin.toml).faults;
+        if faults.is_empty() {
+            return Ok(plugin);
+        }
+        let first = first.get_or_insert_with(|| faults.clone());
+        let mut lines: Vec<String> = plugin.toml.lines().map(str::to_owned).collect();
+        let mut left_out = false;
+        for fault in &faults {
+            let at = fault.line().and_then(|line| line.checked_sub(1));
+            let Some(line) = at.and_then(|at| lines.get_mut(at)) else {
+                continue;
+            };
+            let is_a_value = !line.starts_with(['#', '[']) && line.contains('=');
+            if let (true, Some(key)) = (is_a_value, &fault.key) {
+                line.insert_str(0, "# not carried over: ");
+                let remedy = fault.remedy.as_deref().map(|remedy| format!("; {remedy}"));
+                let text = format!(
+                    "{key} is not carried over: {}{}",
+                    fault.message,
+                    remedy.unwrap_or_default()
+                );
+                plugin.notes.push(Note { line: None, text });
+                left_out = true;
+            }
+        }
+        if !left_out {
+            return Err(std::mem::take(first));
+        }
+        plugin.toml = lines.join("\n") + "\n";
+    }
+    Err(first.unwrap_or_default())
 }
 
 /// A file, as far as it may be imported: one byte more tells that it is too long.
