@@ -24,11 +24,13 @@ pub enum Failure {
     LostLives = 8,
     /// `VICTIMS` was full: an end by the OOM killer will look like any other SIGKILL.
     Victims = 9,
+    /// No ring space for the record of a new cgroup.
+    CgroupReserve = 10,
 }
 
 impl Failure {
     /// How many there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
     /// Each, with the name it is reported under.
     pub const ALL: [(Self, &'static str); Self::COUNT] = [
         (Self::ExecReserve, "sched_process_exec"),
@@ -41,6 +43,7 @@ impl Failure {
         (Self::LostEnds, "lost_ends"),
         (Self::LostLives, "lost_lives"),
         (Self::Victims, "oom_victims"),
+        (Self::CgroupReserve, "cgroup_mkdir"),
     ];
 
     /// A record did not reach the ring: with those that userspace received, these make up [`Counters::sent`].
@@ -52,6 +55,7 @@ impl Failure {
                 | Self::RenameReserve
                 | Self::ExitReserve
                 | Self::FreeReserve
+                | Self::CgroupReserve
         )
     }
 }

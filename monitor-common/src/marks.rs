@@ -127,7 +127,7 @@ pub struct Lives {
 const _: () = {
     assert!(size_of::<Mark>() == 40 + 16 + 24 + MARK_EXE_LEN);
     assert!(size_of::<Verdict>() == 16);
-    assert!(size_of::<LostEnd>() == 160 + 16 + COMM_LEN + MARK_EXE_LEN);
+    assert!(size_of::<LostEnd>() == 176 + 16 + COMM_LEN + MARK_EXE_LEN);
     assert!(size_of::<LivesKey>() == MARK_EXE_LEN + COMM_LEN + 8);
     assert!(size_of::<Lives>() == 8 + 80 + 8);
     // Copied in words of eight bytes.

@@ -152,6 +152,32 @@ offsets! {
     dentry_name_len = required ["dentry.d_name.len"];
     /// Where a signal comes from (`SI_USER`, …).
     siginfo_code = optional ["kernel_siginfo.si_code"];
+    /// The credentials that others see, as /proc does.
+    task_real_cred = optional ["task_struct.real_cred"];
+    /// Effective user.
+    cred_euid = optional ["cred.euid.val"];
+    /// The task's cgroups (needs CONFIG_CGROUPS).
+    task_cgroups = optional ["task_struct.cgroups"];
+    /// That of the unified hierarchy.
+    css_set_dfl_cgrp = optional ["css_set.dfl_cgrp"];
+    /// A cgroup's node in its file system.
+    cgroup_kn = optional ["cgroup.kn"];
+    /// The hierarchy that it is in.
+    cgroup_root = optional ["cgroup.root"];
+    /// That hierarchy's number; the unified one has 0.
+    cgroup_root_hierarchy_id = optional ["cgroup_root.hierarchy_id"];
+    /// The node's id, which is its inode number too where those have 64 bits.
+    kernfs_node_id = optional ["kernfs_node.id"];
+    /// The task's `struct pid`; null once it has been reaped.
+    task_thread_pid = optional ["task_struct.thread_pid"];
+    /// How deep its pid namespace is; the initial one has 0.
+    pid_level = optional ["pid.level"];
+    /// Its number in each namespace: an array of `upid`.
+    pid_numbers = optional ["pid.numbers"];
+    /// The namespace that such a number belongs to.
+    upid_ns = optional ["upid.ns"];
+    /// A pid namespace's inode number.
+    pid_namespace_inum = optional ["pid_namespace.ns.inum"];
     /// First argument block of the iterator context.
     iter_seq = required ["bpf_iter_meta.seq"];
 }

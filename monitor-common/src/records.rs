@@ -68,6 +68,30 @@ impl Sender {
     };
 }
 
+/// Whose a process is and where it runs, by number.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Id of its cgroup in the unified hierarchy (`kernfs_node::id`, what bpf_get_current_cgroup_id tells); 0: not known.
+    pub cgroup: u64,
+    /// Effective user in the initial user namespace; [`UID_UNKNOWN`].
+    pub euid: u32,
+    /// Inode number of its pid namespace; 0: not known, as once it has been reaped.
+    pub pid_namespace: u32,
+}
+
+/// No user has it: `(uid_t)-1` (setresuid(2)).
+pub const UID_UNKNOWN: u32 = u32::MAX;
+
+impl Facts {
+    /// Nothing known.
+    pub const UNKNOWN: Self = Self {
+        cgroup: 0,
+        euid: UID_UNKNOWN,
+        pid_namespace: 0,
+    };
+}
+
 /// First field of every ring record.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +106,8 @@ pub enum Kind {
     Exit = 4,
     /// [`EndRecord`] from `sched_process_free`: final totals.
     Free = 5,
+    /// [`CgroupRecord`].
+    Cgroup = 6,
 }
 
 impl Kind {
@@ -93,6 +119,7 @@ impl Kind {
             3 => Some(Self::Rename),
             4 => Some(Self::Exit),
             5 => Some(Self::Free),
+            6 => Some(Self::Cgroup),
             _ => None,
         }
     }
@@ -141,6 +168,8 @@ pub struct ExecHead {
     pub parent: Key,
     /// The process's usage until now.
     pub usage: Usage,
+    /// Whose it is now, and where.
+    pub facts: Facts,
     /// `comm` after the exec, NUL-terminated.
     pub comm: [u8; COMM_LEN],
     /// Bytes used of `exe`, the NUL not counted.
@@ -163,6 +192,8 @@ pub struct ForkRecord {
     pub sequence: u64,
     /// The process that forked, whose identity the child inherits.
     pub parent: Key,
+    /// The child's.
+    pub facts: Facts,
 }
 
 /// [`Header::flags`] of a rename: the record of the identity before was lost, so `comm` is not all that is new.
@@ -180,6 +211,8 @@ pub struct RenameRecord {
     pub parent: Key,
     /// The usage of the ended threads and of the leader; live siblings are not in it.
     pub usage: Usage,
+    /// Whose it is, and where.
+    pub facts: Facts,
     /// The new `comm`.
     pub comm: [u8; COMM_LEN],
 }
@@ -203,8 +236,38 @@ pub struct EndRecord {
     pub ended: u64,
     /// Usage of the whole process: provisional at exit, final at free.
     pub usage: Usage,
+    /// Whose it was, and where.
+    pub facts: Facts,
     /// Peak resident set size at that time, pages; 0 where the kernel no longer knew it.
     pub peak_rss: u64,
+}
+
+/// How much of a cgroup's path is kept; what is longer is cut (`TRACE_CGROUP_PATH_LEN`, kernel/cgroup/cgroup-internal.h,
+/// has the kernel's tracepoints keep as much).
+pub const CGROUP_PATH_LEN: usize = 1024;
+
+/// A cgroup was made in the unified hierarchy.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct CgroupRecord {
+    /// What must be read of it whole.
+    pub head: CgroupHead,
+    /// Its path from the hierarchy's root.
+    pub path: [u8; CGROUP_PATH_LEN],
+}
+
+/// What a [`CgroupRecord`] begins with.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct CgroupHead {
+    /// Kind; the key is all zero.
+    pub header: Header,
+    /// As in [`Facts::cgroup`].
+    pub id: u64,
+    /// Bytes used of `path`, the NUL not counted.
+    pub path_len: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// One process as the snapshot iterator shows it.
@@ -223,6 +286,8 @@ pub struct SnapshotRecord {
     pub peak_rss: u64,
     /// Who sent the last terminating signal.
     pub sender: Sender,
+    /// Whose it is, and where.
+    pub facts: Facts,
     /// The exit status as far as it is known; meaningful when `ended` is not 0.
     pub status: u32,
     /// Zero.
@@ -280,6 +345,8 @@ pub struct SampleRecord {
     pub fds: u32,
     /// Zero.
     pub pad: u32,
+    /// Of the leader; of any other thread [`Facts::UNKNOWN`].
+    pub facts: Facts,
     /// Sums of the threads that have ended.
     pub ended: Usage,
     /// This thread's own usage; all zero when the sums above may hold it already.
@@ -291,12 +358,15 @@ const _: () = {
     assert!(size_of::<Usage>() == 80);
     assert!(size_of::<Sender>() == 24);
     assert!(size_of::<Header>() == 32);
-    assert!(size_of::<ExecHead>() == 32 + 8 + 16 + 80 + 16 + 16);
-    assert!(size_of::<ExecRecord>() == 32 + 8 + 16 + 80 + 16 + 16 + EXE_LEN + FILENAME_LEN + ARGV_LEN);
-    assert!(size_of::<ForkRecord>() == 32 + 8 + 16);
-    assert!(size_of::<RenameRecord>() == 32 + 8 + 16 + 80 + 16);
-    assert!(size_of::<EndRecord>() == 32 + 8 + 24 + 8 + 80 + 8);
-    assert!(size_of::<SnapshotRecord>() == 16 + 16 + 8 + 16 + 24 + 8 + 8 + COMM_LEN + EXE_LEN);
-    assert!(size_of::<SampleRecord>() == 16 + 16 + 8 + 16 + 8 + 80 + 80);
+    assert!(size_of::<Facts>() == 16);
+    assert!(size_of::<ExecHead>() == 32 + 8 + 16 + 80 + 16 + 16 + 16);
+    assert!(size_of::<ExecRecord>() == size_of::<ExecHead>() + EXE_LEN + FILENAME_LEN + ARGV_LEN);
+    assert!(size_of::<ForkRecord>() == 32 + 8 + 16 + 16);
+    assert!(size_of::<RenameRecord>() == 32 + 8 + 16 + 80 + 16 + 16);
+    assert!(size_of::<EndRecord>() == 32 + 8 + 24 + 8 + 80 + 16 + 8);
+    assert!(size_of::<CgroupHead>() == 32 + 8 + 8);
+    assert!(size_of::<CgroupRecord>() == size_of::<CgroupHead>() + CGROUP_PATH_LEN);
+    assert!(size_of::<SnapshotRecord>() == 16 + 16 + 8 + 16 + 24 + 16 + 8 + 8 + COMM_LEN + EXE_LEN);
+    assert!(size_of::<SampleRecord>() == 16 + 16 + 8 + 16 + 8 + 16 + 80 + 80);
     assert!(align_of::<ExecRecord>() == 8 && align_of::<SampleRecord>() == 8);
 };

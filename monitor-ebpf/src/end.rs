@@ -2,7 +2,7 @@
 
 use kevmon_common::{END_OOM, EndRecord, Header, Key, Kind, Mark, Usage};
 
-use crate::task::Task;
+use crate::{facts, task::Task};
 
 /// Fills a record of the end of `task`'s process.
 ///
@@ -31,6 +31,7 @@ pub(crate) unsafe fn fill(
         (*record).sender = (*mark).sender;
         (*record).ended = (*mark).ended;
         (*record).usage = usage;
+        (*record).facts = facts::of(task.leader());
         (*record).peak_rss = (*mark).peak_rss;
     }
 }

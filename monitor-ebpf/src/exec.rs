@@ -9,6 +9,7 @@ use aya_log_ebpf::debug;
 use kevmon_common::{ARGV_LEN, EXEC_ARGV_CUT, ExecRecord, Failure, Header, Kind};
 
 use crate::{
+    facts,
     identity::{self, Name},
     maps,
     task::{self, Kernel, Task, dead_run_delay, load, offset},
@@ -49,6 +50,7 @@ fn try_exec(task: Task, bprm: Kernel) -> bool {
         let mut usage = task.total_usage(dead_run_delay(mark));
         usage.run_delay += task.run_delay();
         (*head).usage = usage;
+        (*head).facts = facts::of(task);
         (*head).comm = task.comm();
         let exe_len = task::file_name(file, &mut (*record).exe);
         (*head).exe_len = exe_len;

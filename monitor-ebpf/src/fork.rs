@@ -4,7 +4,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use kevmon_common::{Failure, ForkRecord, Header, Kind, MARK_TOLD};
 
 use crate::{
-    identity, maps,
+    facts, identity, maps,
     task::{self, Task},
 };
 
@@ -55,6 +55,7 @@ fn try_fork(parent: Task, child: Task) {
         },
         sequence: time,
         parent,
+        facts: facts::of(child),
     });
     entry.submit(maps::wake_up());
 }

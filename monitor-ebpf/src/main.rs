@@ -1,4 +1,4 @@
-//! kevmon's kernel side: one hook per file, seven BTF tracepoints and two task iterators.
+//! kevmon's kernel side: one hook per file, eight BTF tracepoints and two task iterators.
 //!
 //! Tracepoints report what happens to processes the moment it happens; the iterators read the kernel's
 //! own accounting on demand. Nothing here decides what is interesting: an exec marks its process
@@ -7,9 +7,11 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod cgroup;
 mod end;
 mod exec;
 mod exit;
+mod facts;
 mod files;
 mod fork;
 mod free;

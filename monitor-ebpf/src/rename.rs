@@ -8,7 +8,7 @@ use kevmon_common::{
 };
 
 use crate::{
-    identity, maps,
+    facts, identity, maps,
     task::{self, Kernel, Task, dead_run_delay},
 };
 
@@ -56,6 +56,7 @@ fn try_rename(task: Task, comm: Kernel) {
         let mut usage = task.total_usage(dead_run_delay(mark));
         usage.run_delay += task.run_delay();
         (*record).usage = usage;
+        (*record).facts = facts::of(task);
         (*record).comm = [0; COMM_LEN];
         // A failed copy leaves an empty name, which matches nothing.
         let _ = bpf_probe_read_kernel_str_bytes(comm, &mut (*record).comm);

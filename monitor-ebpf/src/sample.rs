@@ -1,10 +1,10 @@
 //! iter/task `sample`: what the watched processes have used so far. One record for each of their threads.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
-use kevmon_common::SampleRecord;
+use kevmon_common::{Facts, SampleRecord};
 
 use crate::{
-    files, maps,
+    facts, files, maps,
     snapshot::{IterContext, write},
     task::{Kernel, Task},
 };
@@ -48,6 +48,11 @@ fn try_sample(meta: Kernel, task: Task) {
         (*record).total_vm = memory.total_vm;
         (*record).fds = files::open_descriptors(task);
         (*record).pad = 0;
+        (*record).facts = if task.is_leader() {
+            facts::of(task)
+        } else {
+            Facts::UNKNOWN
+        };
         // The sums first: a thread that ends between the two loads is then missed, never counted twice.
         (*record).ended = task.ended_usage(dead_run_delay);
         let mut own = task.usage();

@@ -10,6 +10,7 @@ use kevmon_common::{
 };
 
 use crate::{
+    facts,
     identity::{self, Name},
     maps,
     task::{self, Kernel, Task, load, offset},
@@ -59,6 +60,7 @@ fn try_snapshot(meta: Kernel, task: Task) {
         (*record).ended = 0;
         (*record).peak_rss = 0;
         (*record).sender = Sender::NONE;
+        (*record).facts = facts::of(task);
         (*record).status = task.exit_status();
         (*record).pad = 0;
         if let Some(mark) = maps::mark(&key) {

@@ -22,8 +22,8 @@ pub enum Soft {
     OutputDropped,
     /// Members that shared their address space with another one, whose memory counts once.
     SharedMemory,
-    /// A process that was gone before it could be seen whose it is, of a name that a plugin with selectors looks for: it is
-    /// no member.
+    /// A process that was gone before its user or cgroup could be learnt, of a name that a plugin with selectors looks for:
+    /// it may be a member, and is none.
     FactsUnknown,
 }
 

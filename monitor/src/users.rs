@@ -1,6 +1,14 @@
 //! Users by name and by number, as the host's name service has them (getpwnam(3): /etc/passwd, LDAP, sssd).
 
-use std::ffi::{CStr, CString};
+use std::{
+    collections::HashMap,
+    ffi::{CStr, CString},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A user's name is asked for again after this long.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// Longest entry that is read, bytes.
 const LONGEST: usize = 64 << 10;
@@ -29,6 +37,22 @@ pub fn by_name(name: &str) -> Option<Entry> {
 pub fn by_uid(uid: u32) -> Option<Entry> {
     // SAFETY: the memory that `look_up` vouches for.
     look_up(|entry, buffer, length, found| unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) })
+}
+
+/// The name of the user with this number, as of a minute ago at most.
+pub fn name_of(uid: u32) -> Option<Arc<str>> {
+    type Known = HashMap<u32, (Instant, Option<Arc<str>>)>;
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    match known.get(&uid) {
+        Some((at, name)) if at.elapsed() < FRESH => name.clone(),
+        _ => {
+            let name = by_uid(uid).map(|user| Arc::from(user.name));
+            known.insert(uid, (Instant::now(), name.clone()));
+            name
+        }
+    }
 }
 
 fn look_up(

@@ -77,14 +77,8 @@ fn whose_a_process_is() {
 
 #[test]
 fn where_a_process_runs() {
-    let unified = Path::new("/sys/fs/cgroup/unified");
-    let root = if unified.exists() {
-        unified
-    } else {
-        Path::new("/sys/fs/cgroup")
-    };
     let name = format!("kvt-{}.service", std::process::id());
-    let cgroup = root.join(&name);
+    let cgroup = unified().join(&name);
     fs::create_dir(&cgroup).unwrap();
     let program = Program::new(WORKLOAD, "placed");
     let inside = program.start(&["work"]);
@@ -113,6 +107,126 @@ fn where_a_process_runs() {
     drop(inside);
     daemon.terminate();
     fs::remove_dir(&cgroup).unwrap();
+}
+
+/// The unified hierarchy, where systemd mounts it.
+fn unified() -> &'static Path {
+    let beside_others = Path::new("/sys/fs/cgroup/unified");
+    if beside_others.exists() {
+        beside_others
+    } else {
+        Path::new("/sys/fs/cgroup")
+    }
+}
+
+/// A service whose process lives for a moment, with its cgroup: when anybody looks, there is nothing left of either.
+#[test]
+fn what_is_gone_before_anybody_looks() {
+    const LIVES: u64 = 20;
+    let name = format!("kvt-brief-{}", std::process::id());
+    let unit = format!("{name}.service");
+    let cgroup = unified().join(&unit);
+    let folder = PluginDir::new();
+    for (plugin, selector) in [
+        ("of-the-unit", format!("unit = '^{}$'", unit.replace('.', r"\."))),
+        ("of-another-unit", "unit = '^kvt-other'".to_owned()),
+        ("of-nobody", "user = \"nobody\"".to_owned()),
+        ("of-root", "user = \"root\"".to_owned()),
+    ] {
+        let text = format!(
+            "schema = 1\n[service]\nnamespace = \"Kvt\"\nprocess_name = '^{name}$'\n{selector}\n[monitoring]\n\
+             interval = \"200ms\"\n"
+        );
+        folder.write(plugin, &text);
+    }
+    let mut daemon = Daemon::start(&["--plugins-dir", folder.path()]);
+    let brief = |command: &mut Command| {
+        let status = command.status().unwrap();
+        assert!(status.success(), "{status}");
+    };
+    let enter = format!(
+        "echo $$ >{}/cgroup.procs && exec -a {name} true",
+        cgroup.display()
+    );
+    for _ in 0..LIVES {
+        fs::create_dir(&cgroup).unwrap();
+        brief(Command::new("bash").args(["-c", &enter]));
+        // Busy until the kernel has let go of the process.
+        let gone = || fs::remove_dir(&cgroup).is_ok();
+        assert!((0..1000).any(|_| gone() || {
+            std::thread::sleep(Duration::from_millis(1));
+            false
+        }));
+    }
+    for _ in 0..LIVES {
+        brief(Command::new("/bin/true").arg0(&name).uid(OTHER));
+    }
+    let expected = [
+        ("of-the-unit", LIVES),
+        ("of-another-unit", 0),
+        ("of-nobody", LIVES),
+        ("of-root", LIVES),
+    ];
+    let tick = daemon.wait_until("their ends", LIMIT, |tick| {
+        expected.iter().all(|(plugin, lives)| {
+            tick.group(plugin)
+                .is_some_and(|group| group.int("exits") >= *lives)
+        })
+    });
+    for (plugin, lives) in expected {
+        let group = tick.expect_group(plugin);
+        assert_eq!(
+            (group.int("starts"), group.int("exits")),
+            (lives, lives),
+            "{plugin}: {}",
+            group.0
+        );
+    }
+    daemon.terminate();
+}
+
+#[test]
+fn the_namespace_of_its_pids() {
+    let name = format!("kvt-inside-{}", std::process::id());
+    let folder = folder(
+        &format!("process_name = '^{name}$'\nattributes = {{ ns = \"{{pid_namespace}}\" }}"),
+        "",
+    );
+    let receiver = Receiver::start();
+    let endpoint = format!("http://127.0.0.1:{}", receiver.port());
+    let mut daemon = Daemon::start(&["--plugins-dir", folder.path(), "--endpoint", &endpoint]);
+    // Two deep: the deepest counts.
+    let inner = format!("exec -a {name} sleep 60");
+    let mut outer = Command::new("unshare");
+    let mut outer = outer
+        .args([
+            "-p",
+            "-f",
+            "--kill-child",
+            "unshare",
+            "-p",
+            "-f",
+            "--kill-child",
+            "bash",
+            "-c",
+            &inner,
+        ])
+        .spawn()
+        .unwrap();
+    let tick = daemon.wait_until("the one inside", LIMIT, |tick| {
+        tick.group("chosen")
+            .is_some_and(|group| group.int("process_count") == 1)
+    });
+    let pid = members(tick.expect_group("chosen"))[0];
+    let link = fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+    let told = receiver.wait_for("its attribute", LIMIT, |points| {
+        points.iter().find_map(|point| point.resource.get("ns").cloned())
+    });
+    assert_eq!(format!("pid:[{told}]"), link.to_str().unwrap());
+    assert_ne!(link, fs::read_link("/proc/self/ns/pid").unwrap());
+    outer.kill().unwrap();
+    outer.wait().unwrap();
+    daemon.terminate();
 }
 
 #[test]

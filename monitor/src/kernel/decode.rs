@@ -4,13 +4,14 @@
 use std::mem::offset_of;
 
 use kevmon_common::{
-    ARGV_LEN, END_OOM, EXE_LEN, EXEC_ARGV_CUT, EndRecord, ExecHead, ExecRecord, FILENAME_LEN, ForkRecord,
-    Header, Kind, RENAME_UNHEARD, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM,
-    SNAPSHOT_RENAMED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord,
+    ARGV_LEN, CGROUP_PATH_LEN, CgroupHead, CgroupRecord, END_OOM, EXE_LEN, EXEC_ARGV_CUT, EndRecord,
+    ExecHead, ExecRecord, FILENAME_LEN, ForkRecord, Header, Kind, RENAME_UNHEARD, RenameRecord,
+    SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD,
+    SampleRecord, SnapshotRecord, UID_UNKNOWN,
 };
 
 use crate::process::{
-    BootTime, Counter, Ending, Event, Identity, ProcessKey, Seen, SeenEnd, Sender, Tgid, Usage,
+    BootTime, Counter, Ending, Event, FactIds, Identity, ProcessKey, Seen, SeenEnd, Sender, Tgid, Usage,
 };
 
 /// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
@@ -29,6 +30,8 @@ unsafe impl Record for ForkRecord {}
 unsafe impl Record for RenameRecord {}
 // SAFETY: as above.
 unsafe impl Record for EndRecord {}
+// SAFETY: as above.
+unsafe impl Record for CgroupHead {}
 // SAFETY: as above.
 unsafe impl Record for SnapshotRecord {}
 // SAFETY: as above.
@@ -68,7 +71,7 @@ impl Blind {
             .with(Counter::WriteBytes, io(usage.write_bytes))
     }
 
-    /// The event that a ring record tells; `None` for bytes that are no record.
+    /// The event of a process that a ring record tells; `None` for bytes that are no such record.
     pub fn event(&self, bytes: &[u8]) -> Option<Event> {
         let header: Header = record(bytes)?;
         let (key, time) = (key(&header.key), BootTime(header.time));
@@ -118,6 +121,7 @@ impl Blind {
                     peak_rss: self.pages(end.peak_rss),
                 }
             }
+            Kind::Cgroup => return None,
         })
     }
 
@@ -150,6 +154,51 @@ impl Blind {
     pub fn pages(&self, pages: u64) -> Option<u64> {
         (pages > 0).then(|| pages.saturating_mul(self.page_size))
     }
+}
+
+/// Whose the process is that a ring record of an event is about, and where.
+pub fn facts(bytes: &[u8]) -> FactIds {
+    let of = |header: Header| {
+        Some(match Kind::from_raw(header.kind)? {
+            Kind::Exec => record::<ExecHead>(bytes)?.facts,
+            Kind::Fork => record::<ForkRecord>(bytes)?.facts,
+            Kind::Rename => record::<RenameRecord>(bytes)?.facts,
+            Kind::Exit | Kind::Free => record::<EndRecord>(bytes)?.facts,
+            Kind::Cgroup => return None,
+        })
+    };
+    record(bytes)
+        .and_then(of)
+        .map_or(FactIds::default(), |facts| fact_ids(&facts))
+}
+
+/// Numbers that stand for "not known" taken out.
+pub fn fact_ids(facts: &kevmon_common::Facts) -> FactIds {
+    FactIds {
+        uid: (facts.euid != UID_UNKNOWN).then_some(facts.euid),
+        cgroup: (facts.cgroup > 0).then_some(facts.cgroup),
+        pid_namespace: (facts.pid_namespace > 0).then_some(facts.pid_namespace),
+    }
+}
+
+/// The id and path of a cgroup that has been made; `None` for any other record, and for a path that is not whole.
+pub fn made_cgroup(bytes: &[u8]) -> Option<(u64, &str)> {
+    let header: Header = record(bytes)?;
+    if Kind::from_raw(header.kind)? != Kind::Cgroup {
+        return None;
+    }
+    let head: CgroupHead = record(bytes)?;
+    let room = bytes
+        .get(offset_of!(CgroupRecord, path)..)?
+        .get(..CGROUP_PATH_LEN)?;
+    let is_whole = (head.path_len as usize) < CGROUP_PATH_LEN - 1;
+    let path = std::str::from_utf8(prefix(room, head.path_len)).ok()?;
+    (is_whole && !path.is_empty()).then_some((head.id, path))
+}
+
+/// True for the record of a new cgroup, which is about no process.
+pub fn is_of_a_cgroup(bytes: &[u8]) -> bool {
+    record::<Header>(bytes).is_some_and(|header| Kind::from_raw(header.kind) == Some(Kind::Cgroup))
 }
 
 /// A time that is 0 when it was not seen.
@@ -196,6 +245,7 @@ pub fn seen(record: &SnapshotRecord, blind: &Blind) -> Seen {
             filename: String::new(),
             argv: Vec::new(),
         },
+        facts: fact_ids(&record.facts),
         ended: record.flags & SNAPSHOT_ENDED != 0,
         end: seen_at(record.ended).map(|time| SeenEnd {
             time,

@@ -29,6 +29,12 @@ const PARENT: kevmon_common::Key = kevmon_common::Key {
     pad: 0,
 };
 
+const FACTS: kevmon_common::Facts = kevmon_common::Facts {
+    cgroup: 11,
+    euid: 33,
+    pid_namespace: 12,
+};
+
 pub fn header(kind: Kind) -> Header {
     Header {
         kind: kind as u32,
@@ -51,6 +57,7 @@ pub fn end(kind: Kind) -> EndRecord {
             run_delay: 1,
             ..Default::default()
         },
+        facts: FACTS,
         peak_rss: 2,
     }
 }
@@ -65,6 +72,7 @@ fn exec() -> ExecRecord {
                 nvcsw: 6,
                 ..Default::default()
             },
+            facts: FACTS,
             comm: array(b"python3\0"),
             exe_len: 10,
             filename_len: 11,
@@ -82,6 +90,7 @@ fn fork() -> ForkRecord {
         header: header(Kind::Fork),
         sequence: 9,
         parent: PARENT,
+        facts: FACTS,
     }
 }
 
@@ -97,6 +106,7 @@ fn rename() -> RenameRecord {
             min_flt: 8,
             ..Default::default()
         },
+        facts: FACTS,
         comm: array(b"worker\0"),
     }
 }
@@ -201,6 +211,7 @@ fn a_snapshot_record_tells_the_end_of_what_is_not_reaped() {
             signal: 9,
             comm: array(b"bash\0"),
         },
+        facts: FACTS,
         status: 9,
         pad: 0,
         flags: SNAPSHOT_MARKED | SNAPSHOT_ENDED | SNAPSHOT_TOLD | SNAPSHOT_OOM,
@@ -209,6 +220,7 @@ fn a_snapshot_record_tells_the_end_of_what_is_not_reaped() {
         exe: [0; EXE_LEN],
     };
     let told = seen(&raw, &BLIND);
+    assert_eq!(told.facts, told_facts());
     assert_eq!(
         (told.sequence, told.told, told.untold, told.renamed, told.ended),
         (Some(6), true, false, false, true)
@@ -227,6 +239,72 @@ fn a_snapshot_record_tells_the_end_of_what_is_not_reaped() {
         (live.told, live.untold, live.renamed, live.end),
         (false, true, true, None)
     );
+}
+
+fn told_facts() -> FactIds {
+    FactIds {
+        uid: Some(33),
+        cgroup: Some(11),
+        pid_namespace: Some(12),
+    }
+}
+
+#[test]
+fn every_event_tells_whose_the_process_is() {
+    for told in [
+        bytes(&exec()),
+        bytes(&fork()),
+        bytes(&rename()),
+        bytes(&end(Kind::Exit)),
+        bytes(&end(Kind::Free)),
+    ] {
+        assert_eq!(facts(&told), told_facts());
+        assert_eq!(facts(&told[..60]), FactIds::default(), "cut short");
+    }
+    let root = kevmon_common::Facts {
+        euid: 0,
+        ..kevmon_common::Facts::UNKNOWN
+    };
+    let unknown = FactIds::default();
+    assert_eq!(fact_ids(&kevmon_common::Facts::UNKNOWN), unknown);
+    assert_eq!(
+        fact_ids(&root),
+        FactIds {
+            uid: Some(0),
+            ..unknown
+        },
+        "root is somebody"
+    );
+}
+
+#[test]
+fn a_cgroup_record() {
+    let made = |path: &[u8], path_len: usize| CgroupRecord {
+        head: CgroupHead {
+            header: header(Kind::Cgroup),
+            id: 11,
+            path_len: u32::try_from(path_len).unwrap(),
+            pad: 0,
+        },
+        path: array(path),
+    };
+    let whole = bytes(&made(b"/system.slice/a.service", 23));
+    assert_eq!(made_cgroup(&whole), Some((11, "/system.slice/a.service")));
+    assert!(is_of_a_cgroup(&whole) && BLIND.event(&whole).is_none());
+    assert_eq!(facts(&whole), FactIds::default());
+    let long = [b'a'; CGROUP_PATH_LEN];
+    for (unusable, why) in [
+        (bytes(&made(b"", 0)), "empty"),
+        (
+            bytes(&made(&long, CGROUP_PATH_LEN - 1)),
+            "as long as is kept: it may be cut",
+        ),
+        (bytes(&made(b"/\xff", 2)), "no UTF-8"),
+        (whole[..100].to_vec(), "cut short"),
+        (bytes(&end(Kind::Exit)), "another record"),
+    ] {
+        assert_eq!(made_cgroup(&unusable), None, "{why}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
     decode::{self, Blind, Record},
     sys,
 };
-use crate::process::{ProcessKey, Sample, Seen};
+use crate::process::{FactIds, ProcessKey, Sample, Seen};
 
 /// Room for one read.
 const CHUNK: usize = 32 << 10;
@@ -184,6 +184,7 @@ struct Gathered {
     hiwater_rss: u64,
     total_vm: u64,
     fds: Option<u32>,
+    facts: FactIds,
 }
 
 impl Groups {
@@ -196,6 +197,7 @@ impl Groups {
                 hiwater_rss: 0,
                 total_vm: 0,
                 fds: None,
+                facts: FactIds::default(),
             });
             gathered.own = plus(&gathered.own, &record.own);
             gathered.mm = gathered.mm.max(record.mm);
@@ -203,6 +205,9 @@ impl Groups {
             gathered.total_vm = gathered.total_vm.max(record.total_vm);
             let told = (record.fds != FDS_UNKNOWN).then_some(record.fds);
             gathered.fds = gathered.fds.or(told);
+            if record.tid == record.key.tgid {
+                gathered.facts = decode::fact_ids(&record.facts);
+            }
         }
     }
 
@@ -220,6 +225,7 @@ impl Groups {
                     noted_rss: (gathered.mm != 0).then(|| blind.pages(gathered.hiwater_rss).unwrap_or(0)),
                     vms: blind.pages(gathered.total_vm),
                     fds: gathered.fds.map(u64::from),
+                    facts: gathered.facts,
                     live,
                 };
                 (key, sample)

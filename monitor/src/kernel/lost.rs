@@ -191,6 +191,7 @@ fn lost_end(lost: &kevmon_common::LostEnd, blind: &Blind) -> LostEnd {
         ending: decode::ending(end),
         usage: blind.usage(&end.usage),
         peak_rss: blind.pages(end.peak_rss),
+        facts: decode::fact_ids(&end.facts),
     }
 }
 

@@ -2,6 +2,7 @@
 //! their iterators, and answers with verdicts. Everything it hands on is in the process module's own types.
 
 mod btf;
+mod cgroups;
 mod decode;
 mod iterator;
 mod losses;
@@ -11,4 +12,5 @@ mod source;
 mod sys;
 mod verdicts;
 
+pub use cgroups::Cgroups;
 pub use source::{KernelSource, ProgramTime, Settings};

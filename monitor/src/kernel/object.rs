@@ -30,9 +30,18 @@ const TRACEPOINTS: [&str; 5] = [
     "task_rename",
 ];
 
-/// Programs that add to what ends tell: without them kevmon does not know who sent a signal, or which SIGKILL was the
-/// OOM killer's.
-const OPTIONAL: [&str; 2] = ["signal_generate", "mark_victim"];
+/// Programs without which kevmon does not know something, and what.
+const OPTIONAL: [(&str, &str); 3] = [
+    ("signal_generate", "who sent a signal is not told"),
+    (
+        "mark_victim",
+        "ends by the OOM killer look like any other SIGKILL",
+    ),
+    (
+        "cgroup_mkdir",
+        "what ran and ended with its cgroup may be no member of a plugin with unit, cgroup or container",
+    ),
+];
 
 /// Why the programs could not be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -205,10 +214,10 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
     for program in TRACEPOINTS {
         tracepoints.push((program, attach_tracepoint(&mut ebpf, program, &btf)?));
     }
-    for program in OPTIONAL {
+    for (program, without) in OPTIONAL {
         match attach_tracepoint(&mut ebpf, program, &btf) {
             Ok(attached) => tracepoints.push((program, attached)),
-            Err(error) => warn!("{error}; ends are told without what it adds"),
+            Err(error) => warn!("{error}; {without}"),
         }
     }
     Ok(Attached {

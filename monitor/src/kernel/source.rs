@@ -15,6 +15,7 @@ use log::Log;
 use tracing::{debug, warn};
 
 use super::{
+    cgroups::Cgroups,
     decode::{self, Blind},
     iterator::Iterators,
     losses::{self, Losses, Records},
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Event, Judgement, ProcessKey, Recovered, Sample, Seen},
+    process::{BootTime, Event, FactIds, Judgement, ProcessKey, Recovered, Sample, Seen},
 };
 
 /// The programs' own log, at `--log-level debug`.
@@ -114,6 +115,7 @@ pub struct KernelSource {
     received: u64,
     iterators: Iterators,
     blind: Blind,
+    cgroups: Cgroups,
     attached: Attached,
     log: Option<EbpfLogger<&'static dyn Log>>,
     /// Marked keys that the last reconciling snapshot did not show, and when.
@@ -179,6 +181,7 @@ impl KernelSource {
                 io: offsets.task_write_bytes == ABSENT,
                 page_size: rustix::param::page_size() as u64,
             },
+            cgroups: Cgroups::new(),
             suspects: HashMap::new(),
             untold_lives: 0,
             untold: HashMap::new(),
@@ -196,13 +199,19 @@ impl KernelSource {
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()
     }
 
-    /// The next event waiting in the ring, or `None`.
-    pub fn next_event(&mut self, health: &mut Health) -> Option<Event> {
+    /// The next event waiting in the ring, with whose the process is and where; or `None`.
+    pub fn next_event(&mut self, health: &mut Health) -> Option<(Event, FactIds)> {
         if let Some(log) = &mut self.log {
             log.flush();
         }
         while let Some(record) = self.ring.next() {
             self.received += 1;
+            if decode::is_of_a_cgroup(&record) {
+                if let Some((id, path)) = decode::made_cgroup(&record) {
+                    self.cgroups.made(id, path);
+                }
+                continue;
+            }
             match self.blind.event(&record) {
                 Some(event) => {
                     match event {
@@ -210,13 +219,18 @@ impl KernelSource {
                         Event::Exec { .. } if decode::argv_was_cut(&record) => health.count(Soft::ArgvCut),
                         _ => {}
                     }
-                    return Some(event);
+                    return Some((event, decode::facts(&record)));
                 }
                 None => health.count(Soft::Undecodable),
             }
         }
         self.verdicts.drained();
         None
+    }
+
+    /// The paths of cgroups.
+    pub fn cgroups(&mut self) -> &mut Cgroups {
+        &mut self.cgroups
     }
 
     /// Tells the kernel side what became of an identity, at the next [`KernelSource::flush`].

@@ -98,6 +98,11 @@ impl Matcher {
         matched
     }
 
+    /// Whether the facts of any process matter.
+    pub fn facts_matter(&self) -> bool {
+        !self.tells.is_empty() || self.asks.values().any(|asks| asks.selectors.ask_for_facts())
+    }
+
     /// Whether the facts of a process with these names matter.
     pub fn asks_for_facts(&self, identity: &Identity) -> bool {
         let matters = |group: &GroupId| {

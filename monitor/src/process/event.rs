@@ -1,6 +1,6 @@
 //! What sources tell about processes: events as they happen, snapshots of who is there, samples of what they used.
 
-use super::{BootTime, Ending, Identity, ProcessKey, Usage};
+use super::{BootTime, Ending, FactIds, Identity, ProcessKey, Usage};
 
 /// Something happened to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,8 @@ pub struct LostEnd {
     pub usage: Usage,
     /// Peak resident set, bytes.
     pub peak_rss: Option<u64>,
+    /// Whose it was and where.
+    pub facts: FactIds,
 }
 
 /// Whole lives of processes that userspace never heard of, because the ring had no room: summed by name and end.
@@ -161,6 +163,8 @@ pub struct Seen {
     pub renamed: bool,
     /// Who it is.
     pub identity: Identity,
+    /// Whose it is and where, as far as the source tells.
+    pub facts: FactIds,
     /// No thread of it runs any more.
     pub ended: bool,
     /// How it ended, where the kernel side saw that.
@@ -195,6 +199,8 @@ pub struct Sample {
     pub vms: Option<u64>,
     /// Open file descriptors.
     pub fds: Option<u64>,
+    /// Whose it is and where, as far as the source tells.
+    pub facts: FactIds,
     /// Some thread of it still runs.
     pub live: bool,
 }

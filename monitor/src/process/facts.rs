@@ -2,6 +2,17 @@
 
 use std::sync::Arc;
 
+/// What the kernel tells of it, by number; unknown is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FactIds {
+    /// Effective user.
+    pub uid: Option<u32>,
+    /// Id of its cgroup in the unified hierarchy.
+    pub cgroup: Option<u64>,
+    /// Number of its pid namespace.
+    pub pid_namespace: Option<u32>,
+}
+
 /// What could be learnt; unknown is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
@@ -16,6 +27,23 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Nothing is missing that selectors ask for. (Of users without a name there are many.)
+    pub fn is_whole(&self) -> bool {
+        self.uid.is_some() && self.cgroup.is_some() && self.pid_namespace.is_some()
+    }
+
+    /// With what `other` tells where this is silent.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        let same_user = self.uid.is_none() || self.uid == other.uid;
+        Self {
+            user: self.user.or_else(|| other.user.clone().filter(|_| same_user)),
+            uid: self.uid.or(other.uid),
+            cgroup: self.cgroup.or_else(|| other.cgroup.clone()),
+            pid_namespace: self.pid_namespace.or(other.pid_namespace),
+        }
+    }
+
     /// Its systemd unit: the innermost component of the cgroup that is one, slices apart
     /// (systemd, src/basic/cgroup-util.c, `cg_path_get_unit`).
     pub fn unit(&self) -> Option<&str> {

@@ -12,7 +12,7 @@ pub mod usage;
 
 pub use ending::{Ending, Reason, Sender, signal_name};
 pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, SeenEnd};
-pub use facts::Facts;
+pub use facts::{FactIds, Facts};
 pub use gauges::{Gauges, Host};
 pub use identity::Identity;
 pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};

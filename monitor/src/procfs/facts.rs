@@ -1,20 +1,12 @@
 //! Whose a process is, and where it runs, as /proc tells.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc};
 
 use super::{Unread, open};
 use crate::{
     process::{Facts, ProcessKey},
     users,
 };
-
-/// A user's name is asked for again after this long.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// The facts of the process `key`.
 ///
@@ -40,7 +32,7 @@ pub fn facts(root: &Path, key: ProcessKey) -> Result<Facts, Unread> {
         unified
             .or_else(of_systemd)
             .or_else(root)
-            .map(|group| Arc::from(group.pathname.as_str()))
+            .map(|group| Arc::from(path_in(&group.pathname)))
     });
     // `pid:[4026531836]`; needs CAP_SYS_PTRACE for other users' processes.
     let link = std::fs::read_link(super::directory(root, key.tgid).join("ns/pid")).ok();
@@ -49,24 +41,14 @@ pub fn facts(root: &Path, key: ProcessKey) -> Result<Facts, Unread> {
         text.parse().ok()
     });
     Ok(Facts {
-        user: uid.and_then(name_of),
+        user: uid.and_then(users::name_of),
         uid,
         cgroup,
         pid_namespace,
     })
 }
 
-fn name_of(uid: u32) -> Option<Arc<str>> {
-    type Known = HashMap<u32, (Instant, Option<Arc<str>>)>;
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    match known.get(&uid) {
-        Some((at, name)) if at.elapsed() < FRESH => name.clone(),
-        _ => {
-            let name = users::by_uid(uid).map(|user| Arc::from(user.name));
-            known.insert(uid, (Instant::now(), name.clone()));
-            name
-        }
-    }
+/// The path without the kernel's remark that the cgroup has been removed since (proc_cgroup_show).
+fn path_in(shown: &str) -> &str {
+    shown.strip_suffix(" (deleted)").unwrap_or(shown)
 }

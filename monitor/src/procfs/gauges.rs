@@ -316,6 +316,7 @@ mod tests {
         };
         let read = |noted_rss, vms, fds| {
             let sample = Sample {
+                facts: crate::process::FactIds::default(),
                 key: me,
                 usage: crate::process::Usage::ZERO,
                 threads: Some(5),

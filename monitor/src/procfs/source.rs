@@ -11,7 +11,7 @@ use procfs::process::{Process, Stat};
 use super::{Unread, directory, identity, open};
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Counter, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
+    process::{BootTime, Counter, FactIds, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
 };
 
 /// Scans /proc.
@@ -83,6 +83,7 @@ impl ProcSource {
                 renamed: false,
                 end: None,
                 identity: names,
+                facts: FactIds::default(),
                 ended: matches!(stat.state, 'Z' | 'X'),
             })
         });
@@ -128,6 +129,7 @@ fn read(root: &Path, key: ProcessKey, health: &mut Health) -> Result<Sample, Unr
         noted_rss: None,
         vms: None,
         fds: None,
+        facts: FactIds::default(),
         live: !matches!(stat.state, 'Z' | 'X'),
     })
 }

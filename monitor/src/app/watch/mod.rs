@@ -1,13 +1,14 @@
 //! The flow of one run: source → tracker → readings. Holds the order that makes the numbers right: attach, then
 //! snapshot; drain, then sample; snapshot, then drain, then call missing.
 
+mod facts;
 mod reconcile;
 mod reload;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tracing::{debug, info, warn};
 
+use self::facts::FactReader;
 use super::keeper::Kept;
 use crate::{
     cli::{self, Args},
@@ -23,7 +25,7 @@ use crate::{
     kernel::{KernelSource, ProgramTime, Settings},
     metrics::HealthReading,
     plugin::{GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
-    process::{BootTime, Event, Moment, ProcessKey, Recovered, Sample},
+    process::{BootTime, Event, FactIds, Moment, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, HostReader, ProcSource},
 };
 
@@ -176,7 +178,7 @@ impl Watch {
         let Source::Ebpf(kernel) = &mut self.source else {
             return drained;
         };
-        while let Some(mut event) = kernel.next_event(&mut self.health) {
+        while let Some((mut event, ids)) = kernel.next_event(&mut self.health) {
             if let Event::Rename {
                 key,
                 threads,
@@ -202,7 +204,14 @@ impl Watch {
                     *usage = usage.at_least(&sample.usage);
                 }
             }
-            learn_facts(&mut self.tracker, &mut self.health, &self.root, &event);
+            if self.tracker.facts_matter() {
+                FactReader::new(&self.root, Some(kernel.cgroups())).learn(
+                    &mut self.tracker,
+                    &mut self.health,
+                    &event,
+                    ids,
+                );
+            }
             if let Some(judgement) = self.tracker.apply(event) {
                 kernel.judge(&judgement);
             }
@@ -235,10 +244,12 @@ impl Watch {
             }
         };
         let now = HostReader::now();
+        let mut reader = FactReader::of(&self.root, &mut self.source);
         for key in self.tracker.with_facts() {
-            if let Ok(facts) = procfs::facts(&self.root, key) {
-                self.tracker.judge_facts(key, facts, now);
-            }
+            let ids = samples
+                .get(&key)
+                .map_or(FactIds::default(), |sample| sample.facts);
+            self.tracker.judge_facts(key, reader.read(key, ids), now);
         }
         self.gauges.retain(&tracked);
         let gauges = self
@@ -383,26 +394,6 @@ fn is_forgotten(plugin: &Plugin, reading: &Reading, now: BootTime) -> bool {
         _ => None,
     };
     reading.process_count == 0 && reading.unsettled == 0 && last.is_none_or(|last| now.since(last) >= after)
-}
-
-/// Reads whose a process is and where it runs, where some plugin asks for that, before its names are judged.
-fn learn_facts(tracker: &mut Tracker, health: &mut Health, root: &Path, event: &Event) {
-    match event {
-        Event::Exec { key, identity, .. } if tracker.asks_for_facts(identity) => {
-            match procfs::facts(root, *key) {
-                Ok(facts) => tracker.learn(*key, facts),
-                // Gone already: of its names alone it is no member.
-                Err(_) => health.count(Soft::FactsUnknown),
-            }
-        }
-        // As long as nobody has reaped it, /proc tells whose it was.
-        Event::Exit { key, time, .. } if tracker.lacks_facts(*key) => {
-            if let Ok(facts) = procfs::facts(root, *key) {
-                tracker.judge_facts(*key, facts, *time);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn open(origin: &Origin) -> Result<(Source, String)> {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use anyhow::{Context, Result};
 use tracing::warn;
 
-use super::{Source, Watch};
+use super::{Source, Watch, facts::FactReader};
 use crate::{
     health::Soft,
     process::{BootTime, ProcessKey, Recovered, Seen},
@@ -122,6 +122,9 @@ impl Watch {
             let Recovered { ends, lives } = std::mem::take(&mut self.recovered);
             // Of lives known by their sums alone this interval does not tell all.
             self.unclear += u64::from(!lives.is_empty());
+            if self.tracker.facts_matter() {
+                FactReader::of(&self.root, &mut self.source).learn_of_ends(&mut self.tracker, &ends);
+            }
             self.tracker.recover(ends, &lives, HostReader::now());
         }
         drained.all
@@ -165,10 +168,8 @@ impl Watch {
                 }
             }
             let is_new = !known && (judged || !seen.told) && !seen.ended;
-            if is_new
-                && self.tracker.asks_for_facts(&seen.identity)
-                && let Ok(facts) = procfs::facts(&self.root, seen.key)
-            {
+            if is_new && self.tracker.asks_for_facts(&seen.identity) {
+                let facts = FactReader::of(&self.root, &mut self.source).read(seen.key, seen.facts);
                 self.tracker.learn(seen.key, facts);
             }
             let judgement = if judged {

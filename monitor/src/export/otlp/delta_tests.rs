@@ -207,6 +207,7 @@ impl Both {
         let now = BootTime(time * S);
         let samples = processes.iter().map(|&(key, amount)| {
             let sample = Sample {
+                facts: crate::process::FactIds::default(),
                 key,
                 usage: used(amount),
                 threads: Some(1),

@@ -86,16 +86,20 @@ impl Tracker {
             .collect()
     }
 
-    /// Whether nothing is known of this process but its names, of one that is followed.
-    pub fn lacks_facts(&self, key: ProcessKey) -> bool {
+    /// Whether any plugin asks for facts.
+    pub fn facts_matter(&self) -> bool {
+        self.matcher.facts_matter()
+    }
+
+    /// Whether the facts of this process matter, of one that is followed and lives.
+    pub fn asks_of(&self, key: ProcessKey) -> bool {
         let process = self.table.get(key);
-        process.is_some_and(|process| {
-            process.is_live()
-                && self
-                    .matcher
-                    .matched(&process.identity, self.facts.get(&key))
-                    .candidate
-        })
+        process.is_some_and(|process| process.is_live() && self.matcher.asks_for_facts(&process.identity))
+    }
+
+    /// Whether some are known of this process.
+    pub fn has_facts(&self, key: ProcessKey) -> bool {
+        self.facts.contains_key(&key)
     }
 
     /// Takes the facts of a process, before the event or snapshot that tells its names.
@@ -103,12 +107,15 @@ impl Tracker {
         self.facts.insert(key, facts);
     }
 
-    /// Takes the facts of a process that is followed, and moves it to where it belongs by them.
+    /// Takes the facts of a process that is followed, and moves it to where it belongs by them. What they leave open
+    /// stays as it was.
     pub fn judge_facts(&mut self, key: ProcessKey, facts: Facts, now: BootTime) {
         let Some(process) = self.table.get(key).filter(|process| process.is_live()) else {
             return;
         };
-        if self.facts.get(&key) == Some(&facts) {
+        let known = self.facts.get(&key);
+        let facts = known.map_or_else(|| facts.clone(), |known| facts.clone().or(known));
+        if known == Some(&facts) {
             return;
         }
         let identity = process.identity.clone();

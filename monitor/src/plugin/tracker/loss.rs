@@ -40,6 +40,7 @@ impl Tracker {
         let groups = self.matched(end.key, identity).groups;
         if !known && (groups.is_empty() || !self.has_room_for(end.key)) {
             self.irregular.unattributed += 1;
+            self.forget(end.key);
             return;
         }
         let process = self

@@ -186,8 +186,14 @@ impl Tracker {
                 ..
             } => {
                 let keep = if unheard {
-                    // Gone already: the kernel side has kept its names, and tells them at its end.
-                    let identity = Identity { comm, ..found? };
+                    let Some(found) = found else {
+                        // Gone already: the kernel side has kept its names, and tells them at its end.
+                        if !self.knows(key) {
+                            self.forget(key);
+                        }
+                        return None;
+                    };
+                    let identity = Identity { comm, ..found };
                     self.identified(key, time, parent, identity, &usage, Arrival::AppearedUnheard)
                 } else {
                     self.renamed(key, time, parent, comm, found, &usage)
@@ -287,11 +293,12 @@ impl Tracker {
         // Of a parent that is known by an earlier run's names alone, the snapshot to come tells more.
         let parent_seen = self.table.get(parent).filter(|parent| !parent.unconfirmed);
         let Some(identity) = parent_seen.map(|parent| parent.identity.clone()) else {
+            self.forget(key);
             return false;
         };
         if let Some(facts) = self.facts.get(&parent) {
             let facts = facts.clone(); // until it takes others
-            self.facts.insert(key, facts);
+            self.facts.entry(key).or_insert(facts);
         }
         self.descends(key, parent);
         let Matched { groups, candidate } = self.matched(key, &identity);

@@ -49,7 +49,8 @@ fn whose_it_is_decides_when_a_plugin_asks() {
     );
     let reading = read(&mut tracker, 0, 20);
     assert_eq!((reading.process_count, reading.happened.starts), (1, 1));
-    assert!(tracker.lacks_facts(wrong) && tracker.lacks_facts(unknown) && !tracker.lacks_facts(right));
+    assert!([right, wrong, unknown].iter().all(|&key| tracker.asks_of(key)));
+    assert!(tracker.has_facts(right) && !tracker.has_facts(unknown));
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn lost_end(key: ProcessKey, unheard: Option<&str>, times: (u64, u64, u64), amou
         ending: ending(0x700),
         usage: used(amount),
         peak_rss: Some(amount),
+        facts: crate::process::FactIds::default(),
     }
 }
 

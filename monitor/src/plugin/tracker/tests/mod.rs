@@ -16,7 +16,7 @@ use regex::RegexBuilder;
 use super::*;
 use crate::{
     plugin::{Aggregate, Matching, service::ServiceName},
-    process::{Counter, Reason, Tgid},
+    process::{Counter, FactIds, Reason, Tgid},
 };
 
 const MS: u64 = 1_000_000;
@@ -173,6 +173,7 @@ fn free(time: u64, key: ProcessKey, amount: u64) -> Event {
 
 fn seen(key: ProcessKey, name: &str) -> Seen {
     Seen {
+        facts: FactIds::default(),
         key,
         parent: None,
         sequence: None,
@@ -187,6 +188,7 @@ fn seen(key: ProcessKey, name: &str) -> Seen {
 
 fn sample(tracker: &mut Tracker, time: u64, key: ProcessKey, amount: u64) {
     let sample = Sample {
+        facts: FactIds::default(),
         key,
         usage: used(amount),
         threads: Some(1),
