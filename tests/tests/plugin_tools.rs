@@ -5,7 +5,12 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::PathBuf,
+    process::Command,
+};
 
 use kevmon_tests::{kevmon, kevmon::Output, plugin_dir::PluginDir, scratch::Scratch, workload::Program};
 use serde_json::Value as Json;
@@ -115,6 +120,33 @@ fn check_tells_faults_members_and_near_misses() {
             .any(|miss| miss["reason"].as_str().unwrap().contains(reason));
         assert!(told, "{name}: {misses:?}");
     }
+
+    // What descends from a member is one, where the plugin says so.
+    let mark = format!("kvt-family-{}", std::process::id());
+    folder.write("family", &(written(&format!("^{mark}$")) + "children = true\n"));
+    let mut parent = Command::new("bash");
+    let parent = parent.arg0(&mark).args(["-c", "sleep 60; :"]).process_group(0);
+    let mut parent = parent.spawn().unwrap();
+    let family = || {
+        let output = plugin(&["check", "--json", folder.path()]);
+        let report: Json = serde_json::from_str(&output.stdout).unwrap();
+        let plugins = report["plugins"].as_array().unwrap();
+        let plugin = plugins
+            .iter()
+            .find(|plugin| plugin["plugin"] == "family")
+            .unwrap();
+        plugin["matches"].as_array().unwrap().clone()
+    };
+    let members = (0..20)
+        .map(|_| family())
+        .find(|members| members.len() == 2)
+        .unwrap();
+    assert_eq!(members[0]["matched"], mark);
+    assert_eq!(members[1]["matched"], format!("child of {}", parent.id()));
+    let group = i32::try_from(parent.id()).unwrap();
+    // SAFETY: kill(2) takes plain integers; the group is our child's own.
+    assert_eq!(unsafe { libc::kill(-group, libc::SIGKILL) }, 0);
+    parent.wait().unwrap();
 
     let faulty = folder.write("faulty", "schema = 1\n[service]\nproces_name = \"x\"\n");
     for path in [folder.path(), faulty.to_str().unwrap()] {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -45,15 +45,11 @@ pub(crate) struct Found {
 
 /// Searches `asked` (each has to exist) or, where that is empty, what exists of `fallback`.
 pub(crate) fn search(asked: &[PathBuf], fallback: &[PathBuf]) -> Found {
-    look(asked, fallback, read)
+    look(asked, fallback, read_trusted)
 }
 
 /// The same, with `read` to make text of a file.
-pub(crate) fn look(
-    asked: &[PathBuf],
-    fallback: &[PathBuf],
-    read: fn(&Path) -> Result<String, Fault>,
-) -> Found {
+pub(crate) fn look(asked: &[PathBuf], fallback: &[PathBuf], read: TextOf) -> Found {
     let mut search = Search {
         found: Found::default(),
         visited: BTreeSet::new(),
@@ -90,12 +86,15 @@ pub(crate) fn look(
     search.found
 }
 
+/// How a plugin file becomes its text.
+type TextOf = fn(&Path, &Trusted) -> Result<String, Fault>;
+
 struct Search {
     found: Found,
     /// Device and inode of each folder: a link never leads into one twice.
     visited: BTreeSet<(u64, u64)>,
     full: bool,
-    read: fn(&Path) -> Result<String, Fault>,
+    read: TextOf,
     trusted: Trusted,
 }
 
@@ -145,20 +144,10 @@ impl Search {
             if path.is_dir() {
                 self.folder(&path, depth + 1);
             } else if is_plugin_file(&path) {
-                let text = self.text(&path);
+                let text = (self.read)(&path, &self.trusted);
                 self.found.files.push((path, text));
             }
         }
-    }
-}
-
-impl Search {
-    fn text(&self, path: &Path) -> Result<String, Fault> {
-        // What is no file is refused as such.
-        if path.is_file() {
-            self.trusted.check_at(path)?;
-        }
-        (self.read)(path)
     }
 }
 
@@ -196,17 +185,42 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// # Errors
 /// Why it has none.
 pub(crate) fn read(path: &Path) -> Result<String, Fault> {
+    read_checked(path, |_| Ok(()))
+}
+
+/// The same of a plugin file, which nobody but those who are trusted may write.
+fn read_trusted(path: &Path, trusted: &Trusted) -> Result<String, Fault> {
+    read_checked(path, |metadata| trusted.check(path, metadata))
+}
+
+/// `check` sees what has been opened: between a look at a path and its opening it may become another file's.
+fn read_checked(
+    path: &Path,
+    check: impl FnOnce(&fs::Metadata) -> Result<(), Fault>,
+) -> Result<String, Fault> {
     let unreadable = |error: io::Error| {
         Finding::in_file(path, None, format!("cannot be read: {}", plain(&error)))
             .remedy("let the user that kevmon runs as read it, or remove it")
     };
-    // Opening a fifo would wait for a writer.
+    let no_file = || Finding::in_file(path, None, "is not a regular file").remedy("remove it");
+    // To open a device may do something.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Finding::in_file(path, None, "is not a regular file").remedy("remove it"));
+        return Err(no_file());
     }
+    // To open a fifo that has taken the file's place would wait for a writer.
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(no_file());
+    }
+    check(&metadata)?;
     let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > MOST_BYTES {
         let message = "is larger than 1 MiB";

@@ -25,7 +25,9 @@ pub struct Survey {
 impl Survey {
     /// Looks, at the settings file as well.
     pub fn of(sources: &PluginSources, settings: &Path) -> Self {
-        let found = discover::look(&sources.directories, &sources.search_path, |_| Ok(String::new()));
+        let found = discover::look(&sources.directories, &sources.search_path, |_, _| {
+            Ok(String::new())
+        });
         let files = found.files.into_iter().map(|(path, _)| path);
         Self {
             files: files

@@ -1,10 +1,6 @@
 //! Who may have written a plugin file: with a command in it, it is as good as a program that kevmon runs.
 
-use std::{
-    fs::{self, Metadata},
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
+use std::{fs::Metadata, os::unix::fs::MetadataExt, path::Path};
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
@@ -64,19 +60,14 @@ impl Trusted {
             None
         }
     }
-
-    /// The same of what is at `path`; what is not there is for others to tell.
-    pub(crate) fn check_at(&self, path: &Path) -> Result<(), Fault> {
-        match fs::metadata(path) {
-            Ok(metadata) => self.check(path, &metadata),
-            Err(_) => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
 
     use super::*;
     use crate::config::tests::Folder;
@@ -111,7 +102,8 @@ mod tests {
         let link = folder.path().join("link");
         symlink(&file, &link).expect("link");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("mode");
-        let fault = Trusted::of_this_process().check_at(&link).expect_err("anybody's");
+        let check = || Trusted::of_this_process().check(&link, &fs::metadata(&link).expect("a file"));
+        let fault = check().expect_err("anybody's");
         assert_eq!(
             fault.to_string(),
             format!(
@@ -120,6 +112,6 @@ mod tests {
             )
         );
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mode");
-        assert_eq!(Trusted::of_this_process().check_at(&link), Ok(()));
+        assert_eq!(check(), Ok(()));
     }
 }

@@ -1,6 +1,9 @@
 //! `kevmon plugin check`: faults, what each plugin matches right now, what it nearly does, and its expectations.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use serde_json::{Value as Json, json};
@@ -115,9 +118,10 @@ impl Report {
         self.expectations(&plugins);
         for plugin in plugins {
             let held = held(&plugin);
+            let members = members(&plugin, processes);
             self.plugins.push(Checked {
-                members: members(&plugin, processes),
-                misses: misses(&plugin, processes),
+                misses: misses(&plugin, processes, &members),
+                members,
                 held,
                 plugin,
             });
@@ -230,14 +234,30 @@ fn members(plugin: &Plugin, processes: &[Live]) -> Vec<(Live, String)> {
     let wanted = processes
         .iter()
         .filter(|process| process.refusal(plugin).is_none());
-    wanted
-        .filter_map(|process| Some((process.clone(), process.matched(plugin)?)))
-        .collect()
+    let mut members: BTreeMap<u32, (Live, String)> = wanted
+        .filter_map(|process| Some((process.pid, (process.clone(), process.matched(plugin)?))))
+        .collect();
+    // Deeper and deeper, until nobody is found any more.
+    let mut before = if plugin.children { 0 } else { members.len() };
+    while before < members.len() {
+        before = members.len();
+        for process in processes {
+            let Some(parent) = process.parent.filter(|parent| members.contains_key(parent)) else {
+                continue;
+            };
+            members
+                .entry(process.pid)
+                .or_insert_with(|| (process.clone(), format!("child of {parent}")));
+        }
+    }
+    members.into_values().collect()
 }
 
-fn misses(plugin: &Plugin, processes: &[Live]) -> Vec<(Live, String)> {
+fn misses(plugin: &Plugin, processes: &[Live], members: &[(Live, String)]) -> Vec<(Live, String)> {
+    let is_member = |process: &Live| members.iter().any(|(member, _)| member.pid == process.pid);
     let near = processes
         .iter()
+        .filter(|process| !is_member(process))
         .filter_map(|process| Some((process.clone(), explain::near_miss(plugin, process)?)));
     near.take(MISSES).collect()
 }

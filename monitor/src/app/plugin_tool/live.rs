@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Live {
     pub(super) pid: u32,
+    /// Its parent's, where that lives too.
+    pub(super) parent: Option<u32>,
     pub(super) identity: Identity,
     pub(super) facts: Facts,
 }
@@ -43,6 +45,7 @@ pub(super) fn processes(root: &Path) -> Result<Vec<Live>> {
         .filter(|seen| !seen.ended && seen.key.tgid.0 != std::process::id())
         .map(|seen| Live {
             pid: seen.key.tgid.0,
+            parent: seen.parent.map(|parent| parent.tgid.0),
             // What cannot be read is not known.
             facts: procfs::facts(root, seen.key).unwrap_or_default(),
             identity: seen.identity,

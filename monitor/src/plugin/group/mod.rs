@@ -191,6 +191,11 @@ impl Group {
         changes
     }
 
+    /// Its members, ended ones that are not settled yet among them.
+    pub fn member_keys(&self) -> impl Iterator<Item = ProcessKey> {
+        self.members.keys().copied()
+    }
+
     fn started(&mut self, role: Role, arrival: Arrival, time: BootTime) -> Vec<Change> {
         self.last_start = Some(time.into());
         let mut changes = vec![Change::Start(role)];

@@ -147,18 +147,37 @@ impl Tracker {
             .map(|(key, _)| self.facts.get(key).unwrap_or(&nothing))
             .collect();
         if !members.is_empty() {
-            let templates = of.plugin.templates.iter();
-            let told = templates.filter_map(|(name, template)| {
-                let mut texts = members.iter().map(|facts| filled(template, facts));
-                let first = texts.next().flatten()?;
-                texts
-                    .all(|text| text.as_ref() == Some(&first))
-                    .then(|| (name.clone(), first))
-            });
-            of.templated = told.collect();
+            of.templated = agreed(&of.plugin.templates, &members);
         }
         of.templated.clone()
     }
+
+    /// A member that came while no other one lived may have ended by the next collection: its facts are told last.
+    pub(super) fn note_first_facts(&mut self, group: GroupId, key: ProcessKey) {
+        let (Some(of), Some(facts)) = (self.groups.get_mut(&group), self.facts.get(&key)) else {
+            return;
+        };
+        if of.plugin.templates.is_empty() {
+            return;
+        }
+        let table = &self.table;
+        let lives = |member: ProcessKey| table.get(member).is_some_and(Process::is_live);
+        if !of.member_keys().any(|member| member != key && lives(member)) {
+            of.templated = agreed(&of.plugin.templates, &[facts]);
+        }
+    }
+}
+
+/// The attributes that all members' facts make the same.
+fn agreed(templates: &BTreeMap<String, String>, members: &[&Facts]) -> BTreeMap<String, String> {
+    let told = templates.iter().filter_map(|(name, template)| {
+        let mut texts = members.iter().map(|facts| filled(template, facts));
+        let first = texts.next().flatten()?;
+        texts
+            .all(|text| text.as_ref() == Some(&first))
+            .then(|| (name.clone(), first))
+    });
+    told.collect()
 }
 
 /// A template with a process's facts put in; `None` where one of them is not known.

@@ -359,6 +359,7 @@ impl Tracker {
             if let Some(of) = self.groups.get_mut(group) {
                 let changes = of.join(key, base, arrival, time, &self.table);
                 self.notices.note(&self.table, *group, key, time, changes);
+                self.note_first_facts(*group, key);
             }
         }
         if !groups.is_empty() {

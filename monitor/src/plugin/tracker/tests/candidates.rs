@@ -202,4 +202,13 @@ fn attributes_say_what_all_members_agree_on() {
     end(&mut tracker, 20, one, 0, 1);
     end(&mut tracker, 20, other, 0, 1);
     assert_eq!(told(&mut tracker), ["owner=7"], "as it was last");
+    let brief = key(12, 30);
+    tracker.learn(brief, facts(8, "/system.slice/c.service"));
+    tracker.apply(exec(30, brief, INIT, "app", 0));
+    end(&mut tracker, 31, brief, 0, 1);
+    assert_eq!(
+        told(&mut tracker),
+        ["owner=8", "where=in c.service"],
+        "it was alone, and is gone by now"
+    );
 }
