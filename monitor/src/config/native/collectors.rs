@@ -1,21 +1,14 @@
 //! `[[collector]]` and `[[collector.metric]]`: what each kind needs and takes, and the specification that comes out.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+mod faults;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use regex::Regex;
 
-use super::{At, SettingKeys};
+use super::At;
 use crate::{
-    config::{
-        endpoint,
-        finding::{Fault, Finding, nearest, quoted},
-        value::Value,
-        walk::Entry,
-    },
+    config::{finding::quoted, value::Value, walk::Entry},
     plugin::collector::{
         CollectorSpec, DEFAULT_MEMORY, DEFAULT_OUTPUT, DEFAULT_TIMEOUT, FilePath, Format, MetricKind,
         MetricSpec, PROCESS_FILES, Place, Source, ValueType,
@@ -60,26 +53,6 @@ struct MetricKeys {
     /// The keys that say where the value is.
     places: Vec<(String, usize)>,
 }
-
-/// What each kind of collector takes beside name, kind, interval, timeout and metric; the first is required.
-const TAKES: [(&str, &[&str]); 4] = [
-    ("file", &["path", "user", "allow_unconfined"]),
-    (
-        "command",
-        &[
-            "command",
-            "format",
-            "user",
-            "environment",
-            "max_output",
-            "max_memory",
-            "allow_unconfined",
-        ],
-    ),
-    ("http", &["url", "format", "hosts", "max_output"]),
-    ("builtin", &["builtin"]),
-];
-const COMMON: [&str; 4] = ["name", "kind", "interval", "timeout"];
 
 impl CollectorKeys {
     pub(super) fn metric(&mut self, line: usize) {
@@ -137,121 +110,6 @@ impl CollectorKeys {
             (Some("text"), _) | (None, Some("file")) => Format::Text,
             _ => Format::Scalyr,
         }
-    }
-
-    /// What is missing or does not go together.
-    pub(super) fn faults(
-        &self,
-        path: &Path,
-        line: usize,
-        settings: &BTreeMap<String, At<SettingKeys>>,
-    ) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let mut fault = |line: usize, key: &str, message: String, remedy: String| {
-            let key = format!("collector.{key}");
-            faults.push(
-                Finding::in_file(path, Some(line), message)
-                    .key(key)
-                    .remedy(remedy),
-            );
-        };
-        let is_given = |name: &str| self.given.iter().any(|(given, _)| given == name);
-        if !is_given("name") {
-            let remedy = "write name = \"…\"; failures are counted under it".to_owned();
-            fault(line, "name", "is missing".to_owned(), remedy);
-        }
-        if !is_given("kind") {
-            let remedy = "write kind = \"file\", \"command\", \"http\" or \"builtin\"".to_owned();
-            fault(line, "kind", "is missing".to_owned(), remedy);
-        }
-        let Some((kind, takes)) = TAKES.iter().find(|(kind, _)| Some(*kind) == self.kind.as_deref()) else {
-            return faults;
-        };
-        if !is_given(takes[0]) {
-            let remedy = format!("a collector of kind \"{kind}\" needs it");
-            fault(line, takes[0], "is missing".to_owned(), remedy);
-        }
-        for (name, line) in &self.given {
-            if !takes.contains(&name.as_str()) && !COMMON.contains(&name.as_str()) {
-                let message = format!("has no meaning for kind = \"{kind}\"");
-                let remedy = format!("remove it; kind = \"{kind}\" takes: {}", takes.join(", "));
-                fault(*line, name, message, remedy);
-            }
-        }
-        let mut texts: Vec<At<&str>> = Vec::new();
-        if let Some((line, text)) = &self.path {
-            texts.push((*line, text));
-            if let Err(error) = file_path(text) {
-                let (message, remedy) = error.split_once("; ").unwrap_or((&error, "correct it"));
-                fault(*line, "path", message.to_owned(), remedy.to_owned());
-            }
-        }
-        if let Some((line, command)) = &self.command {
-            texts.extend(command.iter().map(|text| (*line, text.as_str())));
-            let program = command.first().map_or("", String::as_str);
-            if !(program.starts_with('/') || program.starts_with("./")) {
-                let message = format!(
-                    "the program {} is neither absolute nor beside the plugin file",
-                    quoted(program)
-                );
-                let remedy =
-                    "write a path that begins with / or ./ ; a shell is not started unless you name one";
-                fault(*line, "command", message, remedy.to_owned());
-            }
-        }
-        if let Some((line, url)) = &self.url {
-            texts.push((*line, url));
-            if let Err(error) = check_url(url, &self.hosts) {
-                let (message, remedy) = error.split_once("; ").unwrap_or((&error, "correct it"));
-                fault(*line, "url", message.to_owned(), remedy.to_owned());
-            }
-        }
-        texts.extend(self.environment.values().map(|text| (line, text.as_str())));
-        for (line, text) in texts {
-            for name in placeholders(text) {
-                if !settings.contains_key(name) {
-                    let message = format!("there is no setting {}", quoted(name));
-                    let remedy = match nearest(name, settings.keys().map(String::as_str)) {
-                        Some(near) => format!("did you mean {{settings.{near}}}?"),
-                        None => format!("declare it: [settings.{name}]"),
-                    };
-                    fault(line, takes[0], message, remedy);
-                }
-            }
-        }
-        let format = self.format();
-        let allowed: &[&str] = match *kind {
-            "http" => &["json", "prometheus"],
-            "command" => &["text", "scalyr", "panoptes", "prometheus", "json"],
-            _ => &["text"],
-        };
-        if let Some((line, given)) = &self.format
-            && !allowed.contains(&given.as_str())
-            && takes.contains(&"format")
-        {
-            let message = format!("{} is not for kind = \"{kind}\"", quoted(given));
-            fault(
-                *line,
-                "format",
-                message,
-                format!("write one of {}", allowed.join(", ")),
-            );
-        }
-        if self.metrics.is_empty() && matches!(format, Format::Text | Format::Json) && *kind != "builtin" {
-            let message = "has no [[collector.metric]]".to_owned();
-            let remedy = "text and JSON name no values of themselves: write one for each value".to_owned();
-            fault(line, "metric", message, remedy);
-        }
-        let mut names = BTreeSet::new();
-        for (line, metric) in &self.metrics {
-            faults.extend(metric.faults(path, *line, format));
-            if !metric.name.is_empty() && !names.insert(&metric.name) {
-                let message = format!("{} is the name of another metric already", quoted(&metric.name));
-                let fault = Finding::in_file(path, Some(*line), message).key("collector.metric.name");
-                faults.push(fault.remedy("give one of them another name"));
-            }
-        }
-        faults
     }
 
     /// The collector, with the settings put in; `folder` is the plugin file's. Only for keys without faults.
@@ -337,53 +195,6 @@ impl MetricKeys {
         }
     }
 
-    fn faults(&self, path: &Path, line: usize, format: Format) -> Vec<Fault> {
-        let fault = |line: usize, key: &str, message: String, remedy: &str| {
-            let key = format!("collector.metric.{key}");
-            Finding::in_file(path, Some(line), message)
-                .key(key)
-                .remedy(remedy)
-        };
-        let mut faults = Vec::new();
-        if self.name.is_empty() {
-            faults.push(fault(line, "name", "is missing".to_owned(), "name the metric"));
-        }
-        let (wanted, remedy): (&[&str], &str) = match format {
-            Format::Text => (
-                &["key", "regex"],
-                "write key = \"Threads\" or regex = '…([0-9]+)'",
-            ),
-            Format::Json => (&["pointer"], "write pointer = \"/queue/depth\" (RFC 6901)"),
-            _ => (&["from"], "the format names its values itself"),
-        };
-        for (name, line) in &self.places {
-            if !wanted.contains(&name.as_str()) {
-                let message = "has no meaning for the collector's format".to_owned();
-                faults.push(fault(*line, name, message, remedy));
-            }
-        }
-        let fitting = self
-            .places
-            .iter()
-            .filter(|(name, _)| wanted.contains(&name.as_str()));
-        let fitting: Vec<_> = fitting.collect();
-        if matches!(format, Format::Text | Format::Json) && fitting.is_empty() {
-            faults.push(fault(line, wanted[0], "is missing".to_owned(), remedy));
-        }
-        if let [_, (name, line), ..] = &fitting[..] {
-            let message = format!("stands beside {}", fitting[0].0);
-            faults.push(fault(*line, name, message, "keep one of the two"));
-        }
-        if let Some(pointer) = &self.pointer
-            && !pointer.is_empty()
-            && !pointer.starts_with('/')
-        {
-            let message = format!("{} is no JSON pointer", quoted(pointer));
-            faults.push(fault(line, "pointer", message, "begin it with /"));
-        }
-        faults
-    }
-
     fn spec(&self) -> Option<MetricSpec> {
         let place = match (&self.key, &self.regex, &self.pointer) {
             (Some(key), _, _) => Place::Key(key.clone()),
@@ -439,46 +250,6 @@ fn file_path(path: &str) -> Result<FilePath, String> {
         return Err("names one process by its number; write /proc/{pid}/FILE, of each member".to_owned());
     }
     Ok(FilePath::Fixed(path.into()))
-}
-
-/// Only http, and only hosts that are loopback or named.
-fn check_url(url: &str, hosts: &[String]) -> Result<(), String> {
-    if url.starts_with("https://") {
-        return Err("https is not supported here; use a command, or a local http endpoint".to_owned());
-    }
-    let rest = url
-        .strip_prefix("http://")
-        .ok_or_else(|| "has no scheme; write http://host:port/path".to_owned())?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err("holds user info (…@…), which is never sent; remove it".to_owned());
-    }
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    endpoint::host(host)?;
-    let loopback = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    if loopback || hosts.iter().any(|allowed| allowed == host) {
-        Ok(())
-    } else {
-        Err(format!(
-            "the host {} is neither this one nor named; write hosts = [{}] if it is meant",
-            quoted(host),
-            quoted(host)
-        ))
-    }
-}
-
-/// The names of `{settings.NAME}` in `text`.
-fn placeholders(text: &str) -> impl Iterator<Item = &str> {
-    text.split("{settings.")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| name)
 }
 
 /// With each `{settings.NAME}` replaced; what is put in is not looked at again.
