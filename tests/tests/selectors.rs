@@ -72,13 +72,38 @@ fn whose_a_process_is() {
     daemon.wait_until("their ends", LIMIT, |tick| {
         tick.group("chosen").is_some_and(|group| group.int("exits") == 2)
     });
+    // One that is root again in its last moment ends where it was a member.
+    let script = format!("$> = {OTHER}; select(undef, undef, undef, 1.5); $> = 0; exit 7");
+    let mut guest = Command::new("/usr/bin/perl");
+    let mut guest = guest.arg0(program.name()).args(["-e", &script]).spawn().unwrap();
+    assert_eq!(guest.wait().unwrap().code(), Some(7));
+    let tick = daemon.wait_until("its end", LIMIT, |tick| {
+        tick.group("chosen").is_some_and(|group| group.int("exits") == 3)
+    });
+    assert_eq!(tick.expect_group("chosen").int("leaves"), 0);
     daemon.terminate();
 }
 
 #[test]
 fn where_a_process_runs() {
-    let name = format!("kvt-{}.service", std::process::id());
-    let cgroup = unified().join(&name);
+    a_member_by_its_unit(unified());
+}
+
+/// Hosts with the hybrid layout have units in systemd's own hierarchy of version 1, which tells nothing of what exits.
+#[test]
+fn where_a_process_runs_by_systemds_own_hierarchy() {
+    let own = Path::new("/sys/fs/cgroup/systemd");
+    if own.exists() {
+        a_member_by_its_unit(own);
+    } else {
+        eprintln!("skipped: the host has the unified hierarchy alone");
+    }
+}
+
+fn a_member_by_its_unit(hierarchy: &Path) {
+    let layout = hierarchy.file_name().unwrap().to_str().unwrap();
+    let name = format!("kvt-{layout}-{}.service", std::process::id());
+    let cgroup = hierarchy.join(&name);
     fs::create_dir(&cgroup).unwrap();
     let program = Program::new(WORKLOAD, "placed");
     let inside = program.start(&["work"]);
@@ -104,6 +129,12 @@ fn where_a_process_runs() {
         Some((point.resource["unit"].clone(), point.resource["owner"].clone()))
     });
     assert_eq!(told, (name, "root".to_owned()));
+    // A zombie for a while: it ends as the member that it was.
+    let tick = daemon.next_tick(LIMIT).time();
+    inside.signal(libc::SIGKILL);
+    let tick = daemon.tick_after(tick, Duration::from_millis(600), LIMIT);
+    let group = tick.expect_group("chosen");
+    assert_eq!((group.int("exits"), group.int("leaves")), (1, 0), "{}", group.0);
     drop(inside);
     daemon.terminate();
     fs::remove_dir(&cgroup).unwrap();

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal as Signals, SignalKind, signal},
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{
     Exit, Setup,
     custom::{self, Collectors},
+    delivery::Attempt,
     exports::Exports,
     faulty_files,
     keeper::{self, Keeper},
@@ -60,6 +61,23 @@ const EVENT_DROPPED: &str = "event_dropped";
 /// # Errors
 /// The source does not work, or has stopped working.
 pub(super) async fn run(setup: Setup) -> Result<Exit> {
+    let (mut daemon, mut inputs) = start(setup)?;
+    daemon.serve(&mut inputs).await;
+    Ok(daemon.finish().await)
+}
+
+/// What a daemon waits for, beside its timers and collectors.
+struct Inputs {
+    terminate: Signals,
+    interrupt: Signals,
+    changes: mpsc::Receiver<Configuration>,
+    /// Attempts to deliver, to be told as spans.
+    attempts: mpsc::Receiver<Attempt>,
+    /// Readable once a quarter of the ring is waiting.
+    ring: Option<AsyncFd<OwnedFd>>,
+}
+
+fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let Setup {
         sources,
         survey,
@@ -71,9 +89,9 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let args = sources.args().clone();
     let faulty = faulty_files(&loaded);
     let applied = Applied::new(&loaded, &settings, &host);
-    let mut changes = Watcher::start(sources, survey).context("SIGHUP")?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let changes = Watcher::start(sources, survey).context("SIGHUP")?;
+    let terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let now = output::unix_now();
     let boot_id = args
         .boot_id
@@ -97,18 +115,14 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         .map(|(group, plugin)| (group, Arc::clone(plugin)))
         .collect();
     let clock = output::clock();
-    let (attempted, mut attempts) = mpsc::channel(ATTEMPTS);
+    let (attempted, attempts) = mpsc::channel(ATTEMPTS);
     let mut exports = Exports::start(&settings, plugins, host, (&state, &kept), attempted)?;
     drop(kept);
     exports.look_for_unconfirmed(keeper.last_commit());
-    let mut collectors = Collectors::new(custom::places(
-        &args.proc_root,
-        &state,
-        args.config.as_deref(),
-        &settings,
-    ));
+    let config = args.config.as_deref();
+    let mut collectors = Collectors::new(custom::places(&args.proc_root, &state, config, &settings));
     collectors.update(watch.plugins(), std::time::Instant::now());
-    let mut daemon = Daemon {
+    let daemon = Daemon {
         state,
         collectors,
         watch,
@@ -127,39 +141,14 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         schedule,
         args,
     };
-
-    let mut pause = DRAIN;
-    let mut drain_at = Instant::now() + pause;
-    loop {
-        let tick_at = daemon.schedule.next().map_or(drain_at, Instant::from_std);
-        let collect_at = daemon.collectors.next().map(Instant::from_std);
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = sleep_until(tick_at) => {
-                let due = daemon.schedule.take(std::time::Instant::now());
-                daemon.watch.health.add(Soft::TickSkipped, due.skipped);
-                if due.skipped > 0 {
-                    warn!("{} ticks came too late and were left out", due.skipped);
-                }
-                daemon.tick(&due.groups);
-            }
-            Some(attempt) = attempts.recv() => daemon.exports.tell(attempt),
-            () = at(collect_at) => custom::start_due(&mut daemon.collectors, &daemon.watch),
-            () = daemon.collectors.ended() => {}
-            Some(configuration) = changes.recv() => daemon.reload(configuration),
-            () = either(sleep_until(drain_at), readable(ring.as_ref())) => {
-                let drained = daemon.watch.drain();
-                pause = match drained {
-                    Drained { all: false, .. } => Duration::ZERO,
-                    Drained { taken: 0, .. } => DRAIN_IDLE.min(pause * 2).max(DRAIN),
-                    Drained { .. } => DRAIN,
-                };
-                drain_at = Instant::now() + pause;
-            }
-        }
-    }
-    Ok(daemon.finish().await)
+    let inputs = Inputs {
+        terminate,
+        interrupt,
+        changes,
+        attempts,
+        ring,
+    };
+    Ok((daemon, inputs))
 }
 
 struct Daemon {
@@ -187,6 +176,41 @@ struct Daemon {
 }
 
 impl Daemon {
+    /// Goes on until it is told to end.
+    async fn serve(&mut self, inputs: &mut Inputs) {
+        let mut pause = DRAIN;
+        let mut drain_at = Instant::now() + pause;
+        loop {
+            let tick_at = self.schedule.next().map_or(drain_at, Instant::from_std);
+            let collect_at = self.collectors.next().map(Instant::from_std);
+            tokio::select! {
+                _ = inputs.terminate.recv() => return,
+                _ = inputs.interrupt.recv() => return,
+                () = sleep_until(tick_at) => {
+                    let due = self.schedule.take(std::time::Instant::now());
+                    self.watch.health.add(Soft::TickSkipped, due.skipped);
+                    if due.skipped > 0 {
+                        warn!("{} ticks came too late and were left out", due.skipped);
+                    }
+                    self.tick(&due.groups);
+                }
+                Some(attempt) = inputs.attempts.recv() => self.exports.tell(attempt),
+                () = at(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
+                () = self.collectors.ended() => {}
+                Some(configuration) = inputs.changes.recv() => self.reload(configuration),
+                () = either(sleep_until(drain_at), readable(inputs.ring.as_ref())) => {
+                    let drained = self.watch.drain();
+                    pause = match drained {
+                        Drained { all: false, .. } => Duration::ZERO,
+                        Drained { taken: 0, .. } => DRAIN_IDLE.min(pause * 2).max(DRAIN),
+                        Drained { .. } => DRAIN,
+                    };
+                    drain_at = Instant::now() + pause;
+                }
+            }
+        }
+    }
+
     /// Goes on by another configuration: what it does not concern goes on as it was.
     fn reload(&mut self, configuration: Configuration) {
         let running = reload::plugins(&self.watch);

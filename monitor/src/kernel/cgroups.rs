@@ -151,8 +151,9 @@ impl Mount {
         // SAFETY: just opened, and nobody else's.
         let opened = unsafe { OwnedFd::from_raw_fd(opened) };
         let path = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok()?;
-        let inside = path.strip_prefix(&self.path).ok()?;
-        Some(format!("/{}", inside.to_str()?))
+        let inside = path.strip_prefix(&self.path).ok()?.to_str()?;
+        // Before 6.2 one is found too that has been removed while a zombie is in it.
+        (!inside.ends_with(" (deleted)")).then(|| format!("/{inside}"))
     }
 }
 

@@ -103,6 +103,27 @@ impl Matcher {
         !self.tells.is_empty() || self.asks.values().any(|asks| asks.selectors.ask_for_facts())
     }
 
+    /// Whether any of these groups asks for facts.
+    pub fn any_asks_for_facts(&self, groups: &[GroupId]) -> bool {
+        groups.iter().any(|group| {
+            self.asks
+                .get(group)
+                .is_some_and(|asks| asks.selectors.ask_for_facts())
+        })
+    }
+
+    /// Whether a group whose names fit asks for a fact that is not known.
+    pub fn is_undecided(&self, identity: &Identity, facts: &Facts) -> bool {
+        let lacks = |asks: &Asks| {
+            let selectors = &asks.selectors;
+            let of_cgroup = [&selectors.cgroups, &selectors.units, &selectors.containers];
+            (!selectors.users.is_empty() && facts.uid.is_none())
+                || (facts.cgroup.is_none() && of_cgroup.iter().any(|patterns| !patterns.is_empty()))
+        };
+        let named = self.named(identity);
+        named.iter().any(|group| self.asks.get(group).is_some_and(lacks))
+    }
+
     /// Whether the facts of a process with these names matter.
     pub fn asks_for_facts(&self, identity: &Identity) -> bool {
         let matters = |group: &GroupId| {

@@ -8,7 +8,7 @@ use crate::{
     health::{Health, Soft},
     kernel::Cgroups,
     plugin::tracker::Tracker,
-    process::{Event, FactIds, Facts, Identity, LostEnd, ProcessKey},
+    process::{BootTime, Event, FactIds, Facts, Identity, LostEnd, ProcessKey},
     procfs, users,
 };
 
@@ -33,15 +33,21 @@ impl<'a> FactReader<'a> {
         Self { root, cgroups }
     }
 
-    /// Of the process `key`, of which the kernel side tells `ids`. What nobody knows is `None`.
-    pub(super) fn read(&mut self, key: ProcessKey, ids: FactIds) -> Facts {
+    /// What the kernel side's numbers mean, where it can be said.
+    fn told(&mut self, ids: FactIds) -> Facts {
         let cgroups = self.cgroups.as_deref_mut();
-        let told = Facts {
+        Facts {
             uid: ids.uid,
             user: ids.uid.and_then(users::name_of),
             cgroup: cgroups.zip(ids.cgroup).and_then(|(known, id)| known.path(id)),
             pid_namespace: ids.pid_namespace,
-        };
+        }
+    }
+
+    /// Of the process `key`, of which the kernel side tells `ids`, with what /proc tells of it now. What nobody knows is
+    /// `None`.
+    pub(super) fn read(&mut self, key: ProcessKey, ids: FactIds) -> Facts {
+        let told = self.told(ids);
         if told.is_whole() {
             return told;
         }
@@ -59,33 +65,39 @@ impl<'a> FactReader<'a> {
     /// Learns what an event tells, before its names are judged.
     pub(super) fn learn(&mut self, tracker: &mut Tracker, health: &mut Health, event: &Event, ids: FactIds) {
         match event {
-            Event::Exec { key, identity, .. } if tracker.asks_for_facts(identity) => {
-                let facts = self.read(*key, ids);
-                // By its names alone it is no member.
-                health.add(
-                    Soft::FactsUnknown,
-                    u64::from(facts.uid.is_none() || facts.cgroup.is_none()),
-                );
-                tracker.learn(*key, facts);
+            Event::Exec { key, identity, .. } => {
+                if tracker.asks_for_facts(identity) || tracker.has_facts(*key) {
+                    tracker.learn(*key, self.read(*key, ids));
+                    let unknown = tracker.is_undecided(*key, identity);
+                    health.add(Soft::FactsUnknown, u64::from(unknown));
+                }
             }
-            // Another namespace, or another cgroup (clone3(2)); else those of its parent.
-            Event::Fork { key, parent, .. } if tracker.has_facts(*parent) => {
-                tracker.learn(*key, self.read(*key, ids));
+            // Another namespace, or another cgroup (clone3(2)); the rest is its parent's.
+            Event::Fork { key, parent, .. } => {
+                if tracker.has_facts(*parent) {
+                    tracker.learn_of_child(*key, *parent, self.told(ids));
+                }
             }
-            Event::Rename { key, comm, .. } => {
+            Event::Rename { key, comm, found, .. } => {
                 let identity = Identity {
                     comm: comm.clone(),
-                    ..Identity::default()
+                    ..found.clone().unwrap_or_default()
                 };
                 if tracker.has_facts(*key) || tracker.asks_for_facts(&identity) {
                     tracker.learn(*key, self.read(*key, ids));
                 }
             }
-            // The last that can be known.
-            Event::Exit { key, time, .. } | Event::Free { key, time, .. } if tracker.asks_of(*key) => {
-                tracker.judge_facts(*key, self.read(*key, ids), *time);
+            Event::Exit { key, time, .. } => self.learn_of_end(tracker, *key, ids, *time),
+            Event::Free { key, time, ended, .. } => {
+                self.learn_of_end(tracker, *key, ids, ended.unwrap_or(*time));
             }
-            _ => {}
+        }
+    }
+
+    /// The last that can be known. /proc tells of one that is exiting less than its records do.
+    fn learn_of_end(&mut self, tracker: &mut Tracker, key: ProcessKey, ids: FactIds, time: BootTime) {
+        if tracker.asks_of(key) {
+            tracker.judge_last_facts(key, self.told(ids), time);
         }
     }
 
@@ -94,13 +106,10 @@ impl<'a> FactReader<'a> {
         for end in ends {
             match &end.unheard {
                 Some(identity) if tracker.asks_for_facts(identity) => {
-                    tracker.learn(end.key, self.read(end.key, end.facts));
+                    tracker.learn(end.key, self.told(end.facts));
                 }
-                None if tracker.asks_of(end.key) => {
-                    let time = end.ended.unwrap_or(end.freed);
-                    tracker.judge_facts(end.key, self.read(end.key, end.facts), time);
-                }
-                _ => {}
+                Some(_) => {}
+                None => self.learn_of_end(tracker, end.key, end.facts, end.ended.unwrap_or(end.freed)),
             }
         }
     }

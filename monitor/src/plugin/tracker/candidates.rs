@@ -81,7 +81,7 @@ impl Tracker {
     pub fn with_facts(&self) -> Vec<ProcessKey> {
         self.table
             .iter()
-            .filter(|(_, process)| process.is_live() && self.matcher.asks_for_facts(&process.identity))
+            .filter(|(key, process)| self.facts_matter() && self.matter(*key, process))
             .map(|(key, _)| key)
             .collect()
     }
@@ -93,8 +93,21 @@ impl Tracker {
 
     /// Whether the facts of this process matter, of one that is followed and lives.
     pub fn asks_of(&self, key: ProcessKey) -> bool {
-        let process = self.table.get(key);
-        process.is_some_and(|process| process.is_live() && self.matcher.asks_for_facts(&process.identity))
+        self.table
+            .get(key)
+            .is_some_and(|process| self.matter(key, process))
+    }
+
+    /// A member by descent goes by another name, and has an ancestor's facts until it is told others.
+    fn matter(&self, key: ProcessKey, process: &Process) -> bool {
+        process.is_live() && (self.has_facts(key) || self.matcher.asks_for_facts(&process.identity))
+    }
+
+    /// Whether some plugin asks for what is not known of a process with these names.
+    pub fn is_undecided(&self, key: ProcessKey, identity: &Identity) -> bool {
+        let nothing = Facts::default();
+        let facts = self.facts.get(&key).unwrap_or(&nothing);
+        self.matcher.is_undecided(identity, facts)
     }
 
     /// Whether some are known of this process.
@@ -102,9 +115,24 @@ impl Tracker {
         self.facts.contains_key(&key)
     }
 
-    /// Takes the facts of a process, before the event or snapshot that tells its names.
+    /// Takes the facts of a process, before the event or snapshot that tells its names. What they leave open stays as it
+    /// was.
     pub fn learn(&mut self, key: ProcessKey, facts: Facts) {
+        let facts = self.with_known(key, facts);
         self.facts.insert(key, facts);
+    }
+
+    /// Takes those of a process that `parent` has made, whose facts it has but for these.
+    pub fn learn_of_child(&mut self, key: ProcessKey, parent: ProcessKey, facts: Facts) {
+        let facts = self.with_known(parent, facts);
+        self.facts.insert(key, facts);
+    }
+
+    fn with_known(&self, key: ProcessKey, facts: Facts) -> Facts {
+        match self.facts.get(&key) {
+            Some(known) => facts.or(known),
+            None => facts,
+        }
     }
 
     /// Takes the facts of a process that is followed, and moves it to where it belongs by them. What they leave open
@@ -113,9 +141,8 @@ impl Tracker {
         let Some(process) = self.table.get(key).filter(|process| process.is_live()) else {
             return;
         };
-        let known = self.facts.get(&key);
-        let facts = known.map_or_else(|| facts.clone(), |known| facts.clone().or(known));
-        if known == Some(&facts) {
+        let facts = self.with_known(key, facts);
+        if self.facts.get(&key) == Some(&facts) {
             return;
         }
         let identity = process.identity.clone();
@@ -127,6 +154,15 @@ impl Tracker {
             let young = now.since(key.start) <= NAMED_AT_START;
             let arrival = if young { Arrival::Appeared } else { Arrival::Joined };
             self.move_to(key, groups, arrival, now);
+        }
+    }
+
+    /// The same at its end, which counts where it was a member by facts, whatever it became in its last moment. One that was
+    /// none may be one by these.
+    pub fn judge_last_facts(&mut self, key: ProcessKey, facts: Facts, end: BootTime) {
+        let groups = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
+        if !self.matcher.any_asks_for_facts(groups) {
+            self.judge_facts(key, facts, end);
         }
     }
 

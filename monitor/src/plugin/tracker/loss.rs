@@ -15,6 +15,7 @@ impl Tracker {
 
     fn recover_end(&mut self, end: LostEnd) {
         if self.closed.contains_key(&end.key) {
+            self.forget(end.key);
             return; // counted as an unknown end already
         }
         if let Some(identity) = &end.unheard {

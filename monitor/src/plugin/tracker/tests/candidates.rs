@@ -176,6 +176,53 @@ fn descent_is_found_by_snapshots_and_reloads() {
     assert_eq!(read(&mut tracker, 2, 120).process_count, 2);
 }
 
+/// What a later look leaves open is as it was; a child has its parent's but for what is told of itself.
+#[test]
+fn what_is_not_told_stays_as_it_was() {
+    let unit = "/system.slice/a.service";
+    let mut tracker = of(Plugin {
+        selectors: Selectors {
+            units: vec![regex::Regex::new("^a\\.service$").unwrap()],
+            ..Selectors::default()
+        },
+        ..plugin("^app$")
+    });
+    let process_count = |tracker: &mut Tracker, at: u64| read(tracker, 0, at).process_count;
+    let (parent, child) = (key(10, 5), key(11, 20));
+    tracker.learn(parent, facts(0, unit));
+    tracker.apply(exec(10, parent, INIT, "app", 0));
+    let silent = Facts::default();
+    tracker.learn(parent, silent.clone());
+    tracker.apply(exec(11, parent, INIT, "app", 0));
+    tracker.judge_facts(parent, silent.clone(), BootTime(12 * MS));
+    assert_eq!(process_count(&mut tracker, 13), 1);
+    tracker.learn_of_child(child, parent, silent.clone());
+    tracker.apply(fork(20, child, parent));
+    assert_eq!(process_count(&mut tracker, 21), 2);
+    let elsewhere = key(12, 30);
+    tracker.learn_of_child(elsewhere, parent, facts(0, "/"));
+    tracker.apply(fork(30, elsewhere, parent));
+    assert_eq!(process_count(&mut tracker, 31), 2, "clone3(2) put it elsewhere");
+}
+
+/// The last moment makes nobody leave, and may make a candidate join.
+#[test]
+fn an_end_counts_where_it_was_a_member() {
+    let mut tracker = of(of_user(33, "^app$"));
+    let (member, candidate) = (key(10, 5), key(11, 5));
+    tracker.learn(member, facts(33, "/"));
+    tracker.apply(exec(10, member, INIT, "app", 0));
+    tracker.learn(candidate, facts(0, "/"));
+    tracker.apply(exec(10, candidate, INIT, "app", 0));
+    tracker.judge_last_facts(member, facts(0, "/"), BootTime(20 * MS));
+    tracker.judge_last_facts(candidate, facts(33, "/"), BootTime(20 * MS));
+    end(&mut tracker, 20, member, 0, 1);
+    end(&mut tracker, 20, candidate, 0, 1);
+    let reading = read(&mut tracker, 0, 30);
+    let happened = reading.happened;
+    assert_eq!((happened.starts, happened.exits, happened.leaves), (2, 2, 0));
+}
+
 #[test]
 fn attributes_say_what_all_members_agree_on() {
     let templated = Plugin {
