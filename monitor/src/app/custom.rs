@@ -76,7 +76,7 @@ fn files_of(state: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether kevmon exports a metric of this name itself.
-fn is_taken(name: &str) -> bool {
+pub(super) fn is_taken(name: &str) -> bool {
     let of_groups = || metrics::metrics(Naming::Both).map(|metric| metric.name);
     let of_processes = || metrics::process_metrics(Naming::Both).map(|metric| metric.name);
     name.starts_with("kevmon.")

@@ -10,7 +10,7 @@ mod run;
 mod values;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -62,6 +62,8 @@ pub struct Collectors {
     going: BTreeSet<Id>,
     /// Runs at once, of all collectors.
     turns: Arc<Semaphore>,
+    /// Every failure is told, not the first of its kind alone.
+    tells_all: bool,
 }
 
 struct Entry {
@@ -79,7 +81,11 @@ struct Entry {
     failures: BTreeMap<&'static str, u64>,
     /// Kinds that have been told, until a run goes well.
     failing: BTreeSet<&'static str>,
+    tells_all: bool,
 }
+
+/// A collector brings what another one of its plugin brings: no run of its own can tell that it is over.
+const OVERLAP: &str = "overlap";
 
 impl std::fmt::Debug for Collectors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -102,6 +108,16 @@ impl Collectors {
             generation: 0,
             going: BTreeSet::new(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            tells_all: false,
+        }
+    }
+
+    /// To whoever is trying a plugin out every failure is told.
+    #[must_use]
+    pub fn telling_all(self) -> Self {
+        Self {
+            tells_all: true,
+            ..self
         }
     }
 
@@ -146,6 +162,7 @@ impl Collectors {
                             runs,
                             failures,
                             failing: BTreeSet::new(),
+                            tells_all: self.tells_all,
                         }
                     }
                 };
@@ -267,8 +284,8 @@ impl Collectors {
             well = false;
             entry.failed(kind, &label, &reason);
         }
-        if well && !entry.failing.is_empty() {
-            entry.failing.clear();
+        if well && entry.failing.iter().any(|kind| *kind != OVERLAP) {
+            entry.failing.retain(|kind| *kind == OVERLAP);
             info!("{label}: works again");
         }
     }
@@ -276,9 +293,25 @@ impl Collectors {
     /// What a plugin's collectors have brought since the last call.
     pub fn take(&mut self, plugin: &str) -> Vec<CustomValue> {
         let of_plugin = self.entries.iter_mut().filter(|((of, _), _)| of == plugin);
-        of_plugin
-            .flat_map(|(_, entry)| std::mem::take(&mut entry.waiting))
-            .collect()
+        let mut taken = Vec::new();
+        let mut series: HashSet<(String, Vec<(String, String)>)> = HashSet::new();
+        for ((of, collector), entry) in of_plugin {
+            let mut own = std::mem::take(&mut entry.waiting);
+            // Several values of one series are one collector's at several times; another one's would be no series any more.
+            let before = own.len();
+            own.retain(|value| !series.contains(&(value.name.clone(), value.attributes.clone())));
+            if own.len() < before {
+                let reason = "brings what another collector of the plugin brings, which is left out here; name one of \
+                              the two otherwise";
+                entry.failed(OVERLAP, &format!("{of}: {collector}"), reason);
+            }
+            series.extend(
+                own.iter()
+                    .map(|value| (value.name.clone(), value.attributes.clone())),
+            );
+            taken.extend(own);
+        }
+        taken
     }
 
     /// Runs and failures so far.
@@ -301,7 +334,9 @@ impl Entry {
     /// Counts a failure; a kind of failure is told when it begins.
     fn failed(&mut self, kind: &'static str, label: &str, reason: &str) {
         *self.failures.entry(kind).or_default() += 1;
-        if self.failing.insert(kind) {
+        if self.tells_all {
+            warn!("{label}: {kind}: {reason}");
+        } else if self.failing.insert(kind) {
             warn!("{label}: {kind}: {reason} (told once, counted as kevmon.collector.failures)");
         }
     }

@@ -1,19 +1,30 @@
 //! From what an output holds to what is exported: names, types and units as the plugin wants them, sums with their starts,
 //! rates of counters.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use super::{
     format::{Raw, RawValue},
     run::Found,
 };
-use crate::plugin::{
-    collector::{CollectorSpec, Custom, CustomValue, MetricKind, MetricSpec, Place, Transform, ValueType},
-    rates::Rates,
+use crate::{
+    plugin::{
+        collector::{
+            CollectorSpec, Custom, CustomValue, MetricKind, MetricSpec, Place, Transform, ValueType,
+        },
+        rates::Rates,
+    },
+    process::ProcessKey,
 };
 
 /// Series of counters that a collector may have.
 const MOST_SERIES: usize = 20_000;
+
+/// Which member a value is of (OpenTelemetry, registry of attributes: process).
+const PROCESS_ID: &str = "process.pid";
 
 type Attributes = Vec<(String, String)>;
 
@@ -59,7 +70,11 @@ pub(super) fn make(
     (sums, rates): (&mut Sums, &mut Rates),
     is_taken: fn(&str) -> bool,
 ) -> Made {
-    let mut made = Made::default();
+    let mut made = Made {
+        failures: missing(spec, &found),
+        ..Made::default()
+    };
+    let mut seen = HashSet::new();
     for Found {
         parsed,
         process,
@@ -71,9 +86,7 @@ pub(super) fn make(
             if asked.is_none() && !spec.metrics.is_empty() {
                 continue; // not asked for
             }
-            let mut attributes = raw.attributes.clone();
-            attributes.extend(process.map(|key| ("process.pid".to_owned(), key.tgid.0.to_string())));
-            attributes.extend(asked.iter().flat_map(|metric| metric.attributes.clone()));
+            let attributes = attributes(&raw, process, asked, &mut made.failures);
             let name = asked.map_or(&raw.name, |metric| &metric.name);
             if is_taken(name) {
                 let reason = format!("{name} is one of kevmon's own metrics; name it otherwise");
@@ -81,6 +94,15 @@ pub(super) fn make(
                 continue;
             }
             let at = raw.time.unwrap_or(time);
+            let series = (name.clone(), attributes.clone(), at);
+            if seen.contains(&series) {
+                let reason = format!(
+                    "{name} has two values at one time and the first is kept; give them an attribute in which they \
+                     differ"
+                );
+                made.failures.push(("duplicate", reason));
+                continue;
+            }
             if let Some(number) = number(&raw.value) {
                 let of_group = |transform: &&Transform| {
                     let is_of =
@@ -105,19 +127,70 @@ pub(super) fn make(
                 }
             }
             match value(&raw, asked, &attributes, (at, time), sums) {
-                Ok(value) => made.values.push(CustomValue {
-                    name: name.clone(),
-                    unit: asked.map_or_else(String::new, |metric| metric.unit.clone()),
-                    description: asked.map_or_else(String::new, |metric| metric.description.clone()),
-                    value,
-                    attributes,
-                    time: at,
-                }),
+                Ok(value) => {
+                    seen.insert(series);
+                    made.values.push(CustomValue {
+                        name: name.clone(),
+                        unit: asked.map_or_else(String::new, |metric| metric.unit.clone()),
+                        description: asked.map_or_else(String::new, |metric| metric.description.clone()),
+                        value,
+                        attributes,
+                        time: at,
+                    });
+                }
                 Err(failure) => made.failures.push(failure),
             }
         }
     }
     made
+}
+
+/// Metrics that are declared by name and that an output did not hold. (Those with a place of their own are told by it.)
+fn missing(spec: &CollectorSpec, found: &[Found]) -> Vec<(&'static str, String)> {
+    let mut outputs = found.iter().map(|found| &found.parsed.values);
+    let Some(values) = outputs.next() else {
+        return Vec::new(); // why there is none is told already
+    };
+    let absent = spec.metrics.iter().filter(|metric| {
+        matches!(metric.place, Place::Name(_)) && !values.iter().any(|raw| is_of(metric, raw))
+    });
+    absent
+        .map(|metric| {
+            let reason = format!("{} was not in the output; correct its name or from", metric.name);
+            ("missing", reason)
+        })
+        .collect()
+}
+
+/// Of one point, each name once: the plugin file's say is the last, but for which process it is.
+fn attributes(
+    raw: &RawValue,
+    process: Option<ProcessKey>,
+    asked: Option<&MetricSpec>,
+    failures: &mut Vec<(&'static str, String)>,
+) -> Attributes {
+    let mut attributes = Attributes::new();
+    for (key, value) in &raw.attributes {
+        if attributes.iter().any(|(known, _)| known == key) {
+            let reason = format!(
+                "{} has the attribute {key} twice and the first is kept; print it once",
+                raw.name
+            );
+            failures.push(("parse", reason));
+        } else {
+            attributes.push((key.clone(), value.clone()));
+        }
+    }
+    let asked = asked.iter().flat_map(|metric| metric.attributes.clone());
+    let process = process.map(|key| (PROCESS_ID.to_owned(), key.tgid.0.to_string()));
+    for (key, value) in asked.chain(process) {
+        match attributes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = value,
+            None => attributes.push((key, value)),
+        }
+    }
+    attributes.sort(); // the same series in whatever order they are printed
+    attributes
 }
 
 fn is_of(metric: &MetricSpec, raw: &RawValue) -> bool {
@@ -235,6 +308,40 @@ mod tests {
             process: None,
             time,
         }]
+    }
+
+    /// A point's attributes have each name once (OTLP, opentelemetry/proto/metrics/v1), and a series one value at a time.
+    #[test]
+    fn no_name_and_no_series_twice() {
+        let mut spec = spec(vec![metric("a", "a", None, None), metric("b", "b", None, None)]);
+        let pid = ("process.pid".to_owned(), "none".to_owned());
+        spec.metrics[0].attributes.extend([pid]);
+        let (mut sums, mut rates) = Default::default();
+        let mut found = found("a 1 extra=y k=1 k=2\nb 1 k=1 l=1\nb 2 l=1 k=1\nb 3 l=2\n", 10 * S);
+        found[0].process = Some(ProcessKey {
+            tgid: crate::process::Tgid(7),
+            start: crate::process::BootTime(1),
+        });
+        let every = Duration::from_secs(60);
+        let made = make(&spec, &[], found, every, (&mut sums, &mut rates), |_| false);
+        let told: Vec<String> = made
+            .values
+            .iter()
+            .map(|of| {
+                let attributes = of.attributes.iter().map(|(key, value)| format!(" {key}={value}"));
+                format!("{} {:?}{}", of.name, of.value, attributes.collect::<String>())
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "a Int(1) extra=x k=1 process.pid=7",
+                "b Int(1) extra=x k=1 l=1 process.pid=7",
+                "b Int(3) extra=x l=2 process.pid=7"
+            ]
+        );
+        let kinds: Vec<&str> = made.failures.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, ["parse", "duplicate"], "{:?}", made.failures);
     }
 
     #[test]

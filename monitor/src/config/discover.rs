@@ -198,10 +198,34 @@ fn read_checked(
     path: &Path,
     check: impl FnOnce(&fs::Metadata) -> Result<(), Fault>,
 ) -> Result<String, Fault> {
-    let unreadable = |error: io::Error| {
-        Finding::in_file(path, None, format!("cannot be read: {}", plain(&error)))
-            .remedy("let the user that kevmon runs as read it, or remove it")
-    };
+    let file = open(path)?;
+    check(&file.metadata().map_err(|error| unreadable(path, &error))?)?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let message = "is larger than 1 MiB";
+        return Err(Finding::in_file(path, None, message).remedy("it should have a few lines: look at it"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = 1 + valid.filter(|byte| **byte == b'\n').count();
+        Finding::in_file(path, Some(line), "is not UTF-8").remedy("save it as UTF-8")
+    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    Finding::in_file(path, None, format!("cannot be read: {}", plain(error)))
+        .remedy("let the user that kevmon runs as read it, or remove it")
+}
+
+/// A regular file, opened without waiting.
+///
+/// # Errors
+/// It is none, or cannot be opened.
+pub(crate) fn open(path: &Path) -> Result<fs::File, Fault> {
+    let unreadable = |error: io::Error| unreadable(path, &error);
     let no_file = || Finding::in_file(path, None, "is not a regular file").remedy("remove it");
     // To open a device may do something.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
@@ -213,24 +237,10 @@ fn read_checked(
         .custom_flags(libc::O_NONBLOCK)
         .open(path);
     let file = opened.map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
+    if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(no_file());
     }
-    check(&metadata)?;
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        let message = "is larger than 1 MiB";
-        return Err(Finding::in_file(path, None, message).remedy("it should have a few lines: look at it"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-        let line = 1 + valid.filter(|byte| **byte == b'\n').count();
-        Finding::in_file(path, Some(line), "is not UTF-8").remedy("save it as UTF-8")
-    })
+    Ok(file)
 }
 
 /// An error's text without "(os error 2)".

@@ -13,6 +13,7 @@ use super::{
     finding::{Fault, Finding, Warning, nearest, quoted, split},
     pattern,
     plugin_file::{self, Parsed, PluginFile},
+    programs,
     settings_file::SettingsFile,
 };
 use crate::{
@@ -62,6 +63,7 @@ pub fn load(
     loaded.faults.extend(faults);
     loaded.warnings.extend(warnings);
     find_users(&mut loaded);
+    programs::refuse_writable(&mut loaded);
     warn_of_colliding_ids(&mut loaded);
     if loaded.plugins.is_empty() && loaded.faults.is_empty() {
         loaded.faults.push(nothing_to_run(sources, &loaded.disabled));
@@ -341,6 +343,10 @@ fn warn_of_colliding_ids(loaded: &mut Loaded) {
             first.insert(&plugin.service.id, plugin);
             continue;
         };
+        // Instances share a service's name by design: their ids tell them apart.
+        if other.name == plugin.name {
+            continue;
+        }
         let whose = |plugin: &Plugin| format!("{} ({})", plugin.label(), quoted(&plugin.service.original));
         let message = format!(
             "the services of {} and {} are both shown as {}; they are kept apart by their instance ids",

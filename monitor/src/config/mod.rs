@@ -25,6 +25,7 @@ mod load;
 mod native;
 mod pattern;
 mod plugin_file;
+mod programs;
 mod resource_filter;
 mod scalar;
 mod settings_keys;
@@ -48,6 +49,7 @@ use self::{
 };
 use crate::plugin::definition::Plugin;
 
+pub(crate) use self::discover::{open as open_file, read as read_text};
 pub(crate) use self::plugin_file::parse as parse_plugin_file;
 pub(crate) use self::value::listen_address;
 pub use self::{

@@ -38,6 +38,9 @@ fn interval_of(mode: &str) -> Duration {
     })
 }
 
+/// Instances of one plugin.
+const MOST_INSTANCES: usize = 1000;
+
 /// The keys of kevmon's own; absent ones are absent.
 #[derive(Debug, Default)]
 pub(crate) struct Native {
@@ -73,6 +76,8 @@ pub(crate) struct Selected {
 #[derive(Debug, Default)]
 pub(crate) struct Instance {
     pub(crate) line: usize,
+    /// One stands there, right or wrong.
+    has_id: bool,
     pub(crate) id: String,
     pub(crate) patterns: Option<Vec<Regex>>,
     pub(crate) enabled: bool,
@@ -142,6 +147,10 @@ impl Native {
         let of_collector = entry.table.split('.').next() == Some("collector");
         if let Some((_, collector)) = self.collectors.last_mut().filter(|_| of_collector) {
             collector.seen(entry);
+        }
+        let of_instance = entry.table.split('.').next() == Some("instance");
+        if let Some(instance) = self.instances.last_mut().filter(|_| of_instance) {
+            instance.has_id |= entry.name == "id";
         }
     }
 
@@ -301,7 +310,15 @@ impl Native {
     fn faults_of_instances(&self, path: &Path) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut ids = BTreeSet::new();
+        if let Some(first_beyond) = self.instances.get(MOST_INSTANCES) {
+            let message = format!("has {} entries", self.instances.len());
+            let remedy = format!("keep it to {MOST_INSTANCES}");
+            faults.push(fault(path, first_beyond.line, "instance", message, &remedy));
+        }
         for instance in &self.instances {
+            if instance.id.is_empty() && instance.has_id {
+                continue; // it is no name, which has been said
+            }
             if instance.id.is_empty() {
                 let remedy = "write id = \"…\", which tells the instances of the plugin apart";
                 let message = "is missing".to_owned();

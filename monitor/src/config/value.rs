@@ -239,16 +239,16 @@ fn name(value: &Spanned<DeValue<'_>>) -> Result<String, Wrong> {
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() {
-        Err("the plugin name is empty; write one, or leave the key out to use the folder's name".to_owned())
+        Err("the name is empty; write one, or leave the key out to use the folder's name".to_owned())
     } else if name.chars().count() > 64 {
         Err(format!(
-            "the plugin name {} is longer than 64 characters; shorten it",
+            "the name {} is longer than 64 characters; shorten it",
             quoted(name)
         ))
     } else if let Some(bad) = name.chars().find(|c| !allowed(*c)) {
         let name = quoted(name);
         Err(format!(
-            "the plugin name {name} holds {bad:?}; use letters A-Z a-z, digits, '.', '_' and '-' only"
+            "the name {name} holds {bad:?}; use letters A-Z a-z, digits, '.', '_' and '-' only"
         ))
     } else {
         Ok(())

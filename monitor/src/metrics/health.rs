@@ -93,12 +93,13 @@ impl Default for HealthReading {
 }
 
 /// The programs that send records: what they lose, the ring had no room for.
-const RING_PROGRAMS: [&str; 5] = [
+const RING_PROGRAMS: [&str; 6] = [
     "sched_process_exec",
     "sched_process_fork",
     "sched_process_exit",
     "sched_process_free",
     "task_rename",
+    "cgroup_mkdir",
 ];
 
 /// Losses that each are a life of which nothing came back.

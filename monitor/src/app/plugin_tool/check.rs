@@ -8,10 +8,10 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use super::{Exit, explain, live, live::Live, load, print};
+use super::{Exit, doubts, explain, live, live::Live, load, print};
 use crate::{
     cli::CheckArgs,
-    config::{Fault, Loaded, Overrides, Warning},
+    config::{self, Fault, Loaded, Overrides, Warning},
     export::printable,
     plugin::{Matching, Plugin},
     process::Identity,
@@ -118,6 +118,7 @@ impl Report {
         self.expectations(&plugins);
         for plugin in plugins {
             let held = held(&plugin);
+            self.warnings.extend(doubts::of(&plugin));
             let members = members(&plugin, processes);
             self.plugins.push(Checked {
                 misses: misses(&plugin, processes, &members),
@@ -254,11 +255,12 @@ fn members(plugin: &Plugin, processes: &[Live]) -> Vec<(Live, String)> {
 }
 
 fn misses(plugin: &Plugin, processes: &[Live], members: &[(Live, String)]) -> Vec<(Live, String)> {
+    let near_misses = explain::NearMisses::of(plugin);
     let is_member = |process: &Live| members.iter().any(|(member, _)| member.pid == process.pid);
     let near = processes
         .iter()
         .filter(|process| !is_member(process))
-        .filter_map(|process| Some((process.clone(), explain::near_miss(plugin, process)?)));
+        .filter_map(|process| Some((process.clone(), near_misses.reason(process)?)));
     near.take(MISSES).collect()
 }
 
@@ -294,15 +296,13 @@ struct Expectations {
 
 impl Expectations {
     fn read(path: &Path) -> Result<Self, String> {
-        let text = match std::fs::read_to_string(path) {
+        // A link to nothing is something.
+        if path.symlink_metadata().is_err() {
+            return Ok(Self::default());
+        }
+        let text = match config::read_text(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => {
-                return Err(format!(
-                    "{}: {error}; make it readable, or remove it",
-                    path.display()
-                ));
-            }
+            Err(fault) => return Err(fault.to_string()),
         };
         toml::from_str(&text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);

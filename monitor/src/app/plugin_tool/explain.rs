@@ -8,24 +8,62 @@ use crate::plugin::{Matching, Plugin};
 /// Shorter words are near to too many others.
 const SHORTEST: usize = 3;
 
-/// The reason, in words with the remedy; `None` for a process that has nothing to do with the plugin.
-pub(super) fn near_miss(plugin: &Plugin, process: &Live) -> Option<String> {
-    if process.matched(plugin).is_some() {
-        return process.refusal(plugin).map(|refusal| {
-            format!(
-                "its name matches, but {} {}; mend service.{}",
-                refusal.key, refusal.is, refusal.key
-            )
-        });
+/// A plugin's patterns with what is near to each.
+pub(super) struct NearMisses<'a> {
+    plugin: &'a Plugin,
+    patterns: Vec<Near<'a>>,
+}
+
+struct Near<'a> {
+    pattern: &'a Regex,
+    /// Without `(?-i)`, where it has that.
+    any_case: Option<Regex>,
+    /// Without its anchors, as written and as a pattern, where it has some.
+    inner: &'a str,
+    unanchored: Option<Regex>,
+    /// The plain text that it is, in lower case.
+    word: Option<String>,
+}
+
+impl<'a> NearMisses<'a> {
+    pub(super) fn of(plugin: &'a Plugin) -> Self {
+        let near = |pattern: &'a Regex| {
+            let written = pattern.as_str();
+            let inner = written.trim_start_matches('^').trim_end_matches('$');
+            let cased = written.contains("(?-i").then(|| written.replace("(?-i)", ""));
+            Near {
+                pattern,
+                any_case: cased.and_then(|pattern| any_case(&pattern)),
+                inner,
+                unanchored: any_case(inner).filter(|_| inner != written),
+                word: literal(inner).map(|word| word.to_lowercase()),
+            }
+        };
+        Self {
+            plugin,
+            patterns: plugin.patterns.iter().map(near).collect(),
+        }
     }
-    plugin.patterns.iter().find_map(|pattern| {
-        elsewhere(plugin, pattern, process)
-            .or_else(|| cut(pattern, process))
-            .or_else(|| {
-                let names = process.texts(Matching::Name);
-                names.iter().find_map(|name| like(pattern, name))
-            })
-    })
+
+    /// The reason, in words with the remedy; `None` for a process that has nothing to do with the plugin.
+    pub(super) fn reason(&self, process: &Live) -> Option<String> {
+        if process.matched(self.plugin).is_some() {
+            return process.refusal(self.plugin).map(|refusal| {
+                format!(
+                    "its name matches, but {} {}; mend service.{}",
+                    refusal.key, refusal.is, refusal.key
+                )
+            });
+        }
+        self.patterns.iter().find_map(|near| {
+            elsewhere(self.plugin, near.pattern, process)
+                .or_else(|| near.cut(process))
+                .or_else(|| {
+                    let names = process.texts(Matching::Name);
+                    names.iter().find_map(|name| near.like(name))
+                })
+        })
+    }
 }
 
 /// The pattern fits what the plugin does not look at.
@@ -49,51 +87,52 @@ fn elsewhere(plugin: &Plugin, pattern: &Regex, process: &Live) -> Option<String>
     }
 }
 
-/// A name that is nearly the pattern's.
-fn like(pattern: &Regex, name: &str) -> Option<String> {
-    let written = pattern.as_str();
-    if written.contains("(?-i") && any_case(&written.replace("(?-i)", "")).is_some_and(|p| p.is_match(name)) {
-        return Some(format!(
-            "{name} differs in case alone, which (?-i) asks for; remove (?-i)"
-        ));
+impl Near<'_> {
+    /// A name that is nearly the pattern's.
+    fn like(&self, name: &str) -> Option<String> {
+        let inner = self.inner;
+        let fits = |pattern: &Option<Regex>| pattern.as_ref().is_some_and(|pattern| pattern.is_match(name));
+        if fits(&self.any_case) {
+            return Some(format!(
+                "{name} differs in case alone, which (?-i) asks for; remove (?-i)"
+            ));
+        }
+        if fits(&self.unanchored) {
+            return Some(format!(
+                "{name} matches without the anchors; write {inner} to take it in"
+            ));
+        }
+        let word = self.word.as_ref()?;
+        let name_low = name.to_lowercase();
+        if word.len() < SHORTEST || name.len() < SHORTEST {
+            return None;
+        }
+        if strsim::damerau_levenshtein(word, &name_low) == 1 {
+            return Some(format!(
+                "{name} differs from {inner} in one letter; write {name} if that is meant"
+            ));
+        }
+        if name_low.len() > SHORTEST && word.contains(&name_low) {
+            return Some(format!(
+                "{name} is only a part of {inner}; write {name} if that is meant"
+            ));
+        }
+        None
     }
-    let inner = written.trim_start_matches('^').trim_end_matches('$');
-    if inner != written && any_case(inner).is_some_and(|p| p.is_match(name)) {
-        return Some(format!(
-            "{name} matches without the anchors; write {inner} to take it in"
-        ));
-    }
-    let word = literal(inner)?.to_lowercase();
-    let name_low = name.to_lowercase();
-    if word.len() < SHORTEST || name.len() < SHORTEST {
-        return None;
-    }
-    if strsim::damerau_levenshtein(&word, &name_low) == 1 {
-        return Some(format!(
-            "{name} differs from {inner} in one letter; write {name} if that is meant"
-        ));
-    }
-    if name_low.len() > SHORTEST && word.contains(&name_low) {
-        return Some(format!(
-            "{name} is only a part of {inner}; write {name} if that is meant"
-        ));
-    }
-    None
-}
 
-/// The name is longer than what the kernel keeps of it, and nothing tells the rest.
-fn cut(pattern: &Regex, process: &Live) -> Option<String> {
-    const COMM_BYTES: usize = 15;
-    let comm = &process.identity.comm;
-    let inner = pattern.as_str().trim_start_matches('^').trim_end_matches('$');
-    let word = literal(inner)?.to_lowercase();
-    let is_cut = process.identity.exe.is_empty()
-        && comm.len() == COMM_BYTES
-        && word.len() > COMM_BYTES
-        && word.starts_with(&comm.to_lowercase());
-    is_cut.then(|| {
-        format!("the kernel cut its name to {comm}, and the executable cannot be read; run this as root to see it whole")
-    })
+    /// The name is longer than what the kernel keeps of it, and nothing tells the rest.
+    fn cut(&self, process: &Live) -> Option<String> {
+        const COMM_BYTES: usize = 15;
+        let comm = &process.identity.comm;
+        let word = self.word.as_ref()?;
+        let is_cut = process.identity.exe.is_empty()
+            && comm.len() == COMM_BYTES
+            && word.len() > COMM_BYTES
+            && word.starts_with(&comm.to_lowercase());
+        is_cut.then(|| {
+            format!("the kernel cut its name to {comm}, and the executable cannot be read; run this as root to see it whole")
+        })
+    }
 }
 
 fn any_case(pattern: &str) -> Option<Regex> {
@@ -118,6 +157,10 @@ pub(super) fn literal(pattern: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn near_miss(plugin: &Plugin, process: &Live) -> Option<String> {
+        NearMisses::of(plugin).reason(process)
+    }
     use crate::{
         plugin::{Matching, definition::User, tracker::tests::plugin},
         process::Identity,

@@ -1,6 +1,6 @@
 //! `kevmon plugin import`: reads the file, and prints or writes what it becomes.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use anyhow::Result;
 
@@ -114,12 +114,14 @@ pub(in crate::app) fn accepted(mut plugin: Imported) -> Result<Imported, Vec<Fau
 }
 
 /// A file, as far as it may be imported: one byte more tells that it is too long.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error: std::io::Error| format!("{}: {error}; name a file that can be read", path.display());
+fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(cannot)?;
-    file.take(MOST_BYTES as u64 + 1)
+    config::open_file(path)?
+        .take(MOST_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(cannot)?;
+        .map_err(|error| {
+            let message = format!("cannot be read: {error}");
+            Fault::in_file(path, None, message).remedy("name a file that can be read")
+        })?;
     Ok(bytes)
 }

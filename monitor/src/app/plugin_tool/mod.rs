@@ -1,6 +1,7 @@
 //! `kevmon plugin …`: what people do with plugin files beside running them. Each command has a file of its name.
 
 mod check;
+mod doubts;
 mod explain;
 mod import;
 mod list;
@@ -32,7 +33,8 @@ pub(super) fn run(command: PluginCommand) -> Result<Exit> {
         PluginCommand::Check(args) => check::run(&args),
         PluginCommand::List(args) => list::run(&args),
         PluginCommand::Run(args) => {
-            super::start_log(None, config::LogLevel::Warn)?;
+            // What a command writes to standard error is told at this level.
+            super::start_log(None, config::LogLevel::Info)?;
             super::raise_descriptor_limit();
             super::block_on(run::run(args))
         }

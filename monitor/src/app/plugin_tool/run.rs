@@ -22,7 +22,7 @@ use crate::{
     cli::{DEFAULT_RING_BYTES, RunArgs},
     config::{Faulty, Overrides},
     import,
-    plugin::{GroupId, Plugin},
+    plugin::{GroupId, Plugin, collector::CollectorReading},
 };
 
 /// Events are taken this often.
@@ -45,7 +45,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
         root: PathBuf::from("/proc"),
     };
     let mut watch = Watch::start(origin, plugins, &Kept::default())?;
-    let mut collectors = Collectors::new(custom::default_places(Path::new("/proc")));
+    let mut collectors = Collectors::new(custom::default_places(Path::new("/proc"))).telling_all();
     collectors.update(watch.plugins(), std::time::Instant::now());
     custom::start_due(&mut collectors, &watch);
     let clock = output::clock();
@@ -53,7 +53,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     // A first reading: rates are measured from here.
     watch.collect(&groups);
     let mut due = Instant::now() + args.interval;
-    let mut collected = 0;
+    let (mut collected, mut printed) = (0, false);
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(Exit::Success),
@@ -80,13 +80,17 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
             let custom = service.extra.custom.iter();
             let asked = custom.filter(|value| service.plugin.metrics.lets(&value.name));
             asked.for_each(|value| lines.custom(value));
-            if !output::print(&lines.finish()).context("standard output")? {
+            let lines = lines.finish();
+            printed |= !lines.is_empty();
+            if !output::print(&lines).context("standard output")? {
                 return Ok(Exit::Success); // its reader has gone away
             }
         }
         collected += 1;
         if Some(collected) == args.count {
-            return Ok(Exit::Success);
+            let failed = |one: &CollectorReading| !one.failures.is_empty();
+            let nothing = !printed && collectors.readings().iter().any(failed);
+            return Ok(if nothing { Exit::Failure } else { Exit::Success });
         }
     }
 }

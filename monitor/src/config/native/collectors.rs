@@ -41,6 +41,8 @@ pub(crate) struct CollectorKeys {
 #[derive(Debug, Default)]
 struct MetricKeys {
     name: String,
+    /// One stands there, right or wrong.
+    has_name: bool,
     unit: String,
     description: String,
     kind: Option<MetricKind>,
@@ -61,9 +63,11 @@ impl CollectorKeys {
 
     pub(super) fn seen(&mut self, entry: &Entry<'_>) {
         if entry.table.contains(".metric.") {
-            if let Some((_, metric)) = self.metrics.last_mut()
-                && matches!(entry.name, "from" | "key" | "regex" | "pointer")
-            {
+            let Some((_, metric)) = self.metrics.last_mut() else {
+                return;
+            };
+            metric.has_name |= entry.name == "name";
+            if matches!(entry.name, "from" | "key" | "regex" | "pointer") {
                 metric.places.push((entry.name.to_owned(), entry.line));
             }
         } else {

@@ -50,14 +50,14 @@ fn one_file() {
             &[
                 "x/plugin.toml:2: service.process_name: the pattern is empty and would match every process; write a name, or a regular expression such as \"^nginx$\"",
                 "x/plugin.toml:3: service.namespace: is empty; write a name, or leave the key out",
-                "x/plugin.toml:5: plugin.name: the plugin name is empty; write one, or leave the key out to use the folder's name",
+                "x/plugin.toml:5: plugin.name: the name is empty; write one, or leave the key out to use the folder's name",
             ],
         ),
         (
             "[service]\nprocess_name = ['a']\n[plugin]\nname = 'a b'\n[monitoring]\ninterval = -1\nenabled = 'yes'",
             &[
                 "x/plugin.toml:2: service.process_name: must be a string, found a list; write a name, or a regular expression such as \"^nginx$\"",
-                "x/plugin.toml:4: plugin.name: the plugin name \"a b\" holds ' '; use letters A-Z a-z, digits, '.', '_' and '-' only",
+                "x/plugin.toml:4: plugin.name: the name \"a b\" holds ' '; use letters A-Z a-z, digits, '.', '_' and '-' only",
                 "x/plugin.toml:6: monitoring.interval: \"-1\" is negative; write 10ms to 24h",
                 "x/plugin.toml:7: monitoring.enabled: must be true or false, found a string; write it without quotes",
             ],

@@ -85,6 +85,7 @@ impl CollectorKeys {
         if let Some((kind, takes)) = known {
             self.add_strangers(&mut faults, line, kind, takes);
             self.add_places(&mut faults);
+            self.add_names(&mut faults, line);
             self.add_settings(&mut faults, line, takes[0], settings);
             self.add_format(&mut faults, line, kind, takes);
             self.add_metrics(&mut faults);
@@ -134,6 +135,23 @@ impl CollectorKeys {
             && let Err(error) = check_url(url, &self.hosts)
         {
             faults.add_error(*line, "url", &error);
+        }
+    }
+
+    /// Names that no variable of an environment can have (environ(7)), and an attribute that is kevmon's.
+    fn add_names(&self, faults: &mut Faults<'_>, line: usize) {
+        for name in self.environment.keys() {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                let message = format!("{} is no name of a variable", quoted(name));
+                faults.add(line, "environment", message, "write NAME = \"value\"");
+            }
+        }
+        let of_members = self.path.as_ref().is_some_and(|(_, path)| path.contains("{pid}"));
+        for (line, metric) in self.metrics.iter().filter(|_| of_members) {
+            if metric.attributes.contains_key("process.pid") {
+                let remedy = "take it out: kevmon sets it to each member's";
+                faults.add(*line, "metric.attributes", "holds process.pid", remedy);
+            }
         }
     }
 
@@ -203,7 +221,7 @@ impl CollectorKeys {
 
 impl MetricKeys {
     fn add_faults(&self, faults: &mut Faults<'_>, line: usize, format: Format) {
-        if self.name.is_empty() {
+        if self.name.is_empty() && !self.has_name {
             faults.add(line, "metric.name", "is missing", "name the metric");
         }
         let (wanted, remedy): (&[&str], &str) = match format {
@@ -256,6 +274,13 @@ fn check_url(url: &str, hosts: &[String]) -> Result<(), String> {
         None => authority.split(':').next().unwrap_or_default(),
     };
     endpoint::host(host)?;
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    let port = port.filter(|port| !port.ends_with(']') && !port.contains('{'));
+    if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return Err(format!(
+            "the port of {authority} is none; write one from 1 to 65535"
+        ));
+    }
     let loopback = host == "localhost"
         || host
             .parse::<std::net::IpAddr>()
