@@ -6,8 +6,12 @@
 )]
 
 use std::{
+    ffi::CString,
     fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
     path::PathBuf,
     process::Command,
 };
@@ -330,6 +334,102 @@ fn every_published_example_is_imported() {
         run.assert_code(0);
         assert_told(&run, &["process_count 0"]);
     }
+}
+
+/// What is no file is refused at once, wherever the tools read one.
+#[test]
+fn nothing_waits_for_what_is_no_file() {
+    let folder = PluginDir::new();
+    let file = folder.write("plain", "schema = 1\n[service]\nprocess_name = 'kvt-nobody'\n");
+    let fifo = file.with_file_name("expect.toml");
+    let path = CString::new(fifo.to_str().unwrap()).unwrap();
+    // SAFETY: a NUL-terminated path.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o644) }, 0);
+    let fifo = fifo.to_str().unwrap();
+    for args in [
+        &["check", folder.path()][..],
+        &["import", fifo],
+        &["import", &fixture("agent.json"), "--module", fifo],
+    ] {
+        let output = plugin(args);
+        output.assert_code(2);
+        assert_told(&output, &[fifo, "is not a regular file"]);
+    }
+    fs::remove_file(fifo).unwrap();
+    symlink("/no/such/expectations", fifo).unwrap();
+    let dangling = plugin(&["check", folder.path()]);
+    dangling.assert_code(2);
+    assert_told(&dangling, &["cannot be read"]);
+}
+
+#[test]
+fn what_comes_to_nothing_is_said() {
+    let folder = PluginDir::new();
+    let text = "schema = 1\n[[instance]]\nid = 'a'\n[[instance]]\nid = 'b'\n[service]\nprocess_name = 'kvt-nobody'\n\
+                [metrics]\ninclude = ['cpu_usag']\n[transforms]\nelsewhere = 'rate:r:count'\n\
+                [[collector]]\nname = 'c'\nkind = 'command'\ncommand = ['./absent.sh']\nuser = 'kvt-no-such-user'\n\
+                [[collector.metric]]\nname = 'cpu_usage'\n";
+    folder.write("doubtful", text);
+    let checked = plugin(&["check", folder.path()]);
+    checked.assert_code(0);
+    assert_told(
+        &checked,
+        &[
+            "metrics.include: \"cpu_usag\" fits no metric",
+            "transforms: there is no collector \"elsewhere\"",
+            "absent.sh cannot be found",
+            "knows no user \"kvt-no-such-user\"",
+            "cpu_usage is one of kevmon's own metrics",
+        ],
+    );
+    assert!(
+        !checked.stdout.contains("both shown"),
+        "instances share a name: {}",
+        checked.stdout
+    );
+}
+
+#[test]
+fn a_program_that_anybody_can_write_is_not_run() {
+    let folder = PluginDir::new();
+    let text = "schema = 1\n[[collector]]\nname = 'c'\nkind = 'command'\ncommand = ['./c.sh']\n";
+    let program = folder.write("told", text).with_file_name("c.sh");
+    fs::write(
+        &program,
+        "#!/bin/sh\necho complaint >&2\necho 'value 1'\necho '9x 1'\necho 'y'\n",
+    )
+    .unwrap();
+    for part in program.ancestors().take(3) {
+        fs::set_permissions(part, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let run = || {
+        plugin(&[
+            "run",
+            "told",
+            "--plugins-dir",
+            folder.path(),
+            "--interval",
+            "500ms",
+            "--count",
+            "1",
+        ])
+    };
+    let well = run();
+    well.assert_code(0);
+    assert_told(
+        &well,
+        &["[told()] value 1", "stderr: complaint", "line 2: ", "line 3: "],
+    );
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o777)).unwrap();
+    for output in [run(), plugin(&["check", folder.path()])] {
+        output.assert_code(2);
+        assert_told(&output, &["every user can write it", "chmod o-w"]);
+        assert!(!output.stdout.contains("value 1"), "{}", output.stdout);
+    }
+    // Nothing but failures.
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&program, "#!/bin/sh\necho '9x 1'\n").unwrap();
+    run().assert_code(4);
 }
 
 /// Imports into a folder that the collectors' user may enter, and puts `program` where the plugin file wants it.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Faulty, Loaded, trust::Trusted};
+use super::{Faulty, Loaded, finding::Finding, trust::Trusted};
 use crate::plugin::{Plugin, collector::Source};
 
 /// Takes out plugins whose programs somebody else can write. What is not there is told when it is to be run.
@@ -13,9 +13,12 @@ pub(super) fn refuse_writable(loaded: &mut Loaded) {
         let found: Vec<_> = programs(plugin)
             .filter_map(|program| {
                 let metadata = fs::metadata(program).ok()?;
-                trusted.check(program, &metadata).err()
+                let wrong = trusted.check(program, &metadata).err()?;
+                let message = format!("{}: {}", program.display(), wrong.message);
+                let file = plugin.origin.as_deref().unwrap_or(program);
+                let fault = Finding::in_file(file, None, message).key("collector.command");
+                Some(fault.remedy(wrong.remedy.unwrap_or_default()))
             })
-            .map(|fault| fault.key("collector.command"))
             .collect();
         let well = found.is_empty();
         if !well && let Some(path) = &plugin.origin {

@@ -118,7 +118,10 @@ impl Report {
         self.expectations(&plugins);
         for plugin in plugins {
             let held = held(&plugin);
-            self.warnings.extend(doubts::of(&plugin));
+            // Instances share most of them.
+            let doubts = doubts::of(&plugin).into_iter();
+            let new: Vec<String> = doubts.filter(|doubt| !self.warnings.contains(doubt)).collect();
+            self.warnings.extend(new);
             let members = members(&plugin, processes);
             self.plugins.push(Checked {
                 misses: misses(&plugin, processes, &members),

@@ -50,7 +50,7 @@ fn of_source(collector: &CollectorSpec, doubts: &mut Vec<String>) {
         Source::Command { argv, user, .. } => {
             let program = argv.first().map_or("", String::as_str);
             let wrong = match Path::new(program).metadata() {
-                Err(error) => Some(format!("{program} cannot be found ({error}); put it there")),
+                Err(_) => Some(format!("{program} cannot be found; put it there")),
                 Ok(found) if !found.is_file() => Some(format!("{program} is no file; name a program")),
                 Ok(found) if found.permissions().mode() & 0o111 == 0 => {
                     Some(format!("{program} cannot be executed; chmod +x {program}"))
@@ -108,7 +108,9 @@ fn of_include(plugin: &Plugin, pattern: &str) -> Option<String> {
     let mut names = own
         .chain(of_processes)
         .chain(declared.map(|metric| metric.name.as_str()));
-    let may_come = plugin.collectors.iter().any(names_its_own) || !plugin.transforms.is_empty();
+    let mut rates = plugin.transforms.iter().flat_map(|one| &one.counters);
+    let may_come = plugin.collectors.iter().any(names_its_own)
+        || rates.any(|counter| only.lets(&format!("{counter}_rate")));
     (!may_come && !names.any(|name| only.lets(name))).then(|| {
         format!(
             "metrics.include: {pattern:?} fits no metric; docs/metrics.md and the collectors have the names"
