@@ -33,6 +33,8 @@ unsafe impl Record for EndRecord {}
 // SAFETY: as above.
 unsafe impl Record for CgroupHead {}
 // SAFETY: as above.
+unsafe impl Record for kevmon_common::Facts {}
+// SAFETY: as above.
 unsafe impl Record for SnapshotRecord {}
 // SAFETY: as above.
 unsafe impl Record for SampleRecord {}
@@ -158,18 +160,16 @@ impl Blind {
 
 /// Whose the process is that a ring record of an event is about, and where.
 pub fn facts(bytes: &[u8]) -> FactIds {
-    let of = |header: Header| {
-        Some(match Kind::from_raw(header.kind)? {
-            Kind::Exec => record::<ExecHead>(bytes)?.facts,
-            Kind::Fork => record::<ForkRecord>(bytes)?.facts,
-            Kind::Rename => record::<RenameRecord>(bytes)?.facts,
-            Kind::Exit | Kind::Free => record::<EndRecord>(bytes)?.facts,
-            Kind::Cgroup => return None,
-        })
+    let at = |kind: Kind| match kind {
+        Kind::Exec => Some(offset_of!(ExecHead, facts)),
+        Kind::Fork => Some(offset_of!(ForkRecord, facts)),
+        Kind::Rename => Some(offset_of!(RenameRecord, facts)),
+        Kind::Exit | Kind::Free => Some(offset_of!(EndRecord, facts)),
+        Kind::Cgroup => None,
     };
-    record(bytes)
-        .and_then(of)
-        .map_or(FactIds::default(), |facts| fact_ids(&facts))
+    // They alone are read: every event comes by here, and few plugins ask.
+    let told = kind(bytes).and_then(at).and_then(|at| record(bytes.get(at..)?));
+    told.map_or(FactIds::default(), |facts| fact_ids(&facts))
 }
 
 /// Numbers that stand for "not known" taken out.
@@ -183,8 +183,7 @@ pub fn fact_ids(facts: &kevmon_common::Facts) -> FactIds {
 
 /// The id and path of a cgroup that has been made; `None` for any other record, and for a path that is not whole.
 pub fn made_cgroup(bytes: &[u8]) -> Option<(u64, &str)> {
-    let header: Header = record(bytes)?;
-    if Kind::from_raw(header.kind)? != Kind::Cgroup {
+    if !is_of_a_cgroup(bytes) {
         return None;
     }
     let head: CgroupHead = record(bytes)?;
@@ -198,7 +197,13 @@ pub fn made_cgroup(bytes: &[u8]) -> Option<(u64, &str)> {
 
 /// True for the record of a new cgroup, which is about no process.
 pub fn is_of_a_cgroup(bytes: &[u8]) -> bool {
-    record::<Header>(bytes).is_some_and(|header| Kind::from_raw(header.kind) == Some(Kind::Cgroup))
+    kind(bytes) == Some(Kind::Cgroup)
+}
+
+/// Every record begins with it.
+fn kind(bytes: &[u8]) -> Option<Kind> {
+    let raw = bytes.first_chunk().copied().map(u32::from_ne_bytes)?;
+    Kind::from_raw(raw)
 }
 
 /// A time that is 0 when it was not seen.
