@@ -161,7 +161,19 @@ fn check_tells_faults_members_and_near_misses() {
     // One good file alone is not blamed for its neighbour.
     let good = folder.write("member", &written(program.name()));
     plugin(&["check", good.to_str().unwrap()]).assert_code(0);
-    plugin(&["check", "/no/such/folder"]).assert_code(2);
+    let missing = plugin(&["check", "/no/such/folder"]);
+    missing.assert_code(2);
+    assert_told(&missing, &["/no/such/folder: ", "name a plugin file"]);
+    let reserved = plugin(&[
+        "new",
+        "collection",
+        "--process-name",
+        "a",
+        "--directory",
+        folder.path(),
+    ]);
+    reserved.assert_code(2);
+    assert_told(&reserved, &["take another name"]);
 }
 
 #[test]
@@ -576,6 +588,10 @@ fn what_is_no_configuration_is_refused_with_its_place() {
         (write("x.py", b"PROCESS_NAME = 'a"), "line 1"),
         (write("x.txt", b"\xff\x00"), "UTF-8"),
         (write("y.txt", b"hello"), "neither"),
+        (
+            write("c.py", b"import x\nPROCESS_NAMES = [\"web\", f\"x{1}\"]\n"),
+            "line 2: PROCESS_NAMES",
+        ),
         (write("z.py", &vec![b'#'; (1 << 20) + 1]), "1048576"),
         ("/no/such/file".to_owned(), "/no/such/file"),
     ] {

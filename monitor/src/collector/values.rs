@@ -383,6 +383,8 @@ mod tests {
         );
         assert_eq!(made.values[0].attributes, [("extra".to_owned(), "x".to_owned())]);
         let made = run("mem 7.0\n", 20 * S);
+        assert_eq!(made.failures.len(), 1, "{:?}", made.failures);
+        assert_eq!(made.failures[0].0, "missing", "share has not come");
         assert_eq!(
             made.values[0].value,
             Custom::IntSum {

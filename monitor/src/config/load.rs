@@ -21,6 +21,14 @@ use crate::{
     users,
 };
 
+/// The prefix of `COLLECTION_INTERVAL`, which is every plugin's.
+const COLLECTION: &str = "COLLECTION_";
+
+/// Whether a plugin of this name would be refused for the variables that it would have.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    prefix_of(name) == COLLECTION
+}
+
 /// Reads, checks and merges everything that defines plugins. Never fails as a whole: what is wrong
 /// is in [`Loaded::faults`], and the plugins it does not concern are in [`Loaded::plugins`]. `settings` knows the names
 /// of endpoints.
@@ -164,7 +172,7 @@ impl Names {
                 "{both} share the environment variables {prefix}*"
             )));
         }
-        if prefix == "COLLECTION_" {
+        if prefix == COLLECTION {
             let name = quoted(name);
             return Claim::Fault(finding(format!(
                 "{name} and all other plugins share the environment variable COLLECTION_INTERVAL"

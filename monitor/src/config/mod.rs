@@ -50,6 +50,7 @@ use self::{
 use crate::plugin::definition::Plugin;
 
 pub(crate) use self::discover::{open as open_file, read as read_text};
+pub(crate) use self::load::is_reserved;
 pub(crate) use self::plugin_file::parse as parse_plugin_file;
 pub(crate) use self::value::listen_address;
 pub use self::{

@@ -136,6 +136,15 @@ impl Constants {
     fn finish(self, mut notes: Notes) -> Result<Imported, ImportError> {
         let names = self.patterns(&mut notes);
         let Some(first) = names.first() else {
+            // Where one is set, and to what nobody but Python can read, that is why.
+            let why = notes
+                .notes
+                .iter()
+                .find(|note| note.text.starts_with("PROCESS_NAME"));
+            if let Some(why) = why {
+                let remedy = "write the names as plain texts";
+                return Err(ImportError::new(why.line, why.text.clone(), remedy));
+            }
             return Err(ImportError::new(
                 None,
                 "neither PROCESS_NAME nor PROCESS_NAMES is set to a text",

@@ -1,6 +1,9 @@
 //! Many patterns at once: one search finds the literals that they cannot do without, and only what came near is tried.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use aho_corasick::AhoCorasick;
 pub use aho_corasick::BuildError;
@@ -43,7 +46,11 @@ impl Patterns {
             }
         }
         let literals = (!by_literal.is_empty())
-            .then(|| AhoCorasick::new(by_literal.keys()))
+            .then(|| {
+                AhoCorasick::builder()
+                    .ascii_case_insensitive(true)
+                    .build(by_literal.keys())
+            })
             .transpose()?;
         Ok(Self {
             all,
@@ -82,7 +89,7 @@ impl Patterns {
         let near = self
             .literals
             .iter()
-            .flat_map(|literals| literals.find_overlapping_iter(&folded));
+            .flat_map(|literals| literals.find_overlapping_iter(&*folded));
         // A literal may occur more than once.
         let mut seen = BTreeSet::new();
         let near = near
@@ -98,14 +105,17 @@ impl Patterns {
     }
 }
 
-/// A text in which whatever equals an ASCII letter but for case is that letter in lower case. Beside the capitals these are
+/// A text in which whatever equals an ASCII letter but for case is such a letter. Beside those of ASCII itself these are
 /// U+017F and U+212A alone (Unicode, CaseFolding.txt).
-fn folded(text: &str) -> String {
+fn folded(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
     text.chars()
         .map(|c| match c {
             '\u{17f}' => 's',
             '\u{212a}' => 'k',
-            other => other.to_ascii_lowercase(),
+            other => other,
         })
         .collect()
 }

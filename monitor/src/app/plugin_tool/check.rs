@@ -58,6 +58,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit> {
         );
     }
     for path in &args.paths {
+        if let Err(error) = path.metadata() {
+            let remedy = "name a plugin file, or a folder that is searched";
+            report
+                .faults
+                .push(format!("{}: {error}; {remedy}", path.display()));
+            continue;
+        }
         let is_file = path.is_file();
         let folder = if is_file { folder_of(path) } else { path.clone() };
         let loaded = load(vec![folder], Vec::new(), &Overrides::default());

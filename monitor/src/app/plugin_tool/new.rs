@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{Exit, complain, explain, print, write_new};
-use crate::cli::NewArgs;
+use crate::{cli::NewArgs, config};
 
 const TEMPLATE: &str = include_str!("new/plugin.toml");
 const EXPECTATIONS: &str = include_str!("new/expect.toml");
@@ -48,6 +48,12 @@ fn check(args: &NewArgs) -> Result<(), String> {
     if !is_name || args.name.chars().all(|c| c == '.') {
         let remedy = "take 1 to 64 letters A-Z a-z, digits, '.', '_' and '-'";
         return Err(format!("plugin new: {:?} is no plugin name; {remedy}", args.name));
+    }
+    if config::is_reserved(&args.name) {
+        return Err(format!(
+            "plugin new: {} and all other plugins would share an environment variable; take another name",
+            args.name
+        ));
     }
     if args.process_name.trim().is_empty() {
         let remedy = "write a name, or a regular expression such as ^nginx$";

@@ -57,7 +57,12 @@ pub(super) fn json(text: &str, metrics: &[MetricSpec]) -> Parsed {
                 Ok(number.map(Ok))
             }
             Some(Value::Array(_) | Value::Object(_)) => {
-                Err(format!("{pointer} is no single value; point to a number"))
+                let place = if pointer.is_empty() {
+                    "the whole document"
+                } else {
+                    pointer
+                };
+                Err(format!("{place} is no single value; point to a number"))
             }
         }
     })
