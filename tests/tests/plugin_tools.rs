@@ -187,6 +187,38 @@ fn shipped_and_published_plugin_files_pass() {
     );
     let guide = fixture("guide/plugin.toml");
     plugin(&["check", &guide]).assert_code(0);
+    // Each with a process of the name that it asks for.
+    let published = PathBuf::from(&guide)
+        .parent()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let shipped = shipped.to_str().unwrap();
+    for (folder, name, process) in [
+        (&*published, "myapp", "MyApp"),
+        (shipped, "m8refsvr", "M8RefSvr"),
+        (shipped, "m8prcsvr", "M8PrcSvr"),
+        (shipped, "m8mulprc", "M8MulPrc"),
+        (shipped, "mstrsvr", "MstrSvr"),
+    ] {
+        let program = Program::new(WORKLOAD, process);
+        let _running = program.start(&["work"]);
+        let run = plugin(&[
+            "run",
+            name,
+            "--plugins-dir",
+            folder,
+            "--interval",
+            "500ms",
+            "--count",
+            "1",
+        ]);
+        run.assert_code(0);
+        for value in ["process_count 1\n", "thread_count 1\n"] {
+            assert_told(&run, &[&format!("[{name}()] {value}")]);
+        }
+    }
 }
 
 #[test]
