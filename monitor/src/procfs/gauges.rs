@@ -357,6 +357,10 @@ mod tests {
             .spawn()
             .expect("sleep(1)");
         let process = Process::new(i32::try_from(child.id()).expect("a pid")).expect("our child");
+        // Its loader opens and closes files for a while.
+        while process.stat().expect("our child").state != 'S' {
+            std::thread::yield_now();
+        }
         let listed = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
             .expect("our child")
             .count();
