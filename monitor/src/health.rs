@@ -25,9 +25,11 @@ pub enum Soft {
     /// A process that was gone before its user or cgroup could be learnt, of a name that a plugin with selectors looks for:
     /// it may be a member, and is none.
     FactsUnknown,
+    /// A collection of a plugin with very many processes took more than a tenth of its interval.
+    OverBudget,
 }
 
-const KINDS: [(Soft, &str); 10] = [
+const KINDS: [(Soft, &str); 11] = [
     (Soft::Undecodable, "undecodable_record"),
     (Soft::ArgvCut, "argv_cut"),
     (Soft::VerdictRefused, "verdict_refused"),
@@ -38,6 +40,7 @@ const KINDS: [(Soft, &str); 10] = [
     (Soft::OutputDropped, "output_dropped"),
     (Soft::SharedMemory, "shared_memory"),
     (Soft::FactsUnknown, "facts_unknown"),
+    (Soft::OverBudget, "over_budget"),
 ];
 
 /// The counters.

@@ -1,6 +1,7 @@
 //! The daemon: drains events, collects what is due, exports beside it, and ends in order.
 
 use std::{
+    collections::{BTreeSet, VecDeque},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
@@ -49,6 +50,8 @@ const FINAL_DRAIN: Duration = Duration::from_millis(100);
 const FINAL_SETTLING: Duration = Duration::from_millis(500);
 /// A reader of the JSON that is slow may take this long for the last lines.
 const FINAL_OUTPUT: Duration = Duration::from_millis(200);
+/// A large group may take this part of its interval.
+const BUDGET: u32 = 10;
 /// Attempts to deliver that wait to be told as spans.
 const ATTEMPTS: usize = 1024;
 /// Faulty plugin files are named in the log again after this long.
@@ -139,6 +142,8 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         exports,
         applied,
         schedule,
+        late: VecDeque::new(),
+        over_budget: BTreeSet::new(),
         args,
     };
     let inputs = Inputs {
@@ -173,6 +178,10 @@ struct Daemon {
     exports: Exports,
     applied: Applied,
     schedule: Schedule,
+    /// Large groups that are due and have not had their turn.
+    late: VecDeque<GroupId>,
+    /// Those of which it has been told that they take longer than they should.
+    over_budget: BTreeSet<GroupId>,
 }
 
 impl Daemon {
@@ -181,7 +190,10 @@ impl Daemon {
         let mut pause = DRAIN;
         let mut drain_at = Instant::now() + pause;
         loop {
-            let tick_at = self.schedule.next().map_or(drain_at, Instant::from_std);
+            let tick_at = match self.schedule.next() {
+                _ if !self.late.is_empty() => Instant::now(),
+                next => next.map_or(drain_at, Instant::from_std),
+            };
             let collect_at = self.collectors.next().map(Instant::from_std);
             tokio::select! {
                 _ = inputs.terminate.recv() => return,
@@ -192,7 +204,7 @@ impl Daemon {
                     if due.skipped > 0 {
                         warn!("{} ticks came too late and were left out", due.skipped);
                     }
-                    self.tick(&due.groups);
+                    self.take_turns(due.groups);
                 }
                 Some(attempt) = inputs.attempts.recv() => self.exports.tell(attempt),
                 () = at(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
@@ -238,6 +250,39 @@ impl Daemon {
         self.applied.apply(prepared, parts);
         self.collectors
             .update(self.watch.plugins(), std::time::Instant::now());
+    }
+
+    /// Groups that take long are read one by one, after those that do not: a plugin that matches ten thousand processes
+    /// keeps no other waiting for more than what it costs beyond that one's interval.
+    fn take_turns(&mut self, due: Vec<GroupId>) {
+        let (large, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|&group| self.watch.is_large(group));
+        for group in large {
+            if self.late.contains(&group) {
+                self.watch.health.add(Soft::TickSkipped, 1);
+            } else {
+                self.late.push_back(group);
+            }
+        }
+        if !due.is_empty() {
+            self.tick(&due);
+        } else if let Some(group) = self.late.pop_front()
+            && let Some(plugin) = self.watch.plugin(group)
+        {
+            let began = Instant::now();
+            self.tick(&[group]);
+            let (took, budget) = (began.elapsed(), plugin.interval / BUDGET);
+            if took > budget {
+                self.watch.health.count(Soft::OverBudget);
+                if self.over_budget.insert(group) {
+                    warn!(
+                        "{}: a collection takes {} ms, more than a {BUDGET}th of its interval (told once); it matches very \
+                         many processes: lengthen the interval, or narrow the pattern",
+                        plugin.label(),
+                        took.as_millis()
+                    );
+                }
+            }
+        }
     }
 
     fn tick(&mut self, due: &[GroupId]) {

@@ -83,8 +83,12 @@ impl Iterators {
         tasks: usize,
         blind: &Blind,
     ) -> io::Result<HashMap<ProcessKey, Sample>> {
-        self.links.retain(|key, _| wanted.contains(key));
         self.read(wanted, tasks, blind)
+    }
+
+    /// Lets go of the links of all processes but these.
+    pub fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
+        self.links.retain(|key, _| tracked.contains(key));
     }
 
     /// The usage of one process, if it still exists.
@@ -119,6 +123,10 @@ impl Iterators {
 
     /// Returns false when the kernel cannot restrict iterators.
     fn sample_one_by_one(&mut self, wanted: &HashSet<ProcessKey>, groups: &mut Groups) -> io::Result<bool> {
+        // Held for other groups' turns only as far as there is room.
+        if wanted.iter().filter(|key| !self.links.contains_key(key)).count() + self.links.len() > LINKS {
+            self.links.retain(|key, _| wanted.contains(key));
+        }
         for &key in wanted {
             let link = match self.links.entry(key) {
                 std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),

@@ -305,6 +305,11 @@ impl KernelSource {
         self.iterators.sample(wanted, tasks, &self.blind)
     }
 
+    /// What is held to read processes faster is kept of these alone.
+    pub fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
+        self.iterators.retain(tracked);
+    }
+
     /// Reads one process, if it still exists.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ use crate::{
 
 /// A drain ends after this long, so that a storm does not keep the ticks and signals waiting.
 const DRAIN_FOR: Duration = Duration::from_millis(50);
+/// Members of which a group is large.
+const LARGE: usize = 1000;
 /// Events between two looks at the clock.
 const EVENTS_AT_ONCE: usize = 256;
 
@@ -225,17 +227,25 @@ impl Watch {
         drained
     }
 
-    /// Reads the groups in `due`.
+    /// Reads the groups in `due`, and no process of others: what it costs is up to their own members. With none, all
+    /// totals are brought up to date.
     pub fn collect(&mut self, due: &[GroupId]) -> Vec<ServiceReading> {
         if let Err(error) = self.catch_up() {
             self.not_read(&error);
         }
+        let with_facts = self.tracker.with_facts();
         let mut tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
+        tracked.extend(&with_facts);
+        self.gauges.retain(&tracked);
+        if let Source::Ebpf(kernel) = &mut self.source {
+            kernel.retain(&tracked);
+        }
+        let mut wanted: HashSet<ProcessKey> = self.tracker.tracked_of(due).collect();
         // Candidates, too: what they use before they fit is not the group's of the interval in which they do.
-        tracked.extend(self.tracker.with_facts());
-        let samples = match self.sample(&tracked) {
+        wanted.extend(&with_facts);
+        let samples = match self.sample(&wanted) {
             Ok(samples) => {
-                self.tracker.observe(&samples, HostReader::now());
+                self.tracker.observe(&samples, &wanted, HostReader::now());
                 samples
             }
             Err(error) => {
@@ -245,13 +255,12 @@ impl Watch {
         };
         let now = HostReader::now();
         let mut reader = FactReader::of(&self.root, &mut self.source);
-        for key in self.tracker.with_facts() {
+        for key in with_facts {
             let ids = samples
                 .get(&key)
                 .map_or(FactIds::default(), |sample| sample.facts);
             self.tracker.judge_facts(key, reader.read(key, ids), now);
         }
-        self.gauges.retain(&tracked);
         let gauges = self
             .gauges
             .read(&self.tracker.live_members(due), &samples, &mut self.health);
@@ -333,6 +342,16 @@ impl Watch {
     /// What happened to members since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         self.tracker.take_notices(HostReader::now())
+    }
+
+    /// A group's plugin; `None` for a group that is no more.
+    pub fn plugin(&self, group: GroupId) -> Option<Arc<Plugin>> {
+        self.tracker.plugin(group)
+    }
+
+    /// Whether a group has so many members that to read it takes long.
+    pub fn is_large(&self, group: GroupId) -> bool {
+        self.tracker.member_count(group) > LARGE
     }
 
     /// A group's live members.

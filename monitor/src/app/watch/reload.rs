@@ -72,7 +72,7 @@ impl Watch {
         self.drain();
         let tracked: HashSet<ProcessKey> = self.tracker.followed().collect();
         match self.sample(&tracked) {
-            Ok(samples) => self.tracker.observe(&samples, HostReader::now()),
+            Ok(samples) => self.tracker.observe(&samples, &tracked, HostReader::now()),
             Err(error) => self.not_read(&error),
         }
     }

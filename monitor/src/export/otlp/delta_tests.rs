@@ -219,7 +219,8 @@ impl Both {
             };
             (key, sample)
         });
-        tracker.observe(&samples.collect(), now);
+        let samples: HashMap<_, _> = samples.collect();
+        tracker.observe(&samples, &samples.keys().copied().collect(), now);
         let gauges = processes
             .iter()
             .map(|&(key, _)| (key, Gauges::default()))

@@ -191,6 +191,11 @@ impl Group {
         changes
     }
 
+    /// How many those are.
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
     /// Its members, ended ones that are not settled yet among them.
     pub fn member_keys(&self) -> impl Iterator<Item = ProcessKey> {
         self.members.keys().copied()

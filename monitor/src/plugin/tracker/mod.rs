@@ -9,7 +9,7 @@ mod reload;
 mod snapshot;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -131,6 +131,21 @@ impl Tracker {
     /// Every process whose totals may still move.
     pub fn tracked(&self) -> impl Iterator<Item = ProcessKey> {
         self.memberships.keys().copied()
+    }
+
+    /// The same of these groups; of all, where there are none.
+    pub fn tracked_of(&self, groups: &[GroupId]) -> impl Iterator<Item = ProcessKey> {
+        let wanted: BTreeSet<GroupId> = groups.iter().copied().collect();
+        let all = wanted.is_empty() || wanted.len() == self.groups.len();
+        self.memberships
+            .iter()
+            .filter(move |(_, of)| all || of.iter().any(|group| wanted.contains(group)))
+            .map(|(&key, _)| key)
+    }
+
+    /// How many members a group has, ended ones that are not settled among them.
+    pub fn member_count(&self, group: GroupId) -> usize {
+        self.groups.get(&group).map_or(0, Group::member_count)
     }
 
     /// Every process of the table that lives.
@@ -413,8 +428,14 @@ impl Tracker {
         room
     }
 
-    /// Takes readings of the tracked processes, and gives up on ended ones that are gone without a free.
-    pub fn observe(&mut self, samples: &HashMap<ProcessKey, Sample>, now: BootTime) {
+    /// Takes readings of the processes in `wanted`, and gives up on those of them that have ended and are gone without a
+    /// free.
+    pub fn observe(
+        &mut self,
+        samples: &HashMap<ProcessKey, Sample>,
+        wanted: &HashSet<ProcessKey>,
+        now: BootTime,
+    ) {
         for (&key, sample) in samples {
             let Some(process) = self.table.get_mut(key) else {
                 continue;
@@ -430,7 +451,11 @@ impl Tracker {
             .table
             .iter()
             .filter(|(key, process)| match process.state {
-                State::Ended { at, .. } => now.since(at) > SETTLE_WITHIN && !samples.contains_key(key),
+                State::Ended { at, .. } => {
+                    // What is a member of nothing is nobody's to read.
+                    let read = wanted.contains(key) || !self.memberships.contains_key(key);
+                    read && now.since(at) > SETTLE_WITHIN && !samples.contains_key(key)
+                }
                 State::Live => false,
             })
             .map(|(key, _)| key)

@@ -198,7 +198,8 @@ fn sample(tracker: &mut Tracker, time: u64, key: ProcessKey, amount: u64) {
         fds: None,
         live: true,
     };
-    tracker.observe(&HashMap::from([(key, sample)]), BootTime(time * MS));
+    let samples = HashMap::from([(key, sample)]);
+    tracker.observe(&samples, &HashSet::from([key]), BootTime(time * MS));
 }
 
 fn read(tracker: &mut Tracker, group: usize, time: u64) -> Reading {
