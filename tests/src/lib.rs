@@ -26,6 +26,7 @@ pub mod modes;
 pub mod mount;
 pub mod nginx;
 pub mod plugin_dir;
+pub mod plugin_tool;
 pub mod points;
 pub mod process;
 pub mod push;

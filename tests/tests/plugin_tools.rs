@@ -1,9 +1,4 @@
-//! `kevmon plugin …` with the real binary, on good and on bad input, and on every published example.
-
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
+//! `kevmon plugin …` with the real binary, on good and on bad input; imports are in plugin_import.rs.
 
 use std::{
     ffi::CString,
@@ -16,27 +11,15 @@ use std::{
     process::Command,
 };
 
-use kevmon_tests::{kevmon, kevmon::Output, plugin_dir::PluginDir, scratch::Scratch, workload::Program};
+use kevmon_tests::{
+    plugin_dir::PluginDir,
+    plugin_tool::{assert_told, fixture, plugin},
+    scratch::Scratch,
+    workload::Program,
+};
 use serde_json::Value as Json;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
-
-fn fixture(name: &str) -> String {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/import")).join(name);
-    path.display().to_string()
-}
-
-fn plugin(args: &[&str]) -> Output {
-    kevmon::run(&[&["plugin"], args].concat())
-}
-
-fn assert_told(output: &Output, texts: &[&str]) {
-    let told = format!("{}{}", output.stdout, output.stderr);
-    for text in texts {
-        assert!(told.contains(text), "no {text:?} in:\n{told}");
-    }
-    assert!(!told.contains("panicked"), "{told}");
-}
 
 #[test]
 fn a_new_plugin_is_sound_tested_and_never_overwritten() {
@@ -308,78 +291,6 @@ fn run_prints_every_value_of_one_plugin() {
     }
 }
 
-#[test]
-fn every_published_example_is_imported() {
-    let scratch = Scratch::new();
-    let output = scratch.path().to_str().unwrap();
-    let module = fixture("random_coin_test.py");
-    for (file, extra, name, texts) in [
-        (
-            "one_name/__init__.py",
-            &[][..],
-            "myapp",
-            &["process_name = \"MyApp\""][..],
-        ),
-        (
-            "complete/__init__.py",
-            &[],
-            "webserver",
-            &["namespace = \"WebInfrastructure\""],
-        ),
-        (
-            "agent.json",
-            &["--module", &module],
-            "random_coin_test",
-            &["max = 10.0", "value = 8.5"],
-        ),
-        (
-            "tutorial.panoptes-plugin",
-            &[],
-            "tutorial-plugin",
-            &["rate:example:context_switch_count"],
-        ),
-    ] {
-        let file = fixture(file);
-        let imported = plugin(&[&["import", &file, "--output", output], extra].concat());
-        imported.assert_code(0);
-        let text = fs::read_to_string(scratch.path().join(name).join("plugin.toml")).unwrap();
-        texts
-            .iter()
-            .for_each(|part| assert!(text.contains(part), "no {part} in:\n{text}"));
-        let again = plugin(&[&["import", &file, "--output", output], extra].concat());
-        again.assert_code(2);
-        assert_told(&again, &["exists already"]);
-        let printed = plugin(&[&["import", &file], extra].concat());
-        assert_eq!(printed.stdout, text, "printed as written");
-    }
-    let names = plugin(&["import", &fixture("names/__init__.py")]);
-    names.assert_code(0);
-    assert_told(
-        &names,
-        &["process_names = [\"MyAppWeb\", \"MyAppWorker\", \"MyAppDB\"]"],
-    );
-    let coin = plugin(&["import", &fixture("agent.json")]);
-    assert_told(&coin, &["agent.json:2: …", "--module FILE"]);
-    // Those that ask for nothing but processes are checked and run.
-    for name in ["myapp", "webserver"] {
-        let folder = scratch.path().join(name);
-        let folder = folder.to_str().unwrap();
-        plugin(&["check", folder]).assert_code(0);
-        let run = plugin(&[
-            "run",
-            name,
-            "--plugins-dir",
-            folder,
-            "--interval",
-            "100ms",
-            "--count",
-            "1",
-        ]);
-        run.assert_code(0);
-        assert_told(&run, &["process_count 0"]);
-    }
-}
-
 /// What is no file is refused at once, wherever the tools read one.
 #[test]
 fn nothing_waits_for_what_is_no_file() {
@@ -474,161 +385,4 @@ fn a_program_that_anybody_can_write_is_not_run() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(&program, "#!/bin/sh\necho '9x 1'\n").unwrap();
     run().assert_code(4);
-}
-
-/// Imports into a folder that the collectors' user may enter, and puts `program` where the plugin file wants it.
-fn imported_with(file: &str, extra: &[&str], name: &str, program: &str) -> Scratch {
-    let scratch = Scratch::new();
-    let output = scratch.path().to_str().unwrap();
-    plugin(&[&["import", &fixture(file), "--output", output], extra].concat()).assert_code(0);
-    let folder = scratch.path().join(name);
-    let path = folder.join(name);
-    fs::write(&path, program).unwrap();
-    for path in [scratch.path(), &folder, &path] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    scratch
-}
-
-/// Scalyr's tutorial monitor with the module's own bounds, once somebody has written its program.
-#[test]
-fn an_imported_scalyr_monitor_runs() {
-    let coin = include_str!("../../plugins/random_coin/random_coin.sh");
-    let module = fixture("random_coin_test.py");
-    let name = "random_coin_test";
-    let folder = imported_with("agent.json", &["--module", &module], name, coin);
-    let run = |settings: &[&str]| {
-        let folder = folder.path().to_str().unwrap();
-        let args = [
-            "run",
-            name,
-            "--plugins-dir",
-            folder,
-            "--interval",
-            "500ms",
-            "--count",
-            "2",
-        ];
-        plugin(&[&args[..], settings].concat())
-    };
-    let steady = run(&["--set", "gauss_stddev=0"]);
-    steady.assert_code(0);
-    assert_told(
-        &steady,
-        &[
-            " [random_coin_test()] gauss 8.5",
-            " [random_coin_test()] uniform 0.",
-        ],
-    );
-    let wide = run(&["--set", "gauss_stddev=5.5"]);
-    wide.assert_code(2);
-    assert_told(&wide, &["5.5 is out of bounds; write 0 to 5"]);
-    let far = run(&["--set", "gauss_mean=10.5"]);
-    far.assert_code(2);
-    assert_told(&far, &["10.5 is out of bounds; write 0 to 10"]);
-}
-
-/// Panoptes' tutorial plugin with its transform, once somebody has written its program and named this host.
-#[test]
-fn an_imported_panoptes_plugin_runs() {
-    let group = r#"#!/bin/sh
-now=$(date +%s.%N)
-while read -r name value _; do [ "$name" = ctxt ] && switches=$value; done </proc/stat
-cat <<END
-{"metrics_group_type": "example", "metrics_group_interval": 1, "metrics_group_creation_timestamp": $now,
- "metrics_group_schema_version": "0.2", "resource": {"resource_id": "tutorial_device"},
- "metrics": [
-  {"metric_creation_timestamp": $now, "metric_name": "cpu_load", "metric_value": 0.3, "metric_type": "gauge"},
-  {"metric_creation_timestamp": $now, "metric_name": "context_switch_count", "metric_value": $switches,
-   "metric_type": "counter"}],
- "dimensions": [{"dimension_name": "cpu_no", "dimension_value": "5"}]}
-END
-"#;
-    let name = "tutorial-plugin";
-    let folder = imported_with("tutorial.panoptes-plugin", &[], name, group);
-    let run = || {
-        let folder = folder.path().to_str().unwrap();
-        plugin(&[
-            "run",
-            name,
-            "--plugins-dir",
-            folder,
-            "--interval",
-            "1s",
-            "--count",
-            "3",
-        ])
-    };
-    // It is for the tutorial's device alone.
-    let elsewhere = run();
-    assert_ne!(elsewhere.code, Some(0));
-    assert_told(&elsewhere, &["resource_filter"]);
-    let file = folder.path().join(name).join("plugin.toml");
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("tutorial_device", host.trim())).unwrap();
-    let here = run();
-    here.assert_code(0);
-    assert_told(&here, &["[tutorial-plugin()] cpu_load 0.3 ", "cpu_no=5"]);
-    let values = |metric: &str| -> Vec<f64> {
-        let start = format!("[tutorial-plugin()] {metric} ");
-        let lines = here.stdout.lines();
-        let values = lines.filter_map(|line| line.split_once(&start)?.1.split(' ').next()?.parse().ok());
-        values.collect()
-    };
-    let (counts, rates) = (
-        values("context_switch_count"),
-        values("context_switch_count_rate"),
-    );
-    assert_eq!((counts.len(), rates.len()), (3, 2), "{}", here.stdout);
-    // The interval is a second, give or take what the program's start takes.
-    for (pair, rate) in counts.windows(2).zip(rates) {
-        let grown = pair[1] - pair[0];
-        assert!(
-            grown > 0.0 && rate > grown / 2.0 && rate < grown * 2.0,
-            "{}",
-            here.stdout
-        );
-    }
-}
-
-#[test]
-fn what_is_no_configuration_is_refused_with_its_place() {
-    let scratch = Scratch::new();
-    let write = |name: &str, bytes: &[u8]| {
-        let path = scratch.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    // A value that no plugin file can have is left out and said, not written.
-    let odd = b"[Core]\nName = Odd\nModule = /x/odd.py\n[main]\nexecute_frequency = 60\nresource_filter = nonsense(1)\n\
-        namespace = metrics\n";
-    let odd = plugin(&["import", &write("odd.panoptes-plugin", odd)]);
-    odd.assert_code(0);
-    assert_told(
-        &odd,
-        &[
-            "monitoring.resource_filter is not carried over: ",
-            "\n# not carried over: resource_filter = ",
-        ],
-    );
-    for (file, text) in [
-        (
-            write("x.json", b"{ monitors: [\n{ module: \"a\", x } ] }"),
-            "line 2",
-        ),
-        (write("x.py", b"PROCESS_NAME = 'a"), "line 1"),
-        (write("x.txt", b"\xff\x00"), "UTF-8"),
-        (write("y.txt", b"hello"), "neither"),
-        (
-            write("c.py", b"import x\nPROCESS_NAMES = [\"web\", f\"x{1}\"]\n"),
-            "line 2: PROCESS_NAMES",
-        ),
-        (write("z.py", &vec![b'#'; (1 << 20) + 1]), "1048576"),
-        ("/no/such/file".to_owned(), "/no/such/file"),
-    ] {
-        let output = plugin(&["import", &file]);
-        output.assert_code(2);
-        assert_told(&output, &[text, "; "]);
-    }
 }

@@ -103,29 +103,16 @@ pub(super) fn make(
                 made.failures.push(("duplicate", reason));
                 continue;
             }
-            if let Some(number) = number(&raw.value) {
-                let of_group = |transform: &&Transform| {
-                    let is_of =
-                        raw.group.as_deref() == Some(&transform.group) || transform.group == spec.name;
-                    is_of && transform.counters.contains(&raw.name)
-                };
-                for transform in transforms.iter().filter(of_group) {
-                    let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-                    let Some(rate) = rates.rate(&raw.name, &attributes, number, at, nanos) else {
-                        continue;
-                    };
-                    let mut attributes = attributes.clone();
-                    attributes.push(("kevmon.metrics_group".to_owned(), transform.result.clone()));
-                    made.values.push(CustomValue {
-                        name: format!("{}_rate", raw.name),
-                        unit: "1/s".to_owned(),
-                        description: format!("Growth of {} a second", raw.name),
-                        value: Custom::Float(rate),
-                        attributes,
-                        time: at,
-                    });
-                }
-            }
+            let of_raw = Counted {
+                raw: &raw,
+                attributes: &attributes,
+                at,
+            };
+            let in_transform =
+                |one: &&Transform| raw.group.as_deref() == Some(&one.group) || one.group == spec.name;
+            let asked_rates = transforms.iter().filter(in_transform);
+            made.values
+                .extend(asked_rates.filter_map(|one| of_raw.rate(one, interval, rates)));
             match value(&raw, asked, &attributes, (at, time), sums) {
                 Ok(value) => {
                     seen.insert(series);
@@ -143,6 +130,37 @@ pub(super) fn make(
         }
     }
     made
+}
+
+/// A value that may be a counter of some transform.
+struct Counted<'a> {
+    raw: &'a RawValue,
+    attributes: &'a Attributes,
+    /// When it was, Unix ns.
+    at: u64,
+}
+
+impl Counted<'_> {
+    /// What it grows by, where the transform asks for that and there is something to compare it with.
+    fn rate(&self, transform: &Transform, interval: Duration, rates: &mut Rates) -> Option<CustomValue> {
+        let number = number(&self.raw.value)?;
+        let name = &self.raw.name;
+        if !transform.counters.contains(name) {
+            return None;
+        }
+        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        let rate = rates.rate(name, self.attributes, number, self.at, nanos)?;
+        let mut attributes = self.attributes.clone();
+        attributes.push(("kevmon.metrics_group".to_owned(), transform.result.clone()));
+        Some(CustomValue {
+            name: format!("{name}_rate"),
+            unit: "1/s".to_owned(),
+            description: format!("Growth of {name} a second"),
+            value: Custom::Float(rate),
+            attributes,
+            time: self.at,
+        })
+    }
 }
 
 /// Metrics that are declared by name and that an output did not hold. (Those with a place of their own are told by it.)

@@ -1,6 +1,8 @@
 //! One plugin file: which schema it follows, a walk over all of its keys that finds every fault at
 //! once, and the typed content of what it says.
 
+mod plugins;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -16,19 +18,15 @@ use toml::{
 use super::{
     discover,
     finding::{Fault, Finding, Warning, quoted},
-    native::{self, Instance, Native},
+    native::Native,
     pattern::{self, push_new},
-    resource_filter::HostResource,
     schema::{Key, Role, Schema},
-    template::{Names, Template},
+    template::Template,
     value::{self, EndpointText, Value},
     walk::{self, Content, Entry, line_of},
 };
-use crate::plugin::{
-    definition::{
-        Aggregate, DEFAULT_FAILED_START, DEFAULT_RESTART_WINDOW, Matching, Naming, PerProcess, Plugin, Rank,
-    },
-    service::ServiceName,
+use crate::plugin::definition::{
+    Aggregate, DEFAULT_FAILED_START, DEFAULT_RESTART_WINDOW, Matching, Naming, Rank,
 };
 
 /// Namespace of a service whose file names none.
@@ -107,140 +105,6 @@ impl PluginFile {
             most_processes: DEFAULT_MOST_PROCESSES,
             rank: Rank::default(),
         }
-    }
-
-    /// The names of the plugins that the file defines.
-    pub(crate) fn names(&self) -> Vec<String> {
-        match &self.native.process_names {
-            Some((_, names)) => names
-                .iter()
-                .map(|name| format!("{}-{}", self.name, native::suffix(name)))
-                .collect(),
-            None => vec![self.name.clone()],
-        }
-    }
-
-    /// The plugins that the file defines: one, or one for each of its names or instances. `patterns` stand for the file's own
-    /// name, `interval` gives that of an instance, by its own.
-    ///
-    /// # Errors
-    /// Settings that are missing or do not fit.
-    pub(crate) fn into_plugins(
-        self,
-        patterns: &[Regex],
-        interval: impl Fn(Option<Duration>) -> Duration,
-        receivers: &[String],
-        given: &[(String, String)],
-    ) -> Result<Vec<Plugin>, Vec<Fault>> {
-        let one = |name: String, process: &str, patterns: Vec<Regex>, instance: Option<&Instance>| {
-            let settings = instance.map(|instance| &instance.settings);
-            let settings = self.native.settled(&self.path, settings, given)?;
-            Ok(self.plugin(name, process, patterns, instance, settings, receivers))
-        };
-        let mut plugins: Vec<Result<Plugin, Vec<Fault>>> = Vec::new();
-        if let Some((_, names)) = &self.native.process_names {
-            for (name, process) in self.names().into_iter().zip(names) {
-                let patterns = pattern::compile(process).into_iter().collect();
-                plugins.push(one(name, process, patterns, None));
-            }
-        } else if self.native.instances.is_empty() {
-            plugins.push(one(
-                self.name.clone(),
-                &self.process_name,
-                patterns.to_vec(),
-                None,
-            ));
-        }
-        for instance in self.native.instances.iter().filter(|instance| instance.enabled) {
-            let own = instance.patterns.clone();
-            let process = own
-                .as_ref()
-                .and_then(|own| own.first())
-                .map(|first| first.as_str().to_owned());
-            let process = process.unwrap_or_else(|| self.process_name.clone());
-            let patterns = own.unwrap_or_else(|| patterns.to_vec());
-            plugins.push(one(self.name.clone(), &process, patterns, Some(instance)));
-        }
-        let mut all = Vec::new();
-        for plugin in plugins {
-            let mut plugin = plugin?;
-            let own = self
-                .native
-                .instances
-                .iter()
-                .find(|instance| Some(&instance.id) == plugin.instance.as_ref());
-            plugin.interval = interval(own.and_then(|instance| instance.interval));
-            all.push(plugin);
-        }
-        Ok(all)
-    }
-
-    fn plugin(
-        &self,
-        name: String,
-        process: &str,
-        patterns: Vec<Regex>,
-        instance: Option<&Instance>,
-        settings: BTreeMap<String, String>,
-        receivers: &[String],
-    ) -> Plugin {
-        let names = Names {
-            namespace: &self.namespace,
-            process: if process.is_empty() { &name } else { process },
-            plugin: &name,
-        };
-        let original = self.template.expand(names);
-        let service = ServiceName::new(self.namespace.clone(), original);
-        let folder = self.path.parent().unwrap_or(Path::new(""));
-        let native = &self.native;
-        let mut attributes = self.attributes.clone();
-        attributes.extend(instance.iter().flat_map(|instance| instance.attributes.clone()));
-        let (templates, attributes) = attributes.into_iter().partition(|(_, text)| text.contains('{'));
-        Plugin {
-            instance: instance.map(|instance| instance.id.clone()),
-            description: self.description.clone(),
-            selectors: match instance {
-                Some(instance) => instance.selectors.over(&native.selectors),
-                None => native.selectors.over(&native.selectors),
-            },
-            children: native.children,
-            forget_after: native.forget_after,
-            metrics: native.metrics.clone(),
-            arguments: native.arguments.clone(),
-            templates,
-            collectors: native
-                .collectors
-                .iter()
-                .filter_map(|(_, collector)| collector.spec(folder, &settings))
-                .collect(),
-            transforms: native.transforms.clone(),
-            settings,
-            naming: self.naming,
-            aggregate: self.aggregate,
-            prefix: self.prefix,
-            restart_window: self.restart_window,
-            failed_start: self.failed_start,
-            events: self.events,
-            matching: self.matching,
-            per_process: self.processes.then_some(PerProcess {
-                most: self.most_processes,
-                rank: self.rank,
-            }),
-            receivers: receivers.to_vec(),
-            attributes,
-            origin: Some(self.path.clone()),
-            ..Plugin::new(name, service, patterns)
-        }
-    }
-
-    /// Whether the file wants to run on this host.
-    pub(crate) fn is_for(&self, host: &str) -> bool {
-        let resource = HostResource {
-            host,
-            attributes: &self.attributes,
-        };
-        let filter = self.native.resource_filter.as_ref();
-        filter.is_none_or(|filter| filter.fits(resource))
     }
 
     fn set(&mut self, entry: &Entry<'_>, value: Value) {

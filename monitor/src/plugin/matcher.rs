@@ -28,6 +28,8 @@ pub struct Matcher {
     asks: BTreeMap<GroupId, Asks>,
     /// Groups that say something of their members' facts.
     tells: BTreeSet<GroupId>,
+    /// Some group asks for facts, or tells them.
+    facts_matter: bool,
     /// Groups that take in whatever descends from their members.
     children: BTreeSet<GroupId>,
 }
@@ -70,6 +72,9 @@ impl Matcher {
                 })
                 .collect(),
             tells: of(&|plugin| !plugin.templates.is_empty()),
+            facts_matter: plugins
+                .iter()
+                .any(|(_, plugin)| plugin.selectors.ask_for_facts() || !plugin.templates.is_empty()),
             children: of(&|plugin| plugin.children),
         })
     }
@@ -98,9 +103,9 @@ impl Matcher {
         matched
     }
 
-    /// Whether the facts of any process matter.
+    /// Whether the facts of any process matter: asked for each event.
     pub fn facts_matter(&self) -> bool {
-        !self.tells.is_empty() || self.asks.values().any(|asks| asks.selectors.ask_for_facts())
+        self.facts_matter
     }
 
     /// Whether any of these groups asks for facts.
@@ -133,7 +138,7 @@ impl Matcher {
                     .get(group)
                     .is_some_and(|asks| asks.selectors.ask_for_facts())
         };
-        (!self.asks.is_empty() || !self.tells.is_empty()) && self.named(identity).iter().any(matters)
+        self.facts_matter && self.named(identity).iter().any(matters)
     }
 
     /// Those of `groups` that a member's children belong to.

@@ -79,9 +79,12 @@ impl Tracker {
 
     /// The live processes whose facts matter: they may change without an event (setuid, another cgroup).
     pub fn with_facts(&self) -> Vec<ProcessKey> {
+        if !self.facts_matter() {
+            return Vec::new();
+        }
         self.table
             .iter()
-            .filter(|(key, process)| self.facts_matter() && self.matter(*key, process))
+            .filter(|(key, process)| self.matter(*key, process))
             .map(|(key, _)| key)
             .collect()
     }

@@ -5,11 +5,12 @@ mod candidates;
 mod loss;
 mod notices;
 mod outlive;
+mod queries;
 mod reload;
 mod snapshot;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -98,72 +99,6 @@ impl Tracker {
             strangers: KeySet::default(),
             irregular: Irregularities::default(),
         })
-    }
-
-    /// The groups, in the order of their ids.
-    pub fn plugins(&self) -> impl Iterator<Item = (GroupId, &Arc<Plugin>)> {
-        self.groups.iter().map(|(&id, group)| (id, &group.plugin))
-    }
-
-    /// A group's plugin; `None` for a group that is no more.
-    pub fn plugin(&self, group: GroupId) -> Option<Arc<Plugin>> {
-        self.groups.get(&group).map(|group| Arc::clone(&group.plugin))
-    }
-
-    /// True when the process is in the table.
-    pub fn knows(&self, key: ProcessKey) -> bool {
-        self.table.get(key).is_some()
-    }
-
-    /// Counts of what went wrong.
-    pub fn irregularities(&self) -> Irregularities {
-        Irregularities {
-            notices_dropped: self.notices.dropped(),
-            ..self.irregular
-        }
-    }
-
-    /// Number of processes in the table.
-    pub fn table_len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Every process whose totals may still move.
-    pub fn tracked(&self) -> impl Iterator<Item = ProcessKey> {
-        self.memberships.keys().copied()
-    }
-
-    /// The same of these groups; of all, where there are none.
-    pub fn tracked_of(&self, groups: &[GroupId]) -> impl Iterator<Item = ProcessKey> {
-        let wanted: BTreeSet<GroupId> = groups.iter().copied().collect();
-        let all = wanted.is_empty() || wanted.len() == self.groups.len();
-        self.memberships
-            .iter()
-            .filter(move |(_, of)| all || of.iter().any(|group| wanted.contains(group)))
-            .map(|(&key, _)| key)
-    }
-
-    /// How many members a group has, ended ones that are not settled among them.
-    pub fn member_count(&self, group: GroupId) -> usize {
-        self.groups.get(&group).map_or(0, Group::member_count)
-    }
-
-    /// Every process of the table that lives.
-    pub fn followed(&self) -> impl Iterator<Item = ProcessKey> {
-        let live = self.table.iter().filter(|(_, process)| process.is_live());
-        live.map(|(key, _)| key)
-    }
-
-    /// The live members of `groups`.
-    pub fn live_members(&self, groups: &[GroupId]) -> Vec<ProcessKey> {
-        self.memberships
-            .iter()
-            .filter(|(key, of)| {
-                of.iter().any(|group| groups.contains(group))
-                    && self.table.get(**key).is_some_and(Process::is_live)
-            })
-            .map(|(&key, _)| key)
-            .collect()
     }
 
     /// Takes an event. Identities are judged: the source hears whether more is wanted.
