@@ -101,7 +101,7 @@ fn imported_with(file: &str, extra: &[&str], name: &str, program: &str) -> Scrat
 /// Scalyr's tutorial monitor with the module's own bounds, once somebody has written its program.
 #[test]
 fn an_imported_scalyr_monitor_runs() {
-    let coin = include_str!("../../plugins/random_coin/random_coin.sh");
+    let coin = include_str!("../../../plugins/random_coin/random_coin.sh");
     let module = fixture("random_coin_test.py");
     let name = "random_coin_test";
     let folder = imported_with("agent.json", &["--module", &module], name, coin);
