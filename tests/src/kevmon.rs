@@ -110,6 +110,14 @@ pub struct Output {
     pub stderr: String,
 }
 
+impl Drop for Output {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- kevmon's stderr ---\n{}", self.stderr);
+        }
+    }
+}
+
 impl Output {
     /// Panics with everything it said unless it exited with `code`.
     pub fn assert_code(&self, code: i32) -> &Self {

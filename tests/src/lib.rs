@@ -15,6 +15,7 @@ pub mod cgroup;
 pub mod checks;
 pub mod daemon;
 pub mod delivery;
+pub mod executable;
 pub mod fake;
 pub mod history;
 pub mod http;

@@ -30,6 +30,14 @@ pub struct Live {
     scratch: Scratch,
 }
 
+impl Drop for Live {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- stderr of kevmon events ---\n{}", self.stderr());
+        }
+    }
+}
+
 impl Live {
     /// Starts it on the names that match `patterns` (all, if there are none). `probe` is started and ended
     /// until it is shown; its events are left out of [`Self::seen`].

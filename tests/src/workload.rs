@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    scratch,
+    executable, scratch,
     scratch::Scratch,
     truth::{Ended, Spawned},
     wait,
@@ -29,16 +29,14 @@ impl Program {
     /// Copies `binary` (in a test: `env!("CARGO_BIN_EXE_workload")`) to `kvt-STEM-<unique>`.
     pub fn new(binary: &str, stem: &str) -> Self {
         let program = Self::placeholder(stem);
-        fs::copy(binary, &program.path).unwrap_or_else(|error| panic!("cannot copy {binary}: {error}"));
+        executable::copy(binary, &program.path);
         program
     }
 
     /// An executable script of that name.
     pub fn script(stem: &str, text: &str) -> Self {
-        use std::os::unix::fs::PermissionsExt;
         let program = Self::placeholder(stem);
-        fs::write(&program.path, text).expect("a file in the scratch directory");
-        fs::set_permissions(&program.path, fs::Permissions::from_mode(0o755)).expect("our own file");
+        executable::write(&program.path, text);
         program
     }
 

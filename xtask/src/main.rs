@@ -93,6 +93,9 @@ struct TestArgs {
     /// Only the end-to-end tests (the real binary on this machine's kernel; needs root or sudo)
     #[arg(long)]
     e2e: bool,
+    /// Test the binary that is shipped (compiled with optimisation) instead of the one for development
+    #[arg(long)]
+    release: bool,
     /// Arguments for the test programs, after `--`: filters on test names, or flags such as --nocapture
     #[arg(last = true, value_name = "FILTERS")]
     filters: Vec<OsString>,
@@ -149,11 +152,13 @@ fn execute(command: Command) -> Result<ExitCode> {
         // `exec` replaces this process, so it comes back only with an error.
         Command::Run(args) => return Err(user::run(&workspace, &args.args)?),
         Command::Test(args) => {
-            return test::run(
-                &workspace,
-                test::Selection::new(args.unit, args.e2e),
-                &args.filters,
-            );
+            let profile = if args.release {
+                Profile::Release
+            } else {
+                Profile::Dev
+            };
+            let selection = test::Selection::new(args.unit, args.e2e);
+            return test::run(&workspace, selection, profile, &args.filters);
         }
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
         Command::Fuzz(args) => fuzz::run(&workspace, args.seconds, args.seed)?,

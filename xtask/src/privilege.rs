@@ -1,8 +1,8 @@
 //! Root, sudo and capabilities: who runs this program, and how it starts another one as root.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -65,6 +65,28 @@ impl Root {
             Self::Sudo(sudo) => {
                 let mut command = shell::command(sudo);
                 command.arg("-E").arg(program);
+                command
+            }
+        }
+    }
+
+    /// The program as root, with these variables whatever sudo's policy is: env(1) sets them behind sudo.
+    pub(crate) fn command_with(&self, program: &Path, variables: &[(&str, &Path)]) -> Command {
+        match self {
+            Self::Already => {
+                let mut command = shell::command(program);
+                command.envs(variables.iter().copied());
+                command
+            }
+            Self::Sudo(_) => {
+                let mut command = self.command("env");
+                for (name, value) in variables {
+                    let mut assignment = OsString::from(name);
+                    assignment.push("=");
+                    assignment.push(value);
+                    command.arg(assignment);
+                }
+                command.arg(program);
                 command
             }
         }

@@ -152,7 +152,8 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn succeeded(command: &Command, status: ExitStatus) -> Result<()> {
+/// An error that shows the command unless it exited with 0.
+pub(crate) fn succeeded(command: &Command, status: ExitStatus) -> Result<()> {
     if status.success() {
         return Ok(());
     }

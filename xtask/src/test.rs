@@ -1,13 +1,16 @@
 //! `cargo xtask test`: the stages, in the order in which they fail fastest, and the summary at the end.
 
+mod programs;
+mod times;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::bench::run_as_root;
 use crate::ebpf::{self, Builder, Warnings};
 use crate::imports;
 use crate::preflight;
@@ -16,6 +19,15 @@ use crate::receivers::{self, Receivers};
 use crate::shell;
 use crate::user::{self, Profile};
 use crate::workspace::Workspace;
+
+use programs::{Program, Programs};
+use times::Times;
+
+/// End-to-end tests that run at the same time, for each processor: most of the time they wait.
+const TESTS_PER_PROCESSOR: usize = 3;
+
+/// The flag of test programs that says how many tests run at the same time.
+const TEST_THREADS: &str = "--test-threads";
 
 /// Makes the outage of the export's tests longer, seconds (tests/tests/export_outage.rs).
 const OUTAGE: &str = "KEVMON_OUTAGE_SECONDS";
@@ -45,23 +57,25 @@ enum Stage {
     Setup,
     Ebpf,
     Clippy,
+    Build,
     UnitTests,
-    ReleaseBuild,
     Preflight,
-    EndToEndTests,
+    ParallelTests,
+    SerialTests,
 }
 
 impl Stage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Format,
         Self::Imports,
         Self::Setup,
         Self::Ebpf,
         Self::Clippy,
+        Self::Build,
         Self::UnitTests,
         Self::Preflight,
-        Self::ReleaseBuild,
-        Self::EndToEndTests,
+        Self::ParallelTests,
+        Self::SerialTests,
     ];
 
     fn name(self) -> &'static str {
@@ -71,19 +85,20 @@ impl Stage {
             Self::Setup => "setup",
             Self::Ebpf => "eBPF build, warnings denied",
             Self::Clippy => "clippy, warnings denied",
+            Self::Build => "build of kevmon and all tests",
             Self::UnitTests => "unit tests",
-            Self::ReleaseBuild => "release build",
             Self::Preflight => "preflight (kernel, privilege)",
-            Self::EndToEndTests => "end-to-end tests",
+            Self::ParallelTests => "end-to-end tests, in parallel",
+            Self::SerialTests => "end-to-end tests, one at a time",
         }
     }
 
     fn selected(self, selection: Selection) -> bool {
         match self {
-            Self::Setup | Self::Ebpf => true,
+            Self::Setup | Self::Ebpf | Self::Build => true,
             Self::Format | Self::Imports | Self::Clippy => selection == Selection::All,
             Self::UnitTests => selection != Selection::EndToEnd,
-            Self::Preflight | Self::ReleaseBuild | Self::EndToEndTests => selection != Selection::Unit,
+            Self::Preflight | Self::ParallelTests | Self::SerialTests => selection != Selection::Unit,
         }
     }
 }
@@ -106,33 +121,43 @@ enum Outcome {
 struct Run<'a> {
     workspace: &'a Workspace,
     selection: Selection,
+    profile: Profile,
     filters: &'a [OsString],
     builder: Option<Builder>,
     receivers: Option<Receivers>,
     root: Option<Root>,
-    kevmon: Option<PathBuf>,
+    programs: Option<Programs>,
+    times: Times,
 }
 
-/// Runs the selected stages up to the first that fails.
-pub(crate) fn run(workspace: &Workspace, selection: Selection, filters: &[OsString]) -> Result<ExitCode> {
+/// Runs the selected stages up to the first that fails; the serial tests also run after failed parallel ones.
+pub(crate) fn run(
+    workspace: &Workspace,
+    selection: Selection,
+    profile: Profile,
+    filters: &[OsString],
+) -> Result<ExitCode> {
     let mut run = Run {
         workspace,
         selection,
+        profile,
         filters,
         builder: None,
         receivers: None,
         root: None,
-        kevmon: None,
+        programs: None,
+        times: Times::default(),
     };
     let mut reports: Vec<Report> = Vec::new();
     for stage in Stage::ALL.into_iter().filter(|stage| stage.selected(selection)) {
-        let failed = reports
-            .iter()
-            .any(|report| matches!(report.outcome, Outcome::Failed(..)));
+        // The two halves of the end-to-end tests do not depend on each other.
+        let failed = reports.iter().any(|report| {
+            matches!(report.outcome, Outcome::Failed(..)) && report.stage != Stage::ParallelTests
+        });
         let outcome = if failed { Outcome::NotRun } else { run.timed(stage) };
         reports.push(Report { stage, outcome });
     }
-    eprint!("{}", summary(&reports));
+    eprint!("{}{}", run.times.slowest(), summary(&reports));
     let passed = reports
         .iter()
         .all(|report| matches!(report.outcome, Outcome::Passed(_)));
@@ -177,33 +202,22 @@ impl Run<'_> {
                 ])),
                 "the findings are above; `rustup component add clippy` installs a missing clippy",
             ),
-            Stage::UnitTests => {
-                let mut command = user::cargo(self.workspace, "test");
-                command
-                    .args([
-                        "--no-fail-fast",
-                        "-p",
-                        "kevmon",
-                        "-p",
-                        "kevmon-common",
-                        "-p",
-                        "xtask",
-                        "--",
-                    ])
-                    .args(self.filters);
-                shell::run(&mut command)
-            }
-            Stage::ReleaseBuild => {
-                self.kevmon = Some(user::build(self.workspace, Profile::Release)?);
+            Stage::Build => {
+                self.programs = Some(programs::build(self.workspace, self.profile)?);
                 Ok(())
             }
+            Stage::UnitTests => self.unit_tests(),
             Stage::Preflight => {
                 let root = Root::obtain("the end-to-end tests (they load eBPF programs)")?;
                 preflight::check(&root)?;
                 self.root = Some(root);
                 Ok(())
             }
-            Stage::EndToEndTests => self.end_to_end(),
+            Stage::ParallelTests => {
+                let threads = thread::available_parallelism().map_or(1, usize::from) * TESTS_PER_PROCESSOR;
+                self.end_to_end(|programs| programs.parallel.as_ref(), threads)
+            }
+            Stage::SerialTests => self.end_to_end(|programs| programs.serial.as_ref(), 1),
         }
     }
 
@@ -218,30 +232,51 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn end_to_end(&self) -> Result<()> {
+    fn programs(&self) -> Result<&Programs> {
+        self.programs.as_ref().context("the build stage left no programs")
+    }
+
+    /// Runs every unit test, also after a program of which some failed.
+    fn unit_tests(&mut self) -> Result<()> {
+        let mut failed = Ok(());
+        for Program { executable, folder } in self.programs()?.unit.clone() {
+            let mut command = shell::command(&executable);
+            command.current_dir(folder).args(self.filters);
+            let result = self.times.run(&mut command);
+            failed = failed.and(result);
+        }
+        failed
+    }
+
+    /// Runs one of the programs of end-to-end tests as root, `threads` tests at a time unless the filters say how many.
+    fn end_to_end(&mut self, choose: impl Fn(&Programs) -> Option<&Program>, threads: usize) -> Result<()> {
+        let programs = self.programs()?;
+        let program = choose(programs).context("the build stage left no end-to-end tests")?;
+        let kevmon = programs
+            .kevmon
+            .as_deref()
+            .context("the build stage left no kevmon")?;
         let root = self
             .root
             .as_ref()
             .context("the preflight stage left no way to root")?;
-        let kevmon = self
-            .kevmon
-            .as_deref()
-            .context("the release build left no kevmon")?;
         let receivers = self
             .receivers
             .as_ref()
             .context("the setup stage left no receivers")?;
-        let mut environment = vec![("KEVMON_BIN", kevmon)];
+        // sudo may not pass on what is only set for itself.
+        let (allow, yes) = times::ALLOW_UNSTABLE;
+        let mut environment: Vec<(&str, &Path)> = vec![("KEVMON_BIN", kevmon), (allow, Path::new(yes))];
         environment.extend(receivers.environment());
-        // sudo does not pass it on by itself.
         let outage = std::env::var_os(OUTAGE).map(PathBuf::from);
         environment.extend(outage.as_deref().map(|seconds| (OUTAGE, seconds)));
-        let mut command = user::cargo(self.workspace, "test");
-        command.args(["--release", "--no-fail-fast", "-p", "kevmon-tests"]);
-        run_as_root(&mut command, root, &environment);
-        // One at a time: they measure processes on the machine that they share.
-        command.args(["--", "--test-threads=1"]).args(self.filters);
-        shell::run(&mut command)
+        let mut command = root.command_with(&program.executable, &environment);
+        command.current_dir(&program.folder).args(self.filters);
+        let says_how_many = |argument: &OsString| argument.to_string_lossy().starts_with(TEST_THREADS);
+        if !self.filters.iter().any(says_how_many) {
+            command.args([TEST_THREADS, &threads.to_string()]);
+        }
+        self.times.run(&mut command)
     }
 }
 
@@ -304,16 +339,17 @@ mod tests {
         assert_eq!(names(Selection::All), Stage::ALL);
         assert_eq!(
             names(Selection::Unit),
-            [Stage::Setup, Stage::Ebpf, Stage::UnitTests]
+            [Stage::Setup, Stage::Ebpf, Stage::Build, Stage::UnitTests]
         );
         assert_eq!(
             names(Selection::EndToEnd),
             [
                 Stage::Setup,
                 Stage::Ebpf,
+                Stage::Build,
                 Stage::Preflight,
-                Stage::ReleaseBuild,
-                Stage::EndToEndTests
+                Stage::ParallelTests,
+                Stage::SerialTests
             ]
         );
     }

@@ -7,6 +7,7 @@ mod burn;
 mod endings;
 mod family;
 mod identity;
+mod orphans;
 
 use std::{
     io::{Read, Write},
@@ -14,7 +15,7 @@ use std::{
 };
 
 const USAGE: &str = "workload MODE: burn | threads | idle | exit | signal | mem | fds | rename | exec | exec-chain | \
-                     title | forks | prefork | double-fork | vfork-hold | zombie | herd | storm | pulse | on-term | \
+                     title | forks | prefork | double-fork | vfork-hold | zombie | herd | storm | orphans | pulse | on-term | \
                      alarm | segfault | kill | eat | thread-exits | leader-first | work";
 
 /// Runs the mode that `args` (without argv[0]) name and returns the exit code.
@@ -51,6 +52,7 @@ pub fn run(args: &[String]) -> i32 {
         "zombie" => family::zombie(),
         "herd" => family::herd(&args),
         "storm" => family::storm(&args),
+        "orphans" => orphans::orphans(&args),
         _ => {
             eprintln!("{USAGE}");
             2

@@ -14,6 +14,7 @@ use std::{
 };
 
 use kevmon_tests::{
+    executable,
     kevmon::{self, Daemon},
     plugin_dir::PluginDir,
     receiver::Receiver,
@@ -41,8 +42,7 @@ impl Script {
         );
         let file = folder.write("hostile", &text);
         let script_file = file.with_file_name("run.sh");
-        fs::write(&script_file, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&script_file, fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&script_file, &format!("#!/bin/sh\n{script}\n"));
         // The scratch directory is this user's own; whoever runs the script has to get there.
         for part in script_file.ancestors().skip(1).take(2) {
             fs::set_permissions(part, fs::Permissions::from_mode(0o755)).unwrap();
@@ -400,11 +400,10 @@ fn the_shipped_coin_works_within_its_bounds() {
     let shipped = PluginDir::shipped().join("random_coin");
     let text = fs::read_to_string(shipped.join("plugin.toml")).unwrap();
     let file = folder.write("random_coin", &text.replace("enabled = false", "enabled = true"));
-    fs::copy(
+    executable::copy(
         shipped.join("random_coin.sh"),
         file.with_file_name("random_coin.sh"),
-    )
-    .unwrap();
+    );
     for part in file.ancestors().skip(1).take(2) {
         fs::set_permissions(part, fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -53,26 +53,6 @@ fn burnt_cpu_written_bytes_and_sleeps_are_what_wait4_tells() {
 }
 
 #[test]
-fn a_life_of_a_millisecond_is_one() {
-    const CHILDREN: u32 = 50;
-    let program = Program::new(WORKLOAD, "self");
-    let begin = std::time::Instant::now();
-    for _ in 0..CHILDREN {
-        assert_eq!(
-            truth::spawn(&program, &["burn", "--life-ms", "0.3"])
-                .reap()
-                .status,
-            0
-        );
-    }
-    let each = begin.elapsed() / CHILDREN;
-    assert!(
-        each < Duration::from_millis(8),
-        "{each:?} each, fork and exec included"
-    );
-}
-
-#[test]
 fn ends_are_as_asked() {
     let program = Program::new(WORKLOAD, "self");
     let status = |args: &[&str]| truth::spawn(&program, args).reap().status;

@@ -1,5 +1,6 @@
-//! End-to-end tests that run side by side: each has names, ports and folders of its own.
+//! End-to-end tests that run at the same time: each has names, ports and folders of its own.
 
+mod accounting;
 mod bad_input;
 mod collectors;
 mod events;
@@ -10,7 +11,6 @@ mod export_faults;
 mod export_outage;
 mod export_outputs;
 mod export_routes;
-mod export_series;
 mod export_telemetry;
 mod export_telemetry_ways;
 mod export_tls;

@@ -3,13 +3,12 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs,
     os::unix::{ffi::OsStrExt, process::CommandExt},
     process::Command,
 };
 
 use kevmon_tests::{
-    checks, kevmon, scratch,
+    checks, executable, kevmon, scratch,
     watch::Watch,
     workload::{self, Program, Running},
 };
@@ -142,25 +141,6 @@ fn an_exec_of_itself_is_one_life() {
 }
 
 #[test]
-fn a_rename_loop_is_cut_short_said_and_ends_under_its_last_name() {
-    let program = Program::new(WORKLOAD, "loop");
-    let name = format!("kvt-{}", program.name().rsplit('-').next().unwrap());
-    let mut watch = Watch::start(&name);
-    let mut running = program.start(&["rename"]);
-    // More than are reported within a second; only the last one makes it a member.
-    for _ in 0..400 {
-        running.rename(b"kvt-round");
-    }
-    running.rename(name.as_bytes());
-    let tick = watch.until("the member", |group| group.int("process_count") == 1);
-    assert_eq!(watch.group(&tick).members()[0].pid, running.pid());
-    assert!(watch.stderr().contains("records were lost"), "{}", watch.stderr());
-    assert_eq!(running.finish().status, 0);
-    watch.until("its end", |group| group.int("exits") == 1);
-    watch.finish_incomplete();
-}
-
-#[test]
 fn a_rename_joins_and_leaves() {
     let program = Program::new(WORKLOAD, "rename");
     let name = format!("k{}", scratch::unique());
@@ -258,7 +238,7 @@ fn names_that_are_not_utf8_are_shown_and_harm_nothing() {
     let stem = program.name().as_bytes();
     let name = [stem, b"-\xff\xfe"].concat();
     let path = program.directory().join(OsStr::from_bytes(&name));
-    fs::copy(program.path(), &path).unwrap();
+    executable::copy(program.path(), &path);
     let pattern = format!("^{}-", program.name());
     let mut daemon = kevmon::Daemon::start(&["--interval", "200ms", "--process-name", &pattern]);
     let mut command = Command::new(&path);

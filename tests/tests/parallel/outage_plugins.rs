@@ -14,8 +14,6 @@ use kevmon_tests::{
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const LIMIT: Duration = Duration::from_secs(15);
 const PLUGINS: [&str; 2] = ["fast", "slow"];
-/// That of `slow`; `fast` is collected every 200 ms.
-const SLOW: Duration = Duration::from_secs(5);
 
 /// Two plugin files, and the state that two runs share.
 struct Setup {
@@ -102,6 +100,12 @@ fn of_two_accounts_of_one_process_none_falls() {
 
 #[test]
 fn what_a_process_used_in_another_group_is_not_caught_up() {
+    let in_time = (0..4).any(|_| used_in_another_group());
+    assert!(in_time, "the slow plugin was collected too early, in any run");
+}
+
+/// False where the slow plugin was collected between the exec and the kill, which a busy machine may bring about.
+fn used_in_another_group() -> bool {
     const BURNT: f64 = 0.6;
     let (old, new) = (Program::new(WORKLOAD, "old"), Program::new(WORKLOAD, "new"));
     let setup = Setup::new(&new, &old);
@@ -118,15 +122,13 @@ fn what_a_process_used_in_another_group_is_not_caught_up() {
         "{}",
         tick.0
     );
-    // The slow one has not been collected since the exec.
-    assert!(wait::unix_now() - told_of_slow < u64::try_from(SLOW.as_nanos()).unwrap());
     let mut ticks = daemon.kill();
-    assert!(
-        ticks
-            .iter()
-            .all(|tick| tick.time() <= told_of_slow || tick.group("slow").is_none()),
-        "the test was too slow"
-    );
+    if ticks
+        .iter()
+        .any(|tick| tick.time() > told_of_slow && tick.group("slow").is_some())
+    {
+        return false;
+    }
 
     let mut daemon = setup.start();
     assert_eq!(running.ask("system 100"), "ok");
@@ -171,4 +173,5 @@ fn what_a_process_used_in_another_group_is_not_caught_up() {
         checks::assert_sum_rule(&ticks, plugin);
     }
     daemon.terminate();
+    true
 }

@@ -8,12 +8,15 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use kevmon_tests::{
+    executable,
+    plugin_dir::published_names,
     plugin_tool::{assert_told, fixture, plugin},
     scratch::Scratch,
 };
 
 #[test]
 fn every_published_example_is_imported() {
+    let _names = published_names();
     let scratch = Scratch::new();
     let output = scratch.path().to_str().unwrap();
     let module = fixture("random_coin_test.py");
@@ -91,7 +94,7 @@ fn imported_with(file: &str, extra: &[&str], name: &str, program: &str) -> Scrat
     plugin(&[&["import", &fixture(file), "--output", output], extra].concat()).assert_code(0);
     let folder = scratch.path().join(name);
     let path = folder.join(name);
-    fs::write(&path, program).unwrap();
+    executable::write(&path, program);
     for path in [scratch.path(), &folder, &path] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -12,7 +12,8 @@ use std::{
 };
 
 use kevmon_tests::{
-    plugin_dir::PluginDir,
+    executable,
+    plugin_dir::{PluginDir, published_names},
     plugin_tool::{assert_told, fixture, plugin},
     scratch::Scratch,
     workload::Program,
@@ -161,6 +162,7 @@ fn check_tells_faults_members_and_near_misses() {
 
 #[test]
 fn shipped_and_published_plugin_files_pass() {
+    let _names = published_names();
     let shipped = PluginDir::shipped();
     let output = plugin(&["check", shipped.to_str().unwrap()]);
     output.assert_code(0);
@@ -349,11 +351,10 @@ fn a_program_that_anybody_can_write_is_not_run() {
     let folder = PluginDir::new();
     let text = "schema = 1\n[[collector]]\nname = 'c'\nkind = 'command'\ncommand = ['./c.sh']\n";
     let program = folder.write("told", text).with_file_name("c.sh");
-    fs::write(
+    executable::write(
         &program,
         "#!/bin/sh\necho complaint >&2\necho 'value 1'\necho '9x 1'\necho 'y'\n",
-    )
-    .unwrap();
+    );
     for part in program.ancestors().take(3) {
         fs::set_permissions(part, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -382,7 +383,6 @@ fn a_program_that_anybody_can_write_is_not_run() {
         assert!(!output.stdout.contains("value 1"), "{}", output.stdout);
     }
     // Nothing but failures.
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(&program, "#!/bin/sh\necho '9x 1'\n").unwrap();
+    executable::write(&program, "#!/bin/sh\necho '9x 1'\n");
     run().assert_code(4);
 }

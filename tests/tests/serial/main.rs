@@ -1,9 +1,13 @@
-//! End-to-end tests that run one at a time: they flood the host with processes, overflow the ring, choose pids or measure
-//! CPU time to the microsecond.
+//! End-to-end tests that run one at a time: they flood the host with processes or renames, overflow the ring, choose pids,
+//! or need a processor to themselves.
 
-mod accounting;
+mod cpu_usage;
+mod export_series;
+mod harness_times;
+mod large_groups;
 mod loss_corners;
 mod outage;
 mod overflow;
 mod pid_reuse;
+mod renames;
 mod storm;

@@ -1,6 +1,5 @@
-//! The benchmarks that the project's claims rest on: `bench tick`, `bench storm`, `bench export` and
-//! `bench plugins`. Each interleaves
-//! what it compares, prints a table, and fails when a limit is not met.
+//! The benchmarks that the project's claims rest on: `bench tick`, `bench storm`, `bench export`, `bench plugins` and
+//! `bench orphans`. Each interleaves what it compares, prints a table, and fails when a limit is not met.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -8,6 +7,7 @@
 )]
 
 mod export;
+mod orphans;
 mod plugins;
 mod programs;
 mod storm;
@@ -17,7 +17,8 @@ use std::{fs, process::ExitCode};
 
 use kevmon_tests::modes;
 
-const USAGE: &str = "bench tick [--quick] | bench storm [--quick] | bench export [--quick] | bench plugins";
+const USAGE: &str = "bench tick [--quick] | bench storm [--quick] | bench export [--quick] | bench plugins | \
+                     bench orphans [--quick]";
 
 /// The workloads are copies of this very file: `cargo run --bin bench` builds no other one. A copy is
 /// told by its name.
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Some("tick") => tick::run(this, quick),
         Some("storm") => storm::run(this, quick),
         Some("export") => export::run(this, quick),
+        Some("orphans") => orphans::run(this, quick),
         Some("plugins") => plugins::run(),
         _ => {
             eprintln!("usage: {USAGE}");
