@@ -25,11 +25,13 @@ pub enum Soft {
     /// A process that was gone before its user or cgroup could be learnt, of a name that a plugin with selectors looks for:
     /// it may be a member, and is none.
     FactsUnknown,
+    /// A scan that did not list every process, because /proc hides those of other users (hidepid).
+    Hidden,
     /// A collection of a plugin with very many processes took more than a tenth of its interval.
     OverBudget,
 }
 
-const KINDS: [(Soft, &str); 11] = [
+const KINDS: [(Soft, &str); 12] = [
     (Soft::Undecodable, "undecodable_record"),
     (Soft::ArgvCut, "argv_cut"),
     (Soft::VerdictRefused, "verdict_refused"),
@@ -40,6 +42,7 @@ const KINDS: [(Soft, &str); 11] = [
     (Soft::OutputDropped, "output_dropped"),
     (Soft::SharedMemory, "shared_memory"),
     (Soft::FactsUnknown, "facts_unknown"),
+    (Soft::Hidden, "processes_hidden"),
     (Soft::OverBudget, "over_budget"),
 ];
 

@@ -151,6 +151,7 @@ pub(crate) mod tests {
             last_exit: Some(Moment::Unix(7)),
             crash_loop: true,
             process_count: 0,
+            unlisted: false,
             cpu_usage: None,
             cpu_utilization: None,
             memory_usage: None,

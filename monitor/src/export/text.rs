@@ -41,6 +41,9 @@ fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
         "source: {} ({}), {complete}",
         collection.health.source, collection.health.source_reason
     )?;
+    if let Some(hidden) = &collection.health.hidden {
+        writeln!(text, "not seen: {hidden}")?;
+    }
     losses(text, &collection.health)?;
     for service in &collection.services {
         if service.plugin.patterns.is_empty() {
@@ -54,12 +57,17 @@ fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
         } else if service.reading.process_count > 0 || service.reading.happened.exits > 0 {
             present(text, collection, service)?;
         } else {
+            let found = if collection.health.hidden.is_some() {
+                "not known, no visible process"
+            } else {
+                "no process found"
+            };
             writeln!(
                 text,
-                "✗ {} ({}): no process found",
+                "✗ {} ({}): {found}",
                 service.plugin.name, service.plugin.service
             )?;
-            for cause in explain_absence(service, collection.health.source) {
+            for cause in explain_absence(service, &collection.health) {
                 writeln!(text, "    - {cause}")?;
             }
         }
@@ -250,12 +258,17 @@ fn scaled(bytes: u64) -> String {
 }
 
 /// Why a plugin may have found nothing.
-fn explain_absence(service: &ServiceReading, source: &str) -> Vec<String> {
+fn explain_absence(service: &ServiceReading, health: &HealthReading) -> Vec<String> {
     let patterns: Vec<&str> = service.plugin.patterns.iter().map(regex::Regex::as_str).collect();
     let shown = patterns.join("\" or \"");
-    let mut causes = vec![format!(
-        "nothing on this host is called \"{shown}\" at the moment (case does not matter): is it running?"
-    )];
+    let mut causes = vec![match &health.hidden {
+        Some(hidden) => hidden.clone(),
+        None => {
+            format!(
+                "nothing on this host is called \"{shown}\" at the moment (case does not matter): is it running?"
+            )
+        }
+    }];
     causes.push(match service.plugin.origin {
         Some(_) => "it runs under another name: `ps -eo pid,comm,args` shows names; \
                     `kevmon --run-once --process-name REGEX` tries one"
@@ -268,7 +281,7 @@ fn explain_absence(service: &ServiceReading, source: &str) -> Vec<String> {
     {
         causes.push("the pattern is anchored: ^ is where a name begins, $ where it ends".to_owned());
     }
-    if source == "proc" {
+    if health.source == "proc" {
         causes.push("it lives shorter than the interval: /proc shows only what runs at a scan".to_owned());
     }
     causes

@@ -12,6 +12,7 @@ use kevmon_common::{
 
 use crate::process::{
     BootTime, Counter, Ending, Event, FactIds, Identity, ProcessKey, Seen, SeenEnd, Sender, Tgid, Usage,
+    executable_name,
 };
 
 /// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
@@ -140,7 +141,7 @@ impl Blind {
             parent: key(&head.parent),
             identity: Identity {
                 comm: text(until_nul(&head.comm)),
-                exe: text(text_at(offset_of!(ExecRecord, exe), EXE_LEN, head.exe_len)?),
+                exe: executable(text_at(offset_of!(ExecRecord, exe), EXE_LEN, head.exe_len)?),
                 filename: text(text_at(
                     offset_of!(ExecRecord, filename),
                     FILENAME_LEN,
@@ -246,7 +247,7 @@ pub fn seen(record: &SnapshotRecord, blind: &Blind) -> Seen {
         told: record.flags & SNAPSHOT_TOLD != 0,
         identity: Identity {
             comm: text(until_nul(&record.comm)),
-            exe: text(prefix(&record.exe, record.exe_len)),
+            exe: executable(prefix(&record.exe, record.exe_len)),
             filename: String::new(),
             argv: Vec::new(),
         },
@@ -296,6 +297,15 @@ pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(), // all but always, and cheaper to find out than to mend
         Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// The name of an executable file.
+pub fn executable(bytes: &[u8]) -> String {
+    let text = text(bytes);
+    match executable_name(&text) {
+        name if name.len() == text.len() => text,
+        name => name.to_owned(),
     }
 }
 

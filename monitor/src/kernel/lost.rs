@@ -179,7 +179,7 @@ fn lost_end(lost: &kevmon_common::LostEnd, blind: &Blind) -> LostEnd {
             exe: if lost.flags & MARK_EXE_CUT != 0 {
                 String::new()
             } else {
-                decode::text(decode::prefix(&lost.exe, lost.exe_len))
+                decode::executable(decode::prefix(&lost.exe, lost.exe_len))
             },
             ..Identity::default()
         }),
@@ -200,7 +200,7 @@ fn lost_lives(key: &LivesKey, told: &Lives, sums: &Lives, blind: &Blind) -> Lost
     LostLives {
         identity: name_is_whole.then(|| Identity {
             comm: decode::text(decode::until_nul(&key.comm)),
-            exe: decode::text(decode::until_nul(&key.exe)),
+            exe: decode::executable(decode::until_nul(&key.exe)),
             ..Identity::default()
         }),
         forked: key.flags & MARK_FORKED != 0,

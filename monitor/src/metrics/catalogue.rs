@@ -138,7 +138,7 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Mean per process of the CPU time used since the last collection, over the time the processes lived in it; a fraction: 2.5 is two and a half CPUs";
     "memory_usage", "%", Gauge, Watch, |r| float(r.memory_usage),
         "Mean per process of the resident set over the host's physical memory; a fraction";
-    "process_count", "processes", UpDownCounter, Watch, |r| integer(Some(r.process_count)),
+    "process_count", "processes", UpDownCounter, Watch, |r| integer((!r.unlisted).then_some(r.process_count)),
         "Live processes";
     "disk_read_bytes", "bytes", Counter, Usage, |r| integer(r.usage.get(Sum::ReadBytes)),
         "Bytes that the processes caused to be fetched from storage";
@@ -263,7 +263,7 @@ const OTEL: &[Metric] = catalogue! {
         "Page faults";
     "process.uptime", "s", Gauge, Watch, |r| float(r.uptime.map(|uptime| uptime.as_secs_f64())),
         "Age of the oldest live process";
-    "kevmon.process.count", "{process}", UpDownCounter, Watch, |r| integer(Some(r.process_count)),
+    "kevmon.process.count", "{process}", UpDownCounter, Watch, |r| integer((!r.unlisted).then_some(r.process_count)),
         "Live processes";
     "kevmon.process.starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.starts)),
         "Processes that started and whose parent is not in the group";

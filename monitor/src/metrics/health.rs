@@ -20,6 +20,8 @@ pub struct HealthReading {
     pub source: &'static str,
     /// Why that source.
     pub source_reason: String,
+    /// Why some processes cannot be seen, and what to do about it; `None` when all can.
+    pub hidden: Option<String>,
     /// Nothing was lost since the last collection.
     pub complete: bool,
     /// Records lost since the start, by what lost them; empty for a source that has no records.
@@ -73,6 +75,7 @@ impl Default for HealthReading {
         Self {
             source: "",
             source_reason: String::new(),
+            hidden: None,
             complete: false,
             lost: Vec::new(),
             sent: None,

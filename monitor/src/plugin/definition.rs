@@ -9,6 +9,7 @@ use super::{
     collector::{CollectorSpec, Transform},
     service::ServiceName,
 };
+use crate::process::Identity;
 
 /// Interval of a plugin that names none (the original framework's standard frequency).
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
@@ -203,6 +204,18 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// The name under which a member is listed: the one to show where the patterns match it, or else the first of its
+    /// names that they match. A member by descent, or by its command line, is listed under the one to show.
+    pub fn name_of<'a>(&self, identity: &'a Identity) -> &'a str {
+        let shown = identity.name();
+        let matches = |name: &str| self.patterns.iter().any(|pattern| pattern.is_match(name));
+        match self.matching {
+            Matching::Name if !matches(shown) => identity.names().find(|name| matches(name)).unwrap_or(shown),
+            Matching::Exe if !matches(shown) && matches(&identity.exe) => &identity.exe,
+            _ => shown,
+        }
+    }
+
     /// One that asks for nothing but `patterns`: everything else is as where a file does not say.
     pub fn new(name: impl Into<String>, service: ServiceName, patterns: Vec<Regex>) -> Self {
         Self {

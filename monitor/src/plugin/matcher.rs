@@ -404,4 +404,34 @@ mod tests {
             assert_eq!(groups, expected, "{identity:?}");
         }
     }
+
+    #[test]
+    fn a_member_is_listed_under_the_name_that_matched() {
+        let script = ("bash", vec!["/bin/bash", "/opt/backup.sh"], "backup.sh");
+        let titled = ("app", vec!["web-1"], "app");
+        let renamed = ("app", vec!["app"], "worker");
+        for (matching, pattern, (exe, argv, comm), listed) in [
+            (Matching::Name, "backup", script.clone(), "backup.sh"),
+            (Matching::Name, "^bash$", script.clone(), "bash"),
+            (Matching::Exe, "^bash$", script.clone(), "bash"),
+            (Matching::Cmdline, "^/bin/bash ", script.clone(), "backup.sh"),
+            (Matching::Name, "app|web", titled.clone(), "app"),
+            (Matching::Name, "^web", titled.clone(), "web-1"),
+            (Matching::Name, "^worker$", renamed.clone(), "worker"),
+            // By descent.
+            (Matching::Name, "other", script, "backup.sh"),
+        ] {
+            let identity = Identity {
+                comm: comm.into(),
+                exe: exe.into(),
+                filename: String::new(),
+                argv: argv.into_iter().map(str::to_owned).collect(),
+            };
+            let plugin = Plugin {
+                matching,
+                ..plugin(pattern)
+            };
+            assert_eq!(plugin.name_of(&identity), listed, "{pattern} {identity:?}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ pub struct Notice {
     pub key: ProcessKey,
     /// Its parent, where known.
     pub parent: Option<ProcessKey>,
-    /// Its most telling name.
+    /// The name that it is listed under: see [`super::Plugin::name_of`].
     pub name: Arc<str>,
     /// Its executable's base name.
     pub exe: Arc<str>,

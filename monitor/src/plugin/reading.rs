@@ -33,7 +33,7 @@ pub struct Happened {
 pub struct ProcessReading {
     /// Which process.
     pub key: ProcessKey,
-    /// Its most telling name.
+    /// The name that it is listed under: see [`super::Plugin::name_of`].
     pub name: String,
 }
 
@@ -97,6 +97,8 @@ pub struct Reading {
     pub crash_loop: bool,
     /// Live members.
     pub process_count: u64,
+    /// None was found, and not every process could be listed: how many there are is not known.
+    pub unlisted: bool,
     /// CPU time per process and unit of time since the last collection: 1 = one CPU fully used by each.
     /// `None` at the first collection, and when no process lived in between.
     pub cpu_usage: Option<f64>,

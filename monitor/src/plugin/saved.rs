@@ -79,6 +79,7 @@ impl SavedGroup {
             last_exit: self.last_exit.map(Moment::Unix),
             crash_loop: false,
             process_count: 0,
+            unlisted: false,
             cpu_usage: None,
             cpu_utilization: None,
             memory_usage: None,

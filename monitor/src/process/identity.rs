@@ -1,5 +1,12 @@
 //! The names a process goes by.
 
+use std::borrow::Cow;
+
+use super::{
+    interpreter::{self, Runs},
+    paths,
+};
+
 /// What a process is called; matching looks at all of it. Bytes that are not UTF-8 have become U+FFFD.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
@@ -15,10 +22,16 @@ pub struct Identity {
 
 impl Identity {
     /// The names that a pattern is tried on, most telling first, without repetition: the executable's base name,
-    /// `argv[0]`'s, the script's, and `comm`.
+    /// `argv[0]`'s, what an interpreter runs, and `comm`. A process that was started through a descriptor or a link of
+    /// /proc does not have that path's last component for a name (`exe`, `3`).
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let argv0 = self.argv.first().map_or("", |argument| base_name(argument));
-        let names = [self.exe.as_str(), argv0, self.script(), self.comm.as_str()];
+        let argv0 = self
+            .argv
+            .first()
+            .map_or("", |argument| paths::program_name(argument));
+        let script = self.script();
+        let comm = self.comm_as_name(argv0, script);
+        let names = [self.exe.as_str(), argv0, script, comm];
         (0..names.len())
             .map(move |i| (i, names))
             .filter_map(|(i, names)| {
@@ -27,10 +40,11 @@ impl Identity {
             })
     }
 
-    /// The one name to show: a script's own rather than its interpreter's.
+    /// The one name to show: what an interpreter runs rather than the interpreter's own. Empty only where nothing at
+    /// all is known.
     pub fn name(&self) -> &str {
         match self.script() {
-            "" => self.names().next().unwrap_or(""),
+            "" => self.names().next().unwrap_or(&self.comm),
             script => script,
         }
     }
@@ -50,45 +64,81 @@ impl Identity {
         }
     }
 
-    /// Base name of the script that an interpreter runs, or an empty string. The kernel puts the script's path
-    /// behind the interpreter's own arguments (fs/binfmt_script.c), and execve was given that same path.
+    /// `comm`, where it is a name. The kernel takes it from the path that was executed: `/proc/self/exe` leaves `exe`,
+    /// `/dev/fd/3` leaves `3`, and a memfd's name has a prefix (fs/exec.c, begin_new_exec). Such remains are told from
+    /// names by what else the process is called.
+    fn comm_as_name<'a>(&'a self, argv0: &str, script: &str) -> &'a str {
+        let comm = executable_name(&self.comm);
+        let is_number = !comm.is_empty() && comm.bytes().all(|byte| byte.is_ascii_digit());
+        let may_be_remains = !self.exe.is_empty() && (is_number || comm == "exe");
+        if may_be_remains && ![self.exe.as_str(), argv0, script].contains(&comm) {
+            ""
+        } else {
+            comm
+        }
+    }
+
+    /// Name of what an interpreter runs, or an empty string.
     fn script(&self) -> &str {
-        let given = base_name(&self.filename);
-        if !given.is_empty() && given != self.exe && !is_interpreter(given) {
-            return given;
+        if let Some(path) = self.executed_script() {
+            return paths::program_name(path);
         }
-        if !is_interpreter(&self.exe) {
-            return "";
+        interpreter::runs(&self.exe, &self.argv).map_or("", Runs::name)
+    }
+
+    /// The path of the script that was executed, whatever its interpreter. The kernel puts that path behind the
+    /// interpreter and its argument (fs/binfmt_script.c; fs/binfmt_misc.c likewise), and names the process after it.
+    fn executed_script(&self) -> Option<&str> {
+        /// An interpreter may be a script, five deep (fs/exec.c, exec_binprm), each with one argument.
+        const DEEPEST: usize = 10;
+        let given = paths::base_name(&self.filename);
+        if self.argv.is_empty() {
+            // Names kept by an earlier run, or arguments that could not be read.
+            let is_script = !given.is_empty()
+                && given != self.exe
+                && !paths::is_a_reference(&self.filename)
+                && !interpreter::is_interpreter(given);
+            return is_script.then_some(&self.filename);
         }
-        // Found running, or started as `python3 script.py`.
-        let mut arguments = self.argv.iter().skip(1);
-        while let Some(argument) = arguments.next() {
-            if argument == "-m" {
-                return arguments.next().map_or("", String::as_str); // python's module
-            }
-            if !argument.starts_with('-') {
-                return base_name(argument);
-            }
-            // `sh -c`, `bash -lc`, `perl -e`: what follows is a program text and no name.
-            if !argument.starts_with("--") && argument.ends_with(['c', 'e']) {
-                return "";
-            }
+        let mut arguments = self.argv.iter().skip(1).take(DEEPEST);
+        if !self.filename.is_empty() {
+            return arguments
+                .find(|argument| **argument == self.filename)
+                .map(String::as_str);
         }
-        ""
+        // Found running: `argv[0]` is the interpreter's path, and `comm` is the script's name, cut, and neither the
+        // executable's nor `argv[0]`'s.
+        let is_named = |path: &str| {
+            let name = paths::program_name(path);
+            !name.is_empty() && cut(name) == self.comm
+        };
+        let is_interpreted =
+            self.argv[0].starts_with('/') && !is_named(&self.argv[0]) && cut(&self.exe) != self.comm;
+        arguments
+            .find(|argument| is_interpreted && is_named(argument))
+            .map(String::as_str)
     }
 }
 
-fn base_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+/// The name of an executable file: what a memfd was called at memfd_create(2), and else the base name that the file
+/// system knows. A memfd without a name is called `memfd`.
+pub fn executable_name(file: &str) -> &str {
+    const PREFIX: &str = "memfd:";
+    match file.strip_prefix(PREFIX) {
+        Some("") => PREFIX.trim_end_matches(':'),
+        Some(name) => name,
+        None => file,
+    }
 }
 
-/// Executables whose first plain argument names the program that people mean.
-fn is_interpreter(exe: &str) -> bool {
-    const INTERPRETERS: [&str; 12] = [
-        "bash", "dash", "sh", "zsh", "ksh", "python", "perl", "ruby", "node", "php", "lua", "tclsh",
-    ];
-    let stem = exe.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    INTERPRETERS.contains(&stem)
+/// A name as `comm` holds it: its first 15 bytes (TASK_COMM_LEN, include/linux/sched.h), where they end within a
+/// letter with U+FFFD for its beginning, as all bytes that are not UTF-8.
+fn cut(name: &str) -> Cow<'_, str> {
+    const COMM_BYTES: usize = 15;
+    if name.len() <= COMM_BYTES {
+        return Cow::Borrowed(name);
+    }
+    String::from_utf8_lossy(&name.as_bytes()[..COMM_BYTES])
 }
 
 #[cfg(test)]
@@ -205,26 +255,289 @@ mod tests {
         assert_eq!(executed, identity("cat", "", &["cat"], "cat"));
     }
 
+    /// Each program as an exec record tells it and as /proc tells it; the names, with the one to show first.
     #[test]
-    fn the_name_shown_is_the_scripts_where_there_is_one() {
-        for (identity, shown) in [
+    fn one_identity_however_it_is_seen() {
+        let long = "a-script-longer-than-fifteen.sh";
+        let in_opt = format!("/opt/{long}");
+        // (exe, filename, argv, comm), then the name to show and all names.
+        type Row<'a> = (&'a str, &'a str, Vec<&'a str>, &'a str, &'a str, Vec<&'a str>);
+        let rows: Vec<Row<'_>> = vec![
             (
-                identity("nginx", "/usr/sbin/nginx", &["nginx: master"], "nginx"),
                 "nginx",
+                "/usr/sbin/nginx",
+                vec!["nginx"],
+                "nginx",
+                "nginx",
+                vec!["nginx"],
+            ),
+            // A script is known by its own name, whatever its interpreter and the interpreter's argument.
+            (
+                "bash",
+                "/opt/x.sh",
+                vec!["/bin/bash", "/opt/x.sh"],
+                "x.sh",
+                "x.sh",
+                vec!["bash", "x.sh"],
             ),
             (
-                identity(
-                    "bash",
-                    "/opt/backup.sh",
-                    &["/bin/bash", "/opt/backup.sh"],
-                    "backup.sh",
-                ),
-                "backup.sh",
+                "bash",
+                "./x.sh",
+                vec!["/bin/bash", "-e", "./x.sh", "a"],
+                "x.sh",
+                "x.sh",
+                vec!["bash", "x.sh"],
             ),
-            (identity("bash", "/bin/bash", &["-bash"], "bash"), "bash"),
+            (
+                "mawk",
+                "/opt/x",
+                vec!["/usr/bin/awk", "-f", "/opt/x"],
+                "x",
+                "x",
+                vec!["mawk", "awk", "x"],
+            ),
+            (
+                "dash",
+                "/opt/3",
+                vec!["/bin/sh", "/opt/3"],
+                "3",
+                "3",
+                vec!["dash", "sh", "3"],
+            ),
+            (
+                "bash",
+                "/opt/outer",
+                vec!["/bin/bash", "/opt/inner", "/opt/outer"],
+                "outer",
+                "outer",
+                vec!["bash", "outer"],
+            ),
+            (
+                "bash",
+                &in_opt,
+                vec!["/bin/bash", &in_opt],
+                &long[..15],
+                long,
+                vec!["bash", long, &long[..15]],
+            ),
+            (
+                "env",
+                "/x.py",
+                vec!["/usr/bin/env", "-S python3 -W ignore", "/x.py"],
+                "x.py",
+                "x.py",
+                vec!["env", "x.py"],
+            ),
+            (
+                "qemu-arm",
+                "/opt/app",
+                vec!["/usr/bin/qemu-arm", "/opt/app"],
+                "app",
+                "app",
+                vec!["qemu-arm", "app"],
+            ),
+            // An interpreter that was given a script.
+            (
+                "python3.11",
+                "/usr/bin/python3",
+                vec!["python3", "-W", "ignore", "x.py"],
+                "python3",
+                "x.py",
+                vec!["python3.11", "python3", "x.py"],
+            ),
+            (
+                "python3.11",
+                "./foo",
+                vec!["./foo", "x.py"],
+                "foo",
+                "x.py",
+                vec!["python3.11", "foo", "x.py"],
+            ),
+            (
+                "node",
+                "/usr/bin/nodejs",
+                vec!["nodejs", "-r", "m", "x.js"],
+                "nodejs",
+                "x.js",
+                vec!["node", "nodejs", "x.js"],
+            ),
+            (
+                "busybox",
+                "/bin/sh",
+                vec!["sh", "-e", "x.sh"],
+                "sh",
+                "x.sh",
+                vec!["busybox", "sh", "x.sh"],
+            ),
+            (
+                "busybox",
+                "/bin/busybox",
+                vec!["busybox", "sh", "x.sh"],
+                "busybox",
+                "x.sh",
+                vec!["busybox", "x.sh"],
+            ),
+            (
+                "bash",
+                "/bin/bash",
+                vec!["-bash"],
+                "bash",
+                "bash",
+                vec!["bash", "-bash"],
+            ),
+            (
+                "bash",
+                "/bin/bash",
+                vec!["bash", "/dev/fd/63"],
+                "bash",
+                "bash",
+                vec!["bash"],
+            ),
+            (
+                "dash",
+                "/bin/sh",
+                vec!["sh", "-c", "nginx"],
+                "sh",
+                "dash",
+                vec!["dash", "sh"],
+            ),
+            // Through a link of /proc or a descriptor.
+            (
+                "app",
+                "/proc/self/exe",
+                vec!["/proc/self/exe", "x"],
+                "exe",
+                "app",
+                vec!["app"],
+            ),
+            (
+                "app",
+                "/proc/self/exe",
+                vec!["app", "x"],
+                "exe",
+                "app",
+                vec!["app"],
+            ),
+            (
+                "app",
+                "/proc/thread-self/exe",
+                vec!["web"],
+                "exe",
+                "app",
+                vec!["app", "web"],
+            ),
+            (
+                "app",
+                "/proc/4711/exe",
+                vec!["/proc/4711/exe"],
+                "exe",
+                "app",
+                vec!["app"],
+            ),
+            ("app", "/dev/fd/3", vec!["/dev/fd/3"], "3", "app", vec!["app"]),
+            (
+                "app",
+                "/proc/self/fd/13",
+                vec!["x"],
+                "13",
+                "app",
+                vec!["app", "x"],
+            ),
+            ("app", "/dev/fd/3", vec![""], "app", "app", vec!["app"]),
+            (
+                "bash",
+                "/dev/fd/3",
+                vec!["/bin/bash", "/dev/fd/3", "a"],
+                "bash",
+                "bash",
+                vec!["bash"],
+            ),
+            (
+                "bash",
+                "/dev/fd/3",
+                vec!["/bin/bash", "/dev/fd/3"],
+                "3",
+                "bash",
+                vec!["bash"],
+            ),
+            (
+                "dash",
+                "/dev/fd/3/x.sh",
+                vec!["/bin/sh", "/dev/fd/3/x.sh"],
+                "x.sh",
+                "x.sh",
+                vec!["dash", "sh", "x.sh"],
+            ),
+            // Names that only look like it.
+            ("3", "/opt/3", vec!["/opt/3"], "3", "3", vec!["3"]),
+            ("app", "./3", vec!["./3"], "3", "app", vec!["app", "3"]),
+            ("exe", "/opt/exe", vec!["./exe"], "exe", "exe", vec!["exe"]),
+            (
+                "two words",
+                "./two words",
+                vec!["./two words"],
+                "two words",
+                "two words",
+                vec!["two words"],
+            ),
+            ("a\nb", "./a\nb", vec!["./a\nb"], "a\nb", "a\nb", vec!["a\nb"]),
+            // A memfd, before and since Linux 6.14, which names the process after it.
+            ("prog", "/dev/fd/3", vec!["p"], "3", "prog", vec!["prog", "p"]),
+            (
+                "prog",
+                "/dev/fd/3",
+                vec!["prog"],
+                "memfd:prog",
+                "prog",
+                vec!["prog"],
+            ),
+            (
+                "memfd",
+                "/proc/self/fd/3",
+                vec!["/proc/self/fd/3"],
+                "3",
+                "memfd",
+                vec!["memfd"],
+            ),
+        ];
+        for (exe, filename, argv, comm, shown, names) in rows {
+            for filename in [filename, ""] {
+                let seen = identity(exe, filename, &argv, comm);
+                assert_eq!(seen.name(), shown, "{seen:?}");
+                assert_eq!(seen.names().collect::<Vec<_>>(), names, "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_shown() {
+        for (identity, shown) in [
             (identity("", "", &[], "kthreadd"), "kthreadd"),
+            (identity("", "", &[], "12"), "12"),
+            // The executable cannot be read: argv[0] tells the interpreter.
+            (
+                identity("", "", &["/usr/bin/python3", "-u", "x.py"], "python3"),
+                "x.py",
+            ),
+            (identity("", "", &["/proc/self/exe"], "exe"), "exe"),
+            // Kept by an earlier run.
+            (identity("bash", "x.sh", &[], "x.sh"), "x.sh"),
+            (identity("app", "/proc/self/exe", &[], "exe"), "app"),
         ] {
             assert_eq!(identity.name(), shown, "{identity:?}");
+        }
+    }
+
+    #[test]
+    fn an_executables_name_is_the_files_or_the_memfds() {
+        for (file, name) in [
+            ("nginx", "nginx"),
+            ("memfd:prog", "prog"),
+            ("memfd:", "memfd"),
+            ("memfd:runc_cloned:/proc/self/exe", "runc_cloned:/proc/self/exe"),
+            ("", ""),
+        ] {
+            assert_eq!(executable_name(file), name, "{file}");
         }
     }
 }

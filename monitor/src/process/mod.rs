@@ -6,7 +6,9 @@ pub mod event;
 pub mod facts;
 pub mod gauges;
 pub mod identity;
+pub mod interpreter;
 pub mod key;
+pub mod paths;
 pub mod table;
 pub mod usage;
 
@@ -14,7 +16,7 @@ pub use ending::{Ending, Reason, Sender, signal_name};
 pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, SeenEnd};
 pub use facts::{FactIds, Facts};
 pub use gauges::{Gauges, Host};
-pub use identity::Identity;
+pub use identity::{Identity, executable_name};
 pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};
 pub use table::{Process, ProcessTable, State};
 pub use usage::{Counter, Usage};

@@ -12,7 +12,7 @@ use std::{
 use procfs::process::Process;
 use rustix::fs::{Dir, OFlags};
 
-use super::{Unread, open};
+use super::{Unread, living_thread, open};
 use crate::{
     health::{Health, Soft},
     process::{Gauges, ProcessKey, Sample},
@@ -73,10 +73,15 @@ impl GaugeReader {
                 Ok(read) => {
                     gauges.insert(key, read);
                 }
-                Err(Unread::Gone) => health.count(Soft::Vanished),
-                Err(Unread::Unreadable) => {
-                    health.count(Soft::Unreadable);
-                    gauges.insert(key, Gauges::default());
+                Err(unread) => {
+                    health.count(match unread {
+                        Unread::Gone => Soft::Vanished,
+                        Unread::Unreadable => Soft::Unreadable,
+                    });
+                    let sample = samples.get(&key);
+                    if let Some(known) = without_files(unread, sample) {
+                        gauges.insert(key, known);
+                    }
                 }
             }
         }
@@ -112,7 +117,7 @@ impl GaugeReader {
         let mut process = &opened.process;
         // A leader that ended before its threads has neither memory nor descriptors; the process has.
         if statm.size == 0
-            && sample.is_some_and(|sample| sample.address_space.is_some())
+            && sample.is_some_and(|sample| sample.address_space.is_some() || sample.threads > Some(1))
             && let Some(thread) = living_thread(&self.root, process)
         {
             other = thread;
@@ -155,6 +160,26 @@ impl GaugeReader {
     }
 }
 
+/// The gauges of a process whose files in /proc cannot be read: what the sample holds. What /proc hides is not gone where
+/// the kernel side shows it alive. `None` for a process that is gone.
+fn without_files(unread: Unread, sample: Option<&Sample>) -> Option<Gauges> {
+    // A source that reads /proc itself has no address spaces; one that does not has them of all that live.
+    let sample = sample.filter(|sample| sample.live && sample.address_space.is_some());
+    match (unread, sample) {
+        (Unread::Gone, None) => None,
+        (Unread::Unreadable, None) => Some(Gauges::default()),
+        (_, Some(sample)) => Some(Gauges {
+            rss: None,
+            vms: sample.vms,
+            fds: sample.fds,
+            threads: sample.threads,
+            // The noted peak is below the true one while the set is at its largest, and its size is not known.
+            peak_rss: None,
+            address_space: sample.address_space,
+        }),
+    }
+}
+
 /// The sizes in `statm`, pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Statm {
@@ -180,20 +205,6 @@ impl Statm {
             resident: next()?,
         })
     }
-}
-
-/// A thread of the process that still has memory, opened like a process of its own.
-fn living_thread(root: &Path, process: &Process) -> Option<Process> {
-    let tasks = root.join(process.pid().to_string()).join("task");
-    let threads = process.tasks().ok()?.flatten();
-    threads
-        .filter_map(|thread| Process::new_with_root(tasks.join(thread.tid.to_string())).ok())
-        .find(|thread| {
-            let statm = thread.open_relative("statm").map_err(Unread::from);
-            statm
-                .and_then(|statm| Statm::read(&statm))
-                .is_ok_and(|statm| statm.size > 0)
-        })
 }
 
 /// Processes of equal size that are asked for at most: more than this are one program started many times, and their

@@ -3,19 +3,24 @@
 
 mod facts;
 mod gauges;
+mod hidden;
 mod host;
 mod identity;
 mod source;
 
 pub use facts::facts;
 pub use gauges::GaugeReader;
+pub use hidden::Hidden;
 pub use host::HostReader;
 pub use identity::{argv, identity};
 pub use source::ProcSource;
 
 use std::{path::Path, path::PathBuf};
 
-use procfs::{ProcError, process::Process};
+use procfs::{
+    ProcError,
+    process::{Process, Stat},
+};
 
 use crate::process::{BootTime, ProcessKey, Tgid};
 
@@ -62,6 +67,32 @@ fn open(root: &Path, key: ProcessKey) -> Result<Process, Unread> {
     } else {
         Err(Unread::Gone)
     }
+}
+
+/// Whether any thread runs. The state is the leader's alone, which may have left before the others (pthread_exit(3)).
+fn is_live(process: &Process, stat: &Stat) -> bool {
+    /// Zombie, dead.
+    const ENDED: [char; 3] = ['Z', 'X', 'x'];
+    if !ENDED.contains(&stat.state) {
+        return true;
+    }
+    // A zombie leader counts as one until it is reaped.
+    let threads = (stat.num_threads > 1).then(|| process.tasks().ok()).flatten();
+    threads.is_some_and(|threads| {
+        threads
+            .flatten()
+            .filter_map(|thread| thread.stat().ok())
+            .any(|thread| !ENDED.contains(&thread.state))
+    })
+}
+
+/// A thread of the process that still has memory, opened like a process of its own.
+fn living_thread(root: &Path, process: &Process) -> Option<Process> {
+    let tasks = directory(root, Tgid(u32::try_from(process.pid()).ok()?)).join("task");
+    let threads = process.tasks().ok()?.flatten();
+    threads
+        .filter_map(|thread| Process::new_with_root(tasks.join(thread.tid.to_string())).ok())
+        .find(|thread| thread.statm().is_ok_and(|statm| statm.size > 0))
 }
 
 fn directory(root: &Path, tgid: Tgid) -> PathBuf {

@@ -8,7 +8,7 @@ use std::{
 
 use procfs::process::{Process, Stat};
 
-use super::{Unread, directory, identity, open};
+use super::{Unread, directory, identity, is_live, open};
 use crate::{
     health::{Health, Soft},
     process::{BootTime, Counter, FactIds, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
@@ -69,9 +69,10 @@ impl ProcSource {
                     start,
                 })
             });
+            let ended = !is_live(&process, &stat);
             let names = match known.remove(&key) {
-                Some(names) if names.comm == stat.comm => names,
-                _ => identity::of(&process, stat.comm),
+                Some(names) if names.comm == identity::comm(&stat) => names,
+                _ => identity::of(&self.root, &process, &stat),
             };
             self.identities.insert(key, names.clone());
             Some(Seen {
@@ -84,7 +85,7 @@ impl ProcSource {
                 end: None,
                 identity: names,
                 facts: FactIds::default(),
-                ended: matches!(stat.state, 'Z' | 'X'),
+                ended,
             })
         });
         Ok(seen.collect())
@@ -130,7 +131,7 @@ fn read(root: &Path, key: ProcessKey, health: &mut Health) -> Result<Sample, Unr
         vms: None,
         fds: None,
         facts: FactIds::default(),
-        live: !matches!(stat.state, 'Z' | 'X'),
+        live: is_live(&process, &stat),
     })
 }
 
@@ -244,6 +245,74 @@ mod tests {
         );
         assert_eq!(seen[1].identity.comm, "a) (pp\u{fffd}");
         assert_eq!(health.get(Soft::Vanished), 1, "counted, no error");
+    }
+
+    /// Adds a thread to a process of the root, whose state it tells, and says how many the process has.
+    fn add_thread(root: &Root, pid: u32, tid: u32, state: char) {
+        let directory = root.0.join(pid.to_string());
+        let thread = directory.join("task").join(tid.to_string());
+        fs::create_dir_all(&thread).unwrap();
+        let stat = fs::read_to_string(directory.join("stat")).unwrap();
+        let leader = stat.split_whitespace().nth(2).unwrap().to_owned();
+        let stat = stat.replacen(&format!(") {leader} "), &format!(") {state} "), 1);
+        fs::write(thread.join("stat"), stat).unwrap();
+        fs::write(thread.join("statm"), "10 5 0 0 0 0 0\n").unwrap();
+        fs::write(thread.join("cmdline"), b"/opt/app\0--flag\0").unwrap();
+    }
+
+    #[test]
+    fn a_process_lives_as_long_as_one_of_its_threads() {
+        let root = Root::new("threads");
+        for pid in [10, 11, 12] {
+            root.process(pid, 1, 'Z', b"app", 500);
+            fs::write(root.0.join(format!("{pid}/cmdline")), "").unwrap();
+        }
+        add_thread(&root, 10, 20, 'S');
+        add_thread(&root, 11, 21, 'Z');
+        add_thread(&root, 11, 22, 'X');
+        let mut health = Health::default();
+        let mut source = ProcSource::new(root.0.clone());
+        let mut seen = source.scan(&mut health).unwrap();
+        seen.sort_by_key(|seen| seen.key);
+        let ended: Vec<bool> = seen.iter().map(|seen| seen.ended).collect();
+        assert_eq!(ended, [false, true, true]);
+        assert_eq!(seen[0].identity.argv, ["/opt/app", "--flag"], "of the thread");
+        let wanted = HashSet::from([key(10, 500), key(11, 500), key(12, 500)]);
+        let samples = source.sample(&wanted, &mut health);
+        let live = [10, 11, 12].map(|pid| samples[&key(pid, 500)].live);
+        assert_eq!(live, [true, false, false]);
+    }
+
+    #[test]
+    fn a_kernel_thread_is_called_as_the_kernel_calls_it() {
+        let root = Root::new("kernel");
+        for (pid, comm) in [
+            (10, &b"kworker/u8:2-events_unbound"[..]),
+            (11, b"kworker/0:1H+kblockd"),
+            (12, b"kworker/R-rcu_gp"),
+            (13, b"card0-crtc0-and-more"),
+            (14, b"app-with+more-than15"),
+        ] {
+            root.process(pid, 2, 'I', comm, 500);
+            let stat = root.0.join(format!("{pid}/stat"));
+            let text = fs::read_to_string(&stat).unwrap();
+            // PF_KTHREAD; the last one is none.
+            let flags = if pid == 14 { "4194304" } else { "2097152" };
+            fs::write(&stat, text.replace("4194304", flags)).unwrap();
+        }
+        let mut seen = ProcSource::new(root.0.clone())
+            .scan(&mut Health::default())
+            .unwrap();
+        seen.sort_by_key(|seen| seen.key);
+        let comms: Vec<&str> = seen.iter().map(|seen| seen.identity.comm.as_str()).collect();
+        let expected = [
+            "kworker/u8:2",
+            "kworker/0:1H",
+            "kworker/R-rcu_g",
+            "card0-crtc0-and",
+            "app-with+more-than15",
+        ];
+        assert_eq!(comms, expected);
     }
 
     #[test]

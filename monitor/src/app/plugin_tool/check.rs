@@ -15,6 +15,7 @@ use crate::{
     export::printable,
     plugin::{Matching, Plugin},
     process::Identity,
+    procfs::Hidden,
 };
 
 /// Processes and near misses listed of each plugin at most, for people.
@@ -49,6 +50,9 @@ struct Checked {
 /// The processes cannot be read.
 pub(super) fn run(args: &CheckArgs) -> Result<Exit> {
     let mut report = Report::default();
+    if let Some(hidden) = Hidden::from(&args.proc_root) {
+        report.warnings.push(hidden.to_string());
+    }
     let processes = live::processes(&args.proc_root)?;
     if args.paths.is_empty() {
         report.take(
@@ -186,11 +190,19 @@ impl Report {
                 ));
             }
             for (process, matched) in members.iter().take(LISTED) {
-                lines.push(format!("    {} by {}", told(process), printable(matched)));
+                lines.push(format!(
+                    "    {} by {}",
+                    told(process, checked.plugin.name_of(&process.identity)),
+                    printable(matched)
+                ));
             }
             further(&mut lines, members.len());
             for (process, reason) in checked.misses.iter().take(LISTED) {
-                lines.push(format!("    near miss: {}: {}", told(process), printable(reason)));
+                lines.push(format!(
+                    "    near miss: {}: {}",
+                    told(process, process.identity.name()),
+                    printable(reason)
+                ));
             }
             further(&mut lines, checked.misses.len());
         }
@@ -203,7 +215,7 @@ impl Report {
             .iter()
             .map(|checked| {
                 let process = |(process, text): &(Live, String), key: &str| {
-                    json!({ "pid": process.pid, "name": process.identity.name(),
+                    json!({ "pid": process.pid, "name": checked.plugin.name_of(&process.identity),
                         "user": process.facts.uid.map(live::user_name), key: text })
                 };
                 json!({
@@ -232,13 +244,9 @@ fn further(lines: &mut Vec<String>, all: usize) {
     }
 }
 
-fn told(process: &Live) -> String {
+fn told(process: &Live, name: &str) -> String {
     let user = process.facts.uid.map_or_else(|| "?".to_owned(), live::user_name);
-    format!(
-        "pid {} ({user}) {}",
-        process.pid,
-        printable(process.identity.name())
-    )
+    format!("pid {} ({user}) {}", process.pid, printable(name))
 }
 
 fn members(plugin: &Plugin, processes: &[Live]) -> Vec<(Live, String)> {

@@ -26,7 +26,7 @@ use crate::{
     metrics::HealthReading,
     plugin::{GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
     process::{BootTime, Event, FactIds, Moment, ProcessKey, Recovered, Sample},
-    procfs::{self, GaugeReader, HostReader, ProcSource},
+    procfs::{self, GaugeReader, Hidden, HostReader, ProcSource},
 };
 
 /// A drain ends after this long, so that a storm does not keep the ticks and signals waiting.
@@ -75,6 +75,8 @@ impl From<&Args> for Origin {
 pub(super) struct Watch {
     source: Source,
     reason: String,
+    /// What hides processes in /proc from kevmon, as of the last scan.
+    hidden: Option<Hidden>,
     tracker: Tracker,
     gauges: GaugeReader,
     host: HostReader,
@@ -123,6 +125,7 @@ impl Watch {
         let mut watch = Self {
             source,
             reason,
+            hidden: None,
             tracker: Tracker::new(plugins, began).context("the plugins' patterns")?,
             gauges: GaugeReader::new(root.clone()),
             host: HostReader::new(root.clone()),
@@ -149,6 +152,7 @@ impl Watch {
             // What happened while kevmon was away, nobody saw.
             watch.unclear = 1;
         }
+        watch.look_for_hidden();
         match &watch.source {
             Source::Ebpf(_) => watch.reconcile()?,
             // What is there at the first scan has been there before: nothing of it counts as a start.
@@ -265,10 +269,12 @@ impl Watch {
             .gauges
             .read(&self.tracker.live_members(due), &samples, &mut self.health);
         let (now, host) = (HostReader::now(), self.host.host());
+        let unlisted = self.hidden_processes().is_some();
         due.iter()
             .filter_map(|&group| {
                 let plugin = self.tracker.plugin(group)?;
-                let reading = self.tracker.read(group, now, host, &gauges)?;
+                let mut reading = self.tracker.read(group, now, host, &gauges)?;
+                reading.unlisted = unlisted && reading.process_count == 0;
                 self.health.add(Soft::SharedMemory, reading.sharing);
                 if is_forgotten(&plugin, &reading, now) {
                     return None;
@@ -285,6 +291,32 @@ impl Watch {
                 })
             })
             .collect()
+    }
+
+    /// Looks whether /proc hides processes, and says so when that changes.
+    pub(super) fn look_for_hidden(&mut self) {
+        let hidden = Hidden::from(&self.root);
+        if hidden == self.hidden {
+            return;
+        }
+        match (&hidden, &self.source) {
+            (Some(hidden), Source::Proc(_)) => {
+                warn!("{hidden}; groups without a visible process have no process count")
+            }
+            (Some(hidden), Source::Ebpf(_)) => {
+                warn!("arguments and resident sets are not known in /proc: {hidden}");
+            }
+            (None, _) => info!("/proc shows the processes of all users again"),
+        }
+        self.hidden = hidden;
+    }
+
+    /// Why some processes are in no list of this source.
+    fn hidden_processes(&self) -> Option<String> {
+        match &self.source {
+            Source::Proc(_) => self.hidden.as_ref().map(ToString::to_string),
+            Source::Ebpf(_) => None,
+        }
     }
 
     /// The last values stand, the interval says so, and the next tick tries again.
@@ -321,6 +353,7 @@ impl Watch {
         HealthReading {
             source,
             source_reason: self.reason.clone(),
+            hidden: self.hidden_processes(),
             complete,
             sent: records.map(|records| records.sent),
             received: records.map(|records| records.received),

@@ -132,6 +132,8 @@ impl Watch {
 
     pub(super) fn scan(&mut self, new_since: Option<BootTime>) -> Result<()> {
         let began = HostReader::now();
+        self.look_for_hidden();
+        self.health.add(Soft::Hidden, u64::from(self.hidden.is_some()));
         let Source::Proc(proc) = &mut self.source else {
             return Ok(());
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Group, Membership, Role};
 use crate::{
-    plugin::{SavedGroup, SavedMember},
+    plugin::{Plugin, SavedGroup, SavedMember},
     process::{BootTime, Ending, Moment, Process, ProcessTable, Usage},
 };
 
@@ -14,7 +14,7 @@ impl Group {
     pub fn saved(&self, table: &ProcessTable, unix: &dyn Fn(Moment) -> u64) -> SavedGroup {
         let members = self.members.iter().map(|(&key, membership)| {
             let process = table.get(key);
-            let (name, exe) = names(process);
+            let (name, exe) = names(&self.plugin, process);
             SavedMember {
                 key,
                 name,
@@ -33,7 +33,7 @@ impl Group {
         });
         let former = self.former.iter().filter_map(|&key| {
             let process = table.get(key)?;
-            let (name, exe) = names(Some(process));
+            let (name, exe) = names(&self.plugin, Some(process));
             Some(SavedMember {
                 key,
                 name,
@@ -126,10 +126,13 @@ impl Group {
     }
 }
 
-/// What a process goes by and what it executes, as they are shown.
-fn names(process: Option<&Process>) -> (Arc<str>, Arc<str>) {
+/// What a process is listed as and what it executes.
+fn names(plugin: &Plugin, process: Option<&Process>) -> (Arc<str>, Arc<str>) {
     process.map_or_else(Default::default, |process| {
         let identity = &process.identity;
-        (Arc::from(identity.name()), Arc::from(identity.exe.as_str()))
+        (
+            Arc::from(plugin.name_of(identity)),
+            Arc::from(identity.exe.as_str()),
+        )
     })
 }

@@ -54,7 +54,7 @@ impl Group {
                     sums.lived += now.0.saturating_sub(membership.since.0);
                     sums.live.push(ProcessReading {
                         key,
-                        name: process.identity.name().to_owned(),
+                        name: self.plugin.name_of(&process.identity).to_owned(),
                     });
                 }
                 State::Ended { .. } => sums.unsettled += 1,
@@ -126,6 +126,7 @@ impl Group {
             usage,
             happened: self.happened,
             process_count: live.len() as u64,
+            unlisted: false,
             // How long lost lives lasted is not known, so neither is the mean over them.
             cpu_usage: last
                 .filter(|_| !lives_lost)

@@ -89,7 +89,7 @@ impl Tracker {
         Ok(Self {
             table: ProcessTable::default(),
             matcher: Matcher::new(&planned(&groups))?,
-            notices: Notices::new(groups.iter().map(|(&id, group)| (id, &*group.plugin))),
+            notices: Notices::new(groups.iter().map(|(&id, group)| (id, &group.plugin))),
             next: GroupId(groups.len()),
             groups,
             memberships: KeyMap::default(),

@@ -22,15 +22,15 @@ const TOTALS_WITHIN: Duration = Duration::from_millis(200);
 /// The notices of all groups.
 #[derive(Debug)]
 pub(super) struct Notices {
-    /// By group: how many may wait, and what waits.
-    groups: BTreeMap<GroupId, (usize, Vec<Notice>)>,
+    /// By group: its plugin, which says how many may wait, and what waits.
+    groups: BTreeMap<GroupId, (Arc<Plugin>, Vec<Notice>)>,
     /// Ended members whose totals are awaited, in the order of their ends as told.
     ending: VecDeque<(BootTime, ProcessKey)>,
     dropped: u64,
 }
 
 impl Notices {
-    pub(super) fn new<'a>(plugins: impl Iterator<Item = (GroupId, &'a Plugin)>) -> Self {
+    pub(super) fn new<'a>(plugins: impl Iterator<Item = (GroupId, &'a Arc<Plugin>)>) -> Self {
         let mut notices = Self {
             groups: BTreeMap::new(),
             ending: VecDeque::new(),
@@ -41,13 +41,10 @@ impl Notices {
     }
 
     /// A group is there, or its plugin has changed.
-    pub(super) fn plan(&mut self, group: GroupId, plugin: &Plugin) {
-        let (held, _) = self.groups.entry(group).or_default();
-        *held = if plugin.events {
-            HELD_FOR_EXPORT
-        } else {
-            HELD_FOR_HISTORY
-        };
+    pub(super) fn plan(&mut self, group: GroupId, plugin: &Arc<Plugin>) {
+        let waiting = self.groups.remove(&group).map(|(_, waiting)| waiting);
+        self.groups
+            .insert(group, (Arc::clone(plugin), waiting.unwrap_or_default()));
     }
 
     /// A group is no more.
@@ -97,7 +94,7 @@ impl Notices {
     /// A fork and its exec are one start: while it waits here, it is told under the name that the exec gave.
     pub(super) fn named_by_exec(&mut self, table: &ProcessTable, group: GroupId, key: ProcessKey) {
         let Some(process) = table.get(key) else { return };
-        let Some((_, waiting)) = self.groups.get_mut(&group) else {
+        let Some((plugin, waiting)) = self.groups.get_mut(&group) else {
             return;
         };
         let start = waiting
@@ -106,7 +103,7 @@ impl Notices {
             .take(LOOKED_BACK)
             .find(|notice| notice.key == key && matches!(notice.what, What::Start { .. }));
         if let Some(start) = start {
-            start.name = Arc::from(process.identity.name());
+            start.name = Arc::from(plugin.name_of(&process.identity));
             start.exe = Arc::from(process.identity.exe.as_str());
         }
     }
@@ -151,10 +148,15 @@ impl Notices {
         time: BootTime,
         what: impl FnOnce() -> What,
     ) {
-        let Some((held, waiting)) = self.groups.get_mut(&group) else {
+        let Some((plugin, waiting)) = self.groups.get_mut(&group) else {
             return;
         };
-        if waiting.len() >= *held {
+        let held = if plugin.events {
+            HELD_FOR_EXPORT
+        } else {
+            HELD_FOR_HISTORY
+        };
+        if waiting.len() >= held {
             self.dropped += 1;
             return;
         }
@@ -164,7 +166,7 @@ impl Notices {
             time,
             key,
             parent: process.parent,
-            name: Arc::from(process.identity.name()),
+            name: Arc::from(plugin.name_of(&process.identity)),
             exe: Arc::from(process.identity.exe.as_str()),
             what: what(),
         });

@@ -1,0 +1,212 @@
+//! Runtimes whose first operand is a subcommand or a program.
+
+use super::{
+    Runs,
+    grammar::{
+        Effect::{self, Script, Text, Value},
+        Grammar, Words,
+    },
+};
+
+const fn grammar(
+    letters: &'static [(&'static str, Effect)],
+    words: &'static [(&'static str, Effect)],
+) -> Grammar {
+    Grammar {
+        letters,
+        words,
+        written: Words::Double,
+        plus: false,
+        dash_ends: false,
+    }
+}
+
+/// `deno run --help` of 2.5. Permissions and most others take values with `=` alone.
+const DENO: Grammar = grammar(
+    &[("LIc", Value), ("ANPRSWE", Effect::Rest)],
+    &[
+        ("cert", Value),
+        ("conditions", Value),
+        ("config", Value),
+        ("ext", Value),
+        ("host", Value),
+        ("import", Value),
+        ("import-map", Value),
+        ("location", Value),
+        ("log-level", Value),
+        ("minimum-dependency-age", Value),
+        ("port", Value),
+        ("preload", Value),
+        ("require", Value),
+        ("seed", Value),
+    ],
+);
+
+/// `deno task --help`.
+const DENO_TASK: Grammar = grammar(
+    &[("cfL", Value)],
+    &[
+        ("config", Value),
+        ("cwd", Value),
+        ("eval", Text),
+        ("filter", Value),
+        ("log-level", Value),
+    ],
+);
+
+/// `bun --help` of 1.3; `bun run` takes the same.
+const BUN: Grammar = grammar(
+    &[("ep", Text), ("Fdlru", Value), ("c", Effect::Rest)],
+    &[
+        ("conditions", Value),
+        ("console-depth", Value),
+        ("cwd", Value),
+        ("define", Value),
+        ("dns-result-order", Value),
+        ("drop", Value),
+        ("elide-lines", Value),
+        ("env-file", Value),
+        ("eval", Text),
+        ("extension-order", Value),
+        ("fetch-preconnect", Value),
+        ("filter", Value),
+        ("import", Value),
+        ("install", Value),
+        ("jsx-factory", Value),
+        ("jsx-fragment", Value),
+        ("jsx-import-source", Value),
+        ("jsx-runtime", Value),
+        ("loader", Value),
+        ("main-fields", Value),
+        ("max-http-header-size", Value),
+        ("origin", Value),
+        ("port", Value),
+        ("preload", Value),
+        ("print", Text),
+        ("require", Value),
+        ("shell", Value),
+        ("title", Value),
+        ("tsconfig-override", Value),
+        ("unhandled-rejections", Value),
+        ("user-agent", Value),
+    ],
+);
+
+/// `bunx --help`.
+const BUNX: Grammar = grammar(&[("p", Value)], &[("package", Value)]);
+
+/// Subcommands of `bun` that run no program of one name.
+const BUN_TOOLS: [&str; 20] = [
+    "a", "add", "audit", "build", "create", "i", "info", "init", "install", "link", "outdated", "patch",
+    "pm", "publish", "remove", "repl", "rm", "test", "update", "upgrade",
+];
+
+/// The host of .NET: docs of `dotnet exec`.
+const DOTNET: Grammar = grammar(
+    &[],
+    &[
+        ("additional-deps", Value),
+        ("additionalprobingpath", Value),
+        ("depsfile", Value),
+        ("fx-version", Value),
+        ("roll-forward", Value),
+        ("roll-forward-on-no-candidate-fx", Value),
+        ("runtimeconfig", Value),
+    ],
+);
+
+/// `dotnet run --help` of 10.
+const DOTNET_RUN: Grammar = grammar(
+    &[("p", Script), ("acefrv", Value)],
+    &[
+        ("arch", Value),
+        ("artifacts-path", Value),
+        ("configuration", Value),
+        ("environment", Value),
+        ("file", Script),
+        ("framework", Value),
+        ("launch-profile", Value),
+        ("os", Value),
+        ("project", Script),
+        ("property", Value),
+        ("runtime", Value),
+        ("verbosity", Value),
+    ],
+);
+
+/// The first operand and what follows it.
+fn operand<'a>(grammar: &Grammar, arguments: &'a [String]) -> Result<(&'a str, &'a [String]), Runs<'a>> {
+    match grammar.walk(arguments)? {
+        Some(at) => Ok((arguments[at].as_str(), &arguments[at + 1..])),
+        None => Err(Runs::Nothing),
+    }
+}
+
+fn as_module<'a>(grammar: &Grammar, arguments: &'a [String]) -> Runs<'a> {
+    operand(grammar, arguments).map_or_else(|found| found, |(name, _)| Runs::Module(name))
+}
+
+pub(super) fn deno(arguments: &[String]) -> Runs<'_> {
+    let (first, rest) = match operand(&DENO, arguments) {
+        Ok(found) => found,
+        Err(found) => return found,
+    };
+    match first {
+        "run" | "serve" | "x" => DENO.read(rest),
+        "task" => as_module(&DENO_TASK, rest),
+        "eval" => Runs::Text,
+        // `deno x.ts` is `deno run x.ts`; a word is another subcommand.
+        path if path.contains(['.', '/', ':']) => Runs::Script(path),
+        _ => Runs::Nothing,
+    }
+}
+
+pub(super) fn bun(arguments: &[String]) -> Runs<'_> {
+    let (first, rest) = match operand(&BUN, arguments) {
+        Ok(found) => found,
+        Err(found) => return found,
+    };
+    match first {
+        "run" => BUN.read(rest),
+        "x" => bunx(rest),
+        "exec" => Runs::Text,
+        tool if BUN_TOOLS.contains(&tool) => Runs::Nothing,
+        // A file, or a script of package.json.
+        path => Runs::Script(path),
+    }
+}
+
+pub(super) fn bunx(arguments: &[String]) -> Runs<'_> {
+    as_module(&BUNX, arguments)
+}
+
+pub(super) fn dotnet(arguments: &[String]) -> Runs<'_> {
+    let (first, rest) = match operand(&DOTNET, arguments) {
+        Ok(found) => found,
+        Err(found) => return found,
+    };
+    match first {
+        "exec" => DOTNET.read(rest),
+        "run" => dotnet_run(rest),
+        "watch" => match DOTNET_RUN.walk(rest) {
+            Ok(Some(at)) if rest[at] == "run" => dotnet_run(&rest[at + 1..]),
+            Err(found) => found,
+            _ => Runs::Nothing,
+        },
+        "tool" => match rest {
+            [run, name, ..] if run == "run" && !name.starts_with('-') => Runs::Module(name),
+            _ => Runs::Nothing,
+        },
+        path if [".dll", ".exe", ".cs"].iter().any(|end| path.ends_with(end)) => Runs::Script(path),
+        _ => Runs::Nothing,
+    }
+}
+
+/// A project, or a source file as the operand; else the project of the working directory, which is not known.
+fn dotnet_run(arguments: &[String]) -> Runs<'_> {
+    match DOTNET_RUN.walk(arguments) {
+        Ok(Some(at)) if arguments[at].ends_with(".cs") => Runs::Script(&arguments[at]),
+        Ok(_) => Runs::Unknown,
+        Err(found) => found,
+    }
+}

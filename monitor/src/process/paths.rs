@@ -1,0 +1,88 @@
+//! Names in paths.
+
+/// The last component; of a path that ends in slashes the one before.
+pub fn base_name(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The base name of a program's path; empty where the path says where the program was opened, and not what it is
+/// called: a descriptor (`/dev/fd/3`), a link of /proc (`/proc/self/exe`), a folder itself (`.`).
+pub fn program_name(path: &str) -> &str {
+    match base_name(path) {
+        "." | ".." => "",
+        _ if is_a_reference(path) => "",
+        name => name,
+    }
+}
+
+/// Whether the path leads to an open file or to a process's own executable, whose last component is no file's name.
+pub fn is_a_reference(path: &str) -> bool {
+    let mut parts = path.rsplit('/').filter(|part| !matches!(*part, "" | "."));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(last) = parts.next() else { return false };
+    let rest: Vec<&str> = parts.take(5).collect();
+    match (last, rest.as_slice()) {
+        ("stdin" | "stdout" | "stderr", ["dev", ..]) => true,
+        (fd, ["fd", "dev", ..]) => is_number(fd),
+        (fd, ["fd", process, rest @ ..]) if is_number(fd) => is_a_process(process, rest),
+        ("exe", [process, rest @ ..]) => is_a_process(process, rest),
+        _ => false,
+    }
+}
+
+/// Whether the components, innermost first, are those of a process or thread in /proc: `self`, `thread-self`, a
+/// number, or a number below `task`.
+fn is_a_process(last: &str, before: &[&str]) -> bool {
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    match before {
+        ["proc", ..] => is_number || matches!(last, "self" | "thread-self"),
+        ["task", _, "proc", ..] => is_number,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_paths_and_paths_without_one() {
+        for (path, name) in [
+            ("/usr/sbin/nginx", "nginx"),
+            ("nginx", "nginx"),
+            ("./nginx", "nginx"),
+            ("/srv/app/", "app"),
+            ("3", "3"),
+            ("./3", "3"),
+            ("/opt/fd/3", "3"),
+            ("exe", "exe"),
+            ("/opt/self/exe", "exe"),
+            ("/proc/self/cwd/x", "x"),
+            ("/dev/fd/3/x.sh", "x.sh"),
+            ("/proc/self/fd/3/x.sh", "x.sh"),
+            ("/proc/self/root/bin/x", "x"),
+            ("/proc/self/exe", ""),
+            ("/proc//self/./exe", ""),
+            ("/proc/thread-self/exe", ""),
+            ("/proc/4711/exe", ""),
+            ("/proc/4711/task/4712/exe", ""),
+            ("/host/proc/1/exe", ""),
+            ("/dev/fd/3", ""),
+            ("/dev/fd/63", ""),
+            ("/dev/stdin", ""),
+            ("/proc/self/fd/3", ""),
+            ("/proc/4711/fd/10", ""),
+            ("/proc/self/task/1/fd/3", ""),
+            ("/proc/thread-self/fd/3", ""),
+            ("/dev/fd/x", "x"),
+            (".", ""),
+            ("./", ""),
+            ("..", ""),
+            ("/", ""),
+            ("", ""),
+        ] {
+            assert_eq!(program_name(path), name, "{path:?}");
+        }
+    }
+}
