@@ -29,9 +29,11 @@ pub enum Soft {
     Hidden,
     /// A collection of a plugin with very many processes took more than a tenth of its interval.
     OverBudget,
+    /// No file descriptor was left to read a process with: its memory, threads and descriptors are unknown.
+    OutOfFiles,
 }
 
-const KINDS: [(Soft, &str); 12] = [
+const KINDS: [(Soft, &str); 13] = [
     (Soft::Undecodable, "undecodable_record"),
     (Soft::ArgvCut, "argv_cut"),
     (Soft::VerdictRefused, "verdict_refused"),
@@ -44,6 +46,7 @@ const KINDS: [(Soft, &str); 12] = [
     (Soft::FactsUnknown, "facts_unknown"),
     (Soft::Hidden, "processes_hidden"),
     (Soft::OverBudget, "over_budget"),
+    (Soft::OutOfFiles, "out_of_files"),
 ];
 
 /// The counters.

@@ -8,6 +8,7 @@ mod export;
 mod health;
 mod import;
 mod kernel;
+mod limits;
 mod metrics;
 mod plugin;
 mod process;

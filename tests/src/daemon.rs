@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
@@ -45,6 +45,13 @@ impl Daemon {
 
     /// The same with variables in its environment.
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_prepared(args, |command| {
+            command.envs(environment.iter().copied());
+        })
+    }
+
+    /// The same as [`Daemon::start`], with a hand on the command before it starts.
+    pub fn start_prepared(args: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let scratch = Scratch::new();
         let given = args.iter().position(|arg| *arg == DATABASE);
         let database = given.map_or_else(
@@ -54,8 +61,9 @@ impl Daemon {
         let own = [DATABASE, database.to_str().expect("a UTF-8 path")];
         let own = if given.is_none() { &own[..] } else { &[] };
         let stderr = File::create(scratch.path().join("stderr")).expect("a file in the scratch directory");
-        let mut child = command(&[&["--output", "json"], own, args].concat())
-            .envs(environment.iter().copied())
+        let mut command = command(&[&["--output", "json"], own, args].concat());
+        prepare(&mut command);
+        let mut child = command
             .current_dir(scratch.path())
             .stdout(Stdio::piped())
             .stderr(stderr)

@@ -37,6 +37,7 @@ use crate::{
     collector,
     config::{self, Environment, Loaded, Settings, Survey},
     export::HostIdentity,
+    limits,
 };
 
 use self::sources::{Configuration, Sources};
@@ -90,7 +91,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
         Some(Command::Events(args)) => {
             // What events misses, it says by itself and as it happens; what else the log could tell is beside it.
             start_log(None, config::LogLevel::Error)?;
-            raise_descriptor_limit();
+            limits::raise_open_files()?;
             block_on(events::run(&args))
         }
         Some(Command::History(args)) => history::run(&args),
@@ -149,7 +150,7 @@ fn watch_and_export(args: Args) -> Result<Exit> {
             None => return Ok(Exit::Usage),
         }
     };
-    raise_descriptor_limit();
+    limits::raise_open_files()?;
     let setup = Setup {
         state,
         sources,
@@ -263,17 +264,4 @@ fn start_log(file: Option<&Path>, level: config::LogLevel) -> Result<()> {
         .with_target(false)
         .init();
     Ok(())
-}
-
-/// Kept iterator links and /proc directories take one descriptor each for a member.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        warn!("could not raise the limit of open files: {error}");
-    }
 }

@@ -16,6 +16,7 @@ use super::{
     http,
 };
 use crate::{
+    limits,
     plugin::{
         Plugin,
         collector::{CollectorSpec, FILE_BYTES, FilePath, Format, Source},
@@ -202,7 +203,11 @@ async fn command(context: &Context, format: Format) -> Outcome {
     let order = order(context, job, user, *output, *memory, *allow_unconfined);
     let (report, told) = match confine::carry_out(&order).await {
         Ok(carried_out) => carried_out,
-        Err(error) => return Outcome::failed("refused", format!("it could not be started: {error}")),
+        Err(error) => {
+            let remedy = limits::start_remedy(&error).map(|remedy| format!("; {remedy}"));
+            let reason = format!("it could not be started: {error}{}", remedy.unwrap_or_default());
+            return Outcome::failed("refused", reason);
+        }
     };
     let mut outcome = match ended(&report, context) {
         Some(failure) => Outcome {

@@ -21,8 +21,8 @@ use crate::process::{FactIds, ProcessKey, Sample, Seen};
 
 /// Room for one read.
 const CHUNK: usize = 32 << 10;
-/// Links held at most; more processes than that are always read by a walk.
-const LINKS: usize = 128;
+/// More processes than these are always read by a walk.
+const ONE_BY_ONE: usize = 128;
 /// What a restricted read costs, in tasks walked: measured, see `cargo xtask bench tick` and docs/performance.md.
 const READ_IN_TASKS: usize = 40;
 
@@ -33,22 +33,36 @@ pub struct Iterators {
     sample: ProgramFd,
     walk: Option<OwnedFd>,
     links: HashMap<ProcessKey, OwnedFd>,
+    /// Links kept at most; further ones are made for one read.
+    room: usize,
     /// False once the kernel has refused a restricted iterator (before 6.1).
     restricted: bool,
     buffer: Vec<u8>,
 }
 
 impl Iterators {
-    /// Over the object's two iterator programs.
-    pub fn new(snapshot: ProgramFd, sample: ProgramFd) -> Self {
+    /// Over the object's two iterator programs. Keeps `room` links to single processes at most.
+    pub fn new(snapshot: ProgramFd, sample: ProgramFd, room: usize) -> Self {
         Self {
             snapshot,
             sample,
             walk: None,
             links: HashMap::new(),
+            room,
             restricted: true,
             buffer: Vec::new(),
         }
+    }
+
+    /// Keeps fewer links, from now on.
+    pub fn shrink(&mut self, room: usize) {
+        self.room = room;
+        let mut left = room;
+        self.links.retain(|_, _| {
+            let keeps = left > 0;
+            left = left.saturating_sub(1);
+            keeps
+        });
     }
 
     /// Every process of the host; those that run and whose names found no room in the ring go to `untold` too, with
@@ -107,7 +121,8 @@ impl Iterators {
         blind: &Blind,
     ) -> io::Result<HashMap<ProcessKey, Sample>> {
         let mut groups = Groups::default();
-        let one_by_one = self.restricted && wanted.len() <= LINKS && wanted.len() * READ_IN_TASKS < tasks;
+        let one_by_one =
+            self.restricted && wanted.len() <= ONE_BY_ONE && wanted.len() * READ_IN_TASKS < tasks;
         if !one_by_one || !self.sample_one_by_one(wanted, &mut groups)? {
             if self.walk.is_none() {
                 self.walk = Some(sys::link_full_iterator(self.sample.as_fd())?);
@@ -124,23 +139,29 @@ impl Iterators {
     /// Returns false when the kernel cannot restrict iterators.
     fn sample_one_by_one(&mut self, wanted: &HashSet<ProcessKey>, groups: &mut Groups) -> io::Result<bool> {
         // Held for other groups' turns only as far as there is room.
-        if wanted.iter().filter(|key| !self.links.contains_key(key)).count() + self.links.len() > LINKS {
+        if wanted.iter().filter(|key| !self.links.contains_key(key)).count() + self.links.len() > self.room {
             self.links.retain(|key, _| wanted.contains(key));
         }
         for &key in wanted {
-            let link = match self.links.entry(key) {
-                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::hash_map::Entry::Vacant(entry) => {
-                    match sys::link_process_iterator(self.sample.as_fd(), key.tgid.0) {
-                        Ok(link) => entry.insert(link),
-                        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue, // it has vanished
-                        // E2BIG: before 5.14 bpf(2) has no iter_info at all.
-                        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::E2BIG)) => {
-                            self.restricted = false;
-                            return Ok(false);
-                        }
-                        Err(error) => return Err(error),
+            let unkept;
+            let link = if let Some(link) = self.links.get(&key) {
+                link
+            } else {
+                let link = match sys::link_process_iterator(self.sample.as_fd(), key.tgid.0) {
+                    Ok(link) => link,
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue, // it has vanished
+                    // E2BIG: before 5.14 bpf(2) has no iter_info at all.
+                    Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::E2BIG)) => {
+                        self.restricted = false;
+                        return Ok(false);
                     }
+                    Err(error) => return Err(error),
+                };
+                if self.links.len() < self.room {
+                    self.links.entry(key).or_insert(link)
+                } else {
+                    unkept = link;
+                    &unkept
                 }
             };
             read_all(link, &mut self.buffer)?;

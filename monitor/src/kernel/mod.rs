@@ -8,6 +8,7 @@ mod iterator;
 mod losses;
 mod lost;
 mod object;
+mod refusal;
 mod source;
 mod sys;
 mod verdicts;

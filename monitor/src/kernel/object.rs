@@ -109,19 +109,20 @@ fn brief(error: &aya::programs::ProgramError) -> String {
 }
 
 impl LoadError {
-    /// True when more privilege would help.
-    pub fn is_permission(&self) -> bool {
+    /// The system's error that this comes from.
+    pub fn io_error(&self) -> Option<&std::io::Error> {
         let mut cause: Option<&dyn std::error::Error> = Some(self);
         while let Some(error) = cause {
-            if error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)))
-            {
-                return true;
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return Some(error);
             }
-            cause = error.source();
+            // Both hold it without naming it as their source.
+            match error.downcast_ref() {
+                Some(btf_rs::Error::IO(error)) => return Some(error),
+                _ => cause = error.source(),
+            }
         }
-        false
+        None
     }
 }
 

@@ -12,7 +12,7 @@ use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
 use kevmon_common::{ABSENT, Counters, Key, MARK_TOLD, Mark};
 use log::Log;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     cgroups::Cgroups,
@@ -21,6 +21,7 @@ use super::{
     losses::{self, Losses, Records},
     lost::Lost,
     object::{self, Attached, LoadError, Shared, Sizes},
+    refusal::Refusal,
     sys,
     verdicts::Verdicts,
 };
@@ -51,55 +52,13 @@ pub struct ProgramTime {
     pub runs: u64,
 }
 
-/// Why there is no eBPF source.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// Tracepoints tell pids of the initial namespace, the iterator and /proc those of kevmon's own.
-    #[error(
-        "kevmon runs in a pid namespace of its own, where the kernel's pids mean other processes; run it on the host"
-    )]
-    PidNamespace,
-    /// CLOCK_BOOTTIME and /proc tell other start times here than the kernel side does.
-    #[error(
-        "kevmon runs in a time namespace of its own, where start times differ from the kernel's; run it on the host"
-    )]
-    TimeNamespace,
-    /// kevmon may not.
-    #[error("not permitted to load eBPF programs; run kevmon as root, or with CAP_BPF and CAP_PERFMON")]
-    Permission,
-    /// The kernel refused.
-    #[error("{error}; {}", remedy(.error))]
-    Load {
-        /// What it said.
-        error: LoadError,
-    },
-}
-
-impl From<LoadError> for Refusal {
-    fn from(error: LoadError) -> Self {
-        if error.is_permission() {
-            debug!("{error}");
-            return Self::Permission;
-        }
-        Self::Load { error }
-    }
-}
-
-fn remedy(error: &LoadError) -> &'static str {
-    match error {
-        LoadError::Offsets(_) | LoadError::Btf(_) => {
-            "eBPF needs Linux 5.10 or newer with CONFIG_DEBUG_INFO_BTF=y"
-        }
-        LoadError::Foreign(_) => "build it anew with `cargo xtask build`",
-        _ => "this kernel is not supported yet: please report its version with `--log-level debug`'s output",
-    }
-}
-
 /// What is up to whoever starts kevmon.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Size of the ring, bytes: a power of two, and a multiple of the page size.
     pub ring_bytes: u32,
+    /// Links to iterators of single processes that are kept at most.
+    pub links: usize,
 }
 
 /// The programs at work.
@@ -174,7 +133,11 @@ impl KernelSource {
                         source: error.into(),
                     })
                 };
-                Iterators::new(clone(snapshot, "snapshot")?, clone(sample, "sample")?)
+                Iterators::new(
+                    clone(snapshot, "snapshot")?,
+                    clone(sample, "sample")?,
+                    settings.links,
+                )
             },
             blind: Blind {
                 run_delay: offsets.task_run_delay == ABSENT,
@@ -308,6 +271,11 @@ impl KernelSource {
     /// What is held to read processes faster is kept of these alone.
     pub fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
         self.iterators.retain(tracked);
+    }
+
+    /// Keeps fewer links to iterators, from now on.
+    pub fn shrink(&mut self, links: usize) {
+        self.iterators.shrink(links);
     }
 
     /// Reads one process, if it still exists.

@@ -18,10 +18,6 @@ use crate::{
     process::{Gauges, ProcessKey, Sample},
 };
 
-/// Processes whose directory and `statm` are kept open at most: reading through them costs a fraction and cannot meet a
-/// reused pid.
-const KEPT: usize = 1024;
-
 /// A process's files that stay open between ticks.
 #[derive(Debug)]
 struct Opened {
@@ -44,12 +40,17 @@ pub struct GaugeReader {
     page_size: u64,
     /// The kernel tells the number of descriptors as the size of the directory (6.2 and newer).
     fd_count_is_size: bool,
+    /// Reading through kept files costs a fraction and cannot meet a reused pid.
     kept: HashMap<ProcessKey, Opened>,
+    /// Processes whose files are kept at most.
+    room: usize,
+    /// No descriptor was left since the last call of [`GaugeReader::take_out_of_files`].
+    out_of_files: bool,
 }
 
 impl GaugeReader {
-    /// Below `root`, usually /proc.
-    pub fn new(root: PathBuf) -> Self {
+    /// Below `root`, usually /proc. Keeps the files of `room` processes open between two ticks at most.
+    pub fn new(root: PathBuf, room: usize) -> Self {
         Self {
             // This process surely has descriptors: a size of zero says that sizes tell nothing.
             fd_count_is_size: std::fs::metadata(root.join("self/fd"))
@@ -57,7 +58,25 @@ impl GaugeReader {
             root,
             page_size: rustix::param::page_size() as u64,
             kept: HashMap::new(),
+            room,
+            out_of_files: false,
         }
+    }
+
+    /// Keeps the files of fewer processes open, from now on.
+    pub fn shrink(&mut self, room: usize) {
+        self.room = room;
+        let mut left = room;
+        self.kept.retain(|_, _| {
+            let keeps = left > 0;
+            left = left.saturating_sub(1);
+            keeps
+        });
+    }
+
+    /// Whether a process could not be read at once since the last call, because no descriptor was left.
+    pub fn take_out_of_files(&mut self) -> bool {
+        std::mem::take(&mut self.out_of_files)
     }
 
     /// The gauges of those of `members` that still live. What the samples hold comes from them.
@@ -69,7 +88,14 @@ impl GaugeReader {
     ) -> HashMap<ProcessKey, Gauges> {
         let mut gauges = HashMap::with_capacity(members.len());
         for &key in members {
-            match self.read_one(key, samples.get(&key), health) {
+            let mut read = self.read_one(key, samples.get(&key), health);
+            if matches!(read, Err(Unread::OutOfFiles(_))) {
+                self.out_of_files = true;
+                // What is kept open is the least that can be let go of.
+                self.shrink(self.kept.len() / 2);
+                read = self.read_one(key, samples.get(&key), health);
+            }
+            match read {
                 Ok(read) => {
                     gauges.insert(key, read);
                 }
@@ -77,6 +103,7 @@ impl GaugeReader {
                     health.count(match unread {
                         Unread::Gone => Soft::Vanished,
                         Unread::Unreadable => Soft::Unreadable,
+                        Unread::OutOfFiles(_) => Soft::OutOfFiles,
                     });
                     let sample = samples.get(&key);
                     if let Some(known) = without_files(unread, sample) {
@@ -105,7 +132,7 @@ impl GaugeReader {
             kept
         } else {
             let opened = Opened::open(&self.root, key)?;
-            if self.kept.len() < KEPT {
+            if self.kept.len() < self.room {
                 self.kept.entry(key).or_insert(opened)
             } else {
                 unkept = opened;
@@ -126,6 +153,10 @@ impl GaugeReader {
         }
         let mut known = |value: Result<Option<u64>, Unread>| match value {
             Ok(value) => value,
+            Err(Unread::OutOfFiles(_)) => {
+                health.count(Soft::OutOfFiles);
+                None
+            }
             Err(_) => {
                 health.count(Soft::Unreadable);
                 None
@@ -167,7 +198,7 @@ fn without_files(unread: Unread, sample: Option<&Sample>) -> Option<Gauges> {
     let sample = sample.filter(|sample| sample.live && sample.address_space.is_some());
     match (unread, sample) {
         (Unread::Gone, None) => None,
-        (Unread::Unreadable, None) => Some(Gauges::default()),
+        (Unread::Unreadable | Unread::OutOfFiles(_), None) => Some(Gauges::default()),
         (_, Some(sample)) => Some(Gauges {
             rss: None,
             vms: sample.vms,
@@ -271,7 +302,7 @@ fn peak_rss(process: &Process) -> Result<Option<u64>, Unread> {
     let read = process
         .open_relative("status")?
         .read(&mut text)
-        .map_err(|_| Unread::Unreadable)?;
+        .map_err(Unread::from_io)?;
     Ok(vm_hwm(&text[..read]))
 }
 
@@ -338,7 +369,7 @@ mod tests {
                 live: true,
             };
             let samples = HashMap::from([(me, sample)]);
-            let mut reader = GaugeReader::new(PathBuf::from("/proc"));
+            let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
             let mut health = Health::default();
             // Twice: the second time through what was kept open.
             reader.read(&[me], &samples, &mut health);
@@ -411,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_pid_that_is_another_processs_is_gone() {
-        let mut reader = GaugeReader::new(PathBuf::from("/proc"));
+        let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
         let mut health = Health::default();
         let me = crate::process::Tgid(std::process::id());
         let never = ProcessKey {

@@ -28,10 +28,7 @@ impl Hidden {
         let mounts = me.mountinfo().ok()?;
         let path = root.canonicalize().ok()?;
         // What is mounted last on one point covers the others.
-        let mount = mounts
-            .into_iter()
-            .filter(|mount| mount.mount_point == path)
-            .last()?;
+        let mount = mounts.into_iter().rfind(|mount| mount.mount_point == path)?;
         let groups = status.groups.iter().map(|&group| i64::from(group));
         let groups: Vec<i64> = groups.chain([i64::from(status.egid)]).collect();
         Self::of(&mount, &groups)

@@ -22,7 +22,10 @@ use procfs::{
     process::{Process, Stat},
 };
 
-use crate::process::{BootTime, ProcessKey, Tgid};
+use crate::{
+    limits,
+    process::{BootTime, ProcessKey, Tgid},
+};
 
 /// Why a process's file gave nothing.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub enum Unread {
     Gone,
     /// It may not be read, or makes no sense.
     Unreadable,
+    /// No file descriptor is left to read it with: this says nothing about the process.
+    OutOfFiles(std::io::Error),
 }
 
 impl Unread {
@@ -38,6 +43,8 @@ impl Unread {
     fn from_io(error: std::io::Error) -> Self {
         if error.raw_os_error() == Some(libc::ESRCH) {
             Self::Gone
+        } else if limits::is_out_of_files(&error) {
+            Self::OutOfFiles(error)
         } else {
             Self::Unreadable
         }

@@ -36,7 +36,7 @@ impl ProcSource {
     /// # Errors
     /// The root cannot be listed.
     pub fn scan(&mut self, health: &mut Health) -> std::io::Result<Vec<Seen>> {
-        let mut found: Vec<(Process, Stat)> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for entry in std::fs::read_dir(&self.root)? {
             let Ok(entry) = entry else { continue };
             let Some(pid) = entry
@@ -47,33 +47,39 @@ impl ProcSource {
                 continue;
             };
             let process = Process::new_with_root(directory(&self.root, Tgid(pid)));
+            // Closed again at once: a host has more processes than kevmon may have files.
             match process
                 .and_then(|process| process.stat().map(|stat| (process, stat)))
                 .map_err(Unread::from)
             {
-                Ok(process) => found.push(process),
+                Ok((process, stat)) => {
+                    let known = key_of(&stat).and_then(|key| self.identities.get(&key));
+                    let names = match known {
+                        Some(names) if names.comm == identity::comm(&stat) => names.clone(),
+                        _ => identity::of(&self.root, &process, &stat),
+                    };
+                    let ended = !is_live(&process, &stat);
+                    found.push(Found { stat, names, ended });
+                }
                 Err(Unread::Gone) => health.count(Soft::Vanished),
                 Err(Unread::Unreadable) => health.count(Soft::Unreadable),
+                // A scan that leaves processes out would end them.
+                Err(Unread::OutOfFiles(error)) => return Err(error),
             }
         }
-        let starts: HashMap<i32, BootTime> = found.iter().map(|(_, stat)| (stat.pid, start(stat))).collect();
-        let mut known = std::mem::take(&mut self.identities);
-        let seen = found.into_iter().filter_map(|(process, stat)| {
-            let key = ProcessKey {
-                tgid: Tgid(u32::try_from(stat.pid).ok()?),
-                start: start(&stat),
-            };
+        let starts: HashMap<i32, BootTime> = found
+            .iter()
+            .map(|Found { stat, .. }| (stat.pid, start(stat)))
+            .collect();
+        self.identities.clear();
+        let seen = found.into_iter().filter_map(|Found { stat, names, ended }| {
+            let key = key_of(&stat)?;
             let parent = starts.get(&stat.ppid).and_then(|&start| {
                 Some(ProcessKey {
                     tgid: Tgid(u32::try_from(stat.ppid).ok()?),
                     start,
                 })
             });
-            let ended = !is_live(&process, &stat);
-            let names = match known.remove(&key) {
-                Some(names) if names.comm == identity::comm(&stat) => names,
-                _ => identity::of(&self.root, &process, &stat),
-            };
             self.identities.insert(key, names.clone());
             Some(Seen {
                 key,
@@ -101,10 +107,25 @@ impl ProcSource {
                 }
                 Err(Unread::Gone) => health.count(Soft::Vanished),
                 Err(Unread::Unreadable) => health.count(Soft::Unreadable),
+                Err(Unread::OutOfFiles(_)) => health.count(Soft::OutOfFiles),
             }
         }
         samples
     }
+}
+
+/// What a scan reads of one process.
+struct Found {
+    stat: Stat,
+    names: Identity,
+    ended: bool,
+}
+
+fn key_of(stat: &Stat) -> Option<ProcessKey> {
+    Some(ProcessKey {
+        tgid: Tgid(u32::try_from(stat.pid).ok()?),
+        start: start(stat),
+    })
 }
 
 fn start(stat: &Stat) -> BootTime {
@@ -143,8 +164,19 @@ fn add_threads(process: &Process, usage: Usage, health: &mut Health) -> Usage {
         return usage;
     };
     let mut sums = Usage::ZERO;
-    for thread in threads.flatten() {
-        let Ok(status) = thread.status() else { continue }; // it has ended meanwhile
+    for thread in threads {
+        let status = match thread.and_then(|thread| thread.status().map(|status| (thread, status))) {
+            Ok(status) => status,
+            Err(error) => match Unread::from(error) {
+                // Sums that leave threads out would be too small.
+                Unread::OutOfFiles(_) => {
+                    health.count(Soft::OutOfFiles);
+                    return usage;
+                }
+                Unread::Gone | Unread::Unreadable => continue, // it has ended meanwhile
+            },
+        };
+        let (thread, status) = status;
         // Needs the same user, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
         let io = thread.io().inspect_err(|_| health.count(Soft::Unreadable)).ok();
         let own = Usage::ZERO

@@ -7,6 +7,8 @@ use std::{
 
 use rusqlite::ErrorCode;
 
+use crate::limits;
+
 /// Why the store could not be used. Its file is as it was. What follows from that is its caller's to say. No variant has a
 /// source: what the system or SQLite said is part of the message already.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +125,11 @@ pub enum StoreError {
         detail: String,
     },
     /// The system refused something.
-    #[error("store {}: {doing}: {cause}; see to the disk and the folder, or give another path (--metadata-db-path)", path.display())]
+    #[error(
+        "store {}: {doing}: {cause}; {}",
+        path.display(),
+        limits::remedy(cause).unwrap_or("see to the disk and the folder, or give another path (--metadata-db-path)")
+    )]
     Io {
         /// The file in question.
         path: PathBuf,
@@ -181,6 +187,12 @@ impl StoreError {
                 reason: source.to_string(),
             },
             Some(ErrorCode::DiskFull) => Self::Full { path, doing },
+            // SQLite does not say which file it could not open, nor why.
+            Some(ErrorCode::CannotOpen) if limits::is_short_of_files(Path::new("/proc")) => Self::Io {
+                path,
+                doing,
+                cause: io::Error::from_raw_os_error(libc::EMFILE),
+            },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged {
                 path,
                 doing,

@@ -5,6 +5,7 @@ mod cpu_usage;
 mod export_series;
 mod harness_times;
 mod large_groups;
+mod limits;
 mod loss_corners;
 mod outage;
 mod overflow;

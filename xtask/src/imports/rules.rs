@@ -10,6 +10,7 @@ const EVERY_MODULE: &[&str] = &[
     "export",
     "store",
     "health",
+    "limits",
     "users",
     "collector",
     "import",
@@ -19,19 +20,20 @@ const EVERY_MODULE: &[&str] = &[
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 15] = [
+const MODULES: [(&str, &[&str]); 16] = [
     ("process", &[]),
     ("import", &[]),
     ("health", &[]),
+    ("limits", &[]),
     ("users", &[]),
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
     ("config", &["plugin", "process", "users"]),
-    ("kernel", &["process", "health"]),
-    ("procfs", &["process", "health", "users"]),
-    ("collector", &["plugin", "process", "health", "users"]),
-    ("store", &["process", "plugin", "metrics", "health"]),
-    ("export", &["metrics", "plugin", "process", "health"]),
+    ("kernel", &["process", "health", "limits"]),
+    ("procfs", &["process", "health", "limits", "users"]),
+    ("collector", &["plugin", "process", "health", "limits", "users"]),
+    ("store", &["process", "plugin", "metrics", "health", "limits"]),
+    ("export", &["metrics", "plugin", "process", "health", "limits"]),
     ("cli", &["config", "plugin"]),
     ("app", EVERY_MODULE),
     ("main", &["app", "cli"]),

@@ -35,7 +35,7 @@ pub(super) fn run(command: PluginCommand) -> Result<Exit> {
         PluginCommand::Run(args) => {
             // What a command writes to standard error is told at this level.
             super::start_log(None, config::LogLevel::Info)?;
-            super::raise_descriptor_limit();
+            crate::limits::raise_open_files()?;
             super::block_on(run::run(args))
         }
         PluginCommand::Import(args) => import::run(&args),

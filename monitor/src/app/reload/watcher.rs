@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::{
     app::sources::{Configuration, Sources},
     config::Survey,
+    limits,
 };
 
 /// Files are looked at this often, whatever inotify tells: it does not see through links to files elsewhere, nor network
@@ -52,6 +53,30 @@ struct Inotify {
     descriptor: AsyncFd<OwnedFd>,
     /// What they were when the watches were put on them.
     seen: Option<Survey>,
+    /// A folder could not be watched, which the log has said.
+    refused: bool,
+}
+
+fn say_no_inotify(error: &io::Error) {
+    let remedy = match error.raw_os_error() {
+        // inotify_init(2) gives the same number for both limits.
+        Some(libc::EMFILE) => {
+            "; fs.inotify.max_user_instances of this user is reached, or kevmon's limit of open files (ulimit -Hn): raise it"
+                .to_owned()
+        }
+        _ => limits::remedy(error).map_or_else(String::new, |remedy| format!("; {remedy}")),
+    };
+    warn!("no inotify: {error}{remedy}; changes of plugin files are seen within {RESCAN:?}");
+}
+
+/// What to do about a folder that cannot be watched; empty where nothing helps.
+fn watch_remedy(error: rustix::io::Errno) -> &'static str {
+    match error {
+        rustix::io::Errno::NOSPC => "; fs.inotify.max_user_watches of this user is reached: raise it",
+        rustix::io::Errno::ACCESS => "; kevmon's user may not read it",
+        rustix::io::Errno::NOMEM => "; the kernel has no memory for it",
+        _ => "",
+    }
 }
 
 /// Why the files are read again.
@@ -71,11 +96,7 @@ impl Watcher {
         let mut watcher = Self {
             sources,
             seen,
-            inotify: Inotify::new()
-                .inspect_err(|error| {
-                    warn!("no inotify ({error}): changes of plugin files are seen within {RESCAN:?}");
-                })
-                .ok(),
+            inotify: Inotify::new().inspect_err(say_no_inotify).ok(),
             hangup: signal(SignalKind::hangup())?,
             to,
         };
@@ -148,9 +169,14 @@ impl Watcher {
         }
         // A new descriptor rather than a list of what to forget: what is not looked at any more is gone with the old one.
         match Inotify::new() {
-            Ok(new) => *inotify = new,
+            Ok(new) => {
+                *inotify = Inotify {
+                    refused: inotify.refused,
+                    ..new
+                }
+            }
             Err(error) => {
-                warn!("no inotify ({error}): changes of plugin files are seen within {RESCAN:?}");
+                say_no_inotify(&error);
                 self.inotify = None;
                 return;
             }
@@ -163,11 +189,14 @@ impl Watcher {
                 refused = Some((folder, error));
             }
         }
-        if let Some((folder, error)) = refused {
+        let refused_before = std::mem::replace(&mut inotify.refused, refused.is_some());
+        if let Some((folder, error)) = refused
+            && !refused_before
+        {
             warn!(
-                "{}: no watch ({error}; fs.inotify.max_user_watches bounds them): changes there are seen within \
-                 {RESCAN:?}",
-                folder.display()
+                "{}: no inotify watch ({error}{}): changes there are seen within {RESCAN:?}",
+                folder.display(),
+                watch_remedy(error)
             );
         }
         inotify.seen = Some(self.seen.clone());
@@ -182,6 +211,7 @@ impl Inotify {
         Ok(Self {
             descriptor,
             seen: None,
+            refused: false,
         })
     }
 

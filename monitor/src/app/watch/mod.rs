@@ -23,6 +23,7 @@ use crate::{
     export::{Extra, ServiceReading, UnixClock},
     health::{Health, Soft},
     kernel::{KernelSource, ProgramTime, Settings},
+    limits::{self, CacheShare},
     metrics::HealthReading,
     plugin::{GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
     process::{BootTime, Event, FactIds, Moment, ProcessKey, Recovered, Sample},
@@ -79,8 +80,14 @@ pub(super) struct Watch {
     hidden: Option<Hidden>,
     tracker: Tracker,
     gauges: GaugeReader,
+    /// What the source and `gauges` may keep open between two collections.
+    caches: CacheShare,
+    /// `caches` had to shrink, which the log has said.
+    made_room: bool,
     host: HostReader,
     root: PathBuf,
+    /// The last collection could not read the source, which the log has said.
+    unread: bool,
     /// Soft failures so far.
     pub health: Health,
     /// Records lost so far, as of the last look.
@@ -114,7 +121,8 @@ impl Watch {
     /// The source that was asked for is refused, or no source works.
     pub fn start(origin: Origin, plugins: Vec<Plugin>, kept: &Kept) -> Result<Self> {
         let began = HostReader::now();
-        let (source, reason) = open(&origin)?;
+        let caches = CacheShare::of(limits::open_file_limit());
+        let (source, reason) = open(&origin, caches)?;
         let root = origin.root;
         match &source {
             Source::Ebpf(_) => info!("source ebpf: {reason}"),
@@ -127,7 +135,10 @@ impl Watch {
             reason,
             hidden: None,
             tracker: Tracker::new(plugins, began).context("the plugins' patterns")?,
-            gauges: GaugeReader::new(root.clone()),
+            gauges: GaugeReader::new(root.clone(), caches.processes),
+            caches,
+            made_room: false,
+            unread: false,
             host: HostReader::new(root.clone()),
             root,
             health: Health::default(),
@@ -234,8 +245,13 @@ impl Watch {
     /// Reads the groups in `due`, and no process of others: what it costs is up to their own members. With none, all
     /// totals are brought up to date.
     pub fn collect(&mut self, due: &[GroupId]) -> Vec<ServiceReading> {
+        if limits::is_short_of_files(&self.root) {
+            self.make_room();
+        }
+        let mut all_read = true;
         if let Err(error) = self.catch_up() {
             self.not_read(&error);
+            all_read = false;
         }
         let with_facts = self.tracker.with_facts();
         let mut tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
@@ -254,9 +270,13 @@ impl Watch {
             }
             Err(error) => {
                 self.not_read(&error);
+                all_read = false;
                 HashMap::new()
             }
         };
+        if all_read && std::mem::take(&mut self.unread) {
+            info!("the processes can be read again");
+        }
         let now = HostReader::now();
         let mut reader = FactReader::of(&self.root, &mut self.source);
         for key in with_facts {
@@ -268,6 +288,9 @@ impl Watch {
         let gauges = self
             .gauges
             .read(&self.tracker.live_members(due), &samples, &mut self.health);
+        if self.gauges.take_out_of_files() {
+            self.make_room();
+        }
         let (now, host) = (HostReader::now(), self.host.host());
         let unlisted = self.hidden_processes().is_some();
         due.iter()
@@ -321,7 +344,19 @@ impl Watch {
 
     /// The last values stand, the interval says so, and the next tick tries again.
     fn not_read(&mut self, error: &anyhow::Error) {
-        warn!("not read at this tick: {error:#}");
+        if is_out_of_files(error) {
+            self.make_room();
+        }
+        if std::mem::replace(&mut self.unread, true) {
+            debug!("not read at this tick either: {error:#}");
+        } else {
+            let remedy = io_error(error).and_then(limits::remedy);
+            let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
+            warn!(
+                "the processes cannot be read for now: {error:#}{remedy}; their last values stand, and each collection \
+                 tries again"
+            );
+        }
         self.health.count(Soft::IteratorFailed);
         self.unclear += 1;
     }
@@ -422,7 +457,37 @@ impl Watch {
         }
     }
 
+    /// Closes half of what is kept open between two collections, because files run out; for good.
+    fn make_room(&mut self) {
+        let (now, limit) = (self.caches, limits::open_file_limit());
+        self.caches = now.halved().at_most(CacheShare::of(limit));
+        if now == self.caches {
+            return;
+        }
+        if !std::mem::replace(&mut self.made_room, true) {
+            warn!(
+                "open files run out (limit {limit}): fewer are kept open between two collections from now on, which costs \
+                 CPU time and no accuracy; raise the limit (systemd: LimitNOFILE=, ulimit -Hn)"
+            );
+        }
+        self.gauges.shrink(self.caches.processes);
+        if let Source::Ebpf(kernel) = &mut self.source {
+            kernel.shrink(self.caches.links);
+        }
+    }
+
+    /// The usage of `tracked`. What is kept open makes room where no descriptor is left for it.
     fn sample(&mut self, tracked: &HashSet<ProcessKey>) -> Result<HashMap<ProcessKey, Sample>> {
+        match self.sample_once(tracked) {
+            Err(error) if is_out_of_files(&error) => {
+                self.make_room();
+                self.sample_once(tracked)
+            }
+            result => result,
+        }
+    }
+
+    fn sample_once(&mut self, tracked: &HashSet<ProcessKey>) -> Result<HashMap<ProcessKey, Sample>> {
         match &mut self.source {
             Source::Proc(proc) => Ok(proc.sample(tracked, &mut self.health)),
             Source::Ebpf(kernel) => {
@@ -433,6 +498,15 @@ impl Watch {
             }
         }
     }
+}
+
+/// The system's error that an error comes from.
+fn io_error(error: &anyhow::Error) -> Option<&std::io::Error> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+fn is_out_of_files(error: &anyhow::Error) -> bool {
+    io_error(error).is_some_and(limits::is_out_of_files)
 }
 
 /// Whether nothing has been there for as long as the plugin wants to hear of that.
@@ -448,14 +522,17 @@ fn is_forgotten(plugin: &Plugin, reading: &Reading, now: BootTime) -> bool {
     reading.process_count == 0 && reading.unsettled == 0 && last.is_none_or(|last| now.since(last) >= after)
 }
 
-fn open(origin: &Origin) -> Result<(Source, String)> {
+fn open(origin: &Origin, caches: CacheShare) -> Result<(Source, String)> {
     let choice = origin.choice;
-    let ring_bytes = origin.ring_bytes;
+    let settings = Settings {
+        ring_bytes: origin.ring_bytes,
+        links: caches.links,
+    };
     let proc = || Source::Proc(ProcSource::new(origin.root.clone()));
     if choice == cli::Source::Proc {
         return Ok((proc(), "asked for".to_owned()));
     }
-    match (KernelSource::attach(Settings { ring_bytes }), choice) {
+    match (KernelSource::attach(settings), choice) {
         (Ok(kernel), cli::Source::Ebpf) => Ok((Source::Ebpf(Box::new(kernel)), "asked for".to_owned())),
         (Ok(kernel), _) => Ok((Source::Ebpf(Box::new(kernel)), "the kernel allows it".to_owned())),
         (Err(refusal), cli::Source::Ebpf) => bail!("{}: {refusal}", origin.asked_by),

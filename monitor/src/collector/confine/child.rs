@@ -126,6 +126,14 @@ fn limit(order: &Order) -> Result<(), String> {
         (libc::RLIMIT_FSIZE, FILE_BYTES, "RLIMIT_FSIZE"),
     ];
     for (resource, most, name) in limits {
+        // kevmon's own limit may be lower, and only root can raise that.
+        let mut own = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: getrlimit(2) fills the struct.
+        check(name, unsafe { libc::getrlimit(resource, &raw mut own) })?;
+        let most = most.min(own.rlim_max);
         let limit = libc::rlimit {
             rlim_cur: most,
             rlim_max: most,

@@ -21,6 +21,7 @@ use tokio::{
 use tracing::{debug, error, info};
 
 use super::{LatestReadings, page::Format};
+use crate::limits;
 
 /// Further ones wait until one of these has ended.
 const CONNECTIONS: usize = 8;
@@ -43,13 +44,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The endpoint could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the Prometheus endpoint cannot listen on {address}: {source}; free that port or give another address"
+    "the Prometheus endpoint cannot listen on {address}: {source}; {}",
+    listen_remedy(.source)
 )]
 pub struct PrometheusError {
     /// As configured.
     pub address: SocketAddr,
     /// In the system's words.
     pub source: io::Error,
+}
+
+fn listen_remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EACCES) => {
+            "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE: give another one"
+        }
+        Some(libc::EADDRNOTAVAIL) => "this host has no such address: give one that it has",
+        _ => limits::remedy(error).unwrap_or("free that port or give another address"),
+    }
 }
 
 /// The endpoint, listening.
@@ -105,7 +117,11 @@ impl PrometheusServer {
                 }
                 Err(error) => {
                     if !failing {
-                        error!("the Prometheus endpoint {address} takes no connections for now: {error}");
+                        let remedy = limits::remedy(&error).map(|remedy| format!("; {remedy}"));
+                        error!(
+                            "the Prometheus endpoint {address} takes no connections for now: {error}{}",
+                            remedy.unwrap_or_default()
+                        );
                     }
                     failing = true;
                     sleep(PAUSE).await;

@@ -16,6 +16,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use crate::limits;
+
 use super::{
     connection::{Connection, TlsFiles},
     error::Fault,
@@ -141,6 +143,7 @@ pub(super) async fn connect(
 ) -> Result<TcpStream, Fault> {
     let (host, port) = (target.host.as_str(), target.port);
     let mut reason = "it has none".to_owned();
+    let mut remedy = None;
     for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let share = deadline.remaining() / u32::try_from(left).unwrap_or(u32::MAX);
         match tokio::time::timeout(share, TcpStream::connect(address)).await {
@@ -149,14 +152,36 @@ pub(super) async fn connect(
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Ok(Err(error)) => reason = error.to_string(),
-            Err(_) => reason = format!("no answer within {:?}", deadline.timeout),
+            Ok(Err(error)) => {
+                reason = error.to_string();
+                remedy = refusal(&error);
+            }
+            Err(_) => {
+                reason = format!("no answer within {:?}", deadline.timeout);
+                remedy = None;
+            }
         }
     }
     Err(Fault::unreachable(
         format!("no connection to {host}, port {port}: {reason}"),
-        "check host and port, and that the receiver runs",
+        remedy.unwrap_or("check host and port, and that the receiver runs"),
     ))
+}
+
+/// What to do where this host refuses the connection, not the receiver.
+fn refusal(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => Some(
+            "this host does not let kevmon connect: see its firewall, its security module and the unit's IPAddressDeny=",
+        ),
+        Some(libc::EAFNOSUPPORT) => {
+            Some("this host does not let kevmon use such addresses: see the unit's RestrictAddressFamilies=")
+        }
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
+            Some("this host has no way there: see its addresses and routes, or its firewall")
+        }
+        _ => limits::remedy(error),
+    }
 }
 
 /// TLS over `stream`, with whom `peer` says.
