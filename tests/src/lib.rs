@@ -19,6 +19,7 @@ pub mod executable;
 pub mod fake;
 pub mod history;
 pub mod http;
+pub mod invocations;
 pub mod kevmon;
 pub mod known;
 pub mod live;

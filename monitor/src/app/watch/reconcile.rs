@@ -1,6 +1,6 @@
 //! Brings the table into line with the host: at the start, after losses, and at each scan where there are no events.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use tracing::warn;
@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{Source, Watch, facts::FactReader};
 use crate::{
     health::Soft,
-    process::{BootTime, ProcessKey, Recovered, Seen},
+    process::{BootTime, Identity, ProcessKey, Recovered, Seen},
     procfs::{self, HostReader},
 };
 
@@ -165,8 +165,8 @@ impl Watch {
                     continue; // the kernel side tells its life
                 }
                 let is_asked = judged || !seen.told;
-                if !seen.identity.exe.is_empty() && is_asked && self.tracker.is_news(&seen) {
-                    seen.identity.argv = procfs::argv(&self.root, seen.key);
+                if is_asked && !seen.ended && self.tracker.is_news(&seen) {
+                    complete(&mut seen.identity, &self.root, seen.key);
                 }
             }
             let is_new = !known && (judged || !seen.told) && !seen.ended;
@@ -188,6 +188,17 @@ impl Watch {
             }
         }
         found
+    }
+}
+
+/// Adds what a snapshot does not tell: the arguments, and the executable of a process whose leader has left before its
+/// threads, and with it the memory that a snapshot looks at.
+fn complete(identity: &mut Identity, root: &Path, key: ProcessKey) {
+    if !identity.exe.is_empty() {
+        identity.argv = procfs::argv(root, key);
+    } else if let Ok(found) = procfs::identity(root, key) {
+        identity.exe = found.exe;
+        identity.argv = found.argv;
     }
 }
 

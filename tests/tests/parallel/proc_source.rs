@@ -1,0 +1,244 @@
+//! /proc as a source, and what is not to be had from it.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
+
+use kevmon_tests::{
+    kevmon::{self, Daemon, Output},
+    plugin_dir::PluginDir,
+    scratch::Scratch,
+    workload::{Program, Running},
+};
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_process_whose_leader_left_first_is_alive() {
+    let program = Program::new(WORKLOAD, "leader-left");
+    let mut running = program.start(&["leader-first", "3", "4"]);
+    let stat = format!("/proc/{}/stat", running.pid());
+    kevmon_tests::wait::until("the leader to go", LIMIT, || {
+        fs::read_to_string(&stat).ok()?.contains(") Z ").then_some(())
+    });
+    for source in ["proc", "ebpf"] {
+        let pattern = program.pattern();
+        let args = [
+            "--interval",
+            "200ms",
+            "--process-name",
+            &pattern,
+            "--source",
+            source,
+        ];
+        let mut daemon = Daemon::start(&args);
+        for _ in 0..3 {
+            let tick = daemon.next_tick(LIMIT);
+            let group = tick.expect_group(&program.plugin());
+            let members = group.members();
+            assert_eq!(members.len(), 1, "{source}: {}", group.0);
+            assert_eq!(
+                (members[0].pid, members[0].name.as_str()),
+                (running.pid(), program.name()),
+                "{source}"
+            );
+            assert_eq!(group.int("exits"), 0, "{source}: {}", group.0);
+            // Of the thread that lives: the leader has neither memory nor descriptors.
+            for metric in ["memory_rss_total", "memory_vms_total", "open_file_descriptors"] {
+                assert!(group.int(metric) > 0, "{source}: {metric}: {}", group.0);
+            }
+        }
+        if source == "ebpf" {
+            daemon.terminate();
+            continue;
+        }
+        // Until its last thread has gone.
+        running.release();
+        running.reap();
+        daemon.wait_until("its end", LIMIT, |tick| {
+            tick.expect_group(&program.plugin()).int("process_count") == 0
+        });
+        daemon.terminate();
+        running = program.start(&["leader-first", "3", "4"]);
+        let stat = format!("/proc/{}/stat", running.pid());
+        kevmon_tests::wait::until("the leader to go", LIMIT, || {
+            fs::read_to_string(&stat).ok()?.contains(") Z ").then_some(())
+        });
+    }
+}
+
+/// The kernel shows a removed file with ` (deleted)` behind its path; a file may be called that.
+#[test]
+fn a_removed_executable_keeps_its_name_and_a_name_keeps_its_end() {
+    let [removed, named, both] = ["removed", "named", "both"].map(|stem| Program::new(WORKLOAD, stem));
+    let start = |path: &PathBuf| {
+        let mut command = Command::new(path);
+        command.arg("idle");
+        Running::start(command)
+    };
+    let ends_so = |program: &Program| {
+        let path = program.directory().join(format!("{} (deleted)", program.name()));
+        fs::rename(program.path(), &path).expect("our own file");
+        path
+    };
+    let mut running = vec![start(&removed.path().to_owned())];
+    fs::remove_file(removed.path()).expect("our own file");
+    let path = ends_so(&named);
+    running.push(start(&path));
+    let path = ends_so(&both);
+    running.push(start(&path));
+    // Its file has another link, so that it is not gone for good.
+    fs::hard_link(&path, both.directory().join("other")).expect("a file of our own");
+    fs::remove_file(&path).expect("our own file");
+    let names = [
+        removed.name().to_owned(),
+        format!("{} (deleted)", named.name()),
+        format!("{} (deleted)", both.name()),
+    ];
+    let folder = PluginDir::new();
+    for (index, name) in names.iter().enumerate() {
+        let pattern = name.replace('(', "\\(").replace(')', "\\)");
+        let text = format!(
+            "schema = 1\n[service]\nnamespace = \"Kvt\"\nprocess_name = '^{pattern}$'\nmatch = \"exe\"\n\
+             [monitoring]\ninterval = \"200ms\"\n"
+        );
+        folder.write(&format!("p{index}"), &text);
+    }
+    for source in ["proc", "ebpf"] {
+        let daemon = Daemon::start(&["--plugins-dir", folder.path(), "--source", source]);
+        let tick = daemon.ticks()[0].clone();
+        for (index, name) in names.iter().enumerate() {
+            let members = tick.expect_group(&format!("p{index}")).members();
+            let members: Vec<_> = members.iter().map(|one| (one.pid, one.name.as_str())).collect();
+            assert_eq!(members, [(running[index].pid(), name.as_str())], "{source}");
+        }
+        daemon.terminate();
+    }
+    for pid in running.iter().map(Running::pid) {
+        // The names of their files have changed: nobody else ends them.
+        // SAFETY: kill(2) takes plain integers; the child has not been reaped.
+        unsafe { libc::kill(i32::try_from(pid).expect("a pid"), libc::SIGKILL) };
+    }
+}
+
+/// Where nobody's kevmon lies: the build's own folder may be closed to others.
+struct Nobody {
+    scratch: Scratch,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+        let copied = Command::new("cp")
+            .arg(kevmon::binary())
+            .arg(scratch.path().join("kevmon"))
+            .status();
+        assert!(copied.expect("cp(1)").success(), "cannot copy kevmon");
+        Self { scratch }
+    }
+
+    /// `kevmon --run-once` as nobody, with these capabilities and no other, where /proc is mounted with `options`.
+    fn run_once(&self, options: &str, capabilities: &str, args: &[&str]) -> Output {
+        let drop = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all";
+        let give = match capabilities {
+            "" => String::new(),
+            some => format!(",{some} --inh-caps={some} --ambient-caps={some}"),
+        };
+        let line = format!(
+            "mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
+            self.scratch.path().display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &line, "sh"]).args(args);
+        kevmon::finish(command)
+    }
+}
+
+#[test]
+fn what_proc_hides_is_not_known_and_the_remedy_is_said() {
+    let program = Program::new(WORKLOAD, "hidden");
+    let running = program.start(&["idle"]);
+    let nobody = Nobody::new();
+    let pattern = program.pattern();
+    let args = ["--source", "proc", "--process-name", &pattern];
+    for (options, remedies) in [
+        ("hidepid=1", vec!["CAP_SYS_PTRACE", "gid=", "hidepid=0"]),
+        ("hidepid=2", vec!["CAP_SYS_PTRACE", "gid=", "hidepid=0"]),
+        ("hidepid=2,gid=4711", vec!["CAP_SYS_PTRACE", "gid=", "hidepid=0"]),
+        ("hidepid=4", vec!["CAP_SYS_PTRACE", "hidepid=0"]),
+    ] {
+        let output = nobody.run_once(options, "", &args);
+        output.assert_code(1);
+        let said = &output.stdout;
+        assert!(!said.contains("nothing on this host"), "{options}: {said}");
+        assert!(
+            said.contains("not known, no visible process"),
+            "{options}: {said}"
+        );
+        for remedy in remedies {
+            assert!(
+                said.contains(remedy) && output.stderr.contains(remedy),
+                "{options}: {remedy}: {said}"
+            );
+        }
+        let json = nobody
+            .run_once(options, "", &[&args[..], &["--output", "json"]].concat())
+            .json();
+        let group = json.expect_group(&program.plugin());
+        assert_eq!(group.get("process_count"), None, "{options}: {}", group.0);
+        assert!(
+            json.0["soft_failures"]["processes_hidden"].as_u64() > Some(0),
+            "{}",
+            json.0
+        );
+    }
+    // Whoever may see them sees them.
+    for (options, capabilities) in [
+        ("hidepid=0", ""),
+        ("hidepid=2", "+sys_ptrace"),
+        ("hidepid=2,gid=65534", ""),
+    ] {
+        let output = nobody.run_once(options, capabilities, &args);
+        output.assert_code(0);
+        let pid = format!("pid {:<10} {}", running.pid(), program.name());
+        assert!(
+            output.stdout.contains(&pid),
+            "{options} {capabilities}: {}",
+            output.stdout
+        );
+        assert!(
+            !output.stdout.contains("hidepid"),
+            "{options} {capabilities}: {}",
+            output.stdout
+        );
+    }
+}
+
+#[test]
+fn what_the_kernel_side_tells_needs_no_proc() {
+    let program = Program::new(WORKLOAD, "kernels-sample");
+    let running = program.start(&["threads", "4"]);
+    let nobody = Nobody::new();
+    let pattern = program.pattern();
+    let args = ["--source", "ebpf", "--output", "json", "--process-name", &pattern];
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", running.pid()))
+        .expect("our child")
+        .count();
+    for options in ["hidepid=0", "hidepid=1", "hidepid=2"] {
+        let tick = nobody.run_once(options, "+bpf,+perfmon", &args).json();
+        let group = tick.expect_group(&program.plugin());
+        assert_eq!(group.int("process_count"), 1, "{options}: {}", group.0);
+        assert_eq!(group.members()[0].name, program.name(), "{options}");
+        assert_eq!(group.int("thread_count"), 5, "{options}: {}", group.0);
+        assert_eq!(
+            group.int("open_file_descriptors"),
+            descriptors as u64,
+            "{options}: {}",
+            group.0
+        );
+        assert!(group.int("memory_vms_total") > 1 << 20, "{options}: {}", group.0);
+        // /proc alone tells the resident set.
+        let is_known = group.get("memory_rss_total").is_some();
+        assert_eq!(is_known, options == "hidepid=0", "{options}: {}", group.0);
+    }
+}
