@@ -26,11 +26,13 @@ pub enum Failure {
     Victims = 9,
     /// No ring space for the record of a new cgroup.
     CgroupReserve = 10,
+    /// No ring space for a part of an argument vector.
+    ArgumentsReserve = 11,
 }
 
 impl Failure {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
     /// Each, with the name it is reported under.
     pub const ALL: [(Self, &'static str); Self::COUNT] = [
         (Self::ExecReserve, "sched_process_exec"),
@@ -44,6 +46,7 @@ impl Failure {
         (Self::LostLives, "lost_lives"),
         (Self::Victims, "oom_victims"),
         (Self::CgroupReserve, "cgroup_mkdir"),
+        (Self::ArgumentsReserve, "exec_arguments"),
     ];
 
     /// A record did not reach the ring: with those that userspace received, these make up [`Counters::sent`].
@@ -56,6 +59,7 @@ impl Failure {
                 | Self::ExitReserve
                 | Self::FreeReserve
                 | Self::CgroupReserve
+                | Self::ArgumentsReserve
         )
     }
 }

@@ -4,10 +4,21 @@
 pub const COMM_LEN: usize = 16;
 /// Room for an executable's base name: `NAME_MAX` and a NUL.
 pub const EXE_LEN: usize = 256;
-/// How much of the path given to execve(2) is kept.
+/// How much of the path given to execve(2) is kept: its end, because a name stands at the end.
 pub const FILENAME_LEN: usize = 256;
-/// How much of the argument vector is kept; longer ones are cut, and flagged.
+/// How much of the argument vector an [`ExecRecord`] holds; [`ArgumentsRecord`]s hold the rest.
 pub const ARGV_LEN: usize = 512;
+/// How much of the rest the first [`ArgumentsRecord`] of an exec holds.
+pub const ARGUMENTS_LEN: usize = 4096;
+/// How much each further one holds.
+pub const ARGUMENTS_LONG_LEN: usize = 32768;
+/// How many of those an exec sends at most.
+pub const ARGUMENTS_LONG_MOST: u32 = 4;
+/// How many [`ArgumentsRecord`]s an exec sends at most.
+pub const ARGUMENTS_MOST: u32 = 1 + ARGUMENTS_LONG_MOST;
+/// How much of an argument vector is ever looked at, bytes, its NULs included. One argument has 128 KiB at most
+/// (`MAX_ARG_STRLEN`, include/uapi/linux/binfmts.h), so `argv[0]` always fits.
+pub const ARGV_BOUND: usize = ARGV_LEN + ARGUMENTS_LEN + ARGUMENTS_LONG_MOST as usize * ARGUMENTS_LONG_LEN;
 
 /// One process: a thread-group id is reused, its pair with the leader's start time is not.
 #[repr(C)]
@@ -108,6 +119,8 @@ pub enum Kind {
     Free = 5,
     /// [`CgroupRecord`].
     Cgroup = 6,
+    /// [`ArgumentsRecord`].
+    Arguments = 7,
 }
 
 impl Kind {
@@ -120,6 +133,7 @@ impl Kind {
             4 => Some(Self::Exit),
             5 => Some(Self::Free),
             6 => Some(Self::Cgroup),
+            7 => Some(Self::Arguments),
             _ => None,
         }
     }
@@ -139,8 +153,10 @@ pub struct Header {
     pub key: Key,
 }
 
-/// [`Header::flags`] of an exec: the argument vector was longer than [`ARGV_LEN`].
+/// [`Header::flags`] of an exec: the argument vector is longer than what was sent of it.
 pub const EXEC_ARGV_CUT: u32 = 1;
+/// [`Header::flags`] of an exec: the path is longer than [`FILENAME_LEN`], and only its end is there, or nothing.
+pub const EXEC_FILENAME_CUT: u32 = 2;
 
 /// A process runs a new program.
 #[repr(C)]
@@ -150,10 +166,33 @@ pub struct ExecRecord {
     pub head: ExecHead,
     /// Base name of the executed file (the interpreter's, for a script).
     pub exe: [u8; EXE_LEN],
-    /// The path as given to execve(2) (the script's, for a script).
+    /// The path as given to execve(2) (the script's, for a script), or its end.
     pub filename: [u8; FILENAME_LEN],
-    /// The argument vector, NUL-separated.
+    /// The argument vector, NUL-separated, or its beginning.
     pub argv: [u8; ARGV_LEN],
+}
+
+/// A part of an argument vector that does not fit its [`ExecRecord`]. The parts come before that record, in order; other
+/// processes' records may stand between them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ArgumentsRecord<const LEN: usize> {
+    /// What must be read of it whole.
+    pub head: ArgumentsHead,
+    /// The part.
+    pub text: [u8; LEN],
+}
+
+/// What an [`ArgumentsRecord`] begins with.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ArgumentsHead {
+    /// Kind and key of the process that executes.
+    pub header: Header,
+    /// Where the part begins, bytes from the beginning of the argument vector; [`ARGV_LEN`] for the first part.
+    pub offset: u32,
+    /// Bytes used of `text`; 0 where the read failed, and then no further part follows.
+    pub len: u32,
 }
 
 /// What an [`ExecRecord`] begins with: all that must be read of it whole.
@@ -178,8 +217,8 @@ pub struct ExecHead {
     pub filename_len: u32,
     /// Bytes used of `argv`, NULs included.
     pub argv_len: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Bytes of the argument vector that came before this record in [`ArgumentsRecord`]s.
+    pub argv_before: u32,
 }
 
 /// A watched process made another one (not a thread).
@@ -361,6 +400,8 @@ const _: () = {
     assert!(size_of::<Facts>() == 16);
     assert!(size_of::<ExecHead>() == 32 + 8 + 16 + 80 + 16 + 16 + 16);
     assert!(size_of::<ExecRecord>() == size_of::<ExecHead>() + EXE_LEN + FILENAME_LEN + ARGV_LEN);
+    assert!(size_of::<ArgumentsHead>() == 32 + 8);
+    assert!(size_of::<ArgumentsRecord<8>>() == size_of::<ArgumentsHead>() + 8);
     assert!(size_of::<ForkRecord>() == 32 + 8 + 16 + 16);
     assert!(size_of::<RenameRecord>() == 32 + 8 + 16 + 80 + 16 + 16);
     assert!(size_of::<EndRecord>() == 32 + 8 + 24 + 8 + 80 + 16 + 8);

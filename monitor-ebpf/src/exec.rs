@@ -1,17 +1,18 @@
 //! sched_process_exec: a process runs a new program.
 
 use aya_ebpf::{
-    helpers::{bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user},
+    helpers::{bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_kernel_str},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
-use kevmon_common::{ARGV_LEN, EXEC_ARGV_CUT, ExecRecord, Failure, Header, Kind};
+use kevmon_common::{EXEC_ARGV_CUT, EXEC_FILENAME_CUT, ExecRecord, FILENAME_LEN, Failure, Header, Kind};
 
 use crate::{
+    arguments::Arguments,
     facts,
     identity::{self, Name},
-    maps,
+    maps::{self, SCRATCH_LEN, Scratch},
     task::{self, Kernel, Task, dead_run_delay, load, offset},
 };
 
@@ -34,6 +35,8 @@ fn try_exec(task: Task, bprm: Kernel) -> bool {
     let time = task::now();
     // SAFETY: the binprm of the tracepoint.
     let file: Kernel = unsafe { load(bprm, offset!(bprm_file)) };
+    // Before the exec's own record: whoever reads that one has the whole argument vector.
+    let before = Arguments::of(task.mm()).send_rest(&key, time);
     // The ring space first: the mark says whether this is told.
     let Some(mut entry) = maps::reserve::<ExecRecord>(Failure::ExecReserve) else {
         identity::executed(&key, maps::mark(&key), time, false, &Name::of_file(file));
@@ -55,13 +58,17 @@ fn try_exec(task: Task, bprm: Kernel) -> bool {
         let exe_len = task::file_name(file, &mut (*record).exe);
         (*head).exe_len = exe_len;
         let filename: Kernel = load(bprm, offset!(bprm_filename));
-        (*head).filename_len = match bpf_probe_read_kernel_str_bytes(filename, &mut (*record).filename) {
-            Ok(copied) => copied.len() as u32,
-            Err(_) => 0,
-        };
-        let (argv_len, flags) = read_argv(task.mm(), &mut (*record).argv);
+        let (filename_len, filename_cut) = read_end(filename, &mut (*record).filename);
+        (*head).filename_len = filename_len;
+        // Loaded again: what the verifier knows of the length from above would have it follow each way on from there.
+        let arguments = Arguments::of(task.mm());
+        let argv_len = arguments.read(&mut (*record).argv);
         (*head).argv_len = argv_len;
-        (*head).pad = 0;
+        (*head).argv_before = before;
+        let mut flags = if filename_cut { EXEC_FILENAME_CUT } else { 0 };
+        if arguments.is_more_than(argv_len, before) {
+            flags |= EXEC_ARGV_CUT;
+        }
         (*head).header = Header {
             kind: Kind::Exec as u32,
             flags,
@@ -80,25 +87,35 @@ fn try_exec(task: Task, bprm: Kernel) -> bool {
     true
 }
 
-/// Copies the argument vector, at most [`ARGV_LEN`] bytes of it. Its pages were written a moment ago by the
-/// exec itself, so the read does not fault; if it does, the length is 0.
+/// As many bytes as one read of a path gives: all but the NUL.
+const WINDOW: usize = FILENAME_LEN - 1;
+
+/// Copies the end of a path. Returns its length, and whether the beginning is missing. Half a name is none: of a path whose
+/// end cannot be found nothing is told.
 #[inline(always)]
-fn read_argv(mm: Kernel, argv: &mut [u8; ARGV_LEN]) -> (u32, u32) {
-    if mm.is_null() {
-        return (0, 0);
+fn read_end(path: Kernel, end: &mut [u8; FILENAME_LEN]) -> (u32, bool) {
+    let len = read_text(path, end);
+    if len < WINDOW {
+        return (len as u32, false);
     }
-    // SAFETY: a non-null mm_struct.
-    let (start, end): (u64, u64) =
-        unsafe { (load(mm, offset!(mm_arg_start)), load(mm, offset!(mm_arg_end))) };
-    let mut len = end.wrapping_sub(start);
-    let mut flags = 0;
-    if len > ARGV_LEN as u64 {
-        len = ARGV_LEN as u64;
-        flags = EXEC_ARGV_CUT;
-    }
-    // SAFETY: the helper checks the user address; `len` fits the array.
-    match unsafe { bpf_probe_read_user(argv.as_mut_ptr().cast(), len as u32, start as *const _) } {
-        0 => (len as u32, flags),
-        _ => (0, flags),
+    // Full. How long is it?
+    let Some(mut scratch) = Scratch::new() else {
+        return (0, true);
+    };
+    // SAFETY: as many bytes as there are; the helper checks the address.
+    let copied =
+        unsafe { bpf_probe_read_kernel_str(scratch.as_mut_ptr().cast(), SCRATCH_LEN as u32, path.cast()) };
+    scratch.discard();
+    let cut = (copied as usize).wrapping_sub(1 + WINDOW);
+    (read_text(path.wrapping_add(cut), end) as u32, cut != 0)
+}
+
+/// Copies a text of the kernel's; returns its length without the NUL, 0 when it cannot be read.
+#[inline(always)]
+fn read_text(text: Kernel, into: &mut [u8; FILENAME_LEN]) -> usize {
+    // SAFETY: the helper checks the address.
+    match unsafe { bpf_probe_read_kernel_str_bytes(text, into) } {
+        Ok(copied) => copied.len(),
+        Err(_) => 0,
     }
 }

@@ -7,6 +7,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod arguments;
 mod cgroup;
 mod end;
 mod exec;

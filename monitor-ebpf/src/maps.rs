@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
+    maps::{Array, HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use kevmon_common::{Counters, Failure, Key, Mark, Verdict};
 
@@ -22,6 +22,11 @@ static VERDICTS: HashMap<Key, Verdict> = HashMap::with_max_entries(1 << 15, 0);
 /// What was tried, and what failed.
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// How many records an exec may send for the part of its arguments that does not fit its own record. Userspace writes it,
+/// at the start and whenever its plugins change.
+#[map]
+static ARGUMENT_RECORDS: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Bytes waiting in the ring that wake the reader; the loader sets it to a quarter of the ring.
 #[unsafe(no_mangle)]
@@ -124,6 +129,50 @@ pub(crate) fn wake_up() -> u64 {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {
         u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// True while half of the ring is waiting: what can be had in another way is not sent then, so that long arguments never
+/// take the place of lifecycle records.
+#[inline(always)]
+pub(crate) fn is_crowded() -> bool {
+    // SAFETY: as in `wake_up`.
+    let wake_at = unsafe { core::ptr::read_volatile(&WAKE_AT) };
+    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= wake_at * 2
+}
+
+/// [`ARGUMENT_RECORDS`].
+#[inline(always)]
+pub(crate) fn argument_records() -> u32 {
+    ARGUMENT_RECORDS.get(0).copied().unwrap_or(0)
+}
+
+/// As long as the longest path (`PATH_MAX`, include/uapi/linux/limits.h).
+pub(crate) const SCRATCH_LEN: usize = 4096;
+
+/// Memory for a moment that is too large for the stack: ring space that is given back. A per-CPU map would do only where
+/// nothing may come between.
+pub(crate) struct Scratch(RingBufEntry<[u8; SCRATCH_LEN]>);
+
+impl Scratch {
+    /// `None` while the ring is crowded.
+    #[inline(always)]
+    pub(crate) fn new() -> Option<Self> {
+        if is_crowded() {
+            return None;
+        }
+        EVENTS.reserve(0).map(Self)
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut [u8; SCRATCH_LEN] {
+        self.0.as_mut_ptr()
+    }
+
+    /// Gives it back; nobody is told.
+    #[inline(always)]
+    pub(crate) fn discard(self) {
+        self.0.discard(u64::from(BPF_RB_NO_WAKEUP));
     }
 }
 

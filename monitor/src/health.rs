@@ -6,7 +6,7 @@
 pub enum Soft {
     /// A ring record that no decoder knows.
     Undecodable,
-    /// An argument vector longer than the kernel side keeps: patterns see its beginning only.
+    /// An argument vector of which an exec's records hold the beginning only: where more of it matters, /proc is read.
     ArgvCut,
     /// A verdict that the kernel's map did not take.
     VerdictRefused,
@@ -27,13 +27,15 @@ pub enum Soft {
     FactsUnknown,
     /// A scan that did not list every process, because /proc hides those of other users (hidepid).
     Hidden,
+    /// Processes whose titles were not looked at an interval after their start: too many started.
+    TitlesUnread,
     /// A collection of a plugin with very many processes took more than a tenth of its interval.
     OverBudget,
     /// No file descriptor was left to read a process with: its memory, threads and descriptors are unknown.
     OutOfFiles,
 }
 
-const KINDS: [(Soft, &str); 13] = [
+const KINDS: [(Soft, &str); 14] = [
     (Soft::Undecodable, "undecodable_record"),
     (Soft::ArgvCut, "argv_cut"),
     (Soft::VerdictRefused, "verdict_refused"),
@@ -45,6 +47,7 @@ const KINDS: [(Soft, &str); 13] = [
     (Soft::SharedMemory, "shared_memory"),
     (Soft::FactsUnknown, "facts_unknown"),
     (Soft::Hidden, "processes_hidden"),
+    (Soft::TitlesUnread, "titles_unread"),
     (Soft::OverBudget, "over_budget"),
     (Soft::OutOfFiles, "out_of_files"),
 ];

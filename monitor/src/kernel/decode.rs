@@ -4,15 +4,15 @@
 use std::mem::offset_of;
 
 use kevmon_common::{
-    ARGV_LEN, CGROUP_PATH_LEN, CgroupHead, CgroupRecord, END_OOM, EXE_LEN, EXEC_ARGV_CUT, EndRecord,
-    ExecHead, ExecRecord, FILENAME_LEN, ForkRecord, Header, Kind, RENAME_UNHEARD, RenameRecord,
-    SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD,
-    SampleRecord, SnapshotRecord, UID_UNKNOWN,
+    ARGUMENTS_LEN, ARGUMENTS_LONG_LEN, ARGV_LEN, ArgumentsHead, CGROUP_PATH_LEN, CgroupHead, CgroupRecord,
+    END_OOM, EXE_LEN, EXEC_ARGV_CUT, EndRecord, ExecHead, ExecRecord, FILENAME_LEN, ForkRecord, Header, Kind,
+    RENAME_UNHEARD, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED,
+    SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, UID_UNKNOWN,
 };
 
 use crate::process::{
-    BootTime, Counter, Ending, Event, FactIds, Identity, ProcessKey, Seen, SeenEnd, Sender, Tgid, Usage,
-    executable_name,
+    Arguments, BootTime, Counter, Ending, Event, FactIds, Identity, ProcessKey, Seen, SeenEnd, Sender, Tgid,
+    Usage, executable_name,
 };
 
 /// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
@@ -31,6 +31,10 @@ unsafe impl Record for ForkRecord {}
 unsafe impl Record for RenameRecord {}
 // SAFETY: as above.
 unsafe impl Record for EndRecord {}
+// SAFETY: an integer.
+unsafe impl Record for u32 {}
+// SAFETY: as above.
+unsafe impl Record for ArgumentsHead {}
 // SAFETY: as above.
 unsafe impl Record for CgroupHead {}
 // SAFETY: as above.
@@ -74,12 +78,13 @@ impl Blind {
             .with(Counter::WriteBytes, io(usage.write_bytes))
     }
 
-    /// The event of a process that a ring record tells; `None` for bytes that are no such record.
-    pub fn event(&self, bytes: &[u8]) -> Option<Event> {
+    /// The event of a process that a ring record tells; `None` for bytes that are no such record. `before` is what came
+    /// before an exec of its arguments ([`part_of_arguments`]).
+    pub fn event(&self, bytes: &[u8], before: &[u8]) -> Option<Event> {
         let header: Header = record(bytes)?;
         let (key, time) = (key(&header.key), BootTime(header.time));
         Some(match Kind::from_raw(header.kind)? {
-            Kind::Exec => self.exec(bytes)?,
+            Kind::Exec => self.exec(bytes, before)?,
             Kind::Fork => {
                 let fork: ForkRecord = record(bytes)?;
                 Event::Fork {
@@ -124,16 +129,18 @@ impl Blind {
                     peak_rss: self.pages(end.peak_rss),
                 }
             }
-            Kind::Cgroup => return None,
+            Kind::Cgroup | Kind::Arguments => return None,
         })
     }
 
     /// An exec's texts are read where they stand: most of the record's bytes are not used.
-    fn exec(&self, bytes: &[u8]) -> Option<Event> {
+    fn exec(&self, bytes: &[u8], before: &[u8]) -> Option<Event> {
         let head: ExecHead = record(bytes)?;
         let text_at = |offset: usize, room: usize, len: u32| {
             bytes.get(offset..offset + room).map(|array| prefix(array, len))
         };
+        let argv = text_at(offset_of!(ExecRecord, argv), ARGV_LEN, head.argv_len)?;
+        let arguments = exec_arguments(&head, argv, before);
         Some(Event::Exec {
             key: key(&head.header.key),
             time: BootTime(head.header.time),
@@ -147,7 +154,8 @@ impl Blind {
                     FILENAME_LEN,
                     head.filename_len,
                 )?),
-                argv: arguments(text_at(offset_of!(ExecRecord, argv), ARGV_LEN, head.argv_len)?),
+                argv: arguments.whole,
+                cut: arguments.cut,
             },
             usage: self.usage(&head.usage),
         })
@@ -166,7 +174,7 @@ pub fn facts(bytes: &[u8]) -> FactIds {
         Kind::Fork => Some(offset_of!(ForkRecord, facts)),
         Kind::Rename => Some(offset_of!(RenameRecord, facts)),
         Kind::Exit | Kind::Free => Some(offset_of!(EndRecord, facts)),
-        Kind::Cgroup => None,
+        Kind::Cgroup | Kind::Arguments => None,
     };
     // They alone are read: every event comes by here, and few plugins ask.
     let told = kind(bytes).and_then(at).and_then(|at| record(bytes.get(at..)?));
@@ -231,9 +239,58 @@ fn sender(sender: &kevmon_common::Sender) -> Option<Sender> {
     })
 }
 
-/// True for an exec record whose argument vector was longer than a record holds.
-pub fn argv_was_cut(exec: &[u8]) -> bool {
-    record::<Header>(exec).is_some_and(|header| header.flags & EXEC_ARGV_CUT != 0)
+/// The arguments of an exec: the beginning in its own record, and what came before it. Unless that is all of what was sent,
+/// it does not count.
+fn exec_arguments(head: &ExecHead, argv: &[u8], before: &[u8]) -> Arguments {
+    let is_cut = head.header.flags & EXEC_ARGV_CUT != 0;
+    if head.argv_before == 0 {
+        return Arguments::parse(argv, is_cut);
+    }
+    if head.argv_before as usize != before.len() || argv.len() != ARGV_LEN {
+        return Arguments::parse(argv, true);
+    }
+    Arguments::parse(&[argv, before].concat(), is_cut)
+}
+
+/// A part of the arguments of an exec whose record is still to come.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PartOfArguments<'a> {
+    /// The process that executes.
+    pub key: ProcessKey,
+    /// It is the first part.
+    pub is_first: bool,
+    /// Bytes.
+    pub text: &'a [u8],
+}
+
+/// The process that executes, for the record of an exec that parts of its arguments came before.
+pub fn executes(bytes: &[u8]) -> Option<ProcessKey> {
+    if kind(bytes) != Some(Kind::Exec) {
+        return None;
+    }
+    let before: u32 = record(bytes.get(offset_of!(ExecHead, argv_before)..)?)?;
+    let header: Header = record(bytes)?;
+    (before > 0).then(|| key(&header.key))
+}
+
+/// `None` for any other record.
+pub fn part_of_arguments(bytes: &[u8]) -> Option<PartOfArguments<'_>> {
+    if kind(bytes) != Some(Kind::Arguments) {
+        return None;
+    }
+    let head: ArgumentsHead = record(bytes)?;
+    let is_first = head.offset as usize == ARGV_LEN;
+    let room = if is_first {
+        ARGUMENTS_LEN
+    } else {
+        ARGUMENTS_LONG_LEN
+    };
+    let room = bytes.get(size_of::<ArgumentsHead>()..)?.get(..room)?;
+    Some(PartOfArguments {
+        key: key(&head.header.key),
+        is_first,
+        text: prefix(room, head.len),
+    })
 }
 
 /// The process a snapshot record shows; its argument vector is not in it.
@@ -250,6 +307,7 @@ pub fn seen(record: &SnapshotRecord, blind: &Blind) -> Seen {
             exe: executable(prefix(&record.exe, record.exe_len)),
             filename: String::new(),
             argv: Vec::new(),
+            cut: None,
         },
         facts: fact_ids(&record.facts),
         ended: record.flags & SNAPSHOT_ENDED != 0,
@@ -306,17 +364,6 @@ pub fn executable(bytes: &[u8]) -> String {
     match executable_name(&text) {
         name if name.len() == text.len() => text,
         name => name.to_owned(),
-    }
-}
-
-fn arguments(bytes: &[u8]) -> Vec<String> {
-    let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
-    if bytes.is_empty() {
-        Vec::new()
-    } else {
-        let mut arguments = Vec::with_capacity(bytes.iter().filter(|&&byte| byte == 0).count() + 1);
-        arguments.extend(bytes.split(|&byte| byte == 0).map(text));
-        arguments
     }
 }
 

@@ -77,7 +77,7 @@ fn exec() -> ExecRecord {
             exe_len: 10,
             filename_len: 11,
             argv_len: 21,
-            pad: 0,
+            argv_before: 0,
         },
         exe: array(b"python3.11"),
         filename: array(b"/srv/app.py"),
@@ -127,7 +127,7 @@ fn parent_key() -> ProcessKey {
 
 #[test]
 fn an_exec_record() {
-    let event = BLIND.event(&bytes(&exec()));
+    let event = BLIND.event(&bytes(&exec()), &[]);
     let identity = Identity {
         comm: "python3".into(),
         exe: "python3.11".into(),
@@ -135,6 +135,7 @@ fn an_exec_record() {
         argv: ["python3", "-u", "", "app\u{fffd}", "tail"]
             .map(Into::into)
             .into(),
+        cut: None,
     };
     let expected = Event::Exec {
         key: process_key(),
@@ -158,7 +159,7 @@ fn lengths_beyond_the_arrays_reach_no_further_than_they() {
     record.exe = [b'e'; EXE_LEN];
     record.filename = [b'f'; FILENAME_LEN];
     record.argv = [b'a'; ARGV_LEN];
-    let Some(Event::Exec { identity, .. }) = BLIND.event(&bytes(&record)) else {
+    let Some(Event::Exec { identity, .. }) = BLIND.event(&bytes(&record), &[]) else {
         panic!("not an exec")
     };
     assert_eq!(identity.comm, "c".repeat(16));
@@ -169,7 +170,7 @@ fn lengths_beyond_the_arrays_reach_no_further_than_they() {
 
 #[test]
 fn fork_and_rename_records() {
-    let fork = BLIND.event(&bytes(&fork()));
+    let fork = BLIND.event(&bytes(&fork()), &[]);
     let expected = Event::Fork {
         key: process_key(),
         time: BootTime(9),
@@ -177,7 +178,7 @@ fn fork_and_rename_records() {
         parent: parent_key(),
     };
     assert_eq!(fork, Some(expected));
-    let rename = BLIND.event(&bytes(&rename()));
+    let rename = BLIND.event(&bytes(&rename()), &[]);
     let expected = Event::Rename {
         key: process_key(),
         time: BootTime(9),
@@ -192,7 +193,7 @@ fn fork_and_rename_records() {
     assert_eq!(rename, Some(expected));
     let mut after_a_loss = self::rename();
     after_a_loss.header.flags |= RENAME_UNHEARD;
-    let Some(Event::Rename { threads, unheard, .. }) = BLIND.event(&bytes(&after_a_loss)) else {
+    let Some(Event::Rename { threads, unheard, .. }) = BLIND.event(&bytes(&after_a_loss), &[]) else {
         panic!("not a rename");
     };
     assert_eq!((threads, unheard), (3, true));
@@ -290,7 +291,7 @@ fn a_cgroup_record() {
     };
     let whole = bytes(&made(b"/system.slice/a.service", 23));
     assert_eq!(made_cgroup(&whole), Some((11, "/system.slice/a.service")));
-    assert!(is_of_a_cgroup(&whole) && BLIND.event(&whole).is_none());
+    assert!(is_of_a_cgroup(&whole) && BLIND.event(&whole, &[]).is_none());
     assert_eq!(facts(&whole), FactIds::default());
     let long = [b'a'; CGROUP_PATH_LEN];
     for (unusable, why) in [
@@ -345,7 +346,7 @@ fn both_records_of_an_end_tell_all_of_it() {
         usage,
         peak_rss: Some(8192),
     };
-    assert_eq!(BLIND.event(&bytes(&exit)), Some(expected));
+    assert_eq!(BLIND.event(&bytes(&exit), &[]), Some(expected));
     let expected = Event::Free {
         key: process_key(),
         time: BootTime(20),
@@ -354,7 +355,7 @@ fn both_records_of_an_end_tell_all_of_it() {
         usage,
         peak_rss: Some(8192),
     };
-    assert_eq!(BLIND.event(&bytes(&free)), Some(expected));
+    assert_eq!(BLIND.event(&bytes(&free), &[]), Some(expected));
 }
 
 #[test]
@@ -372,7 +373,7 @@ fn what_the_kernel_does_not_know_is_unknown_and_not_zero() {
         ended,
         ending,
         ..
-    }) = blind.event(&bytes(&record))
+    }) = blind.event(&bytes(&record), &[])
     else {
         panic!("not a free")
     };
@@ -415,14 +416,19 @@ fn bytes_that_are_no_record_are_refused() {
         bytes(&end(Kind::Free)),
     ];
     for whole in records {
-        assert!(BLIND.event(&whole).is_some());
+        assert!(BLIND.event(&whole, &[]).is_some());
         for len in 0..whole.len() {
-            assert_eq!(BLIND.event(&whole[..len]), None, "{len} of {} bytes", whole.len());
+            assert_eq!(
+                BLIND.event(&whole[..len], &[]),
+                None,
+                "{len} of {} bytes",
+                whole.len()
+            );
         }
         let mut unknown = whole;
-        for kind in [0, 6, 99] {
+        for kind in [0, 6, 7, 99] {
             unknown[0] = kind;
-            assert_eq!(BLIND.event(&unknown), None, "kind {kind}");
+            assert_eq!(BLIND.event(&unknown, &[]), None, "kind {kind}");
         }
     }
 }
@@ -432,6 +438,75 @@ fn names_are_bounded_by_their_arrays_and_may_be_any_bytes() {
     assert_eq!(prefix(b"abc", 2), b"ab");
     assert_eq!(prefix(b"abc", 9), b"abc", "a length beyond the array");
     assert_eq!(text(until_nul(b"a\xffb\0rest")), "a\u{fffd}b");
-    assert_eq!(arguments(b"a\0\0b\0"), ["a", "", "b"]);
-    assert_eq!(arguments(b""), Vec::<String>::new());
+}
+
+fn part<const LEN: usize>(offset: usize, text: &[u8]) -> kevmon_common::ArgumentsRecord<LEN> {
+    kevmon_common::ArgumentsRecord {
+        head: kevmon_common::ArgumentsHead {
+            header: header(Kind::Arguments),
+            offset: u32::try_from(offset).unwrap(),
+            len: u32::try_from(text.len()).unwrap(),
+        },
+        text: array(text),
+    }
+}
+
+// SAFETY: repr(C), integers and byte arrays without padding, as kevmon-common asserts.
+unsafe impl<const LEN: usize> Record for kevmon_common::ArgumentsRecord<LEN> {}
+
+#[test]
+fn parts_of_arguments_stand_before_their_exec() {
+    let bytes = bytes(&part::<ARGUMENTS_LEN>(512, b"rest"));
+    let found = part_of_arguments(&bytes).unwrap();
+    assert_eq!((found.is_first, found.text), (true, &b"rest"[..]));
+    let later = self::bytes(&part::<ARGUMENTS_LONG_LEN>(512 + 4096, b""));
+    let later = part_of_arguments(&later).unwrap();
+    assert_eq!((later.is_first, later.text), (false, &b""[..]));
+    for len in 0..bytes.len() {
+        assert_eq!(part_of_arguments(&bytes[..len]), None, "{len}");
+    }
+    assert_eq!(part_of_arguments(&self::bytes(&exec())), None);
+}
+
+/// One argument of 600 bytes and a short one: the record holds 512 bytes, the part before it the rest.
+#[test]
+fn arguments_are_put_together_or_said_to_be_cut() {
+    let long = "x".repeat(600);
+    let whole = format!("app\0{long}\0-v\0");
+    let (begin, rest) = whole.as_bytes().split_at(512);
+    let record = |before: usize, flags| {
+        let mut record = exec();
+        record.head.header.flags = flags;
+        record.head.argv_len = 512;
+        record.head.argv_before = u32::try_from(before).unwrap();
+        record.argv = array(begin);
+        bytes(&record)
+    };
+    let arguments = |before: usize, flags, rest: &[u8]| {
+        let Some(Event::Exec { identity, .. }) = BLIND.event(&record(before, flags), rest) else {
+            panic!("an exec");
+        };
+        (identity.argv, identity.cut)
+    };
+    let cut = Some(long[..508].to_owned());
+    assert_eq!(
+        arguments(rest.len(), 0, rest),
+        (vec!["app".to_owned(), long.clone(), "-v".to_owned()], None)
+    );
+    assert_eq!(
+        arguments(0, EXEC_ARGV_CUT, b""),
+        (vec!["app".to_owned()], cut.clone())
+    );
+    for (lost, told) in [(b"".as_slice(), rest.len()), (&rest[1..], rest.len())] {
+        assert_eq!(
+            arguments(told, 0, lost),
+            (vec!["app".to_owned()], cut.clone()),
+            "a lost part"
+        );
+    }
+    assert_eq!(
+        arguments(rest.len() - 2, EXEC_ARGV_CUT, &rest[..rest.len() - 2]),
+        (vec!["app".to_owned(), long.clone()], Some("-".to_owned())),
+        "more than is ever sent"
+    );
 }

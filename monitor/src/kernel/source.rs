@@ -8,15 +8,15 @@ use std::{
     time::Duration,
 };
 
-use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use kevmon_common::{ABSENT, Counters, Key, MARK_TOLD, Mark};
+use kevmon_common::{ABSENT, ARGUMENTS_MOST, Counters, Key, MARK_TOLD, Mark};
 use log::Log;
 use tracing::warn;
 
 use super::{
     cgroups::Cgroups,
-    decode::{self, Blind},
+    decode::{self, Blind, PartOfArguments},
     iterator::Iterators,
     losses::{self, Losses, Records},
     lost::Lost,
@@ -27,13 +27,18 @@ use super::{
 };
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Event, FactIds, Judgement, ProcessKey, Recovered, Sample, Seen},
+    process::{BootTime, Event, FactIds, Judgement, KeyMap, ProcessKey, Recovered, Sample, Seen},
 };
 
 /// The programs' own log, at `--log-level debug`.
 const LOG_BYTES: u32 = 64 << 10;
 /// Marks held at most, however large pid_max is; a mark takes about 210 bytes of kernel memory.
 const MARKS: u32 = 1 << 16;
+/// Records for long arguments where no plugin looks at command lines: an interpreter's options rarely take more, and of
+/// what a `cc1` is called with no more is copied.
+const RECORDS_FOR_NAMES: u32 = 1;
+/// Processes of which parts of arguments are held at most.
+const HELD_ARGUMENTS: usize = 256;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// … and of the initial time namespace (`PROC_TIME_INIT_INO`).
@@ -72,6 +77,10 @@ pub struct KernelSource {
     kept: u64,
     /// Records taken from the ring.
     received: u64,
+    /// How many records an exec may send for long arguments.
+    argument_records: Array<MapData, u32>,
+    /// Parts of arguments whose exec's record is still to come.
+    arguments: KeyMap<Vec<u8>>,
     iterators: Iterators,
     blind: Blind,
     cgroups: Cgroups,
@@ -111,6 +120,7 @@ impl KernelSource {
         give_back_memory();
         let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
         let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
+        let argument_records = map("ARGUMENT_RECORDS")?;
         let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
         let offsets = &attached.offsets;
         Ok(Self {
@@ -125,6 +135,8 @@ impl KernelSource {
             ),
             kept: 0,
             received: 0,
+            argument_records: argument_records.try_into().map_err(LoadError::Map)?,
+            arguments: KeyMap::default(),
             iterators: {
                 let (snapshot, sample) = &attached.iterators;
                 let clone = |program: &aya::programs::ProgramFd, name| {
@@ -175,11 +187,18 @@ impl KernelSource {
                 }
                 continue;
             }
-            match self.blind.event(&record) {
+            if let Some(part) = decode::part_of_arguments(&record) {
+                hold(&mut self.arguments, &part);
+                continue;
+            }
+            let before = decode::executes(&record)
+                .and_then(|key| self.arguments.remove(&key))
+                .unwrap_or_default();
+            match self.blind.event(&record, &before) {
                 Some(event) => {
-                    match event {
-                        Event::Free { key, .. } => self.verdicts.freed(key),
-                        Event::Exec { .. } if decode::argv_was_cut(&record) => health.count(Soft::ArgvCut),
+                    match &event {
+                        Event::Free { key, .. } => self.verdicts.freed(*key),
+                        Event::Exec { identity, .. } if identity.cut.is_some() => health.count(Soft::ArgvCut),
                         _ => {}
                     }
                     return Some((event, decode::facts(&record)));
@@ -189,6 +208,21 @@ impl KernelSource {
         }
         self.verdicts.drained();
         None
+    }
+
+    /// Has execs send long arguments in full, up to the bound, or only as much as names may stand in. From the next exec on.
+    pub fn send_arguments(&mut self, all: bool) {
+        let records = if all { ARGUMENTS_MOST } else { RECORDS_FOR_NAMES };
+        if let Err(error) = self.argument_records.set(0, records, 0) {
+            // They are read from /proc then, while the process lives.
+            warn!("the kernel side was not told how much of long arguments to send: {error}");
+        }
+    }
+
+    /// When the process took its present identity, as its mark says; `None`: it has no mark.
+    pub fn sequence(&self, key: ProcessKey) -> Option<u64> {
+        let mark = self.marks.get(&Shared(decode::raw_key(key)), 0);
+        mark.ok().map(|Shared(mark)| mark.sequence)
     }
 
     /// The paths of cgroups.
@@ -361,6 +395,19 @@ impl KernelSource {
             .min()
             .map(|since| BootTime(since.0.saturating_add(delay)))
     }
+}
+
+/// Keeps a part of the arguments of a process whose exec's record is still to come.
+fn hold(held: &mut KeyMap<Vec<u8>>, part: &PartOfArguments<'_>) {
+    // Those whose exec's record was lost are never asked for.
+    if held.len() >= HELD_ARGUMENTS {
+        held.clear();
+    }
+    let text = held.entry(part.key).or_default();
+    if part.is_first {
+        text.clear();
+    }
+    text.extend_from_slice(part.text);
 }
 
 /// Loading takes some 40 MB for the kernel's types, which the allocator would keep.

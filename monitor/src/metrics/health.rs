@@ -96,8 +96,9 @@ impl Default for HealthReading {
 }
 
 /// The programs that send records: what they lose, the ring had no room for.
-const RING_PROGRAMS: [&str; 6] = [
+const RING_PROGRAMS: [&str; 7] = [
     "sched_process_exec",
+    "exec_arguments",
     "sched_process_fork",
     "sched_process_exit",
     "sched_process_free",

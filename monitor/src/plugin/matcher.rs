@@ -7,7 +7,9 @@ use regex::Regex;
 
 use super::{
     GroupId, Matching, Plugin, Selectors,
+    partial::{self, Answer},
     patterns::{BuildError, Patterns},
+    titles::{Interest, Titles},
 };
 use crate::process::{Facts, Identity};
 
@@ -32,6 +34,19 @@ pub struct Matcher {
     facts_matter: bool,
     /// Groups that take in whatever descends from their members.
     children: BTreeSet<GroupId>,
+    /// Groups that export arguments of their members.
+    shows_arguments: BTreeSet<GroupId>,
+    titles: Titles,
+}
+
+/// What a process's names say.
+#[derive(Debug, Default)]
+struct Named {
+    /// Groups that they fit; ascending, each once.
+    groups: Vec<GroupId>,
+    /// Groups that they may fit: it depends on a part of the arguments that is not known. Ascending, each once, and none of
+    /// `groups`.
+    open: Vec<GroupId>,
 }
 
 /// The groups of a process.
@@ -41,6 +56,9 @@ pub struct Matched {
     pub groups: Vec<GroupId>,
     /// Its names fit another group, and its facts do not, or are not known: they may yet.
     pub candidate: bool,
+    /// Groups to which it may belong by a part of its arguments that is not known; all else that they ask for fits.
+    /// Ascending, each once. Where there is one, it is a candidate.
+    pub unknown: Vec<GroupId>,
 }
 
 impl Matcher {
@@ -76,31 +94,91 @@ impl Matcher {
                 .iter()
                 .any(|(_, plugin)| plugin.selectors.ask_for_facts() || !plugin.templates.is_empty()),
             children: of(&|plugin| plugin.children),
+            shows_arguments: of(&|plugin| !plugin.arguments.is_empty()),
+            titles: Titles::of(plugins),
         })
     }
 
     /// The groups that the process belongs to by its names, and by its facts as far as they are known.
     pub fn matched(&self, identity: &Identity, facts: Option<&Facts>) -> Matched {
+        let named = self.named(identity);
         let mut matched = Matched {
-            groups: self.named(identity),
+            groups: named.groups,
             candidate: false,
+            unknown: named.open,
         };
-        if self.asks.is_empty() {
-            return matched;
+        if !self.asks.is_empty() {
+            self.apply_selectors(identity, facts, &mut matched);
         }
-        let candidate = &mut matched.candidate;
-        matched.groups.retain(|group| {
+        matched.candidate |= !matched.unknown.is_empty();
+        matched
+    }
+
+    fn apply_selectors(&self, identity: &Identity, facts: Option<&Facts>, matched: &mut Matched) {
+        let (candidate, mut unknown) = (&mut matched.candidate, Vec::new());
+        let mut passes = |group: &GroupId, named: Answer| {
             let Some(Asks { selectors, matching }) = self.asks.get(group) else {
-                return true;
+                return named;
             };
-            if excluded(&selectors.exclude, *matching, identity) {
-                return false;
+            let excluded = excluded(&selectors.exclude, *matching, identity);
+            if excluded == Answer::Yes {
+                return Answer::No;
             }
-            let fits = !selectors.ask_for_facts() || facts.is_some_and(|facts| selectors.fit(facts));
-            *candidate |= !fits;
-            fits
+            if selectors.ask_for_facts() && !facts.is_some_and(|facts| selectors.fit(facts)) {
+                *candidate = true;
+                return Answer::No;
+            }
+            if excluded == Answer::Open { excluded } else { named }
+        };
+        matched.groups.retain(|group| match passes(group, Answer::Yes) {
+            Answer::Yes => true,
+            Answer::Open => {
+                unknown.push(*group);
+                false
+            }
+            Answer::No => false,
         });
         matched
+            .unknown
+            .retain(|group| passes(group, Answer::Open) == Answer::Open);
+        matched.unknown.extend(unknown);
+        matched.unknown.sort_unstable();
+    }
+
+    /// Whether more of the arguments of a process with these names would say more: whether it belongs to a group, or what a
+    /// group shows of it.
+    pub fn needs_the_rest(&self, identity: &Identity) -> bool {
+        if identity.cut.is_none() {
+            return false;
+        }
+        let named = self.named(identity);
+        let may_be_excluded = |group: &GroupId| {
+            self.asks.get(group).is_some_and(|asks| {
+                excluded(&asks.selectors.exclude, asks.matching, identity) == Answer::Open
+            })
+        };
+        let shown = |group: &GroupId| self.shows_arguments.contains(group);
+        !named.open.is_empty()
+            || named
+                .groups
+                .iter()
+                .any(|group| may_be_excluded(group) || shown(group))
+    }
+
+    /// Whether any plugin looks at command lines.
+    pub fn reads_command_lines(&self) -> bool {
+        !self.cmdlines.is_empty()
+    }
+
+    /// How often to look at the title of a process with these names, which belongs to `groups`. `of_family`: a process that
+    /// is looked at by its own name started it.
+    pub fn interest_in_title(&self, identity: &Identity, groups: &[GroupId], of_family: bool) -> Interest {
+        self.titles.interest(identity, groups, of_family)
+    }
+
+    /// Whether a process with these names is one of those whose titles are looked at again and again.
+    pub fn may_write_titles(&self, identity: &Identity) -> bool {
+        !self.titles.is_empty() && self.titles.is_related(identity)
     }
 
     /// Whether the facts of any process matter: asked for each event.
@@ -126,7 +204,8 @@ impl Matcher {
                 || (facts.cgroup.is_none() && of_cgroup.iter().any(|patterns| !patterns.is_empty()))
         };
         let named = self.named(identity);
-        named.iter().any(|group| self.asks.get(group).is_some_and(lacks))
+        let mut named = named.groups.iter().chain(&named.open);
+        named.any(|group| self.asks.get(group).is_some_and(lacks))
     }
 
     /// Whether the facts of a process with these names matter.
@@ -138,7 +217,11 @@ impl Matcher {
                     .get(group)
                     .is_some_and(|asks| asks.selectors.ask_for_facts())
         };
-        self.facts_matter && self.named(identity).iter().any(matters)
+        if !self.facts_matter {
+            return false;
+        }
+        let named = self.named(identity);
+        named.groups.iter().chain(&named.open).any(matters)
     }
 
     /// Those of `groups` that a member's children belong to.
@@ -153,38 +236,61 @@ impl Matcher {
             .collect()
     }
 
-    /// The groups that the process belongs to by its names, ascending, each once.
-    fn named(&self, identity: &Identity) -> Vec<GroupId> {
-        let mut groups = Vec::new();
+    /// What the names of a process say.
+    fn named(&self, identity: &Identity) -> Named {
+        let (mut groups, mut open) = (Vec::new(), Vec::new());
         if !self.names.is_empty() {
             for name in identity.names() {
                 self.names.try_on(name, &mut groups);
+            }
+            if identity.names_are_open() {
+                open.extend(self.names.groups());
             }
         }
         if !self.exes.is_empty() && !identity.exe.is_empty() {
             self.exes.try_on(&identity.exe, &mut groups);
         }
-        if !self.cmdlines.is_empty() && !identity.argv.is_empty() {
-            self.cmdlines.try_on(&identity.argv.join(" "), &mut groups);
+        if !self.cmdlines.is_empty() {
+            if identity.cut.is_some() {
+                self.cmdlines
+                    .try_on_beginning(&identity.cmdline(), &mut groups, &mut open);
+            } else if !identity.argv.is_empty() {
+                self.cmdlines.try_on(&identity.cmdline(), &mut groups);
+            }
         }
         groups.sort_unstable();
         groups.dedup();
-        groups
+        if !open.is_empty() {
+            open.sort_unstable();
+            open.dedup();
+            open.retain(|group| groups.binary_search(group).is_err());
+        }
+        Named { groups, open }
     }
 
-    /// True when a `comm` alone makes a process a member of something.
+    /// True when a `comm` alone makes a process a member of something, or is what the kernel left of a title that may.
     pub fn matches_comm(&self, comm: &str) -> bool {
-        self.names.is_match(comm)
+        self.names.is_match(comm) || (comm.len() >= COMM_BYTES && self.titles.may_begin_with(comm))
     }
 }
 
-fn excluded(patterns: &[Regex], matching: Matching, identity: &Identity) -> bool {
+/// Bytes of a `comm` that may have been cut (`TASK_COMM_LEN`, include/linux/sched.h).
+const COMM_BYTES: usize = 15;
+
+fn excluded(patterns: &[Regex], matching: Matching, identity: &Identity) -> Answer {
     let tried = |text: &str| patterns.iter().any(|pattern| pattern.is_match(text));
     match matching {
-        _ if patterns.is_empty() => false,
-        Matching::Name => identity.names().any(tried),
-        Matching::Exe => tried(&identity.exe),
-        Matching::Cmdline => tried(&identity.argv.join(" ")),
+        _ if patterns.is_empty() => Answer::No,
+        Matching::Name if identity.names().any(tried) => Answer::Yes,
+        Matching::Name if identity.names_are_open() => Answer::Open,
+        Matching::Name => Answer::No,
+        Matching::Exe => Answer::of(tried(&identity.exe)),
+        Matching::Cmdline if identity.cut.is_some() => {
+            let known = identity.cmdline();
+            let answers = patterns.iter().map(|pattern| partial::answer(pattern, &known));
+            answers.max().unwrap_or(Answer::No)
+        }
+        Matching::Cmdline => Answer::of(tried(&identity.cmdline())),
     }
 }
 
@@ -370,6 +476,7 @@ mod tests {
             exe: "bash".into(),
             filename: "/opt/backup.sh".into(),
             argv: vec!["/bin/bash".into(), "/opt/backup.sh".into()],
+            cut: None,
         };
         assert_eq!(matcher.matched(&script, None).groups, vec![GroupId(0)]);
     }
@@ -394,6 +501,7 @@ mod tests {
                 exe: exe.into(),
                 filename: String::new(),
                 argv: argv.into_iter().map(str::to_owned).collect(),
+                cut: None,
             };
             let groups: Vec<_> = matcher
                 .matched(&identity, None)
@@ -426,6 +534,7 @@ mod tests {
                 exe: exe.into(),
                 filename: String::new(),
                 argv: argv.into_iter().map(str::to_owned).collect(),
+                cut: None,
             };
             let plugin = Plugin {
                 matching,

@@ -10,7 +10,10 @@ pub use aho_corasick::BuildError;
 use regex::Regex;
 use regex_syntax::hir::{Hir, HirKind};
 
-use super::{GroupId, Matching, Plugin};
+use super::{
+    GroupId, Matching, Plugin,
+    partial::{self, Answer},
+};
 
 /// The patterns of some plugins, combined: one search for the literals that they cannot do without says which are worth
 /// a try. Ten thousand patterns cost little more than the few that come near (docs/performance.md has figures).
@@ -71,6 +74,23 @@ impl Patterns {
             groups.push(group);
             true
         });
+    }
+
+    /// The same of a text of which only the beginning is known. `open` gets the groups of the patterns that depend on the
+    /// rest.
+    pub(super) fn try_on_beginning(&self, known: &str, groups: &mut Vec<GroupId>, open: &mut Vec<GroupId>) {
+        for (group, pattern) in &self.all {
+            match partial::answer(pattern, known) {
+                Answer::Yes => groups.push(*group),
+                Answer::Open => open.push(*group),
+                Answer::No => {}
+            }
+        }
+    }
+
+    /// The groups of all patterns; one may come more than once.
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.all.iter().map(|(group, _)| *group)
     }
 
     /// Some pattern matches.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
+    arguments::argv0_name,
     interpreter::{self, Runs},
     paths,
 };
@@ -16,8 +17,10 @@ pub struct Identity {
     pub exe: String,
     /// The path as given to execve(2), where it was seen: a script's own path.
     pub filename: String,
-    /// The argument vector, as far as it was kept.
+    /// The argument vector, or its first arguments where it was cut; each of them whole.
     pub argv: Vec<String>,
+    /// There are more arguments than `argv` holds: the known beginning of the next one.
+    pub cut: Option<String>,
 }
 
 impl Identity {
@@ -28,7 +31,7 @@ impl Identity {
         let argv0 = self
             .argv
             .first()
-            .map_or("", |argument| paths::program_name(argument));
+            .map_or("", |argument| argv0_name(argument, &self.exe));
         let script = self.script();
         let comm = self.comm_as_name(argv0, script);
         let names = [self.exe.as_str(), argv0, script, comm];
@@ -49,16 +52,22 @@ impl Identity {
         }
     }
 
-    /// True when a snapshot, which tells only these two names, shows another program or another `comm`. No executable
-    /// is none: the leader of a process may have given up its address space while other threads go on.
+    /// True when a snapshot or scan shows another program, another `comm`, or, where it tells them, other arguments. No
+    /// executable is none: the leader of a process may have given up its address space while other threads go on.
     pub fn differs_from(&self, seen: &Self) -> bool {
-        self.comm != seen.comm || (!seen.exe.is_empty() && self.exe != seen.exe)
+        self.comm != seen.comm
+            || (!seen.exe.is_empty() && self.exe != seen.exe)
+            || (!seen.argv.is_empty() && (self.argv != seen.argv || self.cut != seen.cut))
     }
 
     /// Takes over what a snapshot shows; what it cannot tell stays, as long as the program is the same.
     pub fn update(&mut self, seen: &Self) {
         if seen.exe.is_empty() || self.exe == seen.exe {
             self.comm.clone_from(&seen.comm);
+            if !seen.argv.is_empty() {
+                self.argv.clone_from(&seen.argv);
+                self.cut.clone_from(&seen.cut);
+            }
         } else {
             *self = seen.clone();
         }
@@ -151,6 +160,7 @@ mod tests {
             exe: exe.into(),
             filename: filename.into(),
             argv: argv.iter().map(|&argument| argument.into()).collect(),
+            cut: None,
         }
     }
 
@@ -253,6 +263,14 @@ mod tests {
         let mut executed = known;
         executed.update(&identity("cat", "", &["cat"], "cat"));
         assert_eq!(executed, identity("cat", "", &["cat"], "cat"));
+        let mut titled = identity("nginx", "/usr/sbin/nginx", &["nginx", "-g", "x"], "nginx");
+        let title = identity("nginx", "", &["nginx: master"], "nginx");
+        assert!(titled.differs_from(&title));
+        titled.update(&title);
+        assert_eq!(
+            titled,
+            identity("nginx", "/usr/sbin/nginx", &["nginx: master"], "nginx")
+        );
     }
 
     /// Each program as an exec record tells it and as /proc tells it; the names, with the one to show first.

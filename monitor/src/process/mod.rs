@@ -1,6 +1,7 @@
 //! What kevmon knows about processes, whichever source told it: identities, usage, events and the table.
 //! Pure: no I/O, no clock; time comes in with every event.
 
+pub mod arguments;
 pub mod ending;
 pub mod event;
 pub mod facts;
@@ -12,6 +13,7 @@ pub mod paths;
 pub mod table;
 pub mod usage;
 
+pub use arguments::Arguments;
 pub use ending::{Ending, Reason, Sender, signal_name};
 pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, SeenEnd};
 pub use facts::{FactIds, Facts};

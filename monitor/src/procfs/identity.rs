@@ -7,14 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kevmon_common::ARGV_BOUND;
 use procfs::process::{Process, Stat};
 use rustix::fs::OFlags;
 
 use super::{Unread, living_thread, open};
-use crate::process::{Identity, ProcessKey, executable_name};
-
-/// How much of a command line is kept.
-const ARGV_BYTES: u64 = 4096;
+use crate::process::{Arguments, Identity, ProcessKey, executable_name};
 
 /// The names of the process `key`.
 ///
@@ -26,23 +24,25 @@ pub fn identity(root: &Path, key: ProcessKey) -> Result<Identity, Unread> {
     Ok(of(root, &process, &stat))
 }
 
-/// The argument vector of this process; empty for kernel threads and processes that are gone.
-pub fn argv(root: &Path, key: ProcessKey) -> Vec<String> {
-    open(root, key)
-        .ok()
-        .map(|process| command_line(&process))
-        .unwrap_or_default()
+/// The arguments of the process `key`: those that it was started with, or the title that it wrote over them. Empty for a
+/// kernel thread, and for a process that is on its way out.
+///
+/// # Errors
+/// It is gone, or its files cannot be read.
+pub fn arguments(root: &Path, key: ProcessKey) -> Result<Arguments, Unread> {
+    read_arguments(&open(root, key)?)
 }
 
 /// The names of an opened process, of which `stat` has been read.
 pub(super) fn of(root: &Path, process: &Process, stat: &Stat) -> Identity {
     // The link needs CAP_SYS_PTRACE for other users' processes; argv[0] then has to do.
-    let (exe, argv) = (executable(process), command_line(process));
+    let (exe, arguments) = (executable(process), present_arguments(process));
     let mut identity = Identity {
         comm: comm(stat),
         exe: exe.unwrap_or_default(),
         filename: String::new(),
-        argv,
+        argv: arguments.whole,
+        cut: arguments.cut,
     };
     // A leader that has ended before its threads has given up its memory, and with it its executable and arguments.
     if identity.exe.is_empty()
@@ -51,7 +51,7 @@ pub(super) fn of(root: &Path, process: &Process, stat: &Stat) -> Identity {
         && let Some(thread) = living_thread(root, process)
     {
         identity.exe = executable(&thread).unwrap_or_default();
-        identity.argv = command_line(&thread);
+        identity.set_arguments(present_arguments(&thread));
     }
     identity
 }
@@ -117,24 +117,26 @@ fn is_still_there(process: &Process, link: &Path) -> bool {
     executed.is_some() && executed == file(&in_root)
 }
 
-fn command_line(process: &Process) -> Vec<String> {
-    process
-        .open_relative("cmdline")
-        .map(arguments)
-        .unwrap_or_default()
+/// The arguments of an opened process; none of one that vanishes while it is read.
+fn present_arguments(process: &Process) -> Arguments {
+    match read_arguments(process) {
+        Ok(arguments) => arguments,
+        Err(Unread::Gone) => Arguments::default(),
+        Err(Unread::Unreadable | Unread::OutOfFiles(_)) => Arguments::unknown(),
+    }
 }
 
-fn arguments(file: impl Read) -> Vec<String> {
+/// The same as [`arguments`], of an opened process.
+pub(super) fn read_arguments(process: &Process) -> Result<Arguments, Unread> {
+    let file = process.open_relative("cmdline")?;
     let mut bytes = Vec::new();
-    // A process that vanishes while it is read has no arguments any more.
-    if file.take(ARGV_BYTES).read_to_end(&mut bytes).is_err() || bytes.is_empty() {
-        return Vec::new();
-    }
-    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
-    bytes
-        .split(|&byte| byte == 0)
-        .map(|argument| String::from_utf8_lossy(argument).into_owned())
-        .collect()
+    // One byte more than is kept tells that there is more.
+    file.take(ARGV_BOUND as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Unread::from_io)?;
+    let is_cut = bytes.len() > ARGV_BOUND;
+    bytes.truncate(ARGV_BOUND);
+    Ok(Arguments::parse(&bytes, is_cut))
 }
 
 #[cfg(test)]

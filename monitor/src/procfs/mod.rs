@@ -12,7 +12,7 @@ pub use facts::facts;
 pub use gauges::GaugeReader;
 pub use hidden::Hidden;
 pub use host::HostReader;
-pub use identity::{argv, identity};
+pub use identity::{arguments, identity};
 pub use source::ProcSource;
 
 use std::{path::Path, path::PathBuf};
@@ -100,6 +100,17 @@ fn living_thread(root: &Path, process: &Process) -> Option<Process> {
     threads
         .filter_map(|thread| Process::new_with_root(tasks.join(thread.tid.to_string())).ok())
         .find(|thread| thread.statm().is_ok_and(|statm| statm.size > 0))
+}
+
+/// The parent of the process `key`, where both live.
+pub fn parent(root: &Path, key: ProcessKey) -> Option<ProcessKey> {
+    let parent = open(root, key).ok()?.stat().ok()?.ppid;
+    let tgid = Tgid(u32::try_from(parent).ok().filter(|&parent| parent > 0)?);
+    let stat = Process::new_with_root(directory(root, tgid)).ok()?.stat().ok()?;
+    Some(ProcessKey {
+        tgid,
+        start: BootTime(stat.starttime.saturating_mul(ProcessKey::TICK_NANOS)),
+    })
 }
 
 fn directory(root: &Path, tgid: Tgid) -> PathBuf {

@@ -11,7 +11,7 @@ use procfs::process::{Process, Stat};
 use super::{Unread, directory, identity, is_live, open};
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Counter, FactIds, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
+    process::{Arguments, BootTime, Counter, FactIds, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
 };
 
 /// Scans /proc.
@@ -55,7 +55,9 @@ impl ProcSource {
                 Ok((process, stat)) => {
                     let known = key_of(&stat).and_then(|key| self.identities.get(&key));
                     let names = match known {
-                        Some(names) if names.comm == identity::comm(&stat) => names.clone(),
+                        Some(names) if names.comm == identity::comm(&stat) => {
+                            with_present_arguments(names, &self.root, &process, &stat)
+                        }
                         _ => identity::of(&self.root, &process, &stat),
                     };
                     let ended = !is_live(&process, &stat);
@@ -126,6 +128,22 @@ fn key_of(stat: &Stat) -> Option<ProcessKey> {
         tgid: Tgid(u32::try_from(stat.pid).ok()?),
         start: start(stat),
     })
+}
+
+/// The names of a process that had them at the scan before. Its arguments are read again: a title may have been written over
+/// them, and another program executed under the same `comm`.
+fn with_present_arguments(names: &Identity, root: &Path, process: &Process, stat: &Stat) -> Identity {
+    if names.exe.is_empty() && names.argv.is_empty() && names.cut.is_none() {
+        return names.clone(); // a kernel thread
+    }
+    match identity::read_arguments(process) {
+        // Empty: it is on its way out.
+        Ok(arguments) if arguments == Arguments::default() || names.has_arguments(&arguments) => {
+            names.clone()
+        }
+        Ok(_) => identity::of(root, process, stat),
+        Err(_) => names.clone(),
+    }
 }
 
 fn start(stat: &Stat) -> BootTime {

@@ -61,7 +61,7 @@ impl Live {
         let texts: Vec<String> = match matching {
             Matching::Name => self.identity.names().map(str::to_owned).collect(),
             Matching::Exe => vec![self.identity.exe.clone()],
-            Matching::Cmdline => vec![self.identity.argv.join(" ")],
+            Matching::Cmdline => vec![self.identity.cmdline()],
         };
         texts.into_iter().filter(|text| !text.is_empty()).collect()
     }

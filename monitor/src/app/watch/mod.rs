@@ -4,6 +4,7 @@
 mod facts;
 mod reconcile;
 mod reload;
+mod titles;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -110,6 +111,10 @@ pub(super) struct Watch {
     /// While a snapshot follows a change of plugins: when that was. What was judged before, and found of no interest, is
     /// judged again.
     replanned: Option<BootTime>,
+    /// Titles to be looked at.
+    looks: titles::Looks,
+    /// All events before this time have been taken.
+    drained_at: BootTime,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
     recovered: Recovered,
 }
@@ -156,6 +161,8 @@ impl Watch {
             scanned: began,
             sweep_at: None,
             replanned: None,
+            looks: titles::Looks::default(),
+            drained_at: began,
             recovered: Recovered::default(),
         };
         for (group, kept) in &kept.groups {
@@ -164,12 +171,21 @@ impl Watch {
             watch.unclear = 1;
         }
         watch.look_for_hidden();
+        watch.tell_how_much_of_arguments();
         match &watch.source {
             Source::Ebpf(_) => watch.reconcile()?,
             // What is there at the first scan has been there before: nothing of it counts as a start.
             Source::Proc(_) => watch.scan(None)?,
         }
         Ok(watch)
+    }
+
+    /// Execs send no more of long arguments than plugins look at.
+    fn tell_how_much_of_arguments(&mut self) {
+        let all = self.tracker.reads_command_lines();
+        if let Source::Ebpf(kernel) = &mut self.source {
+            kernel.send_arguments(all);
+        }
     }
 
     /// The plugins, by group.
@@ -191,7 +207,7 @@ impl Watch {
     /// Takes the events that wait.
     pub fn drain(&mut self) -> Drained {
         let mut drained = Drained { taken: 0, all: true };
-        let began = Instant::now();
+        let (began, begins) = (Instant::now(), HostReader::now());
         let Source::Ebpf(kernel) = &mut self.source else {
             return drained;
         };
@@ -221,6 +237,7 @@ impl Watch {
                     *usage = usage.at_least(&sample.usage);
                 }
             }
+            titles::complete(&self.tracker, kernel, &self.root, &mut event);
             if self.tracker.facts_matter() {
                 FactReader::new(&self.root, Some(kernel.cgroups())).learn(
                     &mut self.tracker,
@@ -238,7 +255,13 @@ impl Watch {
                 break;
             }
         }
-        kernel.flush(&mut self.health);
+        if drained.all {
+            self.drained_at = begins;
+        }
+        self.look_at_starts();
+        if let Source::Ebpf(kernel) = &mut self.source {
+            kernel.flush(&mut self.health);
+        }
         drained
     }
 
@@ -253,6 +276,7 @@ impl Watch {
             self.not_read(&error);
             all_read = false;
         }
+        self.look_at_titles();
         let with_facts = self.tracker.with_facts();
         let mut tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
         tracked.extend(&with_facts);
@@ -366,9 +390,12 @@ impl Watch {
         let irregular = self.tracker.irregularities();
         let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
         let before = |group| self.lost_at_reading.get(group).copied().unwrap_or(0);
-        let nothing_lost = self.unmarked == 0 && due.iter().all(|group| before(group) == lost);
+        // Verdicts that were not known concern their groups alone.
+        let lost_of = |group: &GroupId| lost + self.tracker.unknown_verdicts(*group);
+        let is_whole = |group| before(group) == lost_of(group) && !self.tracker.is_unclear(*group);
+        let nothing_lost = self.unmarked == 0 && due.iter().all(is_whole);
         for &group in due {
-            self.lost_at_reading.insert(group, lost);
+            self.lost_at_reading.insert(group, lost_of(&group));
         }
         let (source, complete, lost, records) = match &self.source {
             Source::Ebpf(kernel) => {
@@ -383,6 +410,7 @@ impl Watch {
             ("totals_unsettled", irregular.unsettled),
             ("name_not_utf8", irregular.not_utf8),
             ("untracked_process", irregular.untracked),
+            ("verdict_unknown", irregular.verdicts_unknown),
             ("event_dropped", irregular.notices_dropped),
         ]);
         HealthReading {

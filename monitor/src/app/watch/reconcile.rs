@@ -8,8 +8,8 @@ use tracing::warn;
 use super::{Source, Watch, facts::FactReader};
 use crate::{
     health::Soft,
-    process::{BootTime, Identity, ProcessKey, Recovered, Seen},
-    procfs::{self, HostReader},
+    process::{Arguments, BootTime, Identity, ProcessKey, Recovered, Seen},
+    procfs::{self, HostReader, Unread},
 };
 
 /// Snapshots at the start until one shows nothing new; a fork bomb of matching processes is left to its events.
@@ -194,11 +194,18 @@ impl Watch {
 /// Adds what a snapshot does not tell: the arguments, and the executable of a process whose leader has left before its
 /// threads, and with it the memory that a snapshot looks at.
 fn complete(identity: &mut Identity, root: &Path, key: ProcessKey) {
-    if !identity.exe.is_empty() {
-        identity.argv = procfs::argv(root, key);
-    } else if let Ok(found) = procfs::identity(root, key) {
-        identity.exe = found.exe;
-        identity.argv = found.argv;
+    if identity.exe.is_empty() {
+        if let Ok(found) = procfs::identity(root, key) {
+            identity.exe = found.exe;
+            identity.argv = found.argv;
+            identity.cut = found.cut;
+        }
+        return;
+    }
+    match procfs::arguments(root, key) {
+        Ok(arguments) => identity.set_arguments(arguments),
+        Err(Unread::Gone) => {}
+        Err(Unread::Unreadable | Unread::OutOfFiles(_)) => identity.set_arguments(Arguments::unknown()),
     }
 }
 

@@ -39,6 +39,7 @@ impl Watch {
         for group in gone {
             self.lost_at_reading.remove(group);
         }
+        self.tell_how_much_of_arguments();
         let irregular = self.tracker.irregularities();
         let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
         self.lost_at_reading.extend(ids.iter().map(|&id| (id, lost)));

@@ -35,6 +35,7 @@ impl Tracker {
     pub(super) fn forget(&mut self, key: ProcessKey) {
         self.facts.remove(&key);
         self.descent.remove(&key);
+        self.forget_titles(key);
     }
 
     /// Groups that are no more take nobody in, and members of those that have come are members by descent.
@@ -150,7 +151,8 @@ impl Tracker {
         }
         let identity = process.identity.clone();
         self.facts.insert(key, facts);
-        let groups = self.matched(key, &identity).groups;
+        let Matched { groups, unknown, .. } = self.matched(key, &identity);
+        self.note_unknown(key, &unknown);
         let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
         if before != groups {
             // A worker takes its user right after its fork.

@@ -8,6 +8,7 @@ mod outlive;
 mod queries;
 mod reload;
 mod snapshot;
+mod titles;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,7 +17,7 @@ use std::{
 };
 
 use super::{
-    GroupId, Notice, Plugin, Reading, What,
+    GroupId, Interest, Notice, Plugin, Reading, What,
     group::{Arrival, Change, Group, Role},
     matcher::{Matched, Matcher},
     patterns::BuildError,
@@ -52,6 +53,8 @@ pub struct Irregularities {
     pub unattributed: u64,
     /// Notices that nobody took in time.
     pub notices_dropped: u64,
+    /// Verdicts that depend on a part of a process's arguments that could not be had.
+    pub verdicts_unknown: u64,
 }
 
 /// The processes of interest and their groups.
@@ -73,6 +76,12 @@ pub struct Tracker {
     closed: KeyMap<BootTime>,
     /// Members of a run before another boot. Whoever has their keys now is no acquaintance.
     strangers: KeySet,
+    /// Titles to be looked at.
+    looks: titles::Looks,
+    /// Processes that may belong to these groups by a part of their arguments that is not known.
+    unknown: KeyMap<Vec<GroupId>>,
+    /// How many such verdicts there were, by group.
+    unknown_verdicts: BTreeMap<GroupId, u64>,
 }
 
 impl Tracker {
@@ -97,6 +106,9 @@ impl Tracker {
             descent: KeyMap::default(),
             closed: KeyMap::default(),
             strangers: KeySet::default(),
+            looks: titles::Looks::default(),
+            unknown: KeyMap::default(),
+            unknown_verdicts: BTreeMap::new(),
             irregular: Irregularities::default(),
         })
     }
@@ -222,12 +234,22 @@ impl Tracker {
         arrival: Arrival,
     ) -> bool {
         self.note_encoding(&identity);
-        let Matched { groups, candidate } = self.matched(key, &identity);
-        let of_interest = !groups.is_empty() || candidate || self.knows(key);
+        let Matched {
+            groups,
+            candidate,
+            unknown,
+        } = self.matched(key, &identity);
+        let interest = self.interest(&identity, &groups, Some(parent));
+        let of_interest = !groups.is_empty() || candidate || interest == Interest::Always || self.knows(key);
+        self.note_unknown(key, &unknown);
         if !of_interest || !self.has_room_for(key) {
             self.forget(key);
+            if interest == Interest::Once {
+                self.note_interest(key, interest);
+            }
             return false;
         }
+        self.note_interest(key, interest);
         let process = self
             .table
             .entry(key, || Process::new(Identity::default(), None, time));
@@ -251,11 +273,19 @@ impl Tracker {
             self.facts.entry(key).or_insert(facts);
         }
         self.descends(key, parent);
-        let Matched { groups, candidate } = self.matched(key, &identity);
-        if (groups.is_empty() && !candidate) || !self.has_room_for(key) {
+        let Matched {
+            groups,
+            candidate,
+            unknown,
+        } = self.matched(key, &identity);
+        let interest = self.interest(&identity, &groups, Some(parent));
+        let of_interest = !groups.is_empty() || candidate || interest == Interest::Always;
+        self.note_unknown(key, &unknown);
+        if !of_interest || !self.has_room_for(key) {
             self.forget(key);
             return false;
         }
+        self.note_interest(key, interest);
         let process = self.table.entry(key, || Process::new(identity, None, time));
         process.parent = Some(parent);
         process.observe(&Usage::ZERO);

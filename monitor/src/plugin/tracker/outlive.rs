@@ -61,5 +61,6 @@ fn remembered(member: &SavedMember) -> Identity {
             String::new()
         },
         argv: Vec::new(),
+        cut: None,
     }
 }

@@ -20,6 +20,13 @@ impl Tracker {
         self.table.get(key).is_some()
     }
 
+    /// The key by which a process is known whose key /proc told, which is less exact; else that one.
+    pub fn known_as(&self, key: ProcessKey) -> ProcessKey {
+        let known = self.table.iter().map(|(known, _)| known);
+        let mut known = known.filter(|known| known.tgid == key.tgid && known.same_process(key));
+        known.next().unwrap_or(key)
+    }
+
     /// Counts of what went wrong.
     pub fn irregularities(&self) -> Irregularities {
         Irregularities {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Arrival, BootTime, BuildError, Group, GroupId, Judgement, Matched, Matcher, Plugin, Process, ProcessKey,
-    Seen, Tracker, planned,
+    Arrival, BootTime, BuildError, Group, GroupId, Interest, Judgement, Matched, Matcher, Plugin, Process,
+    ProcessKey, Seen, Tracker, planned,
 };
 
 impl Tracker {
@@ -35,6 +35,7 @@ impl Tracker {
         }
         for &id in gone {
             self.groups.remove(&id);
+            self.unknown_verdicts.remove(&id);
             self.notices.forget(id);
         }
         for (id, plugin) in changed {
@@ -60,15 +61,24 @@ impl Tracker {
         if let Some(parent) = seen.parent {
             self.descends(seen.key, parent);
         }
-        let Matched { groups, candidate } = self.matched(seen.key, &seen.identity);
-        if (groups.is_empty() && !candidate)
+        let Matched {
+            groups,
+            candidate,
+            unknown,
+        } = self.matched(seen.key, &seen.identity);
+        let interest = self.interest(&seen.identity, &groups, seen.parent);
+        if (groups.is_empty() && !candidate && interest != Interest::Always)
             || seen.ended
             || self.knows(seen.key)
             || !self.has_room_for(seen.key)
         {
-            self.forget(seen.key);
+            if !self.knows(seen.key) {
+                self.forget(seen.key);
+            }
             return None;
         }
+        self.note_unknown(seen.key, &unknown);
+        self.note_interest(seen.key, interest);
         self.note_encoding(&seen.identity);
         self.table
             .entry(seen.key, || Process::new(seen.identity.clone(), seen.parent, now));
@@ -93,7 +103,11 @@ impl Tracker {
             let Some(process) = self.table.get(key) else {
                 continue;
             };
-            let groups = self.matched(key, &process.identity).groups;
+            let (identity, parent) = (process.identity.clone(), process.parent);
+            let Matched { groups, unknown, .. } = self.matched(key, &identity);
+            self.note_unknown(key, &unknown);
+            let interest = self.interest(&identity, &groups, parent);
+            self.note_interest(key, interest);
             let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
             // Also from a group that is gone: what it used there has been told, and is not told again by the next one.
             if before != groups {

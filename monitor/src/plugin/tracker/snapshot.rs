@@ -3,12 +3,15 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    Arrival, BootTime, Ending, Judgement, Matched, NAMED_AT_START, Process, ProcessKey, Seen, SeenEnd,
-    Tracker,
+    Arrival, BootTime, Ending, Interest, Judgement, Matched, NAMED_AT_START, Process, ProcessKey, Seen,
+    SeenEnd, Tracker,
 };
 
 /// What is told of a process that was found missing is waited for, and left out, so long.
 const CLOSED_FOR: Duration = Duration::from_secs(120);
+
+/// A program has written its first title by then, if it ever does: what has lived longer shows it already.
+const STARTS_UP: Duration = Duration::from_secs(60);
 
 impl Tracker {
     /// Takes a process that a snapshot or scan shows. Returns a judgement when it is of interest and was not known,
@@ -44,16 +47,27 @@ impl Tracker {
         if let Some(parent) = seen.parent {
             self.descends(seen.key, parent);
         }
-        let Matched { groups, candidate } = self.matched(seen.key, &seen.identity);
+        let Matched {
+            groups,
+            candidate,
+            unknown,
+        } = self.matched(seen.key, &seen.identity);
+        let interest = self.interest(&seen.identity, &groups, seen.parent);
+        self.note_unknown(seen.key, &unknown);
         let refuse = seen.sequence.map(|sequence| Judgement {
             key: seen.key,
             sequence,
             keep: false,
         });
-        if (groups.is_empty() && !candidate) || !self.has_room_for(seen.key) {
+        let of_interest = !groups.is_empty() || candidate || interest == Interest::Always;
+        if !of_interest || !self.has_room_for(seen.key) {
             self.forget(seen.key);
+            if interest == Interest::Once && now.since(seen.key.start) <= STARTS_UP {
+                self.note_interest(seen.key, interest);
+            }
             return refuse;
         }
+        self.note_interest(seen.key, interest);
         self.note_encoding(&seen.identity);
         let stranger = self.strangers.contains(&seen.key);
         let process = self
@@ -85,7 +99,10 @@ impl Tracker {
         }
         process.parent = seen.parent;
         let identity = process.identity.clone();
-        let groups = self.matched(seen.key, &identity).groups;
+        let Matched { groups, unknown, .. } = self.matched(seen.key, &identity);
+        self.note_unknown(seen.key, &unknown);
+        let interest = self.interest(&identity, &groups, seen.parent);
+        self.note_interest(seen.key, interest);
         let (arrival, time) = match seen.sequence {
             Some(sequence) if executed && known_by_name => (Arrival::AppearedUnheard, BootTime(sequence)),
             _ => (Arrival::Joined, now),

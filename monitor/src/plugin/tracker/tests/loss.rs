@@ -227,6 +227,7 @@ fn another_script_under_the_same_interpreter_is_another_program() {
         exe: "dash".into(),
         filename: String::new(),
         argv: vec!["sh".into(), path.into()],
+        cut: None,
     };
     let mut tracker = tracker(&["^one.sh$", "^two.sh$"]);
     let process = key(10, 100);

@@ -253,6 +253,7 @@ fn an_end_found_at_a_restart_is_told_by_name() {
             exe: exe.to_owned(),
             filename: filename.to_owned(),
             argv: Vec::new(),
+            cut: None,
         };
         let mut first = tracker(&["application"]);
         let app = key(10, 100);
@@ -292,6 +293,7 @@ fn whom_a_snapshot_shows_is_known_by_all_that_it_shows() {
             exe: "app".to_owned(),
             filename: String::new(),
             argv: vec!["app".to_owned(), argument.to_owned()],
+            cut: None,
         },
         ..seen(app, "")
     };

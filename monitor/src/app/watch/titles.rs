@@ -1,0 +1,213 @@
+//! Reads arguments from /proc where events do not tell them: what the kernel side cut, and the titles that programs write
+//! over them. Whose, says the tracker; when, is decided here.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{Source, Watch};
+use crate::{
+    health::Soft,
+    kernel::KernelSource,
+    plugin::{Interest, tracker::Tracker},
+    process::{Arguments, Event, Identity, ProcessKey, Seen},
+    procfs::{self, HostReader},
+};
+
+/// A program that writes its title does so before long: it is looked at so long after its start, …
+const SOON: Duration = Duration::from_millis(100);
+/// … and again while what it is called then still counts as the name it started with.
+const AGAIN: Duration = Duration::from_millis(800);
+/// An interval after a start is no longer than this.
+const LATEST: Duration = Duration::from_secs(60);
+/// Processes that wait for a look of one kind; further ones are counted and left out.
+const WAITING: usize = 4096;
+/// Looks at one drain; the rest wait for the next one.
+const LOOKS: usize = 256;
+
+/// Looks that are due at some time, in order. One queue for each delay: what comes later is due later.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    soon: VecDeque<(Instant, ProcessKey)>,
+    again: VecDeque<(Instant, ProcessKey)>,
+    once: VecDeque<(Instant, ProcessKey)>,
+}
+
+impl Looks {
+    /// Takes processes that have come; returns how many found no place.
+    fn plan(&mut self, new: Vec<(ProcessKey, Interest)>, interval: Duration) -> u64 {
+        let now = Instant::now();
+        let mut left_out = 0;
+        let mut push = |queue: &mut VecDeque<(Instant, ProcessKey)>, delay, key| {
+            if queue.len() < WAITING {
+                queue.push_back((now + delay, key));
+            } else {
+                left_out += 1;
+            }
+        };
+        for (key, interest) in new {
+            match interest {
+                Interest::None => {}
+                Interest::Once => push(&mut self.once, interval.min(LATEST), key),
+                Interest::Always => {
+                    push(&mut self.soon, SOON, key);
+                    push(&mut self.again, AGAIN, key);
+                }
+            }
+        }
+        left_out
+    }
+
+    fn due(&mut self) -> Vec<ProcessKey> {
+        if self.soon.is_empty() && self.again.is_empty() && self.once.is_empty() {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for queue in [&mut self.soon, &mut self.again, &mut self.once] {
+            while due.len() < LOOKS && queue.front().is_some_and(|(at, _)| *at <= now) {
+                due.extend(queue.pop_front().map(|(_, key)| key));
+            }
+        }
+        due
+    }
+}
+
+impl Watch {
+    /// Looks at the titles of processes that started a while ago.
+    pub(super) fn look_at_starts(&mut self) {
+        let new = self.tracker.take_looks();
+        if !new.is_empty() {
+            let intervals = self.tracker.plugins().map(|(_, plugin)| plugin.interval);
+            let interval = intervals.min().unwrap_or(LATEST);
+            let left_out = self.looks.plan(new, interval);
+            self.health.add(Soft::TitlesUnread, left_out);
+        }
+        for key in self.looks.due() {
+            if self.tracker.knows(key) {
+                self.look_at(key);
+            } else {
+                self.look_at_stranger(key);
+            }
+        }
+    }
+
+    /// Looks at the titles of all followed processes that may write some, and for the rest of arguments that were cut.
+    pub(super) fn look_at_titles(&mut self) {
+        match &self.source {
+            // A scan has just read them all.
+            Source::Proc(_) => drop(self.tracker.take_looks()),
+            Source::Ebpf(_) => {
+                for key in self.tracker.with_titles() {
+                    self.look_at(key);
+                }
+            }
+        }
+    }
+
+    /// Looks at one that is followed.
+    fn look_at(&mut self, key: ProcessKey) {
+        let now = HostReader::now();
+        match procfs::arguments(&self.root, key) {
+            // Empty: it is on its way out.
+            Ok(found) if found == Arguments::default() || self.tracker.has_arguments(key, &found) => {}
+            // What it has executed since is told by a record, which waits to be taken; and so are its arguments.
+            Ok(_) if self.has_changed_since_the_drain(key) => {}
+            Ok(found) => self.tracker.retitle(key, found, now),
+            Err(procfs::Unread::Gone) => {}
+            Err(procfs::Unread::Unreadable) => self.health.count(Soft::Unreadable),
+            Err(procfs::Unread::OutOfFiles(_)) => self.health.count(Soft::OutOfFiles),
+        }
+    }
+
+    fn has_changed_since_the_drain(&self, key: ProcessKey) -> bool {
+        let Source::Ebpf(kernel) = &self.source else {
+            return false;
+        };
+        kernel
+            .sequence(key)
+            .is_some_and(|sequence| sequence >= self.drained_at.0)
+    }
+
+    /// Looks at one that was of no interest by its names: it may be by its title.
+    fn look_at_stranger(&mut self, key: ProcessKey) {
+        let Ok(identity) = procfs::identity(&self.root, key) else {
+            return; // gone, as most are
+        };
+        if self.has_changed_since_the_drain(key) {
+            return;
+        }
+        let now = HostReader::now();
+        let Source::Ebpf(kernel) = &mut self.source else {
+            return;
+        };
+        let seen = Seen {
+            key,
+            parent: procfs::parent(&self.root, key).map(|parent| self.tracker.known_as(parent)),
+            sequence: kernel.sequence(key),
+            told: true,
+            untold: false,
+            renamed: false,
+            identity,
+            facts: crate::process::FactIds::default(),
+            ended: false,
+            end: None,
+        };
+        if self.tracker.asks_for_facts(&seen.identity) {
+            let facts =
+                super::facts::FactReader::new(&self.root, Some(kernel.cgroups())).read(key, seen.facts);
+            self.tracker.learn(key, facts);
+        }
+        if let Some(judgement) = self.tracker.reconsider(&seen, now) {
+            kernel.judge(&judgement);
+        }
+        if self.tracker.knows(key) && seen.sequence.is_none() {
+            // Found by a snapshot, and without a mark until the next one puts it on.
+            kernel.judge(&crate::process::Judgement {
+                key,
+                sequence: 0,
+                keep: true,
+            });
+            self.sweep_at = Some(now);
+        }
+    }
+}
+
+/// Reads the rest of the arguments of a process that executes, where the kernel side cut them and it matters. They are taken
+/// only if the process has executed nothing else since, and if they begin as the kernel side says: else it has written a
+/// title over them, and what they were nobody can tell any more.
+pub(super) fn complete(tracker: &Tracker, kernel: &KernelSource, root: &std::path::Path, event: &mut Event) {
+    let Event::Exec {
+        key,
+        sequence,
+        identity,
+        ..
+    } = event
+    else {
+        return;
+    };
+    if identity.cut.is_none() || !tracker.needs_the_rest(identity) {
+        return;
+    }
+    let Ok(found) = procfs::arguments(root, *key) else {
+        return;
+    };
+    if kernel.sequence(*key) == Some(*sequence) && continues(identity, &found) {
+        identity.set_arguments(found);
+    }
+}
+
+/// Whether these arguments begin with those that are known.
+fn continues(known: &Identity, found: &Arguments) -> bool {
+    let count = known.argv.len();
+    if found.whole.get(..count) != Some(&known.argv[..]) {
+        return false;
+    }
+    let next = found.whole.get(count).or(found.cut.as_ref());
+    match (&known.cut, next) {
+        (Some(cut), Some(next)) => next.starts_with(cut.trim_end_matches(char::REPLACEMENT_CHARACTER)),
+        (Some(cut), None) => cut.is_empty(),
+        (None, _) => true,
+    }
+}

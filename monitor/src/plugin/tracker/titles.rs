@@ -1,0 +1,139 @@
+//! Arguments that become known later, or change: the rest of what was cut, and titles that programs write over them.
+
+use super::{Arrival, BootTime, GroupId, Identity, NAMED_AT_START, Process, ProcessKey, Tracker};
+use crate::{plugin::Interest, process::Arguments};
+
+/// Titles that are to be looked at. Whoever reads /proc takes them with [`Tracker::take_looks`].
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// Followed processes whose titles are looked at at each tick.
+    always: crate::process::KeySet,
+    /// Processes that came since the last call.
+    new: Vec<(ProcessKey, Interest)>,
+}
+
+impl Tracker {
+    /// How often to look at the title of a process with these names, which `parent` started. Nothing is read for one of no
+    /// interest.
+    pub(super) fn interest(
+        &self,
+        identity: &Identity,
+        groups: &[GroupId],
+        parent: Option<ProcessKey>,
+    ) -> Interest {
+        let of_family = parent.is_some_and(|parent| {
+            self.looks.always.contains(&parent)
+                && self
+                    .table
+                    .get(parent)
+                    .is_some_and(|parent| self.matcher.may_write_titles(&parent.identity))
+        });
+        self.matcher.interest_in_title(identity, groups, of_family)
+    }
+
+    /// A process has come, or goes by other names. `interest` is what [`Tracker::interest`] says of it.
+    pub(super) fn note_interest(&mut self, key: ProcessKey, interest: Interest) {
+        let known_always = match interest {
+            Interest::Always => !self.looks.always.insert(key),
+            Interest::Once | Interest::None => {
+                self.looks.always.remove(&key);
+                false
+            }
+        };
+        if interest != Interest::None && !known_always {
+            self.looks.new.push((key, interest));
+        }
+    }
+
+    /// The processes whose titles are to be looked at that came since the last call.
+    pub fn take_looks(&mut self) -> Vec<(ProcessKey, Interest)> {
+        std::mem::take(&mut self.looks.new)
+    }
+
+    /// The live processes whose titles are looked at at each tick, and those of whose arguments a part is not known.
+    pub fn with_titles(&self) -> Vec<ProcessKey> {
+        let keys = self.looks.always.iter().chain(self.unknown.keys()).copied();
+        let live = |key: &ProcessKey| self.table.get(*key).is_some_and(Process::is_live);
+        let mut keys: Vec<ProcessKey> = keys.filter(live).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Whether the process has other arguments than these, as far as is known.
+    pub fn has_arguments(&self, key: ProcessKey, arguments: &Arguments) -> bool {
+        self.table
+            .get(key)
+            .is_some_and(|process| process.identity.has_arguments(arguments))
+    }
+
+    /// Takes the arguments of a process that is followed, and moves it to where it belongs by them: as by a rename.
+    pub fn retitle(&mut self, key: ProcessKey, arguments: Arguments, now: BootTime) {
+        let Some(process) = self.table.get_mut(key).filter(|process| process.is_live()) else {
+            return;
+        };
+        process.identity.set_arguments(arguments);
+        let (identity, parent) = (process.identity.clone(), process.parent);
+        self.note_encoding(&identity);
+        let matched = self.matched(key, &identity);
+        self.note_unknown(key, &matched.unknown);
+        let interest = self.interest(&identity, &matched.groups, parent);
+        self.note_interest(key, interest);
+        let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
+        if before != matched.groups {
+            // When it took the title, nobody saw; of one that has just started it is the first.
+            let young = now.since(key.start) <= NAMED_AT_START;
+            let (arrival, time) = if young {
+                (Arrival::Appeared, key.start)
+            } else {
+                (Arrival::Joined, now)
+            };
+            self.move_to(key, matched.groups, arrival, time);
+        }
+    }
+
+    /// Whether the process belongs to these groups depends on a part of its arguments that is not known. Each such verdict
+    /// is counted once, for each of the groups.
+    pub(super) fn note_unknown(&mut self, key: ProcessKey, unknown: &[GroupId]) {
+        if unknown.is_empty() {
+            self.unknown.remove(&key);
+            return;
+        }
+        if self.unknown.get(&key).is_some_and(|known| known == unknown) {
+            return;
+        }
+        self.irregular.verdicts_unknown += 1;
+        for &group in unknown {
+            *self.unknown_verdicts.entry(group).or_default() += 1;
+        }
+        self.unknown.insert(key, unknown.to_vec());
+    }
+
+    /// How many verdicts of a group were not known so far.
+    pub fn unknown_verdicts(&self, group: GroupId) -> u64 {
+        self.unknown_verdicts.get(&group).copied().unwrap_or(0)
+    }
+
+    /// Whether some live process may belong to the group, and nobody can say.
+    pub fn is_unclear(&self, group: GroupId) -> bool {
+        self.unknown.iter().any(|(key, groups)| {
+            groups.contains(&group) && self.table.get(*key).is_some_and(Process::is_live)
+        })
+    }
+
+    /// Whether more of the arguments of a process with these names would say more.
+    pub fn needs_the_rest(&self, identity: &Identity) -> bool {
+        self.matcher.needs_the_rest(identity)
+    }
+
+    /// Whether any plugin looks at command lines.
+    pub fn reads_command_lines(&self) -> bool {
+        self.matcher.reads_command_lines()
+    }
+
+    /// The process is followed no more.
+    pub(super) fn forget_titles(&mut self, key: ProcessKey) {
+        self.looks.always.remove(&key);
+        self.unknown.remove(&key);
+    }
+}
