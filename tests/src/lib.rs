@@ -13,6 +13,7 @@
 pub mod certificates;
 pub mod cgroup;
 pub mod checks;
+pub mod columns;
 pub mod daemon;
 pub mod delivery;
 pub mod executable;

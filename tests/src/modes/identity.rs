@@ -72,9 +72,9 @@ pub(super) fn rename() -> i32 {
     0
 }
 
-/// `title`: each line of its input becomes its title as setproctitle(3) makes it: written over the memory of its
-/// arguments, and, cut, its comm. Answered with `ok`.
-pub(super) fn title() -> i32 {
+/// `title [--argv-only]`: each line of its input becomes its title as setproctitle(3) makes it: written over the memory of
+/// its arguments, the rest of which is filled with NULs, and, cut, its comm. Answered with `ok`.
+pub(super) fn title(args: &Args<'_>) -> i32 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
     let fields: Vec<&str> = stat
         .rsplit_once(") ")
@@ -92,7 +92,9 @@ pub(super) fn title() -> i32 {
             // library copied them before main began.
             unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write(byte) };
         }
-        set_comm(line.into_bytes());
+        if !args.flag("--argv-only") {
+            set_comm(line.into_bytes());
+        }
         say("ok");
     }
     0

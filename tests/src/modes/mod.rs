@@ -37,7 +37,7 @@ pub fn run(args: &[String]) -> i32 {
         "rename" => identity::rename(),
         "exec" => identity::exec(&args),
         "exec-chain" => identity::exec_chain(&args),
-        "title" => identity::title(),
+        "title" => identity::title(&args),
         "on-term" => endings::on_term(&args),
         "alarm" => endings::alarm(&args),
         "segfault" => endings::segfault(),

@@ -3,6 +3,7 @@
 mod accounting;
 mod bad_input;
 mod collectors;
+mod command_lines;
 mod events;
 mod export;
 mod export_deltas;
@@ -40,3 +41,4 @@ mod selectors;
 mod services;
 mod shutdown;
 mod store;
+mod titles;

@@ -6,6 +6,7 @@ mod export_series;
 mod harness_times;
 mod large_groups;
 mod limits;
+mod long_arguments;
 mod loss_corners;
 mod outage;
 mod overflow;
