@@ -10,8 +10,8 @@ use super::{Exit, output, state_path};
 use crate::{
     cli::HistoryArgs,
     config::Environment,
-    export::{death, iso8601_millis, known, printable, reason_keys, span},
-    store::{self, Event, History, HistoryRow, Outage, StoreError},
+    export::{Previous, death, iso8601_millis, known, previous_json, printable, reason_keys, restart, span},
+    store::{self, Event, History, HistoryRow, Outage, PreviousRow, StoreError},
 };
 
 const HEADING: [&str; 6] = ["TIME (UTC)", "PLUGIN", "EVENT", "PID", "NAME", "WHAT"];
@@ -154,10 +154,27 @@ fn what(event: &Event) -> String {
             parts.extend(worker_word(*worker).map(str::to_owned));
             parts.join(", ")
         }
-        Event::Restart { kind, downtime } => match downtime {
-            Some(downtime) => format!("{}, down {}", kind.name(), length(*downtime)),
-            None => kind.name().to_owned(),
-        },
+        Event::Restart {
+            kind,
+            downtime,
+            previous,
+        } => restart(
+            *kind,
+            previous.as_deref().map(of_row),
+            downtime.map(Duration::from_nanos),
+        ),
+    }
+}
+
+/// The root whose place another one took.
+fn of_row(previous: &PreviousRow) -> Previous<'_> {
+    let sender = previous.sender.as_ref();
+    Previous {
+        pid: previous.pid,
+        name: &previous.name,
+        reason: previous.reason,
+        sender: sender.map(|(pid, comm)| (*pid, comm.as_str())),
+        ago: previous.ago.map(Duration::from_nanos),
     }
 }
 
@@ -215,9 +232,19 @@ fn row_json(row: &HistoryRow) -> Map<String, Json> {
                 ("lifetime_ns", lifetime.map(Json::from)),
             ]));
         }
-        Event::Restart { kind, downtime } => object.extend(known([
+        Event::Restart {
+            kind,
+            downtime,
+            previous,
+        } => object.extend(known([
             ("kind", Some(json!(kind.name()))),
             ("downtime_ns", downtime.map(Json::from)),
+            (
+                "previous",
+                previous
+                    .as_deref()
+                    .map(|previous| previous_json(of_row(previous), previous.start_time)),
+            ),
         ])),
     }
     object
@@ -252,7 +279,19 @@ mod tests {
 
     /// One event a second, and an outage between the third and the fourth.
     fn all() -> History {
-        let restart = |kind, downtime| Event::Restart { kind, downtime };
+        let restart = |kind, downtime| Event::Restart {
+            kind,
+            downtime,
+            previous: None,
+        };
+        let previous = PreviousRow {
+            pid: Tgid(815),
+            start_time: Some(NOW - 60 * SECOND),
+            name: "old\u{1b}nginx".to_owned(),
+            reason: signal(9, false),
+            sender: Some((Tgid(1), "systemd".to_owned())),
+            ago: Some(250_000_000),
+        };
         let events = [
             Event::Start { worker: false },
             Event::Start { worker: true },
@@ -263,6 +302,11 @@ mod tests {
             exit(Reason::Unknown, None, None, false),
             restart(RestartKind::Respawn, Some(250_000_000)),
             restart(RestartKind::Reexec, None),
+            Event::Restart {
+                kind: RestartKind::Respawn,
+                downtime: previous.ago,
+                previous: Some(Box::new(previous)),
+            },
         ];
         let group = Arc::new(GroupKey {
             plugin: "web".to_owned(),
@@ -307,6 +351,10 @@ mod tests {
             format!("2026-11-21T03:28:05.000Z  web     EXIT     4321  {name}  unknown"),
             format!("2026-11-21T03:28:06.000Z  web     RESTART  4321  {name}  respawn, down 250 ms"),
             format!("2026-11-21T03:28:07.000Z  web     RESTART  4321  {name}  reexec"),
+            format!(
+                "2026-11-21T03:28:08.000Z  web     RESTART  4321  {name}  \
+                 respawn of 815 (old\u{fffd}nginx): SIGKILL by 1 (systemd), down 250 ms"
+            ),
         ];
         let told = text(&all());
         assert_eq!(told.lines().collect::<Vec<_>>(), expected, "{told}");
@@ -347,6 +395,11 @@ mod tests {
                 r#","kind":"respawn","downtime_ns":250000000"#,
             ),
             (9, beginning(8, "restart", "root"), r#","kind":"reexec""#),
+            (
+                10,
+                beginning(9, "restart", "root"),
+                r#","kind":"respawn","downtime_ns":250000000,"previous":{"pid":815,"start_time":1795231619000000000,"name":"old\u001bnginx","reason":"signal","signal":9,"signal_name":"SIGKILL","core_dumped":false,"sender":{"pid":1,"name":"systemd"},"ended_ago_ns":250000000}"#,
+            ),
         ] {
             assert_eq!(told[line], format!("{beginning}{rest}}}"));
         }

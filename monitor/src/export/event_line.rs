@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     collection::UnixClock,
-    json::{known, reason_keys},
+    json::{known, previous_json, reason_keys},
     logs::role,
     words::{self, printable, span},
 };
@@ -88,10 +88,11 @@ fn details(notice: &Notice) -> String {
             parts.extend(peak_rss.map(|bytes| format!("peak {:.1} MiB", bytes as f64 / f64::from(1 << 20))));
             parts.join(", ")
         }
-        What::Restart { kind, downtime } => match downtime {
-            Some(downtime) => format!("{}, down {}", kind.name(), span(*downtime)),
-            None => kind.name().to_owned(),
-        },
+        What::Restart {
+            kind,
+            downtime,
+            previous,
+        } => words::restart(*kind, previous.as_deref().map(words::previous), *downtime),
     }
 }
 
@@ -135,9 +136,19 @@ pub fn event_json(notice: &Notice, plugin: &Plugin, clock: UnixClock, wall: Unix
                 ("settled", Some(json!(settled))),
             ]));
         }
-        What::Restart { kind, downtime } => object.extend(known([
+        What::Restart {
+            kind,
+            downtime,
+            previous,
+        } => object.extend(known([
             ("kind", Some(json!(kind.name()))),
             ("downtime_ns", downtime.map(nanos)),
+            (
+                "previous",
+                previous.as_deref().map(|previous| {
+                    previous_json(words::previous(previous), Some(clock.unix(previous.key.start)))
+                }),
+            ),
         ])),
     }
     Json::Object(object).to_string()
@@ -192,7 +203,8 @@ mod tests {
             ),
             (
                 respawn(),
-                "03:00:10.000 RESTART       7       1 job.sh           respawn, down 250 ms",
+                "03:00:10.000 RESTART       7       1 job.sh           respawn of 5 (old\u{fffd}job.sh): SIGKILL by 123 \
+                 (bash), down 250 ms",
             ),
             (
                 reexec(),
@@ -248,7 +260,8 @@ mod tests {
             ),
             (
                 respawn(),
-                beginning("restart", "10000000000", parent) + r#","kind":"respawn","downtime_ns":250000000"#,
+                beginning("restart", "10000000000", parent)
+                    + r#","kind":"respawn","downtime_ns":250000000,"previous":{"pid":5,"start_time":2000000000,"name":"old\u001bjob.sh","reason":"signal","signal":9,"signal_name":"SIGKILL","core_dumped":false,"sender":{"pid":123,"name":"bash"},"ended_ago_ns":250000000}"#,
             ),
             (
                 reexec(),

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::collection::{Collection, ServiceReading};
+use super::words::Previous;
 use crate::plugin::collector::{Custom, CustomValue};
 use crate::{
     metrics::{ExportReading, INSTANA, JSON_ONLY, Measure},
@@ -195,6 +196,24 @@ pub fn reason_keys(reason: Reason) -> Map<String, Json> {
         ),
         ("core_dumped", signal.map(|(_, dumped)| json!(dumped))),
     ])
+}
+
+/// The root whose place another one took; `start_time` in Unix ns.
+pub fn previous_json(previous: Previous<'_>, start_time: Option<u64>) -> Json {
+    let mut object = known([
+        ("pid", Some(json!(previous.pid.0))),
+        ("start_time", start_time.map(Json::from)),
+        ("name", Some(json!(previous.name))),
+    ]);
+    object.extend(reason_keys(previous.reason));
+    let sender = previous
+        .sender
+        .map(|(pid, name)| json!({ "pid": pid.0, "name": name }));
+    let ago = previous
+        .ago
+        .map(|ago| json!(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX)));
+    object.extend(known([("sender", sender), ("ended_ago_ns", ago)]));
+    Json::Object(object)
 }
 
 fn durations(durations: &Durations) -> Json {

@@ -23,8 +23,8 @@ use crate::{
 };
 use crate::{
     metrics::{Attribute, Attributes, exit_attributes},
-    plugin::{Notice, Plugins, RestartKind, What},
-    process::{Counter, Ending, Usage},
+    plugin::{Notice, Plugins, Predecessor, RestartKind, What},
+    process::{Counter, Ending, Reason, Usage, signal_name},
 };
 
 /// Bytes that a message takes in the one around it beside its own: a tag, and a length of at most four bytes
@@ -249,15 +249,21 @@ fn record(event: &LogEvent) -> LogRecord {
             let body = format!("{who} ended{after}: {}", words::ending(ending));
             ("kevmon.process.exit", !ending.reason().is_success(), body)
         }
-        What::Restart { kind, downtime } => {
+        What::Restart {
+            kind,
+            downtime,
+            previous,
+        } => {
             attributes.push(("kevmon.restart.kind", kind.name().into()));
             attributes.extend(downtime.map(|downtime| ("kevmon.restart.downtime", seconds(downtime))));
-            let after = downtime.map_or_else(String::new, |downtime| format!(" after {}", span(downtime)));
-            let body = match kind {
-                RestartKind::Respawn => format!("{who} took the place of a process that ended{after}"),
-                RestartKind::Reexec => format!("{who} executed again"),
-            };
-            ("kevmon.process.restart", true, body)
+            if let Some(previous) = previous {
+                attributes.extend(previous_attributes(previous, *clock));
+            }
+            (
+                "kevmon.process.restart",
+                true,
+                restart(&who, *kind, previous.as_deref()),
+            )
         }
     };
     let severity = if warns {
@@ -305,6 +311,58 @@ fn exit(
     let peak = peak_rss.map(|bytes| Attribute::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)));
     attributes.extend(peak.map(|peak| ("kevmon.process.memory.peak", peak)));
     attributes.push(("kevmon.process.settled", settled.into()));
+    attributes
+}
+
+/// A restart in a sentence.
+fn restart(who: &str, kind: RestartKind, previous: Option<&Predecessor>) -> String {
+    match (kind, previous) {
+        (RestartKind::Reexec, _) => format!("{who} executed again"),
+        (RestartKind::Respawn, None) => format!("{who} took the place of a process that ended"),
+        (RestartKind::Respawn, Some(previous)) => {
+            let after = previous
+                .ago
+                .map_or_else(String::new, |ago| format!(" after {}", span(ago)));
+            format!(
+                "{who} took the place of {} (pid {}){after}: {}",
+                words::printable(&previous.name),
+                previous.key.tgid,
+                words::ending(&previous.ending)
+            )
+        }
+    }
+}
+
+/// The root whose place another one took: `kevmon.restart.previous.*`.
+fn previous_attributes(previous: &Predecessor, clock: UnixClock) -> Attributes {
+    let start = iso8601(clock.unix(previous.key.start));
+    let mut attributes: Attributes = vec![
+        ("kevmon.restart.previous.pid", previous.key.tgid.0.into()),
+        ("kevmon.restart.previous.name", previous.name.as_ref().into()),
+        ("kevmon.restart.previous.creation.time", start.into()),
+    ];
+    let reason = previous.ending.reason();
+    attributes.push(("kevmon.restart.previous.exit.reason", reason.name().into()));
+    match reason {
+        Reason::Exit { code } => {
+            attributes.push(("kevmon.restart.previous.exit.code", u32::from(code).into()));
+        }
+        Reason::Signal { number, core_dumped } => {
+            attributes.push(("kevmon.restart.previous.exit.signal", signal_name(number).into()));
+            attributes.push(("kevmon.restart.previous.exit.core_dumped", core_dumped.into()));
+        }
+        Reason::Oom | Reason::Unknown => {}
+    }
+    if let Some(sender) = previous.ending.killer() {
+        let (pid, name) = (sender.tgid.0, sender.comm.as_str());
+        attributes.push(("kevmon.restart.previous.exit.sender.pid", pid.into()));
+        attributes.push(("kevmon.restart.previous.exit.sender.name", name.into()));
+    }
+    attributes.extend(
+        previous
+            .ago
+            .map(|ago| ("kevmon.restart.previous.exit.ago", seconds(ago))),
+    );
     attributes
 }
 

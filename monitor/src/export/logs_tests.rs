@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::*;
 use crate::{
-    plugin::{GroupId, Plugin, tracker::tests},
+    plugin::{GroupId, Plugin, Predecessor, tracker::tests},
     process::{BootTime, ProcessKey, Sender, Tgid},
 };
 
@@ -86,13 +86,34 @@ pub(in crate::export) fn unknown_exit() -> Notice {
 
 pub(in crate::export) fn respawn() -> Notice {
     let downtime = Some(Duration::from_millis(250));
-    let kind = RestartKind::Respawn;
-    notice(0, 10 * S, What::Restart { kind, downtime })
+    let previous = Some(Box::new(Predecessor {
+        key: ProcessKey {
+            tgid: Tgid(5),
+            start: BootTime(2 * S),
+        },
+        name: "old\x1bjob.sh".into(),
+        ending: Ending {
+            status: Some(9),
+            oom_victim: false,
+            sender: Some(sender(9)),
+        },
+        ago: downtime,
+    }));
+    let what = What::Restart {
+        kind: RestartKind::Respawn,
+        downtime,
+        previous,
+    };
+    notice(0, 10 * S, what)
 }
 
 pub(in crate::export) fn reexec() -> Notice {
-    let kind = RestartKind::Reexec;
-    notice(0, 10 * S, What::Restart { kind, downtime: None })
+    let what = What::Restart {
+        kind: RestartKind::Reexec,
+        downtime: None,
+        previous: None,
+    };
+    notice(0, 10 * S, what)
 }
 
 fn host() -> HostIdentity {
@@ -263,10 +284,22 @@ fn events_have_names_severities_bodies_and_attributes() {
             respawn(),
             "kevmon.process.restart",
             true,
-            "job.sh (pid 7) took the place of a process that ended after 250 ms",
+            "job.sh (pid 7) took the place of old\u{fffd}job.sh (pid 5) after 250 ms: SIGKILL by 123 (bash)",
             [
                 &WHO[..],
-                &["kevmon.restart.kind=respawn", "kevmon.restart.downtime=0.25"],
+                &[
+                    "kevmon.restart.kind=respawn",
+                    "kevmon.restart.downtime=0.25",
+                    "kevmon.restart.previous.pid=5",
+                    "kevmon.restart.previous.name=old\u{1b}job.sh",
+                    "kevmon.restart.previous.creation.time=1970-01-01T00:00:02.000000000Z",
+                    "kevmon.restart.previous.exit.reason=signal",
+                    "kevmon.restart.previous.exit.signal=SIGKILL",
+                    "kevmon.restart.previous.exit.core_dumped=false",
+                    "kevmon.restart.previous.exit.sender.pid=123",
+                    "kevmon.restart.previous.exit.sender.name=bash",
+                    "kevmon.restart.previous.exit.ago=0.25",
+                ],
             ]
             .concat(),
         ),

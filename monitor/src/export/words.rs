@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::process::{Ending, Reason, Tgid, signal_name};
+use crate::{
+    plugin::{Predecessor, RestartKind},
+    process::{Ending, Reason, Tgid, signal_name},
+};
 
 /// `exit 7`, `SIGSEGV (core dumped)`, `OOM kill`, `unknown`.
 pub fn reason(reason: Reason) -> String {
@@ -32,6 +35,47 @@ pub fn death(why: Reason, sender: Option<(Tgid, &str)>) -> String {
     match sender {
         Some((pid, comm)) => format!("{why} by {pid} ({})", printable(comm)),
         None => why,
+    }
+}
+
+/// The root whose place another one took, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Previous<'a> {
+    /// Its pid.
+    pub pid: Tgid,
+    /// Its name.
+    pub name: &'a str,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Who sent the signal that it died of, where a process did: pid and `comm`.
+    pub sender: Option<(Tgid, &'a str)>,
+    /// From its end to its successor's start; `None` where the end was not seen.
+    pub ago: Option<Duration>,
+}
+
+/// The same of a notice.
+pub fn previous(previous: &Predecessor) -> Previous<'_> {
+    let killer = previous.ending.killer();
+    Previous {
+        pid: previous.key.tgid,
+        name: &previous.name,
+        reason: previous.ending.reason(),
+        sender: killer.map(|sender| (sender.tgid, sender.comm.as_str())),
+        ago: previous.ago,
+    }
+}
+
+/// `respawn of 815 (nginx): exit 7, down 254 ms`. Without a downtime, how long ago the old process ended: `…, 12.300 s ago`.
+pub fn restart(kind: RestartKind, previous: Option<Previous<'_>>, downtime: Option<Duration>) -> String {
+    let mut text = kind.name().to_owned();
+    if let Some(previous) = previous {
+        let how = death(previous.reason, previous.sender);
+        text += &format!(" of {} ({}): {how}", previous.pid, printable(previous.name));
+    }
+    match (downtime, previous.and_then(|previous| previous.ago)) {
+        (Some(downtime), _) => text + &format!(", down {}", span(downtime)),
+        (None, Some(ago)) => text + &format!(", {} ago", span(ago)),
+        (None, None) => text,
     }
 }
 
@@ -95,6 +139,47 @@ mod tests {
                 sender,
             };
             assert_eq!(ending(&told), expected);
+        }
+    }
+
+    #[test]
+    fn restarts_name_the_predecessor() {
+        let previous = |reason, ago: Option<u64>| Previous {
+            pid: Tgid(815),
+            name: "ngi\x1bnx",
+            reason,
+            sender: (reason != Reason::Unknown).then_some((Tgid(1), "systemd")),
+            ago: ago.map(Duration::from_millis),
+        };
+        let term = Reason::Signal {
+            number: 15,
+            core_dumped: false,
+        };
+        let respawn = RestartKind::Respawn;
+        for (told, expected) in [
+            (
+                restart(
+                    respawn,
+                    Some(previous(term, Some(254))),
+                    Some(Duration::from_millis(254)),
+                ),
+                "respawn of 815 (ngi\u{fffd}nx): SIGTERM by 1 (systemd), down 254 ms",
+            ),
+            (
+                restart(respawn, Some(previous(term, Some(12_300))), None),
+                "respawn of 815 (ngi\u{fffd}nx): SIGTERM by 1 (systemd), 12.300 s ago",
+            ),
+            (
+                restart(respawn, Some(previous(Reason::Unknown, None)), None),
+                "respawn of 815 (ngi\u{fffd}nx): unknown",
+            ),
+            (
+                restart(respawn, None, Some(Duration::ZERO)),
+                "respawn, down 0.0 ms",
+            ),
+            (restart(RestartKind::Reexec, None, None), "reexec"),
+        ] {
+            assert_eq!(told, expected);
         }
     }
 

@@ -19,8 +19,8 @@ pub mod tracker;
 
 pub use definition::{Aggregate, GroupId, Matching, Naming, PerProcess, Plugin, Plugins, Rank, Selectors};
 pub use durations::Durations;
-pub use notice::{Notice, RestartKind, What};
+pub use notice::{Notice, Predecessor, RestartKind, What};
 pub use reading::Reading;
-pub use saved::{SavedGroup, SavedMember};
+pub use saved::{SavedEnd, SavedGroup, SavedMember};
 pub use titles::Interest;
 pub use tracker::Tracker;

@@ -55,9 +55,25 @@ pub enum What {
     Restart {
         /// How.
         kind: RestartKind,
-        /// Without a root from the old one's end to the new one's start; `None` for [`RestartKind::Reexec`].
+        /// Without a root from the old one's end to the new one's start; `None` for [`RestartKind::Reexec`], and where
+        /// the end was not seen or kevmon was away in between.
         downtime: Option<Duration>,
+        /// The root that ended; `None` for [`RestartKind::Reexec`].
+        previous: Option<Box<Predecessor>>,
     },
+}
+
+/// A root that ended and whose place another one took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Predecessor {
+    /// Which process.
+    pub key: ProcessKey,
+    /// Its most telling name in the end.
+    pub name: Arc<str>,
+    /// How it ended; unknown for one that was found missing.
+    pub ending: Ending,
+    /// From its end to its successor's start, zero where that was earlier; `None` where its end was not seen.
+    pub ago: Option<Duration>,
 }
 
 /// Something happened to a member of a group.
@@ -65,7 +81,7 @@ pub enum What {
 pub struct Notice {
     /// Whose member.
     pub group: GroupId,
-    /// When: of an exit the end, not when its totals came.
+    /// When: of an exit the end, not when its totals came; of a restart the new process's start.
     pub time: BootTime,
     /// Which process: the new one, for a restart.
     pub key: ProcessKey,

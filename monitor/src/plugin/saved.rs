@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Aggregate, Durations, Reading, reading::Happened};
-use crate::process::{Moment, ProcessKey, Reason, Usage};
+use crate::process::{BootTime, Ending, Identity, Moment, ProcessKey, Program, Reason, Usage};
 
 /// A member as of the last collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,47 @@ pub struct SavedMember {
     pub attributed: Usage,
     /// It had ended already; its totals were not final.
     pub ended: bool,
+}
+
+/// `comm` without its terminating zero (TASK_COMM_LEN, include/linux/sched.h), bytes.
+const COMM_BYTES: usize = 15;
+
+impl SavedMember {
+    /// Names enough to tell of a process whose end is found before anything else of it. What shows a script as its own
+    /// name and not its interpreter's is the path that it was executed by.
+    pub fn names(&self) -> Identity {
+        let is_script = !self.exe.is_empty() && self.name != self.exe;
+        Identity {
+            comm: self.name[..self.name.floor_char_boundary(COMM_BYTES)].to_owned(),
+            exe: self.exe.to_string(),
+            filename: if is_script {
+                self.name.to_string()
+            } else {
+                String::new()
+            },
+            argv: Vec::new(),
+            cut: None,
+        }
+    }
+}
+
+/// A root's end that nothing has replaced yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedEnd {
+    /// Which process; good for the same boot only, as the other times are.
+    pub key: ProcessKey,
+    /// When it ended, or was found missing.
+    pub time: BootTime,
+    /// Since when it had been a root.
+    pub since: BootTime,
+    /// Its most telling name.
+    pub name: Arc<str>,
+    /// How it ended.
+    pub ending: Ending,
+    /// What it ran when it started.
+    pub first: Program,
+    /// What it ran in the end.
+    pub last: Program,
 }
 
 /// A group's accumulators. Times are Unix nanoseconds.
@@ -57,6 +98,8 @@ pub struct SavedGroup {
     pub peak_rss: Option<u64>,
     /// The members.
     pub members: Vec<SavedMember>,
+    /// The latest ends of roots that nothing has replaced yet, oldest first.
+    pub unpaired_ends: Vec<SavedEnd>,
 }
 
 impl SavedGroup {

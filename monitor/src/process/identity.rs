@@ -88,7 +88,7 @@ impl Identity {
     }
 
     /// Name of what an interpreter runs, or an empty string.
-    fn script(&self) -> &str {
+    pub(super) fn script(&self) -> &str {
         if let Some(path) = self.executed_script() {
             return paths::program_name(path);
         }

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod interpreter;
 pub mod key;
 pub mod paths;
+pub mod program;
 pub mod table;
 pub mod usage;
 
@@ -20,5 +21,6 @@ pub use facts::{FactIds, Facts};
 pub use gauges::{Gauges, Host};
 pub use identity::{Identity, executable_name};
 pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};
+pub use program::{Likeness, Program};
 pub use table::{Process, ProcessTable, State};
 pub use usage::{Counter, Usage};

@@ -188,6 +188,7 @@ pub(super) fn accumulator(row: &Row<'_>) -> rusqlite::Result<SavedGroup> {
         left_behind: usage(row, 1 + ACCUMULATOR.len())?,
         exits: Vec::new(),
         members: Vec::new(),
+        unpaired_ends: Vec::new(),
     })
 }
 

@@ -10,6 +10,7 @@ use super::{
         unsigned,
     },
     error::{Doing, StoreError},
+    unpaired_ends,
 };
 use crate::{
     plugin::{Durations, SavedGroup, SavedMember},
@@ -62,6 +63,10 @@ pub(super) fn load(connection: &Connection, doing: Doing<'_>) -> Result<HashMap<
     for (id, member) in rows {
         let owner = groups.get_mut(&id).ok_or_else(owner_is_missing)?;
         owner.members.insert(member.key, member);
+    }
+    for (id, end) in unpaired_ends::load(connection, doing)? {
+        let owner = groups.get_mut(&id).ok_or_else(owner_is_missing)?;
+        owner.group.unpaired_ends.push(end);
     }
     let mut rows = Vec::new();
     let exits = "SELECT group_id, reason, number, core_dumped, count FROM exit_count";
@@ -136,6 +141,10 @@ pub(super) fn write(
     }
     if old.map(|old| &old.exits) != Some(&now.group.exits) {
         write_exits(transaction, id, &now.group.exits)?;
+    }
+    let unpaired = &now.group.unpaired_ends;
+    if old.map_or(&[][..], |old| &old.unpaired_ends) != unpaired.as_slice() {
+        unpaired_ends::write(transaction, id, unpaired)?;
     }
     for (kind, before, now) in [
         ("downtime", old.map(|old| &old.downtime), &now.group.downtime),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     plugin::{Notice, RestartKind, SavedGroup, What},
-    process::{BootTime, Reason, Tgid},
+    process::{BootTime, Ending, Reason, Tgid},
 };
 
 /// Rows kept of each group.
@@ -60,7 +60,26 @@ pub enum Event {
         kind: RestartKind,
         /// Without a root in between, ns.
         downtime: Option<u64>,
+        /// The root that ended; `None` for [`RestartKind::Reexec`], and in rows of kevmons that did not keep it.
+        previous: Option<Box<PreviousRow>>,
     },
+}
+
+/// A root whose place another one took, as a restart's row keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousRow {
+    /// Its thread-group id.
+    pub pid: Tgid,
+    /// When it started, Unix ns.
+    pub start_time: Option<u64>,
+    /// Its most telling name.
+    pub name: String,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Who sent the signal that it died of, where a process did: pid and `comm`.
+    pub sender: Option<(Tgid, String)>,
+    /// From its end to its successor's start, ns; `None` when the end was not seen.
+    pub ago: Option<u64>,
 }
 
 impl Event {
@@ -105,12 +124,26 @@ impl HistoryRow {
             } => Event::Exit {
                 worker: *worker,
                 reason: ending.reason(),
-                sender: ending.killer().map(|sender| (sender.tgid, sender.comm.clone())),
+                sender: killer(ending),
                 lifetime: lifetime.map(nanos),
             },
-            What::Restart { kind, downtime } => Event::Restart {
+            What::Restart {
+                kind,
+                downtime,
+                previous,
+            } => Event::Restart {
                 kind: *kind,
                 downtime: downtime.map(nanos),
+                previous: previous.as_deref().map(|previous| {
+                    Box::new(PreviousRow {
+                        pid: previous.key.tgid,
+                        start_time: Some(unix(previous.key.start)),
+                        name: previous.name.to_string(),
+                        reason: previous.ending.reason(),
+                        sender: killer(&previous.ending),
+                        ago: previous.ago.map(nanos),
+                    })
+                }),
             },
         };
         Self {
@@ -150,6 +183,10 @@ impl HistoryRow {
     }
 }
 
+fn killer(ending: &Ending) -> Option<(Tgid, String)> {
+    ending.killer().map(|sender| (sender.tgid, sender.comm.clone()))
+}
+
 /// A time in which kevmon was away. Unix nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
@@ -186,12 +223,13 @@ pub(super) fn write(
 ) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT INTO history (group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
-             core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns, previous_pid, previous_start_time,
+             previous_name, previous_ago_ns)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )?;
     for row in rows {
-        let (mut worker, mut kind, mut reason, mut sender, mut lifetime, mut downtime) =
-            (None, None, None, None, None, None);
+        let (mut worker, mut kind, mut reason, mut sender, mut lifetime, mut downtime, mut old) =
+            (None, None, None, None, None, None, None);
         match &row.event {
             Event::Start { worker: is_worker } => worker = Some(*is_worker),
             Event::Exit {
@@ -208,9 +246,14 @@ pub(super) fn write(
             Event::Restart {
                 kind: how,
                 downtime: down,
+                previous,
             } => {
                 kind = Some(how.name());
                 downtime = *down;
+                // How the old process ended stands in the columns of an exit.
+                old = previous.as_deref();
+                reason = old.map(|old| old.reason);
+                sender = old.and_then(|old| old.sender.as_ref());
             }
         }
         let (number, core_dumped) = reason.map_or((None, None), reason_numbers);
@@ -232,6 +275,10 @@ pub(super) fn write(
             sender.map(|(_, comm)| comm),
             lifetime.map(u64::cast_signed),
             downtime.map(u64::cast_signed),
+            old.map(|old| old.pid.0),
+            old.and_then(|old| old.start_time).map(u64::cast_signed),
+            old.map(|old| &old.name),
+            old.and_then(|old| old.ago).map(u64::cast_signed),
         ])?;
     }
     transaction
@@ -314,7 +361,8 @@ fn read_rows(
     let mut wrong = None;
     let sql =
         "SELECT group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
-                   core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns
+                   core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns, previous_pid, previous_start_time,
+                   previous_name, previous_ago_ns
                FROM history ORDER BY id";
     for_each(connection, sql, doing, |row| {
         if let Some(group) = groups.get(&row.get(0)?) {
@@ -341,12 +389,8 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
     Ok(match (text(row, 5)?.as_str(), worker) {
         ("start", Some(worker)) => Some(Event::Start { worker }),
         ("exit", Some(worker)) => {
-            let (code, signal): (Option<u8>, Option<u8>) = (row.get(9)?, row.get(10)?);
-            let pid: Option<u32> = row.get(12)?;
-            let comm = row.get::<_, Option<String>>(13)?.unwrap_or_default();
-            let sender = pid.map(|pid| (Tgid(pid), comm));
-            let lifetime = optional(row, 14)?;
-            parse_reason(&text(row, 8)?, code.or(signal), row.get(11)?).map(|reason| Event::Exit {
+            let (sender, lifetime) = (sender(row)?, optional(row, 14)?);
+            reason(row)?.map(|reason| Event::Exit {
                 worker,
                 reason,
                 sender,
@@ -357,10 +401,42 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
             let downtime = optional(row, 15)?;
             let kind = [RestartKind::Respawn, RestartKind::Reexec];
             let name = text(row, 7)?;
+            let previous = previous(row)?.map(Box::new);
             kind.into_iter()
                 .find(|kind| kind.name() == name)
-                .map(|kind| Event::Restart { kind, downtime })
+                .map(|kind| Event::Restart {
+                    kind,
+                    downtime,
+                    previous,
+                })
         }
         _ => None,
     })
+}
+
+/// Why a process ended; `None` for what no kevmon wrote.
+fn reason(row: &Row<'_>) -> rusqlite::Result<Option<Reason>> {
+    let (code, signal): (Option<u8>, Option<u8>) = (row.get(9)?, row.get(10)?);
+    Ok(parse_reason(&text(row, 8)?, code.or(signal), row.get(11)?))
+}
+
+fn sender(row: &Row<'_>) -> rusqlite::Result<Option<(Tgid, String)>> {
+    let pid: Option<u32> = row.get(12)?;
+    let comm = row.get::<_, Option<String>>(13)?.unwrap_or_default();
+    Ok(pid.map(|pid| (Tgid(pid), comm)))
+}
+
+/// The root whose place another one took; `None` where the row does not say.
+fn previous(row: &Row<'_>) -> rusqlite::Result<Option<PreviousRow>> {
+    let Some(pid) = row.get(16)? else {
+        return Ok(None);
+    };
+    Ok(Some(PreviousRow {
+        pid: Tgid(pid),
+        start_time: optional(row, 17)?,
+        name: text(row, 18)?,
+        reason: reason(row)?.unwrap_or(Reason::Unknown),
+        sender: sender(row)?,
+        ago: optional(row, 19)?,
+    }))
 }

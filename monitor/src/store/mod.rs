@@ -15,6 +15,7 @@ mod schema;
 pub mod spool;
 #[cfg(test)]
 mod tests;
+mod unpaired_ends;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,7 +27,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::warn;
 
 pub use error::StoreError;
-pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, history};
+pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, PreviousRow, history};
 pub use open::Note;
 
 use crate::plugin::{Plugin, SavedGroup};

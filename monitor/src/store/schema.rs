@@ -13,13 +13,19 @@ pub(super) struct Step {
 }
 
 /// kevmon's steps. The first takes the numbers up where the original framework's 2.0 left them.
-pub(super) const STEPS: &[Step] = &[Step {
-    to: 3,
-    statements: VERSION_3,
-}];
+pub(super) const STEPS: &[Step] = &[
+    Step {
+        to: 3,
+        statements: VERSION_3,
+    },
+    Step {
+        to: 4,
+        statements: VERSION_4,
+    },
+];
 
 /// The version that this kevmon writes.
-pub(super) const PRESENT: u32 = 3;
+pub(super) const PRESENT: u32 = 4;
 
 /// `PRAGMA application_id` of kevmon's databases: "kevm".
 pub(super) const APPLICATION_ID: i32 = 0x6b65_766d;
@@ -204,6 +210,35 @@ const VERSION_3: &[&str] = &[
         to_time INTEGER NOT NULL,
         same_boot INTEGER NOT NULL CHECK (same_boot IN (0, 1))
     ) STRICT",
+];
+
+/// Restarts name the process that they replaced, also over a restart of kevmon.
+const VERSION_4: &[&str] = &[
+    "ALTER TABLE history ADD COLUMN previous_pid INTEGER CHECK (previous_pid BETWEEN 0 AND 4294967295)",
+    "ALTER TABLE history ADD COLUMN previous_start_time INTEGER",
+    "ALTER TABLE history ADD COLUMN previous_name TEXT",
+    "ALTER TABLE history ADD COLUMN previous_ago_ns INTEGER",
+    // Times are of CLOCK_BOOTTIME, good for the boot that `state` names. `status` is the wait status.
+    "CREATE TABLE unpaired_end (
+        group_id INTEGER NOT NULL REFERENCES watched_group (id),
+        tgid INTEGER NOT NULL CHECK (tgid BETWEEN 0 AND 4294967295),
+        start_boottime_ns INTEGER NOT NULL,
+        since_boottime_ns INTEGER NOT NULL,
+        end_boottime_ns INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        first_executable TEXT NOT NULL,
+        first_script TEXT NOT NULL,
+        first_fallback TEXT NOT NULL,
+        executable TEXT NOT NULL,
+        script TEXT NOT NULL,
+        fallback TEXT NOT NULL,
+        status INTEGER CHECK (status BETWEEN 0 AND 4294967295),
+        oom_victim INTEGER NOT NULL CHECK (oom_victim IN (0, 1)),
+        sender_pid INTEGER CHECK (sender_pid BETWEEN 0 AND 4294967295),
+        sender_comm TEXT,
+        sender_signal INTEGER CHECK (sender_signal BETWEEN 0 AND 255)
+    ) STRICT",
+    "CREATE INDEX unpaired_end_by_group ON unpaired_end (group_id, end_boottime_ns)",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

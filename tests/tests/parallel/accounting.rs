@@ -1,9 +1,5 @@
 //! What a group says of short-lived children is what wait4 says, however short
 //! they live and however long the interval is.
-#![expect(
-    clippy::expect_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
 
 use std::{
     thread,

@@ -1,11 +1,6 @@
 //! Collectors that mean no good, or no harm: what they can reach, how they end, what is counted; and that what is well comes
 //! through.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},

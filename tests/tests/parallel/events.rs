@@ -1,5 +1,4 @@
 //! Lifecycle events: live in the terminal, and as log records at an OTLP receiver.
-#![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
 
 use std::time::Duration;
 

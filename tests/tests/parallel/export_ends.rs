@@ -1,5 +1,4 @@
 //! What an OTLP receiver decodes of starts, ends and restarts: attributes, histograms and times, against the JSON.
-#![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
 
 use std::collections::BTreeMap;
 

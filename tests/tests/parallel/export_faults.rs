@@ -1,11 +1,6 @@
 //! Receivers that misbehave in every way: collections come on time, memory stays bounded, a healthy receiver beside
 //! them is not disturbed, and what they take in the end is complete and in order.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::time::Duration;
 
 use kevmon_tests::{

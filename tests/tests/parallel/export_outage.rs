@@ -4,8 +4,6 @@
 //!
 //! The outage lasts 20 s; `KEVMON_OUTAGE_SECONDS=300` makes it the five minutes that kevmon promises to bridge and to make good within one.
 
-#![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
-
 use std::{
     collections::BTreeSet,
     fs,

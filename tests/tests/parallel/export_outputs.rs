@@ -1,12 +1,6 @@
 //! Outputs beside the receivers: OTLP/JSON lines, the Prometheus page and the ports that there are, and where
 //! secrets are not.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, time::Duration};
 
 use kevmon_tests::{

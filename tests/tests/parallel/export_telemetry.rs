@@ -1,10 +1,5 @@
 //! What kevmon tells of itself: a span for each collection and each export, and metrics that are true.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -1,11 +1,6 @@
 //! TLS and mutual TLS: who is trusted gets in, who is not is refused with a message that names the file and the
 //! reason, nothing goes out in cleartext, and certificates that are replaced are read again.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{
     fs,
     io::Read,

@@ -1,11 +1,6 @@
 //! The harness itself, without kevmon: the workloads do what the other tests rely on, wait4 tells it,
 //! and both receivers understand a request that is known to be right.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{fs, time::Duration};
 
 use kevmon_tests::{

@@ -1,11 +1,6 @@
 //! The harness itself, without kevmon: the comparison of what arrived with what was told finds what it is there to
 //! find, and nothing where all is well.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,

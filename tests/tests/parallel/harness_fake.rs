@@ -1,11 +1,6 @@
 //! The harness itself, without kevmon: the scripted receiver does what its behaviours say, to clients that are not
 //! ours (tonic's generated ones, and plain HTTP).
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::time::{Duration, Instant};
 
 use kevmon_tests::{

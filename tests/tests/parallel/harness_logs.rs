@@ -1,11 +1,6 @@
 //! The harness itself, without kevmon: both receivers understand log records that are known to be right, and the
 //! one that takes none says so.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::time::Duration;
 
 use kevmon_tests::{receiver::Receiver, rotel::Rotel, wait};

@@ -1,11 +1,6 @@
 //! The harness itself, without kevmon: the receivers that are not ours take, over each transport that the tests use,
 //! a request that is known to be right, and let nobody in whom they should not.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::time::Duration;
 
 use kevmon_tests::{

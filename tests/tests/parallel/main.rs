@@ -1,5 +1,12 @@
 //! End-to-end tests that run at the same time: each has names, ports and folders of its own.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed assumption in a test is a failed test"
+)]
+
 mod accounting;
 mod bad_input;
 mod collectors;

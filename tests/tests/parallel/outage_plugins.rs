@@ -1,10 +1,5 @@
 //! kevmon killed while one process is, or has been, in two plugins that are collected, and kept, at different times.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::time::Duration;
 
 use kevmon_tests::{

@@ -1,10 +1,5 @@
 //! `kevmon plugin import`: every published example becomes a plugin that is accepted and runs; what is none is refused.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use kevmon_tests::{

@@ -1,10 +1,5 @@
 //! /proc as a source, and what is not to be had from it.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
 use kevmon_tests::{

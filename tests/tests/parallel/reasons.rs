@@ -1,12 +1,6 @@
 //! Why a process ended: the exit code, the signal with its sender and its core, the OOM killer, and always
 //! the totals that wait4 tells.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::process::Command;
 
 use kevmon_tests::{

@@ -1,10 +1,5 @@
 //! Plugin files that change while kevmon runs: what changes takes effect within two seconds, everything else goes on.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{
     fs,
     os::unix::fs::symlink,

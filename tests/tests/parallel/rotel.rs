@@ -1,6 +1,5 @@
 //! The export with a receiver that shares nothing with kevmon: `rotel` decodes what was pushed
 //! and prints names, units, temporality, start times and resources.
-#![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
 
 use std::time::Duration;
 

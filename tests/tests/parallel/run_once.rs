@@ -1,9 +1,5 @@
 //! `--run-once`: exit codes, texts, the JSON's shape and values, and that a single run beside a running
 //! service disturbs neither.
-#![expect(
-    clippy::expect_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,11 +1,6 @@
 //! Members by more than names, on the real kernel: by user, also one that is taken after the fork; by cgroup; by descent; and
 //! that no command line leaves the host unasked.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{fs, os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
 
 use kevmon_tests::{

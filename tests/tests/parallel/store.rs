@@ -1,10 +1,5 @@
 //! What kevmon does when its state cannot be had: it says so, keeps what is there, and monitors.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{
     fs,
     path::{Path, PathBuf},

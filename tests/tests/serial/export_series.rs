@@ -1,10 +1,5 @@
 //! Series of single processes: what they say, which processes have them, and when they end.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{collections::BTreeSet, time::Duration};
 
 use kevmon_tests::{

@@ -1,9 +1,5 @@
 //! A low limit of open files: kevmon keeps fewer files open between two collections and its values stay right; below a
 //! stated least it does not start. Hundreds of real processes, compared with /proc.
-#![expect(
-    clippy::expect_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
 
 use std::{os::unix::process::CommandExt, process::Command, time::Duration};
 

@@ -1,6 +1,13 @@
 //! End-to-end tests that run one at a time: they flood the host with processes or renames, overflow the ring, choose pids,
 //! or need a processor to themselves.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed assumption in a test is a failed test"
+)]
+
 mod cpu_usage;
 mod export_series;
 mod harness_times;

@@ -1,13 +1,6 @@
 //! kevmon killed under load and started again: no counter falls, what lived through the outage is caught up
 //! with, what ended in it keeps its last known totals, and the gap is stated.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{fs, path::PathBuf, time::Duration};
 
 use kevmon_tests::{

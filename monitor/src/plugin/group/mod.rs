@@ -2,17 +2,18 @@
 
 mod outlive;
 mod read;
+mod roots;
 mod single;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Aggregate, Durations, Plugin, RestartKind,
+    Aggregate, Durations, Plugin,
     reading::Happened,
-    restarts::{Replaced, RestartPairing, Started},
+    restarts::{Replaced, RestartPairing, RootIdentity},
 };
 use crate::process::{
-    BootTime, Ending, KeyMap, KeySet, LostLives, Moment, ProcessKey, ProcessTable, Reason, Usage,
+    BootTime, Ending, Facts, KeyMap, KeySet, LostLives, Moment, ProcessKey, ProcessTable, Reason, Usage,
 };
 
 /// A member whose parent is no member, or not.
@@ -49,15 +50,30 @@ struct Membership {
     unobserved: bool,
     /// It has executed once already while a member.
     executed: bool,
+    /// Of a root: what it is.
+    root: Option<RootLife>,
+}
+
+/// What a root is, from its start to its end.
+#[derive(Debug, Clone)]
+struct RootLife {
+    /// What it was when it became a root.
+    first: Arc<RootIdentity>,
+    /// What it is since its last exec.
+    last: Arc<RootIdentity>,
+    /// It started, and replaced nothing as what it was then.
+    replaces_nothing: bool,
 }
 
 /// What a change of a group amounts to, for those who are told of every one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Change {
     /// A member started.
     Start(Role),
-    /// A root took another's place, or its own.
-    Restart(RestartKind, Replaced),
+    /// A root took an ended one's place.
+    Respawn(Box<Replaced>),
+    /// A root executed its program again.
+    Reexec,
 }
 
 /// The state at the last collection, for rates.
@@ -150,6 +166,7 @@ impl Group {
         arrival: Arrival,
         time: BootTime,
         table: &ProcessTable,
+        facts: &KeyMap<Facts>,
     ) -> Vec<Change> {
         let Some(process) = table.get(key) else {
             return Vec::new();
@@ -165,10 +182,14 @@ impl Group {
         let returns = self.former.remove(&key);
         self.changed = true;
         let started = arrival != Arrival::Joined && !returns;
+        let mut root = (role == Role::Root).then(|| RootLife::of(&self.plugin, key, table, facts));
         let changes = if started {
-            self.started(role, arrival, time)
+            self.started(key, root.as_mut(), arrival, time)
         } else {
             self.happened.joins += 1;
+            if let Some(root) = &root {
+                self.pairing.found(key, &root.first);
+            }
             Vec::new()
         };
         let observed = process.is_observed();
@@ -186,6 +207,7 @@ impl Group {
                 started: started.then_some(time),
                 unobserved,
                 executed: false,
+                root,
             },
         );
         changes
@@ -201,52 +223,15 @@ impl Group {
         self.members.keys().copied()
     }
 
-    fn started(&mut self, role: Role, arrival: Arrival, time: BootTime) -> Vec<Change> {
-        self.last_start = Some(time.into());
-        let mut changes = vec![Change::Start(role)];
-        if role == Role::Worker {
-            self.happened.worker_starts += 1;
-            return changes;
-        }
-        self.happened.starts += 1;
-        if arrival == Arrival::AppearedUnheard {
-            self.pairing.blur(time);
-        }
-        match self.pairing.start(time) {
-            Started::Anew => {}
-            Started::Instead(replaced) => changes.push(self.respawned(replaced)),
-            Started::Unknown => self.happened.unpaired_starts += 1,
-        }
-        changes
-    }
-
-    fn respawned(&mut self, replaced: Replaced) -> Change {
-        self.happened.respawns += 1;
-        if let Some(downtime) = replaced.downtime {
-            self.downtime.add(downtime);
-        }
-        Change::Restart(RestartKind::Respawn, replaced)
-    }
-
-    /// A member executed a program and is a member still. A root that had done so before was restarted in place.
-    pub fn executed(&mut self, key: ProcessKey) -> Option<Change> {
-        let membership = self.members.get_mut(&key)?;
-        let again = std::mem::replace(&mut membership.executed, true);
-        (again && membership.role == Role::Root).then(|| {
-            self.happened.reexecs += 1;
-            Change::Restart(RestartKind::Reexec, Replaced { downtime: None })
-        })
-    }
-
     /// A member goes on under another name; what it used stays.
-    pub fn leave(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable) {
+    pub fn leave(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable, facts: &KeyMap<Facts>) {
         self.changed = true;
         let role = self.role(key);
         if self.close(key, time, table) {
             self.happened.leaves += 1;
             self.former.insert(key);
             if role == Some(Role::Root) {
-                self.promote_a_child(key, time, table);
+                self.promote_a_child(key, time, table, facts);
             }
         }
     }
@@ -260,6 +245,7 @@ impl Group {
         ending: &Ending,
         lossy: bool,
         table: &ProcessTable,
+        facts: &KeyMap<Facts>,
     ) -> Option<Change> {
         let membership = self.members.get(&key)?;
         let (role, since, started) = (membership.role, membership.since, membership.started);
@@ -282,18 +268,18 @@ impl Group {
             .peak_rss
             .max(table.get(key).and_then(|process| process.peak_rss));
         // Only a root has a role to hand over, and only one without an heir has ended for its group.
-        if role == Role::Worker || self.promote_a_child(key, time, table) {
+        if role == Role::Worker || self.promote_a_child(key, time, table, facts) {
             return None;
         }
-        match (reason, lossy) {
-            (Reason::Unknown, true) => self.pairing.blur(time),
-            (Reason::Unknown, false) => self.pairing.missing(time),
-            _ => {
-                let replaced = self.pairing.end(time, since, !reason.is_success())?;
-                return Some(self.respawned(replaced));
+        if reason == Reason::Unknown && lossy {
+            // Of one that an earlier run of kevmon saw last, the outage is known already.
+            match table.get(key) {
+                Some(process) if process.unconfirmed => self.pairing.blur_outage(time),
+                _ => self.pairing.blur(time),
             }
+            return None;
         }
-        None
+        self.root_ended(key, since, time, ending, table, facts)
     }
 
     /// The totals of a process are what they are: final, or (`given_up`) the last that could be had.
@@ -380,7 +366,13 @@ impl Group {
     }
 
     /// The oldest live child of a member that goes becomes a root (a daemon's second fork).
-    fn promote_a_child(&mut self, parent: ProcessKey, time: BootTime, table: &ProcessTable) -> bool {
+    fn promote_a_child(
+        &mut self,
+        parent: ProcessKey,
+        time: BootTime,
+        table: &ProcessTable,
+        facts: &KeyMap<Facts>,
+    ) -> bool {
         let heir = self
             .members
             .iter()
@@ -396,6 +388,7 @@ impl Group {
         let counted_before = self.counts(Role::Worker);
         if let Some(membership) = self.members.get_mut(&heir) {
             membership.role = Role::Root;
+            membership.root = Some(RootLife::of(&self.plugin, heir, table, facts));
             if !counted_before && let Some(process) = table.get(heir) {
                 membership.base = process.totals();
                 membership.since = time;

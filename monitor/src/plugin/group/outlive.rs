@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Group, Membership, Role};
+use super::{Group, Membership, Role, RootLife};
 use crate::{
-    plugin::{Plugin, SavedGroup, SavedMember},
+    plugin::{Plugin, SavedGroup, SavedMember, restarts::RootIdentity},
     process::{BootTime, Ending, Moment, Process, ProcessTable, Usage},
 };
 
@@ -64,6 +64,7 @@ impl Group {
             last_exit: self.last_exit.map(unix),
             peak_rss: self.peak_rss,
             members: members.chain(former).collect(),
+            unpaired_ends: self.pairing.saved(),
         }
     }
 
@@ -81,8 +82,9 @@ impl Group {
         self.last_start = saved.last_start.map(Moment::Unix);
         self.last_exit = saved.last_exit.map(Moment::Unix);
         self.peak_rss = saved.peak_rss;
-        // Whatever ends and starts fell into the gap: nothing after it can be paired with what was before.
-        self.pairing.blur(now);
+        // Ends and starts may have fallen into the gap: what starts after it may replace one that nobody saw.
+        self.pairing
+            .restore(if same_boot { &saved.unpaired_ends } else { &[] }, now);
         // Kept by this run from its first commit on: the next one counts from there.
         self.changed = true;
         for member in &saved.members {
@@ -109,6 +111,9 @@ impl Group {
                 started: None,
                 unobserved: false,
                 executed: member.executed,
+                root: member
+                    .root
+                    .then(|| RootLife::from(Arc::new(RootIdentity::of(&member.names(), None)))),
             },
         );
     }

@@ -209,8 +209,8 @@ impl Tracker {
             if before.contains(&group)
                 && let Some(of) = self.groups.get_mut(&group)
             {
-                let change = of.executed(key);
-                if change.is_none() {
+                let change = of.executed(key, time, &self.table, &self.facts);
+                if !matches!(change, Some(Change::Reexec)) {
                     self.notices.named_by_exec(&self.table, group, key);
                 }
                 self.notices.note(&self.table, group, key, time, change);
@@ -332,12 +332,12 @@ impl Tracker {
         }
         for group in before.iter().filter(|group| !groups.contains(group)) {
             if let Some(group) = self.groups.get_mut(group) {
-                group.leave(key, time, &self.table);
+                group.leave(key, time, &self.table, &self.facts);
             }
         }
         for group in groups.iter().filter(|group| !before.contains(group)) {
             if let Some(of) = self.groups.get_mut(group) {
-                let changes = of.join(key, base, arrival, time, &self.table);
+                let changes = of.join(key, base, arrival, time, &self.table, &self.facts);
                 self.notices.note(&self.table, *group, key, time, changes);
                 self.note_first_facts(*group, key);
             }
@@ -365,7 +365,7 @@ impl Tracker {
         };
         for &group in groups {
             if let Some(of) = self.groups.get_mut(&group) {
-                let change = of.ended(key, time, &ending, lossy, &self.table);
+                let change = of.ended(key, time, &ending, lossy, &self.table, &self.facts);
                 self.notices.note(&self.table, group, key, time, change);
             }
         }

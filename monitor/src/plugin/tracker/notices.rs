@@ -9,6 +9,7 @@ use std::{
 use super::{
     BootTime, Change, Group, GroupId, Notice, Plugin, ProcessKey, ProcessTable, Role, State, Tracker, What,
 };
+use crate::plugin::{RestartKind, restarts::Replaced};
 
 /// Notices held for a group whose every event is exported or shown.
 const HELD_FOR_EXPORT: usize = 4096;
@@ -79,15 +80,17 @@ impl Notices {
         changes: impl IntoIterator<Item = Change>,
     ) {
         for change in changes {
-            self.push(table, group, key, time, || match change {
-                Change::Start(role) => What::Start {
+            match change {
+                Change::Start(role) => self.push(table, group, key, time, || What::Start {
                     worker: role == Role::Worker,
-                },
-                Change::Restart(kind, replaced) => What::Restart {
-                    kind,
-                    downtime: replaced.downtime,
-                },
-            });
+                }),
+                Change::Respawn(replaced) => self.push_respawn(table, group, *replaced),
+                Change::Reexec => self.push(table, group, key, time, || What::Restart {
+                    kind: RestartKind::Reexec,
+                    downtime: None,
+                    previous: None,
+                }),
+            }
         }
     }
 
@@ -148,6 +151,49 @@ impl Notices {
         time: BootTime,
         what: impl FnOnce() -> What,
     ) {
+        let Some((plugin, _)) = self.groups.get(&group) else {
+            return;
+        };
+        let plugin = Arc::clone(plugin);
+        self.hold(group, || {
+            let process = table.get(key)?;
+            Some(Notice {
+                group,
+                time,
+                key,
+                parent: process.parent,
+                name: Arc::from(plugin.name_of(&process.identity)),
+                exe: Arc::from(process.identity.exe.as_str()),
+                what: what(),
+            })
+        });
+    }
+
+    /// A restart is told of the new process, which may be gone already where the end of the old one comes late.
+    fn push_respawn(&mut self, table: &ProcessTable, group: GroupId, replaced: Replaced) {
+        let Replaced {
+            successor,
+            predecessor,
+            downtime,
+        } = replaced;
+        self.hold(group, || {
+            Some(Notice {
+                group,
+                time: successor.time,
+                key: successor.key,
+                parent: table.get(successor.key).and_then(|process| process.parent),
+                name: Arc::clone(&successor.identity.name),
+                exe: Arc::clone(&successor.identity.exe),
+                what: What::Restart {
+                    kind: RestartKind::Respawn,
+                    downtime,
+                    previous: Some(Box::new(predecessor)),
+                },
+            })
+        });
+    }
+
+    fn hold(&mut self, group: GroupId, notice: impl FnOnce() -> Option<Notice>) {
         let Some((plugin, waiting)) = self.groups.get_mut(&group) else {
             return;
         };
@@ -158,18 +204,9 @@ impl Notices {
         };
         if waiting.len() >= held {
             self.dropped += 1;
-            return;
+        } else {
+            waiting.extend(notice());
         }
-        let Some(process) = table.get(key) else { return };
-        waiting.push(Notice {
-            group,
-            time,
-            key,
-            parent: process.parent,
-            name: Arc::from(plugin.name_of(&process.identity)),
-            exe: Arc::from(process.identity.exe.as_str()),
-            what: what(),
-        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! The groups across restarts of kevmon.
 
-use super::{BootTime, GroupId, Identity, Moment, Process, Tracker};
-use crate::plugin::{SavedGroup, SavedMember};
+use super::{BootTime, GroupId, Moment, Process, Tracker};
+use crate::plugin::SavedGroup;
 
 impl Tracker {
     /// What is to outlive kevmon of these groups, which have just been read. `unix` turns a moment into Unix ns.
@@ -33,7 +33,7 @@ impl Tracker {
         }
         for member in saved.members.iter().filter(|member| !member.ended) {
             let process = self.table.entry(member.key, || {
-                let mut process = Process::new(remembered(member), None, BootTime(0));
+                let mut process = Process::new(member.names(), None, BootTime(0));
                 process.unconfirmed = true;
                 process
             });
@@ -42,25 +42,5 @@ impl Tracker {
                 self.memberships.entry(member.key).or_default().push(id);
             }
         }
-    }
-}
-
-/// `comm` without its terminating zero (TASK_COMM_LEN, include/linux/sched.h), bytes.
-const COMM_BYTES: usize = 15;
-
-/// Names enough to tell of a process whose end is found before anything else of it. What shows a script as its own
-/// name and not its interpreter's is the path that it was executed by.
-fn remembered(member: &SavedMember) -> Identity {
-    let is_script = !member.exe.is_empty() && member.name != member.exe;
-    Identity {
-        comm: member.name[..member.name.floor_char_boundary(COMM_BYTES)].to_owned(),
-        exe: member.exe.to_string(),
-        filename: if is_script {
-            member.name.to_string()
-        } else {
-            String::new()
-        },
-        argv: Vec::new(),
-        cut: None,
     }
 }

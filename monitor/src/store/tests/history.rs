@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use super::{BOOT, NOW, Scratch, filled, key, open, ready, refused};
 use crate::{
-    plugin::{GroupId, Notice, RestartKind, What},
+    plugin::{GroupId, Notice, Predecessor, RestartKind, What},
     process::{BootTime, Ending, ProcessKey, Reason, Sender, Tgid, Usage},
     store::{Commit, HistoryRow, Store, StoreError, history, history::Event},
 };
@@ -49,7 +49,28 @@ fn rows() -> Vec<HistoryRow> {
             signal,
         })
     };
-    let restart = |kind, downtime| What::Restart { kind, downtime };
+    let restart = |kind, downtime| What::Restart {
+        kind,
+        downtime,
+        previous: None,
+    };
+    let after = |status, ago| What::Restart {
+        kind: RestartKind::Respawn,
+        downtime: None,
+        previous: Some(Box::new(Predecessor {
+            key: ProcessKey {
+                tgid: Tgid(815),
+                start: BootTime(80 * SECOND),
+            },
+            name: "old".into(),
+            ending: Ending {
+                status,
+                oom_victim: false,
+                sender: sender(9),
+            },
+            ago,
+        })),
+    };
     let web = key("web");
     [
         What::Start { worker: false },
@@ -63,6 +84,9 @@ fn rows() -> Vec<HistoryRow> {
         restart(RestartKind::Respawn, Some(Duration::from_millis(250))),
         restart(RestartKind::Respawn, None),
         restart(RestartKind::Reexec, None),
+        after(Some(0x0700), Some(Duration::from_millis(1))),
+        after(Some(9), Some(Duration::ZERO)),
+        after(None, None),
     ]
     .into_iter()
     .enumerate()
@@ -240,5 +264,5 @@ fn reading_keeps_no_daemon_out() {
         .unwrap();
     refused(&scratch.store());
     let rows = Arc::new(history(&scratch.store(), None).unwrap().rows);
-    assert_eq!(rows.len(), 11);
+    assert_eq!(rows.len(), 14);
 }

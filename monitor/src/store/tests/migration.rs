@@ -9,17 +9,21 @@ use super::{
     fixtures::{Fixture, METRIC_ROWS, ORIGINALS, SERVICE_ROWS, metric_id},
     key, kill_self, open,
 };
-use crate::store::{
-    Commit, Note, Store, StoreError,
-    open::{Loaded, Opening},
-    schema::{STEPS, Step},
+use crate::{
+    plugin::RestartKind,
+    store::{
+        Commit, Event, Note, Store, StoreError,
+        open::{Loaded, Opening},
+        schema::{STEPS, Step},
+    },
 };
 
 /// As a later version may do it: kevmon's own older schema is migrated by the same code.
 const LATER: &[Step] = &[
     STEPS[0],
+    STEPS[1],
     Step {
-        to: 4,
+        to: 5,
         statements: &[
             "ALTER TABLE accumulator ADD COLUMN later INTEGER",
             "UPDATE accumulator SET later = starts",
@@ -67,7 +71,7 @@ fn assert_migrated(fixture: &Fixture, scratch: &Scratch, before: &[Table]) {
     let (name, path) = (fixture.name, scratch.store());
     assert_eq!(originals(dump(&path)), originals(before.to_vec()), "{name}");
     assert_eq!(dump(&backup(scratch, fixture.version)), before, "{name}");
-    assert_eq!(count(&path, "PRAGMA user_version"), 3, "{name}");
+    assert_eq!(count(&path, "PRAGMA user_version"), 4, "{name}");
     let services = SERVICE_ROWS.len() as i64;
     assert_eq!(count(&path, "SELECT count(*) FROM service"), services, "{name}");
     let store = open(&path);
@@ -134,8 +138,7 @@ fn the_versions_of_the_original_stay_recorded() {
     let scratch = Scratch::new();
     ORIGINALS[6].create(&scratch.store());
     open(&scratch.store());
-    let versions =
-        "SELECT group_concat(version) = '1.0,2.0,3.0' FROM (SELECT version FROM schema_version ORDER BY id)";
+    let versions = "SELECT group_concat(version) = '1.0,2.0,3.0,4.0' FROM (SELECT version FROM schema_version ORDER BY id)";
     assert_eq!(count(&scratch.store(), versions), 1);
 }
 
@@ -145,11 +148,11 @@ fn our_own_older_version() {
     let groups = filled(&scratch.store());
     let before = dump(&scratch.store());
     let loaded = run(&scratch.store(), LATER, &mut |_| Ok(())).unwrap();
-    let copy = backup(&scratch, "3.0");
+    let copy = backup(&scratch, "4.0");
     assert_eq!(
         loaded.notes,
         [Note::Migrated {
-            from: "3.0".to_owned(),
+            from: "4.0".to_owned(),
             copy: copy.clone()
         }]
     );
@@ -169,6 +172,35 @@ fn our_own_older_version() {
     ));
     fs::copy(&copy, scratch.store()).unwrap();
     assert_groups(&open(&scratch.store()), &groups);
+}
+
+#[test]
+fn a_database_of_version_3_keeps_its_history() {
+    let scratch = Scratch::new();
+    let loaded = run(&scratch.store(), &STEPS[..1], &mut |_| Ok(()));
+    assert!(loaded.is_err(), "it is made, and lacks what is read today");
+    Connection::open(scratch.store())
+        .unwrap()
+        .execute_batch(
+            "INSERT INTO watched_group (id, key, plugin, run) VALUES (1, 'web/x', 'web', 1);
+             INSERT INTO history (group_id, time, pid, start_time, name, event, restart_kind, downtime_ns)
+             VALUES (1, 5, 7, 3, 'nginx', 'restart', 'respawn', 250);",
+        )
+        .unwrap();
+    drop(open(&scratch.store()));
+    let history = crate::store::history(&scratch.store(), None).unwrap();
+    let [row] = &history.rows[..] else {
+        panic!("{:?}", history.rows);
+    };
+    assert_eq!(
+        row.event,
+        Event::Restart {
+            kind: RestartKind::Respawn,
+            downtime: Some(250),
+            previous: None,
+        },
+        "what it replaced was not kept then"
+    );
 }
 
 #[test]
@@ -230,7 +262,7 @@ fn interrupted(interrupt: &dyn Fn(&Path, &'static [Step], usize) -> bool) {
         match ORIGINALS.get(number) {
             Some(fixture) => assert_migrated(fixture, &scratch, &before),
             None if existed => {
-                assert_eq!(dump(&backup(&scratch, "3.0")), before);
+                assert_eq!(dump(&backup(&scratch, "4.0")), before);
                 assert_eq!(count(&scratch.store(), "SELECT count(*) FROM addition"), 3);
                 assert_eq!(count(&scratch.store(), "SELECT count(*) FROM member"), 60);
             }
@@ -262,7 +294,7 @@ fn given_up_at_each_statement() {
 #[test]
 fn killed_at_each_statement() {
     interrupted(&|path, steps, statement| {
-        let number = statement * 2 + usize::from(steps.len() > 1);
+        let number = statement * 2 + usize::from(steps.len() > STEPS.len());
         let status = child("migration::dies_in_a_migration", path, number)
             .status()
             .unwrap();

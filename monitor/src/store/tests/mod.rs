@@ -27,8 +27,8 @@ use rusqlite::{Connection, OpenFlags, types::Value};
 
 use super::{Commit, GroupKey, Note, Opened, Store, StoreError};
 use crate::{
-    plugin::{Durations, SavedGroup, SavedMember, reading::Happened},
-    process::{BootTime, Counter, ProcessKey, Reason, Tgid, Usage},
+    plugin::{Durations, SavedEnd, SavedGroup, SavedMember, reading::Happened},
+    process::{BootTime, Counter, Ending, ProcessKey, Program, Reason, Sender, Tgid, Usage},
 };
 
 const BOOT: &str = "11111111-2222-3333-4444-555555555555";
@@ -245,6 +245,35 @@ impl Random {
         }
     }
 
+    /// One of a later time than those of lower pids.
+    fn unpaired_end(&mut self, tgid: u32) -> SavedEnd {
+        let program = |number: u64| Program {
+            executable: format!("e{number}").into(),
+            script: "".into(),
+            fallback: format!("f\u{1b}{number}").into(),
+        };
+        SavedEnd {
+            key: ProcessKey {
+                tgid: Tgid(tgid),
+                start: BootTime(self.number()),
+            },
+            time: BootTime(u64::from(tgid)),
+            since: BootTime(self.number()),
+            name: format!("n{tgid}").into(),
+            ending: Ending {
+                status: (tgid > 0).then_some(0x8b),
+                oom_victim: tgid == 1,
+                sender: (tgid > 1).then(|| Sender {
+                    tgid: Tgid(77),
+                    comm: "kill".to_owned(),
+                    signal: 11,
+                }),
+            },
+            first: program(self.number()),
+            last: program(self.number()),
+        }
+    }
+
     fn group(&mut self, members: u32) -> SavedGroup {
         let mut exits = vec![
             (Reason::Exit { code: 0 }, self.number()),
@@ -280,6 +309,7 @@ impl Random {
             last_exit: self.maybe(),
             peak_rss: self.maybe(),
             members: (0..members).map(|tgid| self.member(tgid)).collect(),
+            unpaired_ends: (0..3).map(|tgid| self.unpaired_end(tgid)).collect(),
         }
     }
 }

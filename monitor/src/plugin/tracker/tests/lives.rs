@@ -270,6 +270,167 @@ fn downtimes_and_the_crash_loop() {
     assert!(!read(&mut tracker, 0, 20_000).crash_loop, "over");
 }
 
+/// What the restarts among the waiting notices say: the new pid, the old one, its name and reason, the downtime in ms.
+fn restarts(tracker: &mut Tracker) -> Vec<(u32, u32, String, Reason, Option<u128>)> {
+    let notices = tracker.take_notices(BootTime(u64::MAX));
+    let restarts = notices.into_iter().filter_map(|notice| match notice.what {
+        What::Restart {
+            downtime,
+            previous: Some(previous),
+            ..
+        } => Some((
+            notice.key.tgid.0,
+            previous.key.tgid.0,
+            previous.name.to_string(),
+            previous.ending.reason(),
+            downtime.map(|downtime| downtime.as_millis()),
+        )),
+        _ => None,
+    });
+    restarts.collect()
+}
+
+#[test]
+fn programs_of_one_group_do_not_replace_each_other() {
+    let mut tracker = tracker(&["^shop-(web|worker)$"]);
+    let (worker, web) = (key(10, 100), key(11, 110));
+    tracker.apply(exec(100, worker, INIT, "shop-worker", 0));
+    tracker.apply(exec(110, web, INIT, "shop-web", 0));
+    end(&mut tracker, 1_000, worker, 0x100, 1);
+    end(&mut tracker, 5_000, web, 0x8b, 1);
+    tracker.apply(exec(5_309, key(12, 5_309), INIT, "shop-web", 0));
+    let reading = read(&mut tracker, 0, 5_400);
+    assert_eq!(
+        (
+            reading.happened.respawns,
+            reading.downtime.sum,
+            reading.downtime.count()
+        ),
+        (1, 309 * MS, 1)
+    );
+    let segv = Reason::Signal {
+        number: 11,
+        core_dumped: true,
+    };
+    assert_eq!(
+        restarts(&mut tracker),
+        [(12, 11, "shop-web".to_owned(), segv, Some(309))]
+    );
+    // Three failures of three programs are no loop.
+    assert!(!reading.crash_loop);
+    tracker.apply(exec(5_500, key(13, 5_500), INIT, "shop-worker", 0));
+    end(&mut tracker, 5_600, key(12, 5_309), 0x100, 1);
+    tracker.apply(exec(5_700, key(14, 5_700), INIT, "shop-web", 0));
+    let reading = read(&mut tracker, 0, 5_800);
+    assert_eq!((reading.happened.respawns, reading.crash_loop), (3, false));
+    end(&mut tracker, 5_900, key(14, 5_700), 0x100, 1);
+    tracker.apply(exec(6_000, key(15, 6_000), INIT, "shop-web", 0));
+    assert!(
+        read(&mut tracker, 0, 6_100).crash_loop,
+        "web has failed three times"
+    );
+}
+
+#[test]
+fn a_hand_over_is_told_of_the_new_process() {
+    let mut tracker = tracker(&["^app$"]);
+    let (old, new) = (key(10, 100), key(11, 5_000));
+    tracker.apply(exec(100, old, INIT, "app", 0));
+    tracker.apply(exec(5_000, new, INIT, "app", 0));
+    tracker.take_notices(BootTime(5_100 * MS));
+    end(&mut tracker, 5_200, old, 0, 1);
+    let notices = tracker.take_notices(BootTime(6_000 * MS));
+    let restart = notices
+        .iter()
+        .find(|notice| matches!(notice.what, What::Restart { .. }))
+        .expect("a restart");
+    assert_eq!((restart.key, restart.time), (new, BootTime(5_000 * MS)));
+    assert_eq!(restart.parent, Some(INIT));
+    let What::Restart {
+        downtime, previous, ..
+    } = &restart.what
+    else {
+        panic!("{restart:?}");
+    };
+    assert_eq!(*downtime, Some(Duration::ZERO));
+    assert_eq!(previous.as_ref().map(|previous| previous.key), Some(old));
+}
+
+#[test]
+fn a_script_is_a_program_and_its_wrapper_gives_way() {
+    let script = |path: &str| Identity {
+        comm: "python3".into(),
+        exe: "python3.11".into(),
+        filename: String::new(),
+        argv: vec!["python3".into(), path.into()],
+        cut: None,
+    };
+    let runs = |time: u64, key: ProcessKey, identity: Identity| Event::Exec {
+        key,
+        time: BootTime(time * MS),
+        sequence: time * MS,
+        parent: INIT,
+        identity,
+        usage: used(0),
+    };
+    let mut tracker = tracker(&["^(a|b|start).*"]);
+    let (a, b) = (key(10, 100), key(11, 110));
+    tracker.apply(runs(100, a, script("/srv/a.py")));
+    tracker.apply(runs(110, b, script("/srv/b.py")));
+    end(&mut tracker, 1_000, a, 0x100, 1);
+    end(&mut tracker, 1_500, b, 0x100, 1);
+    // By way of a wrapper, that is known by no end.
+    let again = key(12, 2_000);
+    tracker.apply(exec(2_000, again, INIT, "start-a", 0));
+    assert_eq!(read(&mut tracker, 0, 2_010).happened.respawns, 0);
+    tracker.apply(runs(2_020, again, script("/srv/a.py")));
+    let failed = Reason::Exit { code: 1 };
+    assert_eq!(
+        restarts(&mut tracker),
+        [(12, 10, "a.py".to_owned(), failed, Some(1_000))],
+        "from the end to the start of the wrapper"
+    );
+    // From now on the wrapper's start is that of the program.
+    end(&mut tracker, 3_000, again, 0x100, 1);
+    tracker.apply(exec(3_100, key(13, 3_100), INIT, "start-a", 0));
+    assert_eq!(
+        restarts(&mut tracker),
+        [(13, 12, "a.py".to_owned(), failed, Some(100))]
+    );
+    tracker.apply(runs(3_110, key(13, 3_100), script("/srv/a.py")));
+    let reading = read(&mut tracker, 0, 3_200);
+    assert_eq!((reading.happened.respawns, reading.happened.reexecs), (2, 0));
+}
+
+#[test]
+fn another_program_in_place_is_no_restart_and_the_same_one_is() {
+    let mut tracker = tracker(&["^app"]);
+    let process = key(10, 100);
+    for (time, name, reexecs) in [
+        (100, "app-start", 0),
+        (110, "app-environment", 0),
+        (120, "app", 0),
+        (5_000, "app", 1),
+        (5_001, "app", 2),
+        (9_000, "app-other", 2),
+    ] {
+        tracker.apply(exec(time, process, INIT, name, 0));
+        assert_eq!(
+            read(&mut tracker, 0, time).happened.reexecs,
+            reexecs,
+            "{time} {name}"
+        );
+    }
+    // The first one, long after its start; and of one that was found running.
+    let (started, found) = (key(11, 200), key(12, 1));
+    tracker.apply(exec(200, started, INIT, "app", 0));
+    tracker.discover(&seen(found, "app"), BootTime(9_000 * MS), None);
+    for process in [started, found] {
+        tracker.apply(exec(9_100, process, INIT, "app", 0));
+    }
+    assert_eq!(read(&mut tracker, 0, 9_200).happened.reexecs, 4);
+}
+
 #[test]
 fn notices_tell_each_event_once_and_an_end_with_its_final_totals() {
     let mut tracker = tracker(&["^app$", "^other$"]);
@@ -294,7 +455,7 @@ fn notices_tell_each_event_once_and_an_end_with_its_final_totals() {
                         usage.get(Counter::WriteBytes).expect("known"),
                         lifetime.expect("seen")
                     ),
-                    What::Restart { kind, downtime } => format!("{} {downtime:?}", kind.name()),
+                    What::Restart { kind, downtime, .. } => format!("{} {downtime:?}", kind.name()),
                 };
                 (notice.key.tgid.0, notice.time.0 / MS, what)
             })

@@ -93,6 +93,56 @@ fn counters_go_on_and_survivors_are_caught_up() {
 }
 
 #[test]
+fn an_end_before_an_outage_is_replaced_after_it_without_a_downtime() {
+    let mut first = tracker(&["^(app|other)$"]);
+    let (app, other) = (key(10, 100), key(11, 100));
+    first.apply(exec(100, app, INIT, "app", 0));
+    first.apply(exec(100, other, INIT, "other", 0));
+    end(&mut first, 200, app, 0x700, 3);
+    let saved = keep(&mut first, 300);
+    assert_eq!(saved[0].unpaired_ends.len(), 1);
+
+    for same_boot in [true, false] {
+        let mut second = resume(&["^(app|other)$"], &saved, same_boot, 1_000);
+        // The other one ended meanwhile, for an unknown reason.
+        find(&mut second, &[], 1_001);
+        second.apply(exec(1_100, key(12, 1_100), INIT, "app", 0));
+        second.apply(exec(1_200, key(13, 1_200), INIT, "other", 0));
+        let reading = read(&mut second, 0, 1_300);
+        let (restarts, unknown) = if same_boot { (1, 1) } else { (0, 2) };
+        assert_eq!(
+            (
+                reading.happened.respawns,
+                reading.happened.unpaired_starts,
+                reading.downtime.count()
+            ),
+            (restarts, unknown, 0),
+            "{same_boot}"
+        );
+        let notices = second.take_notices(BootTime(2_000 * MS));
+        let previous = notices.into_iter().find_map(|notice| match notice.what {
+            What::Restart {
+                downtime: None,
+                previous,
+                ..
+            } => previous,
+            _ => None,
+        });
+        assert_eq!(
+            previous.map(|previous| (previous.key, previous.ending.reason(), previous.ago)),
+            same_boot.then_some((app, Reason::Exit { code: 7 }, Some(Duration::from_millis(900))))
+        );
+    }
+
+    // Its successor came meanwhile.
+    let mut second = resume(&["^(app|other)$"], &saved, true, 1_000);
+    find(&mut second, &[(other, "other"), (key(12, 500), "app")], 1_001);
+    second.apply(exec(1_100, key(13, 1_100), INIT, "app", 0));
+    let happened = read(&mut second, 0, 1_300).happened;
+    assert_eq!((happened.respawns, happened.unpaired_starts), (0, 1));
+}
+
+#[test]
 fn after_another_boot_members_are_closed_at_their_last_values() {
     let mut first = tracker(&["^app$"]);
     let app = key(10, 100);

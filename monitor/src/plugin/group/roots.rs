@@ -1,0 +1,151 @@
+//! A group's roots: where they start, restart and end.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Arrival, Change, Group, Role, RootLife};
+use crate::{
+    plugin::{
+        Plugin,
+        restarts::{Replaced, RootEnd, RootIdentity, RootStart, Started},
+    },
+    process::{BootTime, Ending, Facts, Identity, KeyMap, Likeness, ProcessKey, ProcessTable},
+};
+
+impl RootLife {
+    /// Of a process that becomes a root of a group of `plugin` now.
+    pub(super) fn of(plugin: &Plugin, key: ProcessKey, table: &ProcessTable, facts: &KeyMap<Facts>) -> Self {
+        Self::from(identity(plugin, key, table, facts))
+    }
+}
+
+impl From<Arc<RootIdentity>> for RootLife {
+    fn from(identity: Arc<RootIdentity>) -> Self {
+        Self {
+            first: Arc::clone(&identity),
+            last: identity,
+            replaces_nothing: false,
+        }
+    }
+}
+
+/// What is known of a process now, listed as `plugin` lists it.
+fn identity(
+    plugin: &Plugin,
+    key: ProcessKey,
+    table: &ProcessTable,
+    facts: &KeyMap<Facts>,
+) -> Arc<RootIdentity> {
+    let unknown = Identity::default();
+    let names = table.get(key).map_or(&unknown, |process| &process.identity);
+    Arc::new(RootIdentity::of(names, facts.get(&key)).listed_as(plugin.name_of(names)))
+}
+
+impl Group {
+    /// A member started; `root` is what it is where it is a root.
+    pub(super) fn started(
+        &mut self,
+        key: ProcessKey,
+        root: Option<&mut RootLife>,
+        arrival: Arrival,
+        time: BootTime,
+    ) -> Vec<Change> {
+        self.last_start = Some(time.into());
+        let Some(root) = root else {
+            self.happened.worker_starts += 1;
+            return vec![Change::Start(Role::Worker)];
+        };
+        let mut changes = vec![Change::Start(Role::Root)];
+        self.happened.starts += 1;
+        if arrival == Arrival::AppearedUnheard {
+            self.pairing.blur(time);
+        }
+        let start = RootStart {
+            key,
+            time,
+            identity: Arc::clone(&root.first),
+        };
+        match self.pairing.start(start) {
+            Started::First => root.replaces_nothing = true,
+            Started::Replaces(replaced) => changes.push(self.respawned(replaced)),
+            Started::Unknown => self.happened.unpaired_starts += 1,
+        }
+        changes
+    }
+
+    fn respawned(&mut self, replaced: Box<Replaced>) -> Change {
+        self.happened.respawns += 1;
+        if let Some(downtime) = replaced.downtime {
+            self.downtime.add(downtime);
+        }
+        if let Some(successor) = self.members.get_mut(&replaced.successor.key)
+            && let Some(root) = &mut successor.root
+        {
+            root.replaces_nothing = false;
+        }
+        Change::Respawn(replaced)
+    }
+
+    /// A member executed a program and is a member still. A root that executes the program that it runs restarts in place; the
+    /// first such exec within [`STARTING`] of its start is part of that start. A root that executes another program was a
+    /// wrapper until now.
+    pub fn executed(
+        &mut self,
+        key: ProcessKey,
+        time: BootTime,
+        table: &ProcessTable,
+        facts: &KeyMap<Facts>,
+    ) -> Option<Change> {
+        let membership = self.members.get_mut(&key)?;
+        let again = std::mem::replace(&mut membership.executed, true);
+        let started = membership.started;
+        let root = membership.root.as_mut()?;
+        let before = std::mem::replace(&mut root.last, identity(&self.plugin, key, table, facts));
+        if before.program.likeness(&root.last.program) == Likeness::Same {
+            let starting = !again && started.is_some_and(|started| time.since(started) <= STARTING);
+            return (!starting).then(|| {
+                self.happened.reexecs += 1;
+                Change::Reexec
+            });
+        }
+        let start = RootStart {
+            key,
+            time: started.filter(|_| root.replaces_nothing)?,
+            identity: Arc::clone(&root.last),
+        };
+        let replaced = self.pairing.unwrapped(&start)?;
+        Some(self.respawned(Box::new(replaced)))
+    }
+
+    /// A root ended without an heir.
+    pub(super) fn root_ended(
+        &mut self,
+        key: ProcessKey,
+        since: BootTime,
+        time: BootTime,
+        ending: &Ending,
+        table: &ProcessTable,
+        facts: &KeyMap<Facts>,
+    ) -> Option<Change> {
+        let root = self.members.get(&key)?.root.as_ref()?;
+        // Names may have come to light since its last exec.
+        let last = identity(&self.plugin, key, table, facts);
+        let last = if last == root.last {
+            Arc::clone(&root.last)
+        } else {
+            last
+        };
+        let replaced = self.pairing.end(RootEnd {
+            key,
+            time,
+            since,
+            ending: ending.clone(),
+            first: Arc::clone(&root.first),
+            last,
+            before_outage: false,
+        })?;
+        Some(self.respawned(Box::new(replaced)))
+    }
+}
+
+/// A program may execute itself once while it starts, to set its environment or its personality up.
+const STARTING: Duration = Duration::from_secs(1);

@@ -1,0 +1,344 @@
+//! Pairs the ends of a group's roots with the starts that replace them.
+//!
+//! An end and a start make a pair when they are of one program and not further apart than `restart_window`. Among several
+//! ends that a start could replace, the one that fits best is taken: the surely same program before a perhaps same one, then
+//! the same unit or container, then the same arguments, then the *latest* end. An end that nothing replaces lapses after
+//! `restart_window`: the group was scaled down. ADR 13 has the reasons, and `simulation` the figures behind them.
+//!
+//! Starts and ends do not come in the order of their times: a successor may start before its predecessor ends (a rolling
+//! hand-over), and where records were lost an end may be told long after the start that followed it. So unpaired starts are
+//! held as well, and an end looks among them first.
+//!
+//! Bounds: [`HELD`] unpaired ends and as many starts of a group, about 400 bytes each, and the crashes of
+//! [`crashes::PROGRAMS`] programs.
+
+mod crashes;
+mod root;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use crashes::Crashes;
+use root::Fit;
+pub use root::RootIdentity;
+
+use super::{Predecessor, SavedEnd};
+use crate::process::{BootTime, Ending, ProcessKey, Program};
+
+/// A start this long before its predecessor's end still replaces it (a rolling hand-over); its downtime is 0.
+pub const OVERLAP: Duration = Duration::from_secs(1);
+
+/// Unpaired starts or ends held at most; the oldest are given up first.
+const HELD: usize = 1024;
+
+/// Unpaired ends of a group that outlive kevmon.
+const SAVED: usize = 64;
+
+/// A root's start.
+#[derive(Debug, Clone)]
+pub struct RootStart {
+    /// Which process.
+    pub key: ProcessKey,
+    /// When it started as a member.
+    pub time: BootTime,
+    /// What it is.
+    pub identity: Arc<RootIdentity>,
+}
+
+/// A root's end.
+#[derive(Debug, Clone)]
+pub struct RootEnd {
+    /// Which process.
+    pub key: ProcessKey,
+    /// When it ended, or was found missing.
+    pub time: BootTime,
+    /// Since when it had been a root.
+    pub since: BootTime,
+    /// How it ended; unknown for one that was found missing.
+    pub ending: Ending,
+    /// What it was when it started.
+    pub first: Arc<RootIdentity>,
+    /// What it was in the end: another program than at first where a wrapper gave way to what it wraps.
+    pub last: Arc<RootIdentity>,
+    /// kevmon was away since then, so that the time from this end to the next start is no downtime.
+    pub before_outage: bool,
+}
+
+/// A start that took an ended root's place.
+#[derive(Debug, Clone)]
+pub struct Replaced {
+    /// The root that started.
+    pub successor: RootStart,
+    /// The root that ended.
+    pub predecessor: Predecessor,
+    /// From the end to the start, zero for a rolling hand-over; `None` where the end was not seen, or kevmon was away in
+    /// between.
+    pub downtime: Option<Duration>,
+}
+
+/// What a start is in the light of what is known of ends.
+#[derive(Debug)]
+pub enum Started {
+    /// It replaces nothing.
+    First,
+    /// It takes an ended root's place.
+    Replaces(Box<Replaced>),
+    /// Records were lost around it: nobody can say.
+    Unknown,
+}
+
+/// The unpaired starts and ends of one group, each in the order of their times.
+#[derive(Debug)]
+pub struct RestartPairing {
+    window: Duration,
+    ends: VecDeque<RootEnd>,
+    starts: VecDeque<RootStart>,
+    /// When events were lost last: what starts within the window and replaces no end that was seen since may replace one
+    /// that was not seen.
+    blurred: Option<BootTime>,
+    crashes: Crashes,
+}
+
+impl RestartPairing {
+    /// Pairs within `window`.
+    pub fn new(window: Duration) -> Self {
+        Self {
+            window,
+            ends: VecDeque::new(),
+            starts: VecDeque::new(),
+            blurred: None,
+            crashes: Crashes::default(),
+        }
+    }
+
+    /// From now on, pairs within `window`.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
+    /// A root started.
+    pub fn start(&mut self, start: RootStart) -> Started {
+        match self.replaces(&start) {
+            Some(replaced) => Started::Replaces(Box::new(replaced)),
+            None if self.blurred.is_some_and(|at| start.time.since(at) <= self.window) => Started::Unknown,
+            None => {
+                hold(&mut self.starts, start, |start| start.time);
+                Started::First
+            }
+        }
+    }
+
+    /// A root that started as something else, and replaced nothing as that, executed another program: the first one was a
+    /// wrapper. Returns the restart if it replaces a root as what it is now. `start` has the time of its start.
+    pub fn unwrapped(&mut self, start: &RootStart) -> Option<Replaced> {
+        let replaced = self.replaces(start);
+        let held = self.starts.iter().position(|held| held.key == start.key);
+        if let Some(position) = held {
+            if replaced.is_some() {
+                self.starts.remove(position);
+            } else {
+                self.starts[position].identity = Arc::clone(&start.identity);
+            }
+        }
+        replaced
+    }
+
+    /// Takes the end whose place `start` takes.
+    fn replaces(&mut self, start: &RootStart) -> Option<Replaced> {
+        while self
+            .ends
+            .front()
+            .is_some_and(|end| start.time.since(end.time) > self.window)
+        {
+            self.ends.pop_front();
+        }
+        let position = self.best_end(start)?;
+        let end = self.ends.remove(position)?;
+        Some(self.pair(end, start.clone()))
+    }
+
+    /// The latest of the ends that fit best.
+    fn best_end(&self, start: &RootStart) -> Option<usize> {
+        let possible = start.identity.best_fit();
+        let mut best: Option<(Fit, usize)> = None;
+        for (position, end) in self.ends.iter().enumerate().rev() {
+            let Some(fit) = fit(start, end).filter(|_| self.in_time(start.time, end)) else {
+                continue;
+            };
+            if best.is_none_or(|(known, _)| fit > known) {
+                best = Some((fit, position));
+            }
+            if fit == possible {
+                break;
+            }
+        }
+        best.map(|(_, position)| position)
+    }
+
+    /// Whether a root that started at `start` can have taken the place of one that ended so. Only a root that was
+    /// established by then (for [`OVERLAP`] at least) has a successor that starts before its end: roots that start together
+    /// are no replacements of each other.
+    fn in_time(&self, start: BootTime, end: &RootEnd) -> bool {
+        if start <= end.since || start.since(end.time) > self.window {
+            return false;
+        }
+        let hand_over = end.time.since(start) <= OVERLAP && start.since(end.since) >= OVERLAP;
+        // Of an end that was not seen, nobody knows how long before it was.
+        start >= end.time || hand_over || !end.is_seen()
+    }
+
+    /// A root ended. Returns the restart if a start has taken its place already: one shortly before its end, or one that was
+    /// told first.
+    pub fn end(&mut self, end: RootEnd) -> Option<Replaced> {
+        while self
+            .starts
+            .front()
+            .is_some_and(|start| end.time.since(start.time) > OVERLAP)
+        {
+            self.starts.pop_front();
+        }
+        let mut best: Option<(Fit, usize)> = None;
+        for (position, start) in self.starts.iter().enumerate() {
+            let Some(fit) = fit(start, &end).filter(|_| end.is_seen() && self.in_time(start.time, &end))
+            else {
+                continue;
+            };
+            if best.is_none_or(|(known, _)| fit > known) {
+                best = Some((fit, position));
+            }
+        }
+        match best.and_then(|(_, position)| self.starts.remove(position)) {
+            Some(start) => Some(self.pair(end, start)),
+            None => {
+                hold(&mut self.ends, end, |end| end.time);
+                None
+            }
+        }
+    }
+
+    fn pair(&mut self, end: RootEnd, successor: RootStart) -> Replaced {
+        if end.is_seen() && !end.ending.reason().is_success() {
+            self.crashes.note(&end.last.program, successor.time);
+        }
+        let ago = end.is_seen().then(|| successor.time.since(end.time));
+        Replaced {
+            downtime: ago.filter(|_| !end.before_outage),
+            successor,
+            predecessor: Predecessor {
+                key: end.key,
+                name: Arc::clone(&end.last.name),
+                ending: end.ending,
+                ago,
+            },
+        }
+    }
+
+    /// A snapshot found a root that had started at `key.start`. Where it did so while kevmon was away, it took the place of
+    /// a root that had ended before: what starts from now on replaces another one.
+    pub fn found(&mut self, key: ProcessKey, identity: &Arc<RootIdentity>) {
+        let found = RootStart {
+            key,
+            time: key.start,
+            identity: Arc::clone(identity),
+        };
+        if let Some(position) = self.best_end(&found)
+            && self.ends[position].before_outage
+            && self.ends[position].time < key.start
+        {
+            self.ends.remove(position);
+        }
+    }
+
+    /// Starts or ends were lost until `now`: what is unpaired may have been paired by them.
+    pub fn blur(&mut self, now: BootTime) {
+        self.ends.clear();
+        self.blur_starts(now);
+    }
+
+    /// kevmon was away until `now`, or has just found out what ended meanwhile. A start that follows an end from before
+    /// replaces it or one that was not seen: a restart either way.
+    pub fn blur_outage(&mut self, now: BootTime) {
+        self.ends.retain(|end| end.before_outage);
+        self.blur_starts(now);
+    }
+
+    fn blur_starts(&mut self, now: BootTime) {
+        self.starts.clear();
+        self.blurred = self.blurred.max(Some(now));
+    }
+
+    /// The latest of the ends that nothing has replaced yet, [`SAVED`] at most, oldest first.
+    pub fn saved(&self) -> Vec<SavedEnd> {
+        let skipped = self.ends.len().saturating_sub(SAVED);
+        self.ends.iter().skip(skipped).map(RootEnd::saved).collect()
+    }
+
+    /// Goes on at `now` from the ends that an earlier run of this boot kept.
+    pub fn restore(&mut self, saved: &[SavedEnd], now: BootTime) {
+        self.blur(now);
+        self.ends = saved.iter().map(RootEnd::restored).collect();
+    }
+
+    /// Whether a program of the group is in a crash loop; see [`crashes::CRASHES`].
+    pub fn in_crash_loop(&self, now: BootTime) -> bool {
+        self.crashes.any_loop(now, self.window)
+    }
+}
+
+impl RootEnd {
+    /// Its time is when it ended, and not when it was found missing.
+    fn is_seen(&self) -> bool {
+        self.ending.status.is_some()
+    }
+
+    fn saved(&self) -> SavedEnd {
+        SavedEnd {
+            key: self.key,
+            time: self.time,
+            since: self.since,
+            name: Arc::clone(&self.last.name),
+            ending: self.ending.clone(),
+            first: self.first.program.clone(),
+            last: self.last.program.clone(),
+        }
+    }
+
+    fn restored(saved: &SavedEnd) -> Self {
+        let identity = |program: &Program| Arc::new(RootIdentity::remembered(&saved.name, program));
+        Self {
+            key: saved.key,
+            time: saved.time,
+            since: saved.since,
+            ending: saved.ending.clone(),
+            first: identity(&saved.first),
+            last: identity(&saved.last),
+            before_outage: true,
+        }
+    }
+}
+
+/// How well a start fits an end, as what the ended root was at first or in the end.
+fn fit(start: &RootStart, end: &RootEnd) -> Option<Fit> {
+    let as_first = start.identity.fit(&end.first);
+    if Arc::ptr_eq(&end.first, &end.last) {
+        return as_first;
+    }
+    as_first.max(start.identity.fit(&end.last))
+}
+
+/// Puts `new` where it belongs by its time, and gives up the oldest where there are too many.
+fn hold<T>(held: &mut VecDeque<T>, new: T, time: impl Fn(&T) -> BootTime) {
+    if held.len() == HELD {
+        held.pop_front();
+    }
+    let later = held
+        .iter()
+        .rev()
+        .take_while(|held| time(held) > time(&new))
+        .count();
+    held.insert(held.len() - later, new);
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

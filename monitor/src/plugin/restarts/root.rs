@@ -1,0 +1,116 @@
+//! What is known of a root, and how well an ended root and a started one fit together.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use crate::process::{Facts, Identity, Likeness, Program};
+
+/// What tells roots of a group apart, other than their pids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootIdentity {
+    /// The name to show.
+    pub name: Arc<str>,
+    /// Base name of the executable; empty where it is not known.
+    pub exe: Arc<str>,
+    /// What it runs.
+    pub program: Program,
+    /// Hash of the argument vector; `None` where that is not known.
+    arguments: Option<u64>,
+    /// Its systemd unit, where a plugin asks for it; `None` in a container, whose unit is named by the container's id.
+    unit: Option<Arc<str>>,
+    /// Its container's id, where a plugin asks for it.
+    container: Option<Arc<str>>,
+}
+
+/// How well a start fits an end; the greatest fits best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Fit {
+    program: Likeness,
+    place: Place,
+    same_arguments: bool,
+}
+
+/// How the units or containers of two roots compare. A preference and no more: a container's id is another one after each
+/// restart, and so are the names of transient units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Different,
+    Unknown,
+    Same,
+}
+
+impl RootIdentity {
+    /// Of a process with these names and facts.
+    pub fn of(identity: &Identity, facts: Option<&Facts>) -> Self {
+        let container = facts.and_then(Facts::container).map(Arc::from);
+        let unit = facts.and_then(Facts::unit).filter(|_| container.is_none());
+        Self {
+            name: Arc::from(identity.name()),
+            exe: Arc::from(identity.exe.as_str()),
+            program: identity.program(),
+            arguments: (!identity.argv.is_empty() && identity.cut.is_none()).then(|| {
+                let mut hasher = DefaultHasher::new();
+                identity.argv.hash(&mut hasher);
+                hasher.finish()
+            }),
+            unit: unit.map(Arc::from),
+            container,
+        }
+    }
+
+    /// The same under another name to show.
+    pub fn listed_as(self, name: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            ..self
+        }
+    }
+
+    /// Of one that an earlier run of kevmon saw, as far as it was kept.
+    pub(super) fn remembered(name: &Arc<str>, program: &Program) -> Self {
+        Self {
+            name: Arc::clone(name),
+            exe: Arc::clone(&program.executable),
+            program: program.clone(),
+            arguments: None,
+            unit: None,
+            container: None,
+        }
+    }
+
+    /// How well a start of this root fits the end of one that was `other`; `None` for another program.
+    pub(super) fn fit(&self, other: &Self) -> Option<Fit> {
+        let program = self.program.likeness(&other.program);
+        (program != Likeness::Different).then(|| Fit {
+            program,
+            place: self.place(other),
+            same_arguments: self.arguments.is_some() && self.arguments == other.arguments,
+        })
+    }
+
+    /// The best that an end can fit a start of this root.
+    pub(super) fn best_fit(&self) -> Fit {
+        Fit {
+            program: Likeness::Same,
+            place: if self.unit.is_some() || self.container.is_some() {
+                Place::Same
+            } else {
+                Place::Unknown
+            },
+            same_arguments: self.arguments.is_some(),
+        }
+    }
+
+    fn place(&self, other: &Self) -> Place {
+        if self.container.is_some() && self.container == other.container {
+            return Place::Same;
+        }
+        match (&self.unit, &other.unit) {
+            (Some(one), Some(two)) if one == two => Place::Same,
+            (Some(_), Some(_)) => Place::Different,
+            _ => Place::Unknown,
+        }
+    }
+}
