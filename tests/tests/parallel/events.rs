@@ -70,6 +70,15 @@ fn a_life_is_shown_as_it_happens() {
     live.event("start", pid);
     let restart = live.event("restart", pid);
     assert_eq!(restart["name"], program.name(), "{restart}");
+    let previous = &restart["previous"];
+    assert_eq!(previous["pid"], start["pid"], "{restart}");
+    assert_eq!(previous["start_time"], start["start_time"], "{restart}");
+    assert_eq!(previous["name"], program.name(), "{restart}");
+    assert_eq!(
+        (&previous["reason"], &previous["code"]),
+        (&json!("exit"), &json!(0))
+    );
+    assert_eq!(previous["ended_ago_ns"], restart["downtime_ns"], "{restart}");
     let assassin = truth::spawn(&killer, &["kill", &pid.to_string(), "9"]);
     let assassins_pid = assassin.pid();
     assassin.reap();
@@ -195,6 +204,20 @@ fn a_receiver_gets_logs() {
     );
     let downtime = seconds(&restart, "kevmon.restart.downtime");
     assert!(downtime > 0.0 && downtime < 2.0, "{restart:?}");
+    for (key, value) in [
+        ("pid", json!(first.pid())),
+        ("name", json!(program.name())),
+        ("creation.time", start.attributes["process.creation.time"].clone()),
+        ("exit.reason", json!("signal")),
+        ("exit.signal", json!("SIGKILL")),
+        ("exit.core_dumped", json!(false)),
+        ("exit.sender.pid", json!(assassins_pid)),
+        ("exit.sender.name", json!(killer.name()[..15])),
+        ("exit.ago", json!(downtime)),
+    ] {
+        let key = format!("kevmon.restart.previous.{key}");
+        assert_eq!(restart.attributes.get(&key), Some(&value), "{key}: {restart:?}");
+    }
     let exit = log(&receiver, "exit", seconds_pid);
     assert_eq!(exit.attributes["kevmon.exit.reason"], "exit", "{exit:?}");
     assert_eq!(exit.attributes["process.exit.code"], 0, "{exit:?}");

@@ -41,6 +41,7 @@ mod proc_source;
 mod reasons;
 mod reload;
 mod resource;
+mod restart_pairs;
 mod restarts;
 mod rotel;
 mod run_once;
