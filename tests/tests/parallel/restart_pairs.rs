@@ -141,7 +141,8 @@ fn a_scale_down_does_not_shift_the_restarts_that_follow_it() {
 #[test]
 fn scripts_of_one_interpreter_are_programs_of_their_own() {
     let (one, other) = (Program::script("one", SCRIPT), Program::script("other", SCRIPT));
-    let (_folder, mut watch) = watch(&[&one, &other]);
+    let third_script = Program::script("new", SCRIPT);
+    let (_folder, mut watch) = watch(&[&one, &other, &third_script]);
     let (first, second) = (one.start(&[]), other.start(&[]));
     watch.expect(2, &[("starts", 2)]);
     let old = first.pid();
@@ -149,6 +150,12 @@ fn scripts_of_one_interpreter_are_programs_of_their_own() {
     watch.expect(1, &[("exits", 1)]);
     second.finish();
     watch.expect(0, &[("exits", 2)]);
+    // A new script replaces neither, however long they have been gone.
+    let new = third_script.start(&[]);
+    let tick = watch.until("a new script", |group| group.int("starts") == 3);
+    assert_eq!(watch.group(&tick).int("respawns"), 0, "{}", tick.0);
+    new.finish();
+    watch.expect(0, &[("exits", 3)]);
     let third = one.start(&[]);
     let tick = watch.until("one restart", |group| group.int("respawns") == 1);
     let rows = watch.history();

@@ -128,11 +128,12 @@ impl Group {
     ) -> Option<Change> {
         let root = self.members.get(&key)?.root.as_ref()?;
         // Names may have come to light since its last exec.
-        let last = identity(&self.plugin, key, table, facts);
-        let last = if last == root.last {
+        let known = table.get(key).map(|process| &process.identity);
+        let is_called = |known: &Identity| root.last.is_called(self.plugin.name_of(known), &known.exe);
+        let last = if known.is_none_or(is_called) {
             Arc::clone(&root.last)
         } else {
-            last
+            identity(&self.plugin, key, table, facts)
         };
         let replaced = self.pairing.end(RootEnd {
             key,

@@ -339,6 +339,8 @@ fn hold<T>(held: &mut VecDeque<T>, new: T, time: impl Fn(&T) -> BootTime) {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;

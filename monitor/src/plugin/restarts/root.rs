@@ -68,6 +68,11 @@ impl RootIdentity {
         }
     }
 
+    /// True when it is listed under this name and runs this executable.
+    pub fn is_called(&self, name: &str, exe: &str) -> bool {
+        *self.exe == *exe && *self.name == *name
+    }
+
     /// Of one that an earlier run of kevmon saw, as far as it was kept.
     pub(super) fn remembered(name: &Arc<str>, program: &Program) -> Self {
         Self {

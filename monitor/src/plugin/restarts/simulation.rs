@@ -6,7 +6,8 @@ use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use super::{
     OVERLAP, RestartPairing, RootIdentity, Started,
-    tests::{Random, ended, runs, started},
+    properties::Random,
+    tests::{ended, runs, started},
 };
 use crate::process::BootTime;
 

@@ -5,6 +5,7 @@ mod lives;
 mod loss;
 mod outlive;
 mod reload;
+mod restarts;
 mod single;
 mod snapshots;
 mod usage;
