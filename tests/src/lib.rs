@@ -28,6 +28,7 @@ pub mod logs;
 pub mod modes;
 pub mod mount;
 pub mod nginx;
+pub mod nobody;
 pub mod plugin_dir;
 pub mod plugin_tool;
 pub mod points;

@@ -1,11 +1,11 @@
 //! /proc as a source, and what is not to be had from it.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use kevmon_tests::{
-    kevmon::{self, Daemon, Output},
+    kevmon::Daemon,
+    nobody::Nobody,
     plugin_dir::PluginDir,
-    scratch::Scratch,
     workload::{Program, Running},
 };
 
@@ -117,40 +117,6 @@ fn a_removed_executable_keeps_its_name_and_a_name_keeps_its_end() {
         // The names of their files have changed: nobody else ends them.
         // SAFETY: kill(2) takes plain integers; the child has not been reaped.
         unsafe { libc::kill(i32::try_from(pid).expect("a pid"), libc::SIGKILL) };
-    }
-}
-
-/// Where nobody's kevmon lies: the build's own folder may be closed to others.
-struct Nobody {
-    scratch: Scratch,
-}
-
-impl Nobody {
-    fn new() -> Self {
-        let scratch = Scratch::new();
-        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
-        let copied = Command::new("cp")
-            .arg(kevmon::binary())
-            .arg(scratch.path().join("kevmon"))
-            .status();
-        assert!(copied.expect("cp(1)").success(), "cannot copy kevmon");
-        Self { scratch }
-    }
-
-    /// `kevmon --run-once` as nobody, with these capabilities and no other, where /proc is mounted with `options`.
-    fn run_once(&self, options: &str, capabilities: &str, args: &[&str]) -> Output {
-        let drop = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all";
-        let give = match capabilities {
-            "" => String::new(),
-            some => format!(",{some} --inh-caps={some} --ambient-caps={some}"),
-        };
-        let line = format!(
-            "mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
-            self.scratch.path().display()
-        );
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &line, "sh"]).args(args);
-        kevmon::finish(command)
     }
 }
 

@@ -1,0 +1,50 @@
+//! kevmon as the user nobody, with chosen capabilities, on a /proc mounted with chosen options.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use crate::{
+    kevmon::{self, Output},
+    scratch::Scratch,
+};
+
+/// A copy of kevmon that every user may execute: the build's own folder may be closed to others.
+#[derive(Debug)]
+pub struct Nobody {
+    scratch: Scratch,
+}
+
+impl Nobody {
+    /// Copies it.
+    pub fn new() -> Self {
+        let scratch = Scratch::new();
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+        let copied = Command::new("cp")
+            .arg(kevmon::binary())
+            .arg(scratch.path().join("kevmon"))
+            .status();
+        assert!(copied.expect("cp(1)").success(), "cannot copy kevmon");
+        Self { scratch }
+    }
+
+    /// `kevmon --run-once` as nobody, with these capabilities and no other, where /proc is mounted with `options`.
+    pub fn run_once(&self, options: &str, capabilities: &str, args: &[&str]) -> Output {
+        let drop = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all";
+        let give = match capabilities {
+            "" => String::new(),
+            some => format!(",{some} --inh-caps={some} --ambient-caps={some}"),
+        };
+        let line = format!(
+            "mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
+            self.scratch.path().display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &line, "sh"]).args(args);
+        kevmon::finish(command)
+    }
+}
+
+impl Default for Nobody {
+    fn default() -> Self {
+        Self::new()
+    }
+}
