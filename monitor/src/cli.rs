@@ -77,7 +77,8 @@ pub enum Output {
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     after_help = "Exit status: 0 done (--run-once: a process was found), 1 none was found, 2 bad usage or \
-                  configuration, 3 the endpoint that was asked for could not be reached, 4 anything else.\n\n\
+                  configuration, 3 the endpoint that was asked for could not be reached, 4 anything else: another kevmon \
+                  runs on the same state, no permission, no /proc.\n\n\
                   Environment: COLLECTION_INTERVAL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, LOG_LEVEL, KEVMON_PLUGIN_PATH; \
                   INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, USE_TLS, CA_CERT_PATH, CLIENT_CERT_PATH, CLIENT_KEY_PATH; \
                   OTEL_EXPORTER_OTLP_[METRICS_|LOGS_|TRACES_]{ENDPOINT, PROTOCOL, HEADERS, COMPRESSION, TIMEOUT, \
@@ -243,6 +244,20 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub metadata_db_path: Option<PathBuf>,
 
+    /// Keep no state: counters begin at 0 at each start, under a service.instance.id of this run's own. For a second
+    /// daemon that watches what another one watches
+    #[arg(long, conflicts_with_all = ["metadata_db_path", "keep", "if_not_running"])]
+    pub no_store: bool,
+
+    /// With --run-once: keep counters from run to run, and print what happened since the last run. Also without this
+    /// flag where --metadata-db-path is given; with it, no state is an error
+    #[arg(long, requires = "run_once")]
+    pub keep: bool,
+
+    /// Exit with 0, in silence, when another kevmon runs on the same state; for cron [default: exit with 4 and name it]
+    #[arg(long)]
+    pub if_not_running: bool,
+
     /// Exit with 2 when any plugin file has a fault, also as a daemon
     #[arg(long)]
     pub strict: bool,
@@ -264,6 +279,15 @@ impl Args {
     /// How long `--run-once` measures.
     pub fn window(&self) -> Duration {
         self.window.unwrap_or(DEFAULT_WINDOW)
+    }
+
+    /// Whether this run keeps a state.
+    pub fn keeps_state(&self) -> bool {
+        if self.run_once {
+            self.keep || self.metadata_db_path.is_some()
+        } else {
+            !self.no_store
+        }
     }
 
     /// Whether a faulty plugin file ends kevmon rather than being left out.
@@ -319,9 +343,12 @@ impl Args {
             let warning = Finding::in_flag(Some("--interval"), "has no effect beside --run-once");
             warnings.push(warning.remedy("set how long it measures with --window"));
         }
-        if self.run_once && self.metadata_db_path.is_some() {
-            let warning = Finding::in_flag(Some("--metadata-db-path"), "has no effect beside --run-once");
-            warnings.push(warning.remedy("only the service keeps its state; kevmon history shows it"));
+        if self.run_once && self.if_not_running && !self.keeps_state() {
+            let warning = Finding::in_flag(
+                Some("--if-not-running"),
+                "has no effect on a --run-once that keeps nothing",
+            );
+            warnings.push(warning.remedy("keep counters from run to run with --keep"));
         }
         let outputs = [
             (self.otlp_json.is_some(), "--otlp-json"),

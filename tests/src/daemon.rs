@@ -45,13 +45,22 @@ impl Daemon {
 
     /// The same with variables in its environment.
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
-        Self::start_prepared(args, |command| {
+        Self::start_in(args, true, |command| {
             command.envs(environment.iter().copied());
         })
     }
 
+    /// The same without naming a state, for `--no-store`.
+    pub fn start_unstored(args: &[&str]) -> Self {
+        Self::start_in(args, false, |_| {})
+    }
+
     /// The same as [`Daemon::start`], with a hand on the command before it starts.
     pub fn start_prepared(args: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
+        Self::start_in(args, true, prepare)
+    }
+
+    fn start_in(args: &[&str], has_state: bool, prepare: impl FnOnce(&mut Command)) -> Self {
         let scratch = Scratch::new();
         let given = args.iter().position(|arg| *arg == DATABASE);
         let database = given.map_or_else(
@@ -59,7 +68,12 @@ impl Daemon {
             |index| PathBuf::from(args[index + 1]),
         );
         let own = [DATABASE, database.to_str().expect("a UTF-8 path")];
-        let own = if given.is_none() { &own[..] } else { &[] };
+        let has_state = has_state && !args.contains(&"--no-store");
+        let own = if given.is_none() && has_state {
+            &own[..]
+        } else {
+            &[]
+        };
         let stderr = File::create(scratch.path().join("stderr")).expect("a file in the scratch directory");
         let mut command = command(&[&["--output", "json"], own, args].concat());
         prepare(&mut command);

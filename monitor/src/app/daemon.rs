@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,10 +18,10 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Exit, Setup,
+    Exit, Setup, claim,
     custom::{self, Collectors},
     delivery::Attempt,
-    exports::Exports,
+    exports::{self, Exports},
     faulty_files,
     keeper::{self, Keeper},
     lines::{LineTarget, Lines},
@@ -33,10 +33,11 @@ use super::{
 };
 use crate::{
     cli::{Args, Output},
+    config::{Fault, Loaded},
     export::{Collection, UnixClock, json_line, transport::Signal},
     health::Soft,
     metrics::UNSUPPORTED,
-    plugin::{GroupId, Notice},
+    plugin::{GroupId, Notice, Plugin, Plugins},
 };
 
 /// Events are taken this often while there are any …
@@ -54,6 +55,8 @@ const FINAL_OUTPUT: Duration = Duration::from_millis(200);
 const BUDGET: u32 = 10;
 /// Attempts to deliver that wait to be told as spans.
 const ATTEMPTS: usize = 1024;
+/// A daemon without plugins commits this often, so that the store knows until when it was there.
+const IDLE_COMMIT: Duration = Duration::from_secs(60);
 /// Faulty plugin files are named in the log again after this long.
 const NAME_FAULTY: Duration = Duration::from_secs(3600);
 /// The soft failure that counts events which reach nobody.
@@ -86,13 +89,18 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         survey,
         mut loaded,
         settings,
-        host,
+        mut host,
         state,
+        claimed,
     } = setup;
+    host.reporter = claim::reporter(&claimed, &sources);
     let args = sources.args().clone();
     let faulty = faulty_files(&loaded);
     let applied = Applied::new(&loaded, &settings, &host);
-    let changes = Watcher::start(sources, survey).context("SIGHUP")?;
+    let folders = sources.folders();
+    let is_idle = loaded.idle.is_some();
+    let idle = loaded.idle.take().filter(|_| !loaded.disabled.is_empty());
+    let changes = Watcher::start(sources, survey, is_idle).context("SIGHUP")?;
     let terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let now = output::unix_now();
@@ -100,9 +108,12 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .boot_id
         .clone()
         .unwrap_or_else(|| keeper::boot_id(&args.proc_root, now));
-    let (mut keeper, kept) = Keeper::open(&state, &boot_id, now, &mut loaded.plugins, &host);
+    let (mut keeper, kept) = Keeper::open(claimed, &boot_id, now, &mut loaded.plugins, &host);
     let watch = Watch::start(Origin::from(&args), loaded.plugins, &kept)?;
     keeper.attached(output::unix_now());
+    let stored_at = keeper.path().map(Path::to_owned);
+    let spool = stored_at.or_else(|| (!args.no_store).then(|| state.clone()));
+    let spool = spool.map(|store| exports::spool_path(&store));
     let ring = watch
         .event_descriptor()?
         .map(register)
@@ -119,13 +130,13 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .collect();
     let clock = output::clock();
     let (attempted, attempts) = mpsc::channel(ATTEMPTS);
-    let mut exports = Exports::start(&settings, plugins, host, (&state, &kept), attempted)?;
+    let mut exports = Exports::start(&settings, plugins, host, (spool.as_deref(), &kept), attempted)?;
     drop(kept);
     exports.look_for_unconfirmed(keeper.last_commit());
     let config = args.config.as_deref();
     let mut collectors = Collectors::new(custom::places(&args.proc_root, &state, config, &settings));
     collectors.update(watch.plugins(), std::time::Instant::now());
-    let daemon = Daemon {
+    let mut daemon = Daemon {
         state,
         collectors,
         watch,
@@ -144,8 +155,12 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         schedule,
         late: VecDeque::new(),
         over_budget: BTreeSet::new(),
+        folders,
+        idle_at: None,
+        elsewhere: BTreeSet::new(),
         args,
     };
+    daemon.note_idle(idle.as_ref());
     let inputs = Inputs {
         terminate,
         interrupt,
@@ -182,6 +197,12 @@ struct Daemon {
     late: VecDeque<GroupId>,
     /// Those of which it has been told that they take longer than they should.
     over_budget: BTreeSet<GroupId>,
+    /// The folders that plugin files are looked for in.
+    folders: Vec<PathBuf>,
+    /// When a daemon without plugins commits next; `None` while there are plugins.
+    idle_at: Option<Instant>,
+    /// Plugins that are left out because another daemon on the same state runs them.
+    elsewhere: BTreeSet<String>,
 }
 
 impl Daemon {
@@ -192,7 +213,7 @@ impl Daemon {
         loop {
             let tick_at = match self.schedule.next() {
                 _ if !self.late.is_empty() => Instant::now(),
-                next => next.map_or(drain_at, Instant::from_std),
+                next => next.map(Instant::from_std).or(self.idle_at).unwrap_or(drain_at),
             };
             let collect_at = self.collectors.next().map(Instant::from_std);
             tokio::select! {
@@ -205,6 +226,7 @@ impl Daemon {
                         warn!("{} ticks came too late and were left out", due.skipped);
                     }
                     self.take_turns(due.groups);
+                    self.commit_idle();
                 }
                 Some(attempt) = inputs.attempts.recv() => self.exports.tell(attempt),
                 () = at(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
@@ -223,12 +245,48 @@ impl Daemon {
         }
     }
 
+    /// Says once that no plugin runs, with `why` where that is known, and where plugins are looked for.
+    fn note_idle(&mut self, why: Option<&Fault>) {
+        if self.watch.plugins().next().is_some() {
+            self.idle_at = None;
+            return;
+        }
+        if self.idle_at.is_some() {
+            return;
+        }
+        self.idle_at = Some(Instant::now());
+        let why = why.map_or_else(String::new, |fault| format!(" ({})", fault.message));
+        let folders: Vec<String> = self
+            .folders
+            .iter()
+            .map(|folder| match folder.is_dir() {
+                true => folder.display().to_string(),
+                false => format!("{} (does not exist yet)", folder.display()),
+            })
+            .collect();
+        warn!(
+            "no plugin runs{why}: kevmon waits, and starts what appears in {}",
+            folders.join(", ")
+        );
+    }
+
+    /// A collection without plugins: it says that kevmon is there, and until when it was.
+    fn commit_idle(&mut self) {
+        if self.idle_at.is_some_and(|at| at <= Instant::now()) {
+            self.idle_at = Some(Instant::now() + IDLE_COMMIT);
+            self.tick(&[]);
+        }
+    }
+
     /// Goes on by another configuration: what it does not concern goes on as it was.
-    fn reload(&mut self, configuration: Configuration) {
+    fn reload(&mut self, mut configuration: Configuration) {
         let running = reload::plugins(&self.watch);
+        self.leave_to_others(&running, &mut configuration.loaded);
         if let Ok(settings) = &configuration.settled {
             custom::settle(&mut self.collectors, &self.args, &self.state, settings);
         }
+        let loaded = &configuration.loaded;
+        let idle = loaded.idle.clone().filter(|_| !loaded.disabled.is_empty());
         let (prepared, faulty) = self.applied.prepare(&running, configuration);
         if faulty.is_empty() && !self.faulty.is_empty() {
             info!("no plugin file has faults any more");
@@ -250,6 +308,32 @@ impl Daemon {
         self.applied.apply(prepared, parts);
         self.collectors
             .update(self.watch.plugins(), std::time::Instant::now());
+        self.note_idle(idle.as_ref());
+        let plugins: Vec<String> = self.watch.plugins().map(|(_, plugin)| plugin.label()).collect();
+        self.keeper.run_elsewhere(&plugins);
+    }
+
+    /// Leaves plugins out that have come and that another daemon on the same state runs: they would be exported twice
+    /// under one id.
+    fn leave_to_others(&mut self, running: &Plugins, loaded: &mut Loaded) {
+        let wanted = loaded.plugins.iter().map(Plugin::label);
+        let wanted: BTreeSet<String> = wanted
+            .chain(running.values().map(|plugin| plugin.label()))
+            .collect();
+        let wanted: Vec<String> = wanted.into_iter().collect();
+        let elsewhere = self.keeper.run_elsewhere(&wanted);
+        loaded
+            .plugins
+            .retain(|plugin| !elsewhere.contains_key(&plugin.label()));
+        for (plugin, other) in &elsewhere {
+            if !self.elsewhere.contains(plugin) {
+                error!(
+                    "plugin {plugin} is left out: {other} on the same state runs it; stop that one and send SIGHUP to \
+                     this one to run it here"
+                );
+            }
+        }
+        self.elsewhere = elsewhere.into_keys().collect();
     }
 
     /// Groups that take long are read one by one, after those that do not: a plugin that matches ten thousand processes
@@ -371,6 +455,7 @@ impl Daemon {
 
     /// Last events, last collection of every plugin, last export.
     async fn finish(mut self) -> Exit {
+        self.keeper.ending();
         let began = Instant::now();
         while began.elapsed() < FINAL_DRAIN
             || (self.watch.unsettled() > 0 && began.elapsed() < FINAL_SETTLING)

@@ -49,6 +49,8 @@ pub(super) struct Exports {
     delivery: Delivery,
     routes: Routes,
     telemetry: Option<Telemetry>,
+    /// How often kevmon's own telemetry is sent, where it is wanted.
+    telemetry_interval: Option<Duration>,
     /// By lane.
     lanes: Vec<(String, Signal)>,
     otlp_json: Option<Lines>,
@@ -60,8 +62,8 @@ pub(super) struct Exports {
 }
 
 impl Exports {
-    /// Starts the senders of all receivers that `plugins` name. The spool lies beside the
-    /// state; what was kept of an earlier run is what that run told. Needs a tokio runtime.
+    /// Starts the senders of all receivers that `plugins` name. Requests wait in the file
+    /// `spool`, or in memory without one; what was kept of an earlier run is what that run told. Needs a tokio runtime.
     ///
     /// # Errors
     /// kevmon's own telemetry does not start, there is no thread for a file, or the address for Prometheus cannot be had.
@@ -69,7 +71,7 @@ impl Exports {
         settings: &Settings,
         plugins: Plugins,
         host: HostIdentity,
-        (state, kept): (&Path, &Kept),
+        (spool, kept): (Option<&Path>, &Kept),
         attempts: mpsc::Sender<Attempt>,
     ) -> Result<Self> {
         let own = settings.telemetry.enabled;
@@ -87,7 +89,7 @@ impl Exports {
             .map(|lane| (lane.receiver.clone(), lane.signal))
             .collect();
         let spool = SpoolPlace {
-            path: Some(spool_path(state)),
+            path: spool.map(Path::to_owned),
             limits: spool::Limits {
                 bytes: settings.spool.bytes,
                 age: settings.spool.age,
@@ -97,16 +99,24 @@ impl Exports {
             // Without room, or without a daemon, it is one span less.
             let _: Result<(), mpsc::error::TrySendError<Attempt>> = attempts.try_send(attempt);
         };
+        let temporality = route::temporality(settings.temporality);
         let delivery = Delivery::start(destinations, &spool, Box::new(observer));
         let telemetry = own
-            .map(|receiver| telemetry(settings, &host, receiver, delivery.courier()))
+            .map(|receiver| {
+                telemetry(
+                    settings.telemetry.interval,
+                    temporality,
+                    &host,
+                    receiver,
+                    delivery.courier(),
+                )
+            })
             .transpose()
             .context("[telemetry]")?;
         let lines = settings.outputs.otlp_json.as_ref().map(line_target);
         let otlp_json = lines.map(Lines::start).transpose().context("OTLP/JSON lines")?;
         let page = settings.outputs.prometheus;
         let prometheus = page.map(|address| serve(address, &host)).transpose()?;
-        let temporality = route::temporality(settings.temporality);
         let encoder = || {
             let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
             kept.told_before(&plugins, &mut requests);
@@ -122,6 +132,7 @@ impl Exports {
             prometheus,
             delivery,
             telemetry,
+            telemetry_interval: settings.telemetry.enabled.then_some(settings.telemetry.interval),
             lanes,
             unconfirmed: 0,
         })
@@ -130,6 +141,10 @@ impl Exports {
     /// Other plugins from now on, of which `receivers` are the receivers. One that nothing went to yet gets its sender; what
     /// has been told to the others goes on.
     pub(super) fn replan(&mut self, receivers: &[Receiver], plugins: Plugins) {
+        // Without plugins there may have been no receiver for it until now.
+        if self.telemetry_to.is_none() && self.telemetry_interval.is_some() {
+            self.telemetry_to = route::telemetry_receiver(receivers, &plugins).map(str::to_owned);
+        }
         let destinations = route::destinations(receivers, &plugins, self.telemetry_to.as_deref());
         for lane in &destinations {
             let lane = (lane.receiver.clone(), lane.signal);
@@ -139,8 +154,31 @@ impl Exports {
             }
         }
         self.delivery.add(destinations);
+        self.start_telemetry();
         let encoder = || MetricRequests::new(self.host.clone(), Run::Service, self.temporality);
         self.routes.replan(plugins, encoder);
+    }
+
+    /// Deltas of groups that came back go on from what an earlier run told.
+    pub(super) fn told_before(&mut self, kept: &Kept) {
+        self.routes.told_before(kept);
+    }
+
+    /// Starts kevmon's own telemetry where a receiver for it has just appeared.
+    fn start_telemetry(&mut self) {
+        let (None, Some(interval), Some(receiver)) =
+            (&self.telemetry, self.telemetry_interval, &self.telemetry_to)
+        else {
+            return;
+        };
+        let courier = self.delivery.courier();
+        match telemetry(interval, self.temporality, &self.host, receiver, courier) {
+            Ok(telemetry) => self.telemetry = Some(telemetry),
+            Err(error) => {
+                self.telemetry_interval = None;
+                error!("[telemetry]: {error}; kevmon runs without telemetry of its own");
+            }
+        }
     }
 
     /// Finds out whether the last collection of the run before this one, of time `last` (Unix ns), was settled: where
@@ -264,14 +302,14 @@ impl Exports {
 
 /// The SDK's requests, on their way to `receiver`.
 fn telemetry(
-    settings: &Settings,
+    interval: Duration,
+    temporality: Temporality,
     host: &HostIdentity,
     receiver: &str,
     courier: Courier,
 ) -> Result<Telemetry, TelemetryError> {
     let receiver = receiver.to_owned();
-    let temporality = route::temporality(settings.temporality);
-    Telemetry::start(host, settings.telemetry.interval, temporality, move |request| {
+    Telemetry::start(host, interval, temporality, move |request| {
         courier.push(&receiver, request.signal, vec![request]);
     })
 }

@@ -9,7 +9,7 @@ use crate::{
     export::{HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
     plugin::{Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors},
     process::Moment,
-    store::{Commit, GroupKey, HistoryRow, KeptGroup, Opened, Store},
+    store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Store, StoreError},
 };
 
 /// Namespace of the fingerprints of what a plugin matches.
@@ -31,15 +31,32 @@ pub(super) struct Kept {
 impl Kept {
     /// Deltas go on from what was kept, which is what was told.
     pub(super) fn told_before(&self, plugins: &Plugins, requests: &mut MetricRequests) {
+        self.groups_told_before(plugins, requests);
+        let Some(time) = self.last_commit else { return };
+        let (outages, outage_ns) = self.outages;
+        requests.outages_told_before(outages, outage_ns, time);
+    }
+
+    /// The same of the groups alone.
+    pub(super) fn groups_told_before(&self, plugins: &Plugins, requests: &mut MetricRequests) {
         let Some(time) = self.last_commit else { return };
         for (group, kept) in &self.groups {
             if let Some(plugin) = plugins.get(group) {
                 requests.told_before((*group, plugin), &kept.saved, kept.same_boot, time);
             }
         }
-        let (outages, outage_ns) = self.outages;
-        requests.outages_told_before(outages, outage_ns, time);
     }
+}
+
+/// What came of asking for a place for the state.
+#[derive(Debug)]
+pub(super) enum Claimed {
+    /// No state is to be kept.
+    NotWanted,
+    /// It is this process's.
+    Mine(Box<Claim>),
+    /// There can be none.
+    Refused(StoreError),
 }
 
 /// The store, or the lack of one.
@@ -55,9 +72,9 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the store at `path`; without one, kevmon still monitors. Gives the plugins the ids that it keeps.
+    /// Opens the store that was claimed; without one, kevmon still monitors. Gives the plugins the ids that it keeps.
     pub(super) fn open(
-        path: &Path,
+        claimed: Claimed,
         boot_id: &str,
         now_unix: u64,
         plugins: &mut [Plugin],
@@ -77,7 +94,13 @@ impl Keeper {
             failing: false,
             failures: 0,
         };
-        let mut store = match Store::open(path, boot_id, now_unix) {
+        let keys = keeper.keys.values().map(|key| key.key.clone()).collect();
+        let opened = match claimed {
+            Claimed::NotWanted => return (keeper, Kept::default()),
+            Claimed::Refused(reason) => Opened::Without { reason },
+            Claimed::Mine(claim) => Store::open_claimed(*claim, boot_id, now_unix, &keys),
+        };
+        let mut store = match opened {
             Opened::Ready(store) => store,
             Opened::Without { reason } => {
                 error!("{reason}; running without a store: counters begin anew now and at each restart");
@@ -179,6 +202,61 @@ impl Keeper {
         set_durable(store, new.iter().chain(&running));
         // All of them: the store knows services by what a run reports. Those that run have their ids.
         identify(store, &self.host, running.iter_mut().chain(new), host);
+    }
+
+    /// The database, links resolved; `None` without a store.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.store.as_deref().map(Store::path)
+    }
+
+    /// Nothing was ever committed to the store.
+    pub(super) fn is_new(&self) -> bool {
+        self.store.as_deref().is_some_and(Store::is_new)
+    }
+
+    /// Of plugins that are to run from now on, those that another daemon on the same state runs, and who that is.
+    pub(super) fn run_elsewhere(&mut self, plugins: &[String]) -> BTreeMap<String, String> {
+        let Some(store) = &mut self.store else {
+            return BTreeMap::new();
+        };
+        match store.change_plugins(plugins) {
+            Ok(refused) => refused
+                .into_iter()
+                .map(|(plugin, other)| (plugin, other.to_string()))
+                .collect(),
+            Err(reason) => {
+                warn!("{reason}; whether another kevmon runs the plugins that have come is not known");
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// Says to a daemon that waits for the state that it will be free soon.
+    pub(super) fn ending(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.ending();
+        }
+    }
+
+    /// What an earlier run kept of a plugin that comes while kevmon runs, and that this run has not kept yet. Ends that
+    /// another boot brought to light go into the history.
+    pub(super) fn of_before(&mut self, plugin: &Plugin, now_unix: u64) -> Option<KeptGroup> {
+        let key = Arc::new(key(plugin));
+        let kept = self.store.as_ref()?.group_of_before(&key.key)?;
+        if !kept.same_boot {
+            self.closed
+                .extend(HistoryRow::of_closed(&key, &kept.saved, now_unix));
+        }
+        Some(kept)
+    }
+
+    /// What was kept of these groups, as the exports take it.
+    pub(super) fn kept(&self, groups: Vec<(GroupId, KeptGroup)>) -> Kept {
+        Kept {
+            groups,
+            last_commit: self.last_commit(),
+            outages: (0, 0),
+        }
     }
 
     /// These groups are kept from now on.
@@ -310,7 +388,7 @@ mod tests {
     use crate::{
         plugin::{Aggregate, Matching, Tracker, tracker::tests::plugin},
         process::{BootTime, Event, Identity, ProcessKey, Tgid, Usage},
-        store,
+        store::{self, Wanted},
     };
 
     const SECOND: u64 = 1_000_000_000;
@@ -320,8 +398,11 @@ mod tests {
         let host = HostIdentity {
             id: None,
             name: "web1".to_owned(),
+            reporter: crate::export::Reporter::Main,
         };
-        let (mut keeper, kept) = Keeper::open(path, boot_id, at * SECOND, &mut [plugin("^app$")], &host);
+        let claim = Claim::take(path, Wanted::default()).unwrap();
+        let claimed = Claimed::Mine(Box::new(claim));
+        let (mut keeper, kept) = Keeper::open(claimed, boot_id, at * SECOND, &mut [plugin("^app$")], &host);
         keeper.attached((at + 1) * SECOND);
         (keeper, kept)
     }

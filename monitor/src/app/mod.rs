@@ -1,5 +1,6 @@
 //! Wiring: reads the configuration, opens the source, runs once or as a daemon, and decides the exit status.
 
+mod claim;
 mod custom;
 mod daemon;
 mod delivery;
@@ -38,9 +39,13 @@ use crate::{
     config::{self, Environment, Loaded, Settings, Survey},
     export::HostIdentity,
     limits,
+    store::StoreError,
 };
 
-use self::sources::{Configuration, Sources};
+use self::{
+    keeper::Claimed,
+    sources::{Configuration, Sources},
+};
 
 /// How kevmon ends; documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +82,10 @@ struct Setup {
     loaded: Loaded,
     settings: Settings,
     host: HostIdentity,
-    /// Where the daemon keeps its state.
+    /// Where the daemon keeps its state, as it was asked for.
     state: PathBuf,
+    /// The right to do so.
+    claimed: Claimed,
 }
 
 /// Runs kevmon.
@@ -111,6 +118,30 @@ fn state_path(asked: Option<&Path>, environment: &Environment) -> Option<PathBuf
         .ok()
 }
 
+/// Where the state is, and what came of claiming it; `None` where there is no place for it. Nothing is claimed for a
+/// configuration that cannot be used.
+fn claim_state(
+    sources: &Sources,
+    loaded: &Loaded,
+    is_settled: bool,
+) -> Option<(PathBuf, std::result::Result<Claimed, StoreError>)> {
+    let args = sources.args();
+    let is_root = rustix::process::geteuid().is_root();
+    let path = config::metadata_path(args.metadata_db_path.as_deref(), sources.environment(), is_root);
+    if !args.keeps_state() {
+        // Where the service's is, all the same: collectors are not to see it.
+        return Some((path.unwrap_or_default(), Ok(Claimed::NotWanted)));
+    }
+    let path = path.ok()?;
+    let runs = is_settled && (loaded.idle.is_some() || !loaded.plugins.is_empty());
+    let claimed = if runs {
+        claim::claim(&path, sources, loaded)
+    } else {
+        Ok(Claimed::NotWanted)
+    };
+    Some((path, claimed))
+}
+
 /// Threads that look host names up, which is all that blocks; they are started when one is needed …
 const RESOLVERS: usize = 16;
 /// … and end after this long without work.
@@ -137,17 +168,28 @@ fn watch_and_export(args: Args) -> Result<Exit> {
     let survey = sources.survey();
     let Configuration { loaded, settled, .. } = sources.read();
     let args = sources.args();
+    // Before anything is said: a second kevmon that is to end in silence says nothing at all.
+    let claimed = claim_state(&sources, &loaded, settled.is_ok());
+    if args.if_not_running && matches!(claimed, Some((_, Err(_)))) {
+        return Ok(Exit::Success);
+    }
     let Some(settings) = usable(args, &loaded, settled) else {
         return Ok(Exit::Usage);
     };
-    let state = if args.run_once {
-        // Keeps nothing, but collectors are not to see what the service keeps.
-        let path = config::metadata_path(args.metadata_db_path.as_deref(), sources.environment(), true);
-        path.unwrap_or_default()
-    } else {
-        match state_path(args.metadata_db_path.as_deref(), sources.environment()) {
-            Some(path) => path,
-            None => return Ok(Exit::Usage),
+    let Some((state, claimed)) = claimed else {
+        // Why there is no place has to be said where the log is.
+        state_path(args.metadata_db_path.as_deref(), sources.environment());
+        return Ok(Exit::Usage);
+    };
+    let claimed = match claimed {
+        Ok(claimed) => claimed,
+        Err(reason) if args.run_once && !args.keep => {
+            warn!("{reason}; this run keeps nothing");
+            Claimed::NotWanted
+        }
+        Err(reason) => {
+            eprintln!("kevmon: {reason}");
+            return Ok(Exit::Failure);
         }
     };
     limits::raise_open_files()?;
@@ -158,6 +200,7 @@ fn watch_and_export(args: Args) -> Result<Exit> {
         loaded,
         settings,
         host: HostIdentity::read(),
+        claimed,
     };
     block_on(async {
         if setup.sources.args().run_once {
@@ -180,6 +223,10 @@ fn usable(
     let log = start_log(args.log_file.as_deref(), level);
 
     let mut refused = false;
+    if let Some(fault) = loaded.idle.as_ref().filter(|_| args.run_once) {
+        report(fault, true);
+        refused = true;
+    }
     for fault in &loaded.faults {
         let fatal = fault.is_usage() || args.refuses_faulty_files() || loaded.plugins.is_empty();
         refused |= fatal;
@@ -212,7 +259,7 @@ fn usable(
         };
         info!("{}: plugin {} {why}", disabled.path.display(), disabled.name);
     }
-    (!refused && !loaded.plugins.is_empty()).then_some(settings)
+    (!refused).then_some(settings)
 }
 
 /// The plugin files that are left out.

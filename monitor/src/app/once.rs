@@ -38,6 +38,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         loaded,
         settings,
         host,
+        claimed: _,
         state, // out of reach of collectors; a look at the host neither keeps anything nor goes on from what was kept
     } = setup;
     let args = sources.args();

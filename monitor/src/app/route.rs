@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::delivery::{Courier, Destination};
+use super::{
+    delivery::{Courier, Destination},
+    keeper::Kept,
+};
 use crate::{
     config::receiver::{self, Compression, HeaderSource, Receiver},
     export::{
@@ -114,6 +117,14 @@ impl Routes {
         }
         self.routes = routes;
         self.plugins = plugins;
+    }
+
+    /// An earlier run told what it kept of these groups.
+    pub(super) fn told_before(&mut self, kept: &Kept) {
+        let encoders = self.routes.iter_mut().map(|route| &mut route.requests);
+        for requests in encoders.chain(&mut self.copies) {
+            kept.groups_told_before(&self.plugins, requests);
+        }
     }
 
     /// The receivers that plugins go to.
@@ -378,6 +389,7 @@ mod tests {
         let host = HostIdentity {
             id: None,
             name: "h".to_owned(),
+            reporter: crate::export::Reporter::Main,
         };
         let encoder = || MetricRequests::new(host.clone(), Run::Service, Temporality::Delta);
         let shown = |routes: &Routes| -> Vec<(Vec<String>, Vec<usize>)> {

@@ -59,6 +59,20 @@ impl Sources {
         on_this_host(self.args.plugin_sources(), &self.environment)
     }
 
+    /// The folders that plugin files are looked for in, as they were named. Some may not exist yet.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let PluginSources {
+            directories,
+            search_path,
+            ..
+        } = self.plugins();
+        if directories.is_empty() {
+            search_path
+        } else {
+            directories
+        }
+    }
+
     /// Reads the files; slow where their disk is.
     pub(super) fn read(&self) -> Configuration {
         let began = Instant::now();

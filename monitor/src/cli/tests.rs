@@ -85,11 +85,7 @@ fn everything_at_once() {
     let warnings: Vec<String> = args.warnings().iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
-        [
-            "command line: --interval: has no effect beside --run-once; set how long it measures with --window",
-            "command line: --metadata-db-path: has no effect beside --run-once; only the service keeps its state; \
-             kevmon history shows it"
-        ]
+        ["command line: --interval: has no effect beside --run-once; set how long it measures with --window"]
     );
 }
 
@@ -261,4 +257,37 @@ fn a_window_without_run_once_is_named() {
     let warnings = parse("--window 2").expect("valid").warnings();
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].key.as_deref(), Some("--window"));
+}
+
+#[test]
+fn which_runs_keep_a_state() {
+    for (line, keeps) in [
+        ("", true),
+        ("--metadata-db-path s", true),
+        ("--no-store", false),
+        ("--run-once", false),
+        ("--run-once --keep", true),
+        ("--run-once --metadata-db-path s", true),
+        ("--run-once --keep --metadata-db-path s --if-not-running", true),
+        ("--run-once --no-store", false),
+    ] {
+        assert_eq!(parse(line).expect(line).keeps_state(), keeps, "{line}");
+    }
+    for line in [
+        "--keep",
+        "--no-store --metadata-db-path s",
+        "--no-store --keep --run-once",
+        "--no-store --if-not-running",
+    ] {
+        parse(line).expect_err(line);
+    }
+    let args = parse("--run-once --if-not-running").expect("valid");
+    let warnings: Vec<String> = args.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "command line: --if-not-running: has no effect on a --run-once that keeps nothing; keep counters from run to \
+          run with --keep"
+        ]
+    );
 }

@@ -74,7 +74,7 @@ pub fn load(
     programs::refuse_writable(&mut loaded);
     warn_of_colliding_ids(&mut loaded);
     if loaded.plugins.is_empty() && loaded.faults.is_empty() {
-        loaded.faults.push(nothing_to_run(sources, &loaded.disabled));
+        loaded.idle = Some(nothing_to_run(sources, &loaded.disabled));
     }
     loaded
 }

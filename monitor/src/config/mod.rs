@@ -190,8 +190,8 @@ pub struct Faulty {
 /// What [`load`] gives.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The plugins to run: those of files in search order, then the ad hoc ones. Only empty when
-    /// `faults` is not.
+    /// The plugins to run: those of files in search order, then the ad hoc ones. Empty only when there are `faults`, or
+    /// `idle` says why.
     pub plugins: Vec<Plugin>,
     /// Plugins that their files switch off (`enabled = false`).
     pub disabled: Vec<Disabled>,
@@ -203,6 +203,9 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// The receivers that the running plugins' files name.
     pub receivers: PluginReceivers,
+    /// Why no plugin runs although nothing is wrong: no file was found, or all plugins are switched off. A daemon waits;
+    /// for everything else it is an error.
+    pub idle: Option<Fault>,
 }
 
 impl Loaded {

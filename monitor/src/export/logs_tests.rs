@@ -120,6 +120,7 @@ fn host() -> HostIdentity {
     HostIdentity {
         id: Some("h".to_owned()),
         name: "n".to_owned(),
+        reporter: crate::export::Reporter::Main,
     }
 }
 

@@ -21,7 +21,7 @@ pub use json::{json_line, known, previous_json, reason_keys};
 pub use logs::{log_events, log_requests, log_values};
 pub use otlp::{MetricRequests, Temporality};
 pub use otlp_json::otlp_json_line;
-pub use resource::{HostIdentity, Run, service_instance_id};
+pub use resource::{HostIdentity, Reporter, Run, service_instance_id};
 pub use telemetry::{CollectionSpan, ExportSpan, Observed, ProgramTime, Telemetry, TelemetryError};
 pub use text::render;
 pub use words::{Previous, death, printable, restart, span};

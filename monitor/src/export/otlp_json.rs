@@ -118,6 +118,7 @@ mod tests {
         let host = HostIdentity {
             id: None,
             name: "host".to_owned(),
+            reporter: crate::export::Reporter::Main,
         };
         let mut requests = MetricRequests::new(host, Run::Service, Temporality::Cumulative);
         let encoded = requests.encode(&collection(), |_| true);

@@ -27,6 +27,21 @@ pub struct HostIdentity {
     pub id: Option<String>,
     /// `host.name`.
     pub name: String,
+    /// Which of this host's daemons reports.
+    pub reporter: Reporter,
+}
+
+/// What tells several daemons on one host apart at a receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reporter {
+    /// The one that has the state at its path.
+    #[default]
+    Main,
+    /// One that shares that path with others, and watches other plugins: services have the ids that they have anywhere,
+    /// what it says of itself has another id, which stays.
+    OfSet(u64),
+    /// One without a store: its counters begin at 0 with each run, so each run has ids of its own.
+    Unstored(u64),
 }
 
 impl HostIdentity {
@@ -40,6 +55,7 @@ impl HostIdentity {
         Self {
             id,
             name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            reporter: Reporter::Main,
         }
     }
 }
@@ -125,17 +141,20 @@ pub fn service_instance_id(plugin: &Plugin, host: &HostIdentity, run: Run) -> St
 
 /// Depends on nothing that could be lost: the same host, service, plugin and kind of run have the same id for ever.
 fn instance_id(host: &HostIdentity, namespace: &str, name: &str, plugin: &str, run: Run) -> String {
-    let host = host.id.as_deref().unwrap_or(&host.name);
+    let host_id = host.id.as_deref().unwrap_or(&host.name);
     let run = match run {
         Run::Service => "",
         Run::Once => "run-once",
     };
     // Separated by NUL, which no part can hold, so that no two lists of parts read alike.
-    Uuid::new_v5(
-        &NAMESPACE,
-        format!("{host}\0{namespace}\0{name}\0{plugin}\0{run}").as_bytes(),
-    )
-    .to_string()
+    let mut parts = format!("{host_id}\0{namespace}\0{name}\0{plugin}\0{run}");
+    match host.reporter {
+        Reporter::Unstored(run) => parts.push_str(&format!("\0unstored {run}")),
+        // A service that is a plugin's is watched by one daemon of the state.
+        Reporter::OfSet(set) if plugin.is_empty() => parts.push_str(&format!("\0set {set}")),
+        Reporter::OfSet(_) | Reporter::Main => {}
+    }
+    Uuid::new_v5(&NAMESPACE, parts.as_bytes()).to_string()
 }
 
 /// The executable's name, where the pattern is nothing but one.
@@ -184,6 +203,7 @@ mod tests {
         let host = HostIdentity {
             id: Some("h".into()),
             name: "n".into(),
+            reporter: crate::export::Reporter::Main,
         };
         let id = instance_id(&host, "ns", "name", "plugin", Run::Service);
         assert_eq!(id, instance_id(&host, "ns", "name", "plugin", Run::Service));
@@ -213,6 +233,7 @@ mod tests {
         let host = HostIdentity {
             id: Some("h".into()),
             name: "n".into(),
+            reporter: crate::export::Reporter::Main,
         };
         let id = |run| instance_id(&host, "ns", "name", "plugin", run);
         assert_ne!(id(Run::Service), id(Run::Once));

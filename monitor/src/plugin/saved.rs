@@ -102,6 +102,16 @@ pub struct SavedGroup {
     pub unpaired_ends: Vec<SavedEnd>,
 }
 
+/// What an earlier run of kevmon kept of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptGroup {
+    /// As of its last commit.
+    pub saved: SavedGroup,
+    /// It was kept until the last commit there was, and under this boot: its members' keys still mean the same
+    /// processes. Where a run in between left the group out, nobody knows what became of them.
+    pub same_boot: bool,
+}
+
 impl SavedGroup {
     /// The group's sums as the collection that kept them read them. Of what is no sum, nothing is known.
     pub fn reading(&self, aggregate: Aggregate) -> Reading {

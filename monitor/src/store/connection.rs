@@ -31,7 +31,8 @@ const LOG_LIMIT: u32 = 4 << 20;
 pub(super) struct Place {
     /// Absolute, links resolved.
     pub(super) path: PathBuf,
-    pub(super) lock: Lock,
+    /// `None`: its caller has it.
+    pub(super) lock: Option<Lock>,
     /// A [`Note::MovedAside`], when what was there was damaged.
     pub(super) moved_aside: Option<Note>,
 }
@@ -42,14 +43,26 @@ impl Place {
     pub(super) fn open<T>(
         path: &Path,
         now_unix: u64,
-        mut attempt: impl FnMut(&Path) -> Result<T, StoreError>,
+        attempt: impl FnMut(&Path) -> Result<T, StoreError>,
     ) -> Result<(Self, T), StoreError> {
         let path = files::real_path(path)?;
         files::expect_file(&path)?;
         let lock = Lock::take(&path)?;
+        let (mut place, opened) = Self::open_locked(path, now_unix, attempt)?;
+        place.lock = Some(lock);
+        Ok((place, opened))
+    }
+
+    /// The same of a real path whose lock its caller has.
+    pub(super) fn open_locked<T>(
+        path: PathBuf,
+        now_unix: u64,
+        mut attempt: impl FnMut(&Path) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
+        files::expect_file(&path)?;
         let mut place = Self {
             path,
-            lock,
+            lock: None,
             moved_aside: None,
         };
         let path = place.path.clone();

@@ -7,6 +7,7 @@ use std::{
 
 use rusqlite::ErrorCode;
 
+use super::holder::Named;
 use crate::limits;
 
 /// Why the store could not be used. Its file is as it was. What follows from that is its caller's to say. No variant has a
@@ -15,15 +16,18 @@ use crate::limits;
 pub enum StoreError {
     /// Another kevmon has it.
     #[error(
-        "store {}: {} uses it; stop that one, or give this one a file of its own (--metadata-db-path)",
+        "store {}: {holder} uses it{}; stop that one, or give this one a file of its own (--metadata-db-path) or none \
+         (--no-store)",
         path.display(),
-        holder.map_or_else(|| "another kevmon".to_owned(), |pid| format!("another kevmon (pid {pid})"))
+        plugin.as_ref().map_or_else(String::new, |plugin| format!(", and watches plugin {plugin} already"))
     )]
     InUse {
         /// The store.
         path: PathBuf,
-        /// Whose lock it is, where it says so.
-        holder: Option<u32>,
+        /// Whose lock it is, as far as that can be said.
+        holder: Box<Named>,
+        /// A plugin that both are to watch, if that is why the other one is in the way.
+        plugin: Option<String>,
     },
     /// Some other program holds SQLite's lock.
     #[error(

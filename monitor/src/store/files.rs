@@ -45,6 +45,7 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, StoreError> {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let absolute = std::path::absolute(path).map_err(|error| doing.io(error))?;
+            let absolute = target(absolute);
             if let Some(folder) = absolute.parent() {
                 fs::DirBuilder::new()
                     .recursive(true)
@@ -57,6 +58,18 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, StoreError> {
         Err(error) => return Err(doing.io(error)),
     };
     Ok(path)
+}
+
+/// Where a link leads that has no file at its end yet. A database that is made through it has one name, so one lock.
+fn target(mut path: PathBuf) -> PathBuf {
+    // path_resolution(7) follows 40 links at most.
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path
+            .parent()
+            .map_or(target.clone(), |folder| folder.join(&target));
+    }
+    path
 }
 
 /// Makes sure that `path` is a file or nothing. Opening a pipe would wait for ever.

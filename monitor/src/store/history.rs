@@ -9,6 +9,7 @@ use std::{
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
+    claim,
     columns::{optional, parse_reason, reason_numbers, unsigned},
     error::{Doing, StoreError},
     groups::for_each,
@@ -307,11 +308,45 @@ pub(super) fn write_outage(transaction: &Transaction<'_>, outage: Outage) -> rus
     Ok(())
 }
 
-/// Reads the history of one plugin, or of all, also while a daemon writes.
+/// Reads the history of one plugin, or of all, also while daemons write: of the daemon at `path`, and of those that have
+/// databases of their own beside it.
 ///
 /// # Errors
 /// There is no store that this kevmon can read.
 pub fn history(path: &Path, plugin: Option<&str>) -> Result<History, StoreError> {
+    let mut all = history_of(path, plugin)?;
+    let mut known = BTreeSet::new();
+    let base = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    for set in claim::of_sets(&base) {
+        let more = match history_of(&set, plugin) {
+            // Claimed, and not written yet.
+            Err(StoreError::Missing { .. }) => continue,
+            more => more?,
+        };
+        if known.is_empty() {
+            known.extend(all.rows.iter().map(place));
+        }
+        // A database that was begun with rows of another one shares them with it.
+        all.rows
+            .extend(more.rows.into_iter().filter(|row| known.insert(place(row))));
+        all.outages.extend(
+            more.outages
+                .iter()
+                .filter(|outage| !all.outages.contains(outage))
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+        all.plugins.extend(more.plugins);
+    }
+    Ok(all)
+}
+
+/// What makes a row of the history the same as another one.
+fn place(row: &HistoryRow) -> (u64, u32, &'static str, String) {
+    (row.time, row.pid.0, row.event.name(), row.group.key.clone())
+}
+
+fn history_of(path: &Path, plugin: Option<&str>) -> Result<History, StoreError> {
     let connection = open::read_only(path)?;
     let doing = Doing {
         path,

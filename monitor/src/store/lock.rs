@@ -1,32 +1,69 @@
-//! The lock that keeps two daemons out of one store. It lies beside the database, because the database itself may be
+//! The lock that keeps two daemons out of one file. It lies beside the database, because the database itself may be
 //! moved aside while the lock is held, and because SQLite's own locks last for a transaction only.
 
 use std::{
     fs::{File, TryLockError},
-    io::{Read, Write},
+    io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
 
-use super::{error::StoreError, files};
+use super::{
+    error::StoreError,
+    files,
+    holder::{Holder, Named},
+};
 
 const TRIES: u32 = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
+/// Bytes of a lock file that are read.
+const MOST_BYTES: u64 = 1 << 20;
+
 /// Held until it is dropped, or the process ends in whatever way (flock(2)).
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// What a look at a lock finds.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Nobody holds it.
+    Free,
+    /// Somebody does; `None`: who does not say, or an older version does.
+    Held(Option<Holder>),
 }
 
 impl Lock {
-    /// Takes the lock of the store at `path`.
+    /// Takes the lock of the file at `path`.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        for _ in 0..TRIES {
+            // A process that has just been replaced may be on its way out still, and a child of any process holds a copy of
+            // its parent's locks between fork and exec.
+            if let Some(lock) = Self::try_take(path)? {
+                lock.write(&Holder::this_process("", &[]));
+                return Ok(lock);
+            }
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+        let holder = match Self::look(path)? {
+            Found::Held(Some(holder)) => holder.named(),
+            _ => Named::unknown(),
+        };
+        Err(StoreError::InUse {
+            path: path.to_owned(),
+            holder: Box::new(holder),
+            plugin: None,
+        })
+    }
+
+    /// Takes the lock if nobody has it. [`Self::write`] is then to say who does.
+    pub(super) fn try_take(path: &Path) -> Result<Option<Self>, StoreError> {
         let lock = files::beside(path, ".lock");
-        let doing = "take its lock";
-        let failed = |source| StoreError::io(&lock, doing, source);
-        let mut file = File::options()
+        let failed = |source| StoreError::io(&lock, "take its lock", source);
+        let file = File::options()
             .read(true)
             .write(true)
             .create(true)
@@ -35,35 +72,44 @@ impl Lock {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&lock)
             .map_err(failed)?;
-        match Self::patiently(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // Who holds it makes the message better, no more than that.
-                let holder = (&file).take(16).read_to_string(&mut text);
-                return Err(StoreError::InUse {
-                    path: path.to_owned(),
-                    holder: holder.ok().and_then(|_| text.trim().parse().ok()),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
         }
-        // On a full disk the lock holds without the name of its holder.
-        let _: Result<(), std::io::Error> = file
-            .set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
     }
 
-    /// A process that has just been replaced may be on its way out still, and a child of any process holds a copy of its
-    /// parent's locks between fork and exec.
-    fn patiently(file: &File) -> Result<(), TryLockError> {
-        for _ in 0..TRIES {
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
-                result => return result,
+    /// Says who holds it. On a full disk the lock holds without the name of its holder.
+    pub(super) fn write(&self, holder: &Holder) {
+        let mut file = &self.file;
+        let _: std::io::Result<()> = file
+            .rewind()
+            .and_then(|()| file.set_len(0))
+            .and_then(|()| file.write_all(holder.text().as_bytes()));
+    }
+
+    /// Looks whether somebody holds the lock of the file at `path`, and who, without making anything.
+    pub(super) fn look(path: &Path) -> Result<Found, StoreError> {
+        let lock = files::beside(path, ".lock");
+        let failed = |source| StoreError::io(&lock, "look at its lock", source);
+        let opened = File::options()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&lock);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Free),
+            Err(error) => return Err(failed(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Found::Free),
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // Who holds it makes the message better, and tells daemons of different plugins apart.
+                let read = file.take(MOST_BYTES).read_to_string(&mut text);
+                Ok(Found::Held(read.ok().and_then(|_| Holder::parse(&text))))
             }
+            Err(TryLockError::Error(source)) => Err(failed(source)),
         }
-        file.try_lock()
     }
 }

@@ -1,24 +1,27 @@
 //! The store: what kevmon remembers over its own restarts. One SQLite file with the groups' accumulators and members, the
 //! restart history, and the stable ids of everything that is reported. docs/store.md describes it.
 
+mod claim;
 mod columns;
 mod connection;
 mod error;
 mod files;
 mod groups;
 mod history;
+mod holder;
 mod identities;
 mod lock;
 mod migrate;
 mod open;
 mod schema;
+mod seed;
 pub mod spool;
 #[cfg(test)]
 mod tests;
 mod unpaired_ends;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,14 +29,16 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::warn;
 
+pub use claim::{Claim, Wanted};
 pub use error::StoreError;
 pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, PreviousRow, history};
+pub use holder::Named;
 pub use open::Note;
 
+pub use crate::plugin::KeptGroup;
 use crate::plugin::{Plugin, SavedGroup};
 use groups::Written;
 use identities::Identities;
-use lock::Lock;
 use open::GroupRow;
 
 /// What opening the store led to.
@@ -59,16 +64,6 @@ pub struct Commit {
     pub history: Vec<HistoryRow>,
 }
 
-/// What an earlier run kept of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptGroup {
-    /// As of its last commit.
-    pub saved: SavedGroup,
-    /// It was kept until the last commit there was, and under this boot: its members' keys still mean the same
-    /// processes. Where a run in between left the group out, nobody knows what became of them.
-    pub same_boot: bool,
-}
-
 /// The daemon's store. No second one can be opened on the same file while this one lives.
 #[derive(Debug)]
 pub struct Store {
@@ -88,7 +83,7 @@ pub struct Store {
     identities: Identities,
     unwritten: Unwritten,
     /// Last, so that the database is closed before the lock is given up.
-    _lock: Lock,
+    claim: Claim,
 }
 
 /// What no commit has brought to the disk yet.
@@ -103,11 +98,49 @@ struct Unwritten {
 impl Store {
     /// Opens the store at `path`, making it where there is none. `boot_id` names this boot
     /// (/proc/sys/kernel/random/boot_id), `now_unix` is in ns.
+    #[cfg(test)]
     pub fn open(path: &Path, boot_id: &str, now_unix: u64) -> Opened {
-        match open::Opening::new(path, now_unix, &mut |_| Ok(())).run() {
+        match Claim::take(path, Wanted::default()) {
+            Ok(claim) => Self::open_claimed(claim, boot_id, now_unix, &BTreeSet::new()),
+            Err(reason) => Opened::Without { reason },
+        }
+    }
+
+    /// The same of a file that was claimed. `groups` are the keys of the groups that this daemon keeps: a further daemon's
+    /// new store begins with what is known of them.
+    pub fn open_claimed(claim: Claim, boot_id: &str, now_unix: u64, groups: &BTreeSet<String>) -> Opened {
+        if claim.is_of_set() {
+            seed::seed(&claim.base, &claim.path, groups);
+        }
+        let path = claim.path.clone();
+        let mut after = |_| Ok(());
+        let opening = open::Opening {
+            claim: Some(claim),
+            ..open::Opening::new(&path, now_unix, &mut after)
+        };
+        match opening.run() {
             Ok(loaded) => Opened::Ready(Box::new(Self::new(loaded, boot_id, now_unix))),
             Err(reason) => Opened::Without { reason },
         }
+    }
+
+    /// From now on this daemon runs `plugins`, except those that another daemon on the same state runs: they are returned,
+    /// each with who that is.
+    ///
+    /// # Errors
+    /// Nothing could be found out.
+    pub fn change_plugins(&mut self, plugins: &[String]) -> Result<Vec<(String, Named)>, StoreError> {
+        self.claim.change(plugins)
+    }
+
+    /// Says to a daemon that waits for this state that it will be free soon.
+    pub fn ending(&mut self) {
+        self.claim.ending();
+    }
+
+    /// Nothing has been committed here yet: the store is new, or the original framework's that was migrated.
+    pub fn is_new(&self) -> bool {
+        self.run == 1
     }
 
     fn new(loaded: open::Loaded, boot_id: &str, now_unix: u64) -> Self {
@@ -135,7 +168,7 @@ impl Store {
                 outage,
                 ..Unwritten::default()
             },
-            _lock: loaded.lock,
+            claim: loaded.claim,
         }
     }
 
@@ -153,6 +186,13 @@ impl Store {
             same_boot: self.outage.is_some_and(|outage| outage.same_boot)
                 && self.group_ids.get(key).is_some_and(continues),
         })
+    }
+
+    /// The same of a group that this run has not kept so far; `None` where it has.
+    pub fn group_of_before(&self, key: &str) -> Option<KeptGroup> {
+        let of_before = self.group_ids.get(key).is_some_and(|row| row.run < self.run);
+        self.group(key)
+            .filter(|_| of_before && !self.unwritten.groups.contains_key(key))
     }
 
     /// Ends the outage at `now_unix`, ns: when kevmon watches again, which is later than the opening. To be told before

@@ -10,13 +10,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tracing::info;
 
 use super::{
+    claim::{Claim, Wanted},
     columns::unsigned,
     connection::{self, Check, Place, check, connect, damage_unless_outside, expect_all_pages, keep_log},
     error::{Doing, StoreError},
     files,
     groups::{self, Written},
     identities::{Identities, text},
-    lock::Lock,
     migrate::{Found, migrate, version_name},
     schema::{PRESENT, STEPS, Step},
 };
@@ -44,7 +44,7 @@ pub enum Note {
 pub(super) struct Loaded {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
-    pub(super) lock: Lock,
+    pub(super) claim: Claim,
     pub(super) notes: Vec<Note>,
     pub(super) last: Option<LastCommit>,
     /// By key.
@@ -73,6 +73,8 @@ pub(super) struct GroupRow {
 /// What opening depends on; tests replace it.
 pub(super) struct Opening<'a> {
     pub(super) path: &'a Path,
+    /// The right to the file; `None`: it is to be claimed.
+    pub(super) claim: Option<Claim>,
     pub(super) now_unix: u64,
     pub(super) steps: &'a [Step],
     /// See [`migrate`].
@@ -87,6 +89,7 @@ impl<'a> Opening<'a> {
     ) -> Self {
         Self {
             path,
+            claim: None,
             now_unix,
             steps: STEPS,
             after,
@@ -94,13 +97,18 @@ impl<'a> Opening<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<Loaded, StoreError> {
-        let (place, opened) = Place::open(self.path, self.now_unix, |path| self.attempt(path))?;
+        let claim = match self.claim.take() {
+            Some(claim) => claim,
+            None => Claim::take(self.path, Wanted::default())?,
+        };
+        let path = claim.path.clone();
+        let (place, opened) = Place::open_locked(path, self.now_unix, |path| self.attempt(path))?;
         let mut notes: Vec<Note> = place.moved_aside.into_iter().collect();
         notes.extend(opened.migrated);
         Ok(Loaded {
             connection: opened.connection,
             path: place.path,
-            lock: place.lock,
+            claim,
             notes,
             last: opened.last,
             group_ids: opened.group_ids,

@@ -159,32 +159,6 @@ fn a_directory_that_cannot_be_made() {
 }
 
 #[test]
-fn a_second_daemon_on_the_same_state() {
-    let program = Program::new(WORKLOAD, "second");
-    let scratch = Scratch::new();
-    let database = scratch.path().join("metadata.db");
-    let mut first = watch(&program, &database);
-    let mut second = watch(&program, &database);
-    let told = complaint(&second, &database);
-    assert!(
-        told.contains(&first.pid().to_string()),
-        "the other one is not named: {told}"
-    );
-    // Both monitor, each by itself.
-    assert_monitors(&mut second, &program, 0);
-    first.wait_until("the same", LIMIT, |tick| {
-        tick.expect_group(&program.plugin()).int("exits") == 5
-    });
-    second.terminate();
-    let last = first.terminate();
-    assert_eq!(last.expect_group(&program.plugin()).int("exits"), 5);
-    // The first one's state is whole.
-    let mut daemon = watch(&program, &database);
-    assert_monitors(&mut daemon, &program, 5);
-    daemon.terminate();
-}
-
-#[test]
 fn a_single_run_leaves_the_daemons_state_alone() {
     let program = Program::new(WORKLOAD, "beside");
     let scratch = Scratch::new();

@@ -59,7 +59,9 @@ fn load(directories: Vec<PathBuf>, plugins: Vec<String>, overrides: &Overrides) 
     let environment = Environment::of_this_process();
     let sources = on_this_host(sources, &environment);
     let file = config::read_settings(None);
-    config::load(&sources, &environment, overrides, file.as_ref())
+    let mut loaded = config::load(&sources, &environment, overrides, file.as_ref());
+    loaded.faults.extend(loaded.idle.take());
+    loaded
 }
 
 fn complain(message: impl std::fmt::Display) {

@@ -13,13 +13,14 @@ use crate::{
         exports::Exports,
         faulty_files,
         keeper::{self, Keeper},
+        output,
         schedule::Schedule,
         sources::Configuration,
         watch::Watch,
     },
     config::{Fault, Loaded, Settings},
     export::HostIdentity,
-    plugin::{GroupId, Plugin, Plugins},
+    plugin::{GroupId, KeptGroup, Plugin, Plugins},
 };
 
 /// The configuration that holds, as far as the next one is compared with it.
@@ -186,7 +187,12 @@ impl Applied {
             .map(|(group, plugin)| (group, Arc::new(plugin)))
             .collect();
         let new: Vec<Arc<Plugin>> = new.into_iter().map(Arc::new).collect();
-        let ids = match watch.replan(&gone, changed.clone(), new.clone()) {
+        let kept: Vec<Option<KeptGroup>> = new
+            .iter()
+            .map(|plugin| keeper.of_before(plugin, output::unix_now()))
+            .collect();
+        let come = new.iter().cloned().zip(kept.clone()).collect();
+        let ids = match watch.replan(&gone, changed.clone(), come) {
             Ok(ids) => ids,
             Err(error) => {
                 error!("{error:#}: all plugins go on as they were; shorten the patterns");
@@ -212,6 +218,9 @@ impl Applied {
             schedule.plan(group, plugin.interval, now);
         }
         exports.replan(&settings.receivers, plugins(watch));
+        let restored = ids.iter().zip(kept);
+        let restored = restored.filter_map(|(&id, kept)| Some((id, kept?))).collect();
+        exports.told_before(&keeper.kept(restored));
         let label = |group: &GroupId| running.get(group).map(|plugin| plugin.label());
         let names = |labels: Vec<String>| {
             if labels.is_empty() {

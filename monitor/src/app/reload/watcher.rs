@@ -1,6 +1,13 @@
 //! Notices that configuration files have changed, and reads them again: beside the ticks, which never wait for a disk.
 
-use std::{io, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::{
@@ -27,6 +34,10 @@ const QUIET: Duration = Duration::from_millis(250);
 /// … and after this time at the latest, so that a change takes effect within two seconds.
 const PATIENCE: Duration = Duration::from_millis(1_000);
 
+/// The same while no plugin runs: then whatever appears is started within two seconds, also behind links and on network
+/// file systems. A look costs a few system calls.
+const RESCAN_IDLE: Duration = Duration::from_millis(750);
+
 /// What of a folder's life may be a change of a plugin.
 const CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MODIFY)
@@ -38,11 +49,19 @@ const CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
+/// What makes a folder that does not exist yet: the next part of its path appears.
+const APPEARS: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
 
 /// Reads the configuration each time that its files have changed, and on SIGHUP, for whoever takes it from the other end.
 pub(in crate::app) struct Watcher {
     sources: Sources,
     seen: Survey,
+    /// No plugin was found at the last look.
+    idle: bool,
     inotify: Option<Inotify>,
     hangup: Signal,
     to: mpsc::Sender<Configuration>,
@@ -55,6 +74,10 @@ struct Inotify {
     seen: Option<Survey>,
     /// A folder could not be watched, which the log has said.
     refused: bool,
+    /// Folders that exist on the way to folders that do not, each with the name that is missing in it.
+    awaited: BTreeSet<(PathBuf, OsString)>,
+    /// The same by watch descriptor, for watches that are there for nothing else.
+    names: BTreeMap<i32, BTreeSet<OsString>>,
 }
 
 fn say_no_inotify(error: &io::Error) {
@@ -91,11 +114,16 @@ impl Watcher {
     ///
     /// # Errors
     /// SIGHUP cannot be taken.
-    pub(in crate::app) fn start(sources: Sources, seen: Survey) -> io::Result<mpsc::Receiver<Configuration>> {
+    pub(in crate::app) fn start(
+        sources: Sources,
+        seen: Survey,
+        idle: bool,
+    ) -> io::Result<mpsc::Receiver<Configuration>> {
         let (to, from) = mpsc::channel(1);
         let mut watcher = Self {
             sources,
             seen,
+            idle,
             inotify: Inotify::new().inspect_err(say_no_inotify).ok(),
             hangup: signal(SignalKind::hangup())?,
             to,
@@ -117,14 +145,20 @@ impl Watcher {
             if cause == Some(Cause::Change) {
                 self.wait_for_quiet().await;
             }
-            rescan = Instant::now() + RESCAN;
-            let Some(survey) = self.survey().await else {
+            rescan = Instant::now() + if self.idle { RESCAN_IDLE } else { RESCAN };
+            let Some(mut survey) = self.survey().await else {
                 return; // the runtime ends
             };
             if cause == Some(Cause::Hangup) {
                 info!("SIGHUP: the configuration is read again");
             } else if survey == self.seen {
+                self.watch_folders(); // a folder on the way to one that is missing may have appeared
                 continue;
+            } else if cause.is_none() && self.idle {
+                // What has just appeared may not be written to its end.
+                self.wait_for_quiet().await;
+                let Some(again) = self.survey().await else { return };
+                survey = again;
             }
             self.seen = survey;
             self.watch_folders();
@@ -132,6 +166,10 @@ impl Watcher {
             let Ok(configuration) = tokio::task::spawn_blocking(move || sources.read()).await else {
                 return;
             };
+            self.idle = configuration.loaded.plugins.is_empty();
+            if self.idle {
+                rescan = Instant::now() + RESCAN_IDLE;
+            }
             if self.to.send(configuration).await.is_err() {
                 return; // the daemon ends
             }
@@ -154,16 +192,17 @@ impl Watcher {
     }
 
     fn watch_folders(&mut self) {
-        let roots = self.sources.plugins();
-        let roots = roots.directories.iter().chain(&roots.search_path);
-        // A folder that does not exist yet is looked for where it would come to stand.
-        let parents = roots.filter_map(|root| Some(root.parent()?.to_owned()));
+        let roots = self.sources.folders();
+        let awaited: BTreeSet<(PathBuf, OsString)> = roots.iter().filter_map(|root| awaited(root)).collect();
+        // A folder that is replaced by another one is seen where it stands.
+        let parents = roots.iter().filter_map(|root| parent(root));
         let folders: Vec<PathBuf> = self.seen.folders().cloned().chain(parents).collect();
         let Some(inotify) = &mut self.inotify else { return };
-        if inotify
-            .seen
-            .as_ref()
-            .is_some_and(|seen| seen.has_folders_of(&self.seen))
+        if inotify.awaited == awaited
+            && inotify
+                .seen
+                .as_ref()
+                .is_some_and(|seen| seen.has_folders_of(&self.seen))
         {
             return;
         }
@@ -182,13 +221,24 @@ impl Watcher {
             }
         }
         let mut refused = None;
+        let mut watched = BTreeSet::new();
         for folder in &folders {
-            if let Err(error) = inotify::add_watch(inotify.descriptor.get_ref(), folder, CHANGES)
-                && error != rustix::io::Errno::NOENT
-            {
-                refused = Some((folder, error));
+            match inotify::add_watch(inotify.descriptor.get_ref(), folder, CHANGES) {
+                Ok(watch) => drop(watched.insert(watch)),
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => refused = Some((folder, error)),
             }
         }
+        for (folder, name) in &awaited {
+            // Added to what is watched there already.
+            let flags = APPEARS.union(WatchFlags::MASK_ADD);
+            if let Ok(watch) = inotify::add_watch(inotify.descriptor.get_ref(), folder, flags)
+                && !watched.contains(&watch)
+            {
+                inotify.names.entry(watch).or_default().insert(name.clone());
+            }
+        }
+        inotify.awaited = awaited;
         let refused_before = std::mem::replace(&mut inotify.refused, refused.is_some());
         if let Some((folder, error)) = refused
             && !refused_before
@@ -212,15 +262,63 @@ impl Inotify {
             descriptor,
             seen: None,
             refused: false,
+            awaited: BTreeSet::new(),
+            names: BTreeMap::new(),
         })
     }
 
-    /// Takes what was told; what it was does not matter, an overflow included.
-    fn drain(&self) {
+    /// Takes what was told. Returns whether any of it may be a change: not what appears beside a folder that is awaited.
+    fn drain(&self) -> bool {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(self.descriptor.get_ref(), &mut buffer);
-        while reader.next().is_ok() {}
+        let mut matters = false;
+        while let Ok(event) = reader.next() {
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            // Without a name it is about the folder itself, or an overflow.
+            matters |= match (self.names.get(&event.wd()), name) {
+                (Some(names), Some(name)) => names.contains(name),
+                _ => true,
+            };
+        }
+        matters
     }
+}
+
+/// Most links in a row that are followed (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// Where a folder stands; `.` for a name alone.
+fn parent(root: &Path) -> Option<PathBuf> {
+    let parent = root.parent()?;
+    Some(if parent.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        parent.to_owned()
+    })
+}
+
+/// Of a folder that does not exist yet, the nearest one above that does, and the name that is missing there. Of a link
+/// that leads nowhere, those of its target. `None` for a folder that exists.
+fn awaited(root: &Path) -> Option<(PathBuf, OsString)> {
+    let mut path = root.to_owned();
+    for _ in 0..LINKS {
+        if path.is_dir() {
+            return None;
+        }
+        let mut missing = path.as_path();
+        // The last part that exists, if only as a link.
+        while missing.symlink_metadata().is_err() {
+            let above = parent(missing)?;
+            if above.is_dir() {
+                return Some((above, missing.file_name()?.to_owned()));
+            }
+            missing = missing.parent()?;
+        }
+        let target = std::fs::read_link(missing).ok()?;
+        let rest = path.strip_prefix(missing).ok()?;
+        path = missing.parent()?.join(target).join(rest);
+    }
+    None
 }
 
 /// Completes when something in the folders has changed; never without inotify.
@@ -228,12 +326,66 @@ async fn changed(inotify: Option<&Inotify>) {
     let Some(inotify) = inotify else {
         return std::future::pending().await;
     };
-    match inotify.descriptor.readable().await {
-        Ok(mut guard) => {
-            inotify.drain();
-            guard.clear_ready();
+    loop {
+        match inotify.descriptor.readable().await {
+            Ok(mut guard) => {
+                let matters = inotify.drain();
+                guard.clear_ready();
+                if matters {
+                    return;
+                }
+            }
+            // The rescan sees it as well.
+            Err(_) => return std::future::pending().await,
         }
-        // The rescan sees it as well.
-        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_folder_is_awaited_where_its_path_ends() {
+        let root = std::env::temp_dir().join(format!("kevmon-awaited-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("there/deep")).unwrap();
+        std::fs::write(root.join("file"), "").unwrap();
+        symlink(root.join("nowhere/at"), root.join("dangling")).unwrap();
+        symlink("there", root.join("link")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let cases: [(&str, Option<(&str, &str)>); 9] = [
+            ("there", None),
+            ("link/deep", None),
+            ("none", Some(("", "none"))),
+            ("none/x/y", Some(("", "none"))),
+            ("there/none/y", Some(("there", "none"))),
+            ("link/none", Some(("link", "none"))),
+            ("dangling", Some(("", "nowhere"))),
+            ("dangling/plugins", Some(("", "nowhere"))),
+            ("loop/x", None),
+        ];
+        for (path, expected) in cases {
+            let expected = expected.map(|(above, name)| (root.join(above), OsString::from(name)));
+            let found = awaited(&root.join(path));
+            let same = found
+                .as_ref()
+                .map(|(above, name)| (above.components().collect::<PathBuf>(), name));
+            let expected = expected
+                .as_ref()
+                .map(|(above, name)| (above.components().collect::<PathBuf>(), name));
+            assert_eq!(same, expected, "{path}");
+        }
+        assert_eq!(
+            awaited(&root.join("file")),
+            None,
+            "a file is no folder that could come"
+        );
+        assert_eq!(
+            awaited(Path::new("kevmon-no-such-folder")),
+            Some((".".into(), "kevmon-no-such-folder".into()))
+        );
+        std::fs::remove_dir_all(root).unwrap();
     }
 }

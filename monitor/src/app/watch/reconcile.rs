@@ -159,7 +159,8 @@ impl Watch {
         for mut seen in seen {
             let known = self.tracker.knows(seen.key);
             // Of no interest to other plugins.
-            let judged = !known && judged_before.is_some_and(|at| named_before(&seen, at));
+            let is_open = !known || self.tracker.is_unconfirmed(seen.key);
+            let judged = is_open && judged_before.is_some_and(|at| named_before(&seen, at));
             if let Source::Ebpf(kernel) = &mut self.source {
                 if !kernel.claim(seen.key) {
                     continue; // the kernel side tells its life

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::{Source, Watch};
 use crate::{
-    plugin::{GroupId, Plugin},
+    plugin::{GroupId, KeptGroup, Plugin},
     process::{BootTime, ProcessKey},
     procfs::HostReader,
 };
@@ -17,7 +17,7 @@ const DRAINS: usize = 4;
 
 impl Watch {
     /// Groups go, change in what does not decide over members or sums, and come. What goes has been collected for the last
-    /// time just before. Returns the ids of what has come, in order.
+    /// time just before; what comes goes on from what an earlier run kept of it. Returns the ids of what has come, in order.
     ///
     /// # Errors
     /// The patterns are too large together: nothing has changed then.
@@ -25,16 +25,17 @@ impl Watch {
         &mut self,
         gone: &[GroupId],
         changed: Vec<(GroupId, Arc<Plugin>)>,
-        new: Vec<Arc<Plugin>>,
+        new: Vec<(Arc<Plugin>, Option<KeptGroup>)>,
     ) -> Result<Vec<GroupId>> {
         let matches_move = !gone.is_empty() || !new.is_empty() || !changed.is_empty();
         if matches_move {
             self.bring_totals_up_to_date();
         }
         let now = HostReader::now();
+        let restored: Vec<bool> = new.iter().map(|(_, kept)| kept.is_some()).collect();
         let ids = self
             .tracker
-            .replan(gone, changed, new, now)
+            .replan_kept(gone, changed, new, now)
             .context("the plugins' patterns")?;
         for group in gone {
             self.lost_at_reading.remove(group);
@@ -42,7 +43,11 @@ impl Watch {
         self.tell_how_much_of_arguments();
         let irregular = self.tracker.irregularities();
         let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
-        self.lost_at_reading.extend(ids.iter().map(|&id| (id, lost)));
+        // What happened to a restored group since it was kept, nobody saw: its first interval is not complete.
+        let at_reading = |restored| if restored { u64::MAX } else { lost };
+        let ids_restored = ids.iter().copied().zip(restored);
+        self.lost_at_reading
+            .extend(ids_restored.map(|(id, restored)| (id, at_reading(restored))));
         // A changed plugin may ask for facts that nobody was asked for: of a user whom the host knows now, say.
         if matches_move {
             self.find_members(now);

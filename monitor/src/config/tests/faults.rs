@@ -343,14 +343,18 @@ fn usage() {
 }
 
 #[test]
-fn nothing_to_run() {
+fn nothing_to_run_is_no_fault() {
     let folder = Folder::new();
+    let idle = |loaded: Loaded| {
+        assert_eq!(loaded.faults, []);
+        folder.lines(&Vec::from_iter(loaded.idle))
+    };
     let sources = PluginSources {
         search_path: vec![folder.path().join("none")],
         ..PluginSources::default()
     };
     assert_eq!(
-        folder.lines(&load_plain(&sources).faults),
+        idle(load_plain(&sources)),
         [
             "command line: no NAME/plugin.toml was found in none; name a folder with --plugins-dir, or a process with --process-name"
         ]
@@ -360,7 +364,7 @@ fn nothing_to_run() {
         "[service]\nprocess_name = 'b'\n[monitoring]\nenabled = false",
     );
     assert_eq!(
-        folder.lines(&load_plain(&folder.sources()).faults),
+        idle(load_plain(&folder.sources())),
         [
             "command line: every plugin is switched off: off (off/plugin.toml); set monitoring.enabled = true in one of them"
         ]

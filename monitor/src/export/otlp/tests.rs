@@ -21,6 +21,7 @@ fn host() -> HostIdentity {
     HostIdentity {
         id: None,
         name: "n".to_owned(),
+        reporter: crate::export::Reporter::Main,
     }
 }
 

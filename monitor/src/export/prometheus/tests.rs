@@ -22,6 +22,7 @@ fn host() -> HostIdentity {
     HostIdentity {
         id: None,
         name: "host".to_owned(),
+        reporter: crate::export::Reporter::Main,
     }
 }
 

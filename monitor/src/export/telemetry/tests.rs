@@ -17,6 +17,7 @@ fn handed_over(temporality: super::super::Temporality, tell: impl FnOnce(&Teleme
     let host = HostIdentity {
         id: Some("h".to_owned()),
         name: "n".to_owned(),
+        reporter: crate::export::Reporter::Main,
     };
     let hour = Duration::from_secs(3600);
     let telemetry = Telemetry::start(&host, hour, temporality, move |request| {

@@ -1,6 +1,6 @@
 //! The groups across restarts of kevmon.
 
-use super::{BootTime, GroupId, Moment, Process, Tracker};
+use super::{BootTime, GroupId, Moment, Process, ProcessKey, Tracker};
 use crate::plugin::SavedGroup;
 
 impl Tracker {
@@ -18,6 +18,11 @@ impl Tracker {
             .collect()
     }
 
+    /// A process that is known by what an earlier run kept of it alone.
+    pub fn is_unconfirmed(&self, key: ProcessKey) -> bool {
+        self.table.get(key).is_some_and(|process| process.unconfirmed)
+    }
+
     /// Goes on from what an earlier run kept of a group. Before the first snapshot, which then shows who of the
     /// members lived through the outage: their totals are the kernel's own, so what they used meanwhile is caught
     /// up. `same_boot` says whether the members' keys still mean anything.
@@ -25,7 +30,15 @@ impl Tracker {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
-        group.restore(saved, same_boot, now);
+        // One that is followed already, for another group, and has ended is told of no more.
+        let mut saved = saved.clone();
+        for member in &mut saved.members {
+            member.ended |= self
+                .table
+                .get(member.key)
+                .is_some_and(|process| !process.is_live());
+        }
+        group.restore(&saved, same_boot, now);
         if !same_boot {
             self.strangers
                 .extend(saved.members.iter().map(|member| member.key));

@@ -6,6 +6,7 @@ use super::{
     Arrival, BootTime, BuildError, Group, GroupId, Interest, Judgement, Matched, Matcher, Plugin, Process,
     ProcessKey, Seen, Tracker, planned,
 };
+use crate::plugin::KeptGroup;
 
 impl Tracker {
     /// Groups may go, have their plugin replaced by one that matches and aggregates the same, and come. All totals are up
@@ -14,11 +15,31 @@ impl Tracker {
     ///
     /// # Errors
     /// The patterns are too large together; nothing has changed then.
+    #[cfg(test)]
     pub fn replan(
         &mut self,
         gone: &[GroupId],
         changed: Vec<(GroupId, Arc<Plugin>)>,
         new: Vec<Arc<Plugin>>,
+        now: BootTime,
+    ) -> Result<Vec<GroupId>, BuildError> {
+        self.replan_kept(
+            gone,
+            changed,
+            new.into_iter().map(|plugin| (plugin, None)).collect(),
+            now,
+        )
+    }
+
+    /// The same, with what an earlier run of kevmon kept of the groups that come.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn replan_kept(
+        &mut self,
+        gone: &[GroupId],
+        changed: Vec<(GroupId, Arc<Plugin>)>,
+        new: Vec<(Arc<Plugin>, Option<KeptGroup>)>,
         now: BootTime,
     ) -> Result<Vec<GroupId>, BuildError> {
         let ids: Vec<GroupId> = (self.next.0..).map(GroupId).take(new.len()).collect();
@@ -28,7 +49,7 @@ impl Tracker {
             let stay = planned(&self.groups).into_iter();
             let stay = stay.filter(|(id, _)| !gone.contains(id));
             let stay = stay.map(|(id, plugin)| (id, replaced(id).map_or(plugin, |(_, plugin)| plugin)));
-            let come = ids.iter().copied().zip(new.iter().map(|plugin| &**plugin));
+            let come = ids.iter().copied().zip(new.iter().map(|(plugin, _)| &**plugin));
             let matcher = Matcher::new(&stay.chain(come).collect::<Vec<_>>())?;
             self.trace_descent(gone, &matcher);
             self.matcher = matcher;
@@ -44,9 +65,13 @@ impl Tracker {
                 group.replan(plugin);
             }
         }
-        for (&id, plugin) in ids.iter().zip(new) {
+        for (&id, (plugin, kept)) in ids.iter().zip(new) {
             self.notices.plan(id, &plugin);
             self.groups.insert(id, Group::new(plugin, now));
+            // Before anybody is judged again: a member that is followed already is no newcomer.
+            if let Some(KeptGroup { saved, same_boot }) = kept {
+                self.restore(id, &saved, same_boot, now);
+            }
         }
         self.next = GroupId(self.next.0 + ids.len());
         if differs {
@@ -58,6 +83,15 @@ impl Tracker {
     /// Takes a process that was judged to be of no interest before the plugins changed: it has been there all the time.
     /// Returns a judgement when it is of interest now.
     pub fn reconsider(&mut self, seen: &Seen, now: BootTime) -> Option<Judgement> {
+        if self.is_unconfirmed(seen.key) && !seen.ended {
+            // A member of a group that an earlier run kept.
+            self.changed_unseen(seen, now);
+            return Some(Judgement {
+                key: seen.key,
+                sequence: seen.sequence?,
+                keep: true,
+            });
+        }
         if let Some(parent) = seen.parent {
             self.descends(seen.key, parent);
         }

@@ -85,7 +85,7 @@ impl Tracker {
         Some(keep)
     }
 
-    fn changed_unseen(&mut self, seen: &Seen, now: BootTime) {
+    pub(super) fn changed_unseen(&mut self, seen: &Seen, now: BootTime) {
         let Some(process) = self.table.get_mut(seen.key) else {
             return;
         };

@@ -150,7 +150,7 @@ pub struct Spool {
     #[cfg_attr(not(test), expect(dead_code, reason = "logged already; the tests look at it"))]
     moved_aside: Option<PathBuf>,
     /// Last, so that the database is closed before the lock is given up.
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl Spool {

@@ -244,7 +244,7 @@ fn two_daemons_never_share_one() {
     assert!(
         error
             .to_string()
-            .contains(&format!("(pid {})", std::process::id())),
+            .contains(&format!("(pid {}, ", std::process::id())),
         "{error}"
     );
     drop(first);
@@ -256,7 +256,7 @@ fn two_daemons_never_share_one() {
     while !output.next().unwrap().unwrap().contains("held") {}
     let error = refused(&scratch.store());
     assert!(
-        matches!(error, StoreError::InUse { holder: Some(pid), .. } if pid == holder.id()),
+        matches!(&error, StoreError::InUse { holder: named, .. } if named.pid == Some(holder.id())),
         "{error}"
     );
     holder.kill().unwrap();

@@ -45,7 +45,7 @@ fn a_second_one_is_kept_out() {
     let StoreError::InUse { holder, .. } = error else {
         panic!("{error}")
     };
-    assert_eq!(holder, Some(std::process::id()));
+    assert_eq!(holder.pid, Some(std::process::id()));
     drop(first);
     drop(spool(&scratch.store(), ROOMY));
 }

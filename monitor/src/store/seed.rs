@@ -1,0 +1,125 @@
+//! A further daemon's new database begins with what the one at the path knows of its groups: counters go on when plugins
+//! that one daemon ran are given to daemons of their own.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, params};
+use tracing::{info, warn};
+
+use super::{
+    error::{Doing, StoreError},
+    files, open,
+};
+
+/// Tables whose rows belong to a group.
+const OF_GROUPS: [&str; 5] = [
+    "history",
+    "accumulator",
+    "exit_count",
+    "duration_bucket",
+    "member",
+];
+
+/// Makes the database at `path` with what `base` keeps of the groups `keys`; nothing where it keeps nothing. A failure is
+/// said: the groups then begin anew.
+pub(super) fn seed(base: &Path, path: &Path, keys: &BTreeSet<String>) {
+    match try_seed(base, path, keys) {
+        Ok(0) => {}
+        Ok(groups) => info!(
+            "store {}: begins with what {} keeps of {groups} groups",
+            path.display(),
+            base.display()
+        ),
+        Err(error) => warn!("{error}; store {} begins without it", path.display()),
+    }
+}
+
+fn try_seed(base: &Path, path: &Path, keys: &BTreeSet<String>) -> Result<usize, StoreError> {
+    if path.symlink_metadata().is_ok() || base.symlink_metadata().is_err() {
+        return Ok(0);
+    }
+    let doing = Doing {
+        path: base,
+        what: "copy its groups",
+    };
+    let from = open::read_only(base)?;
+    let known = keys_of(&from).map_err(|error| doing.sqlite(error))?;
+    let mine: Vec<(i64, u64)> = known
+        .into_iter()
+        .filter(|(_, key, _)| keys.contains(key))
+        .map(|(id, _, run)| (id, run))
+        .collect();
+    if mine.is_empty() {
+        return Ok(0);
+    }
+    let part = files::beside(path, ".part");
+    let made = fs::remove_file(&part)
+        .or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+        .and_then(|()| files::create(&part))
+        .map_err(|error| doing.io(error));
+    let copied = made
+        .and_then(|_| {
+            from.backup(MAIN_DB, &part, None::<fn(rusqlite::backup::Progress)>)
+                .and_then(|()| keep_only(&part, &mine))
+                .map_err(|error| doing.sqlite(error))
+        })
+        .and_then(|()| fs::rename(&part, path).map_err(|error| doing.io(error)));
+    if copied.is_err() {
+        // What is left of it is of no use; the original is untouched.
+        let _: std::io::Result<()> = fs::remove_file(&part);
+    }
+    copied.map(|()| mine.len())
+}
+
+/// Each group's id, key and last run.
+fn keys_of(connection: &Connection) -> rusqlite::Result<Vec<(i64, String, u64)>> {
+    let mut statement = connection.prepare("SELECT id, key, run FROM watched_group")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()))
+    })?;
+    rows.collect()
+}
+
+/// Deletes what belongs to other groups from the database at `part`. Where the daemon at the path has begun a run without
+/// these groups, its first outage tells when they were kept last: from there they go on.
+fn keep_only(part: &Path, mine: &[(i64, u64)]) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(part, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+    connection.execute_batch("BEGIN; CREATE TEMP TABLE mine (id INTEGER PRIMARY KEY)")?;
+    for (id, _) in mine {
+        connection.execute("INSERT INTO mine (id) VALUES (?1)", [id])?;
+    }
+    for table in OF_GROUPS {
+        let statement = format!("DELETE FROM {table} WHERE group_id NOT IN (SELECT id FROM mine)");
+        connection.execute(&statement, [])?;
+    }
+    connection.execute(
+        "DELETE FROM watched_group WHERE id NOT IN (SELECT id FROM mine)",
+        [],
+    )?;
+    let last = mine.iter().map(|(_, run)| *run).max().unwrap_or_default();
+    let run: Option<i64> = connection
+        .query_row("SELECT run FROM state", [], |row| row.get(0))
+        .optional()?;
+    if run.is_some_and(|run| run.cast_unsigned() == last + 1) {
+        let outage: Option<(i64, i64, bool)> = connection
+            .query_row(
+                "SELECT id, from_time, same_boot FROM outage ORDER BY id DESC LIMIT 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()?;
+        if let Some((id, from, true)) = outage {
+            connection.execute(
+                "UPDATE state SET run = ?1, last_commit = ?2",
+                params![last.cast_signed(), from],
+            )?;
+            connection.execute("DELETE FROM outage WHERE id = ?1", [id])?;
+        }
+    }
+    connection.execute_batch("COMMIT; DROP TABLE mine")?;
+    connection.close().map_err(|(_, error)| error)
+}
