@@ -98,6 +98,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let faulty = faulty_files(&loaded);
     let applied = Applied::new(&loaded, &settings, &host);
     let folders = sources.folders();
+    let environment = sources.environment().clone();
     let is_idle = loaded.idle.is_some();
     let idle = loaded.idle.take().filter(|_| !loaded.disabled.is_empty());
     let changes = Watcher::start(sources, survey, is_idle).context("SIGHUP")?;
@@ -111,6 +112,8 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let (mut keeper, kept) = Keeper::open(claimed, &boot_id, now, &mut loaded.plugins, &host);
     let watch = Watch::start(Origin::from(&args), loaded.plugins, &kept)?;
     keeper.attached(output::unix_now());
+    keeper.say_outage();
+    keeper.offer_original(&environment);
     let stored_at = keeper.path().map(Path::to_owned);
     let spool = stored_at.or_else(|| (!args.no_store).then(|| state.clone()));
     let spool = spool.map(|store| exports::spool_path(&store));

@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::original::{self, Who};
 use crate::{
+    config::Environment,
     export::{HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
     plugin::{Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors},
     process::Moment,
-    store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Store, StoreError},
+    store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError},
 };
 
 /// Namespace of the fingerprints of what a plugin matches.
@@ -23,9 +25,22 @@ pub(super) struct Kept {
     /// Its groups, by this run's ids.
     pub(super) groups: Vec<(GroupId, KeptGroup)>,
     /// Its last commit, Unix ns; `None` without a store or with a new one.
-    last_commit: Option<u64>,
+    pub(super) last_commit: Option<u64>,
     /// How often kevmon had been away until then, and for how long, ns.
-    outages: (u64, u64),
+    pub(super) outages: (u64, u64),
+    /// For a single run that goes on from an earlier one.
+    pub(super) compared: Option<Compared>,
+}
+
+/// What a single run is compared with: its groups go on from the earlier run, and others show it by itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Compared {
+    /// When the earlier run looked last, Unix ns; `None`: there was none.
+    pub(super) last: Option<u64>,
+    /// The host has not booted since.
+    pub(super) same_boot: bool,
+    /// Groups that show this run by itself.
+    pub(super) windows: Vec<GroupId>,
 }
 
 impl Kept {
@@ -128,6 +143,7 @@ impl Keeper {
             outages: store.outage().map_or((outages, outage_ns), |outage| {
                 (outages - 1, outage_ns - outage.to.saturating_sub(outage.from))
             }),
+            compared: None,
         };
         keeper.store = Some(store);
         (keeper, kept)
@@ -141,6 +157,20 @@ impl Keeper {
         for row in &mut self.closed {
             row.time = now_unix;
         }
+    }
+
+    /// Says that the original framework has a database, where the store is new and knows nothing of it.
+    pub(super) fn offer_original(&self, environment: &Environment) {
+        if let Some(path) = self.path().filter(|_| self.is_new())
+            && let Some(line) = original::offer(environment, Who::of_this_process(environment), path)
+        {
+            info!("{line}");
+        }
+    }
+
+    /// Says for how long kevmon was away.
+    pub(super) fn say_outage(&self) {
+        let Some(store) = &self.store else { return };
         let Some(outage) = store.outage() else { return };
         let away = Duration::from_nanos(outage.to.saturating_sub(outage.from));
         let meanwhile = if outage.same_boot {
@@ -209,8 +239,8 @@ impl Keeper {
         self.store.as_deref().map(Store::path)
     }
 
-    /// Nothing was ever committed to the store.
-    pub(super) fn is_new(&self) -> bool {
+    /// The store was made by this run.
+    fn is_new(&self) -> bool {
         self.store.as_deref().is_some_and(Store::is_new)
     }
 
@@ -256,6 +286,7 @@ impl Keeper {
             groups,
             last_commit: self.last_commit(),
             outages: (0, 0),
+            compared: None,
         }
     }
 
@@ -267,6 +298,16 @@ impl Keeper {
     /// These are not any more. What is stored of them stays.
     pub(super) fn remove(&mut self, groups: &[GroupId]) {
         self.keys.retain(|group, _| !groups.contains(group));
+    }
+
+    /// How long kevmon was away before this run; `None` without a store and with a new one.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        self.store.as_ref()?.outage()
+    }
+
+    /// The last commit failed: the store is as it was.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing
     }
 
     /// The time of the last collection that the run before this one committed, Unix ns.

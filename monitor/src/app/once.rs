@@ -1,31 +1,24 @@
 //! `--run-once`: one collection over a short window, for people and for cron.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
-use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use super::{
-    Exit, Setup,
+    Exit, Setup, claim,
     custom::{self, Collectors},
-    faulty_files,
-    keeper::Kept,
+    keeper::Claimed,
+    look::Look,
     output, route,
-    watch::{Origin, Watch},
 };
 use crate::{
     cli::Output,
     config::{Settings, receiver::Receiver},
     export::{
-        Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, json_line, render,
+        Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, json_line,
+        json_line_continued, render,
         transport::{Signal, Transport},
     },
-    plugin::GroupId,
 };
-
-/// Events are taken this often while the window is open.
-const DRAIN: Duration = Duration::from_millis(20);
 
 /// Runs once.
 ///
@@ -37,46 +30,56 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         survey: _,
         loaded,
         settings,
-        host,
-        claimed: _,
-        state, // out of reach of collectors; a look at the host neither keeps anything nor goes on from what was kept
+        mut host,
+        state,
+        claimed,
     } = setup;
     let args = sources.args();
-    let faulty = faulty_files(&loaded);
-    let mut watch = Watch::start(Origin::from(args), loaded.plugins, &Kept::default())?;
-    let clock = output::clock();
-    let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
+    let keeps = !matches!(claimed, Claimed::NotWanted);
+    if keeps {
+        host.reporter = claim::reporter(&claimed, &sources);
+    }
+    let mut look = Look::start(&sources, loaded, claimed, &host)?;
     let places = custom::places(&args.proc_root, &state, args.config.as_deref(), &settings);
     let mut collectors = Collectors::new(places);
-    collectors.update(watch.plugins(), std::time::Instant::now());
-    custom::start_due(&mut collectors, &watch);
-    // A first reading: rates are measured from here.
-    watch.collect(&groups);
-    let end = Instant::now() + args.window();
-    while Instant::now() < end {
-        sleep_until(end.min(Instant::now() + DRAIN)).await;
-        watch.drain();
-    }
+    collectors.update(look.window_plugins(), std::time::Instant::now());
+    custom::start_due(&mut collectors, &look.watch);
+    look.wait(args.window()).await;
     // Each has a time limit of its own.
     while collectors.is_running() {
         collectors.ended().await;
     }
-    let mut collection = output::collect(&mut watch, &groups, (clock, clock), &faulty, true);
-    custom::add(&mut collectors, &mut collection);
-    let found = collection.services.iter().any(|service| {
+    let (mut window, mut kept) = look.collect();
+    custom::add(&mut collectors, &mut window);
+    let found = window.services.iter().any(|service| {
         let reading = &service.reading;
         reading.process_count > 0 || reading.happened.exits > 0 || !service.extra.custom.is_empty()
     });
+    if let Some(kept) = &mut kept {
+        for service in &mut kept.services {
+            let same = |shown: &&ServiceReading| shown.plugin.label() == service.plugin.label();
+            if let Some(shown) = window.services.iter().find(same) {
+                service.extra = shown.extra.clone();
+            }
+        }
+        look.commit(kept);
+    }
     let json = args.output == Output::Json;
-    let text = if json {
-        json_line(&collection) + "\n"
-    } else {
-        render(&collection)
+    let continued = kept.as_ref().map(|kept| look.continued(kept));
+    let text = match (json, &continued) {
+        (true, Some(continued)) => json_line_continued(&window, continued) + "\n",
+        (true, None) => json_line(&window) + "\n",
+        (false, Some(continued)) => render(&window) + &continued.text(),
+        (false, None) => render(&window),
     };
     output::print(&text).context("standard output")?;
 
+    // Totals that are kept are the service's, also at a receiver.
+    let (exported, run) = kept
+        .as_ref()
+        .map_or((&window, Run::Once), |kept| (kept, Run::Service));
     let mut well = true;
-    for sent in export(&collection, &host, &settings).await {
+    for sent in export(exported, run, &host, &settings).await {
         well &= sent.reached || !sent.asked_for;
         let Sent { line, .. } = &sent;
         if !json {
@@ -86,6 +89,10 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         } else {
             info!("{line}");
         }
+    }
+    if keeps && !look.has_kept() {
+        // What was asked for has not been done; why not has been logged.
+        return Ok(Exit::Failure);
     }
     Ok(match (found, well) {
         (_, false) => Exit::Unreachable,
@@ -104,9 +111,9 @@ struct Sent {
 }
 
 /// Exports to every receiver that a plugin names.
-async fn export(collection: &Collection, host: &HostIdentity, settings: &Settings) -> Vec<Sent> {
+async fn export(collection: &Collection, run: Run, host: &HostIdentity, settings: &Settings) -> Vec<Sent> {
     // One look has nothing to take a difference from.
-    let mut requests = MetricRequests::new(host.clone(), Run::Once, Temporality::Cumulative);
+    let mut requests = MetricRequests::new(host.clone(), run, Temporality::Cumulative);
     let mut all = Vec::new();
     for receiver in &settings.receivers {
         let goes_there =

@@ -7,7 +7,7 @@ use std::{
 
 use super::watch::Watch;
 use crate::{
-    export::{Collection, UnixClock},
+    export::{Collection, ServiceReading, UnixClock},
     plugin::GroupId,
     procfs::HostReader,
 };
@@ -41,6 +41,21 @@ pub(super) fn collect(
     let cpu = cpu_time();
     let services = watch.collect(due);
     let tick_cpu = cpu_time().saturating_sub(cpu);
+    let clocks = (clock, wall);
+    let mut collection = assemble(watch, services, due, clocks, faulty_plugins);
+    collection.tick_cpu = tick_cpu;
+    collection.is_final = is_final;
+    collection
+}
+
+/// Makes a collection of what was read of the plugins in `due`, whose interval this closes.
+pub(super) fn assemble(
+    watch: &mut Watch,
+    services: Vec<ServiceReading>,
+    due: &[GroupId],
+    (clock, wall): (UnixClock, UnixClock),
+    faulty_plugins: &[String],
+) -> Collection {
     let unsettled = services.iter().map(|service| service.reading.unsettled).sum();
     Collection {
         unsettled,
@@ -49,8 +64,8 @@ pub(super) fn collect(
         wall,
         services,
         health: watch.health_reading(due, faulty_plugins.to_vec()),
-        tick_cpu,
-        is_final,
+        tick_cpu: 0,
+        is_final: true,
     }
 }
 

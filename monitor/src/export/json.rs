@@ -3,8 +3,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::collection::{Collection, ServiceReading};
-use super::words::Previous;
+use super::{
+    collection::{Collection, ServiceReading},
+    since::Continued,
+    words::Previous,
+};
 use crate::plugin::collector::{Custom, CustomValue};
 use crate::{
     metrics::{ExportReading, INSTANA, JSON_ONLY, Measure},
@@ -17,6 +20,19 @@ const SCHEMA: u64 = 1;
 
 /// One collection as one line, without the newline.
 pub fn json_line(collection: &Collection) -> String {
+    object(collection).to_string()
+}
+
+/// The same of a single run that keeps its totals.
+pub fn json_line_continued(collection: &Collection, continued: &Continued<'_>) -> String {
+    let mut object = object(collection);
+    for (key, value) in continued.json() {
+        object[key] = value;
+    }
+    object.to_string()
+}
+
+fn object(collection: &Collection) -> Json {
     let health = &collection.health;
     let plugins: Vec<Json> = collection
         .services
@@ -45,7 +61,6 @@ pub fn json_line(collection: &Collection) -> String {
         "unconfirmed": health.unconfirmed,
         "plugins": plugins,
     })
-    .to_string()
 }
 
 /// How one signal fares on its way to one receiver.
@@ -80,7 +95,7 @@ pub fn known<const N: usize>(pairs: [(&str, Option<Json>); N]) -> Map<String, Js
         .collect()
 }
 
-fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
+pub(super) fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
     let (clock, wall, reading) = (&collection.clock, &collection.wall, &service.reading);
     let name = &service.plugin.service;
     let processes: Vec<Json> = reading
@@ -168,7 +183,7 @@ fn metrics(service: &ServiceReading) -> Map<String, Json> {
         .collect()
 }
 
-fn exits(exits: &[(Reason, u64)]) -> Json {
+pub(super) fn exits(exits: &[(Reason, u64)]) -> Json {
     exits
         .iter()
         .map(|&(reason, count)| {

@@ -170,7 +170,7 @@ fn present(text: &mut String, collection: &Collection, service: &ServiceReading)
     Ok(())
 }
 
-fn line(text: &mut String, name: &str, value: &str) -> fmt::Result {
+pub(super) fn line(text: &mut String, name: &str, value: &str) -> fmt::Result {
     writeln!(text, "    {name:<28} {value}")
 }
 
@@ -222,7 +222,7 @@ fn lengths(durations: &Durations) -> Option<String> {
     ))
 }
 
-fn with_unit(metric: &Metric, measure: Measure) -> Option<String> {
+pub(super) fn with_unit(metric: &Metric, measure: Measure) -> Option<String> {
     Some(match (metric.unit, measure) {
         ("%", Measure::Float(share)) => format!("{:.2} %", share * 100.0),
         ("bytes" | "By", Measure::Integer(bytes)) => format!("{bytes} B{}", scaled(bytes)),

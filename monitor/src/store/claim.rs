@@ -6,7 +6,7 @@
 //! state again in whatever order the daemons start. A daemon that was told the same as a running one, or runs a plugin
 //! that a running one runs, is refused.
 //!
-//! Choosing happens under a lock of its own (`<path>.starting`), held for some milliseconds: of two daemons that start
+//! Choosing happens under a lock of its own (`<path>.starting.lock`), held for some milliseconds: of two daemons that start
 //! together, the second sees what the first has chosen. docs/adr/0014 gives the reasons.
 
 use std::{
@@ -79,7 +79,7 @@ impl Claim {
                 if let Some(claim) = Self::choose(&base, &running, wanted)? {
                     return Ok(claim);
                 }
-                continue; // taken in between by a version that knows no `.starting`
+                continue; // taken in between by a version that knows nothing of this
             };
             let ends = other.holder.as_ref().is_some_and(|holder| holder.ending);
             if began.elapsed() > if ends { WAIT_FOR_ENDING } else { WAIT } {
@@ -212,7 +212,7 @@ fn conflict<'a>(
 
 /// The right to choose, until it is dropped.
 fn enter(base: &Path) -> Result<File, StoreError> {
-    let path = files::beside(base, ".starting");
+    let path = files::beside(base, ".starting.lock");
     let failed = |source| StoreError::io(&path, "take its lock", source);
     let file = File::options()
         .write(true)

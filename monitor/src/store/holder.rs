@@ -12,7 +12,7 @@ use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path};
 const SHOWN: usize = 160;
 
 /// The last line: without it, the text was cut.
-const END: &str = "end";
+const END: &str = ".";
 
 /// What the holder of a lock says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

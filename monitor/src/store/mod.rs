@@ -70,7 +70,6 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     boot_id: String,
-    #[cfg_attr(not(test), expect(dead_code, reason = "logged already; the tests look at it"))]
     notes: Vec<Note>,
     outage: Option<Outage>,
     /// How many outages there had been before this one, and how long they were together, ns.
@@ -138,9 +137,9 @@ impl Store {
         self.claim.ending();
     }
 
-    /// Nothing has been committed here yet: the store is new, or the original framework's that was migrated.
+    /// Nothing was ever kept here: neither has a run committed, nor was an older database migrated.
     pub fn is_new(&self) -> bool {
-        self.run == 1
+        self.run == 1 && self.notes.is_empty()
     }
 
     fn new(loaded: open::Loaded, boot_id: &str, now_unix: u64) -> Self {

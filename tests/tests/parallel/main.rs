@@ -11,6 +11,7 @@ mod accounting;
 mod bad_input;
 mod collectors;
 mod command_lines;
+mod cron;
 mod events;
 mod export;
 mod export_deltas;

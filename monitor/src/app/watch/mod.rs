@@ -4,6 +4,7 @@
 mod facts;
 mod reconcile;
 mod reload;
+mod restore;
 mod titles;
 
 use std::{
@@ -165,11 +166,7 @@ impl Watch {
             drained_at: began,
             recovered: Recovered::default(),
         };
-        for (group, kept) in &kept.groups {
-            watch.tracker.restore(*group, &kept.saved, kept.same_boot, began);
-            // What happened while kevmon was away, nobody saw.
-            watch.unclear = 1;
-        }
+        watch.restore(kept, began)?;
         watch.look_for_hidden();
         watch.tell_how_much_of_arguments();
         match &watch.source {
@@ -177,6 +174,7 @@ impl Watch {
             // What is there at the first scan has been there before: nothing of it counts as a start.
             Source::Proc(_) => watch.scan(None)?,
         }
+        watch.tracker.end_comparison();
         Ok(watch)
     }
 

@@ -102,6 +102,10 @@ pub struct Group {
     lives_lost: bool,
     /// Something happened since it was last saved.
     pub(super) changed: bool,
+    /// While what happened between two runs is found by comparing them: since when nobody watched.
+    compared_since: Option<BootTime>,
+    /// What is found running brings its whole life, whatever other groups have counted of it.
+    pub(super) counts_whole_lives: bool,
     happened: Happened,
     exits: BTreeMap<Reason, u64>,
     /// Members that ended and whose final totals never came.
@@ -135,6 +139,8 @@ impl Group {
             lived: 0,
             lives_lost: false,
             changed: false,
+            compared_since: None,
+            counts_whole_lives: false,
             happened: Happened::default(),
             exits: BTreeMap::new(),
             given_up: 0,

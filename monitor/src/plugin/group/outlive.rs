@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Group, Membership, Role, RootLife};
+use super::{Arrival, Group, Membership, Role, RootLife};
 use crate::{
-    plugin::{Plugin, SavedGroup, SavedMember, restarts::RootIdentity},
-    process::{BootTime, Ending, Moment, Process, ProcessTable, Usage},
+    plugin::{
+        Plugin, SavedGroup, SavedMember,
+        restarts::{RootEnd, RootIdentity},
+    },
+    process::{BootTime, Ending, Moment, Process, ProcessKey, ProcessTable, Usage},
 };
 
 impl Group {
@@ -93,6 +96,44 @@ impl Group {
             } else if !member.former {
                 self.close_unseen(member);
             }
+        }
+    }
+
+    /// What happened since `since`, when an earlier run looked last, is found by comparing what it kept with what is there
+    /// now: a process that began later has started, and takes the place of a root that is gone; how long the place was
+    /// empty is not known. To be called after [`Group::restore`], which has closed the members of another boot already.
+    pub fn compare(&mut self, saved: &SavedGroup, same_boot: bool, since: BootTime, now: BootTime) {
+        self.compared_since = Some(since);
+        if same_boot {
+            return; // those that are gone are yet to be found missing
+        }
+        let ended = |member: &&SavedMember| member.root && !member.ended && !member.former;
+        for member in saved.members.iter().filter(ended) {
+            let names = member.names();
+            let identity = Arc::new(RootIdentity::of(&names, None).listed_as(&member.name));
+            // When in the earlier boot it ended, nobody knows, and its start has no time in this one.
+            self.pairing.end(RootEnd {
+                key: member.key,
+                time: now,
+                since: BootTime(0),
+                ending: Ending::UNKNOWN,
+                first: Arc::clone(&identity),
+                last: identity,
+                before_outage: false,
+            });
+        }
+    }
+
+    /// What is found from now on was not there, or went by another name, at the comparison.
+    pub fn end_comparison(&mut self) {
+        self.compared_since = None;
+    }
+
+    /// How and when a process has come in the light of a comparison.
+    pub fn as_compared(&self, key: ProcessKey, arrival: Arrival, time: BootTime) -> (Arrival, BootTime) {
+        match (arrival, self.compared_since) {
+            (Arrival::Joined, Some(since)) if key.start >= since => (Arrival::Appeared, key.start),
+            _ => (arrival, time),
         }
     }
 

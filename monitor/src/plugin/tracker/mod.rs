@@ -337,6 +337,8 @@ impl Tracker {
         }
         for group in groups.iter().filter(|group| !before.contains(group)) {
             if let Some(of) = self.groups.get_mut(group) {
+                let (arrival, time) = of.as_compared(key, arrival, time);
+                let base = if of.counts_whole_lives { Usage::ZERO } else { base };
                 let changes = of.join(key, base, arrival, time, &self.table, &self.facts);
                 self.notices.note(&self.table, *group, key, time, changes);
                 self.note_first_facts(*group, key);

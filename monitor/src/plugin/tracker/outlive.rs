@@ -1,7 +1,7 @@
 //! The groups across restarts of kevmon.
 
 use super::{BootTime, GroupId, Moment, Process, ProcessKey, Tracker};
-use crate::plugin::SavedGroup;
+use crate::plugin::{KeptGroup, SavedGroup};
 
 impl Tracker {
     /// What is to outlive kevmon of these groups, which have just been read. `unix` turns a moment into Unix ns.
@@ -16,6 +16,30 @@ impl Tracker {
                 (changed || groups.contains(&id)).then(|| (id, group.saved(table, unix)))
             })
             .collect()
+    }
+
+    /// Restored groups find by comparison what happened since `since`, until [`Tracker::end_comparison`].
+    pub fn compare(&mut self, id: GroupId, kept: &KeptGroup, since: BootTime, now: BootTime) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.compare(&kept.saved, kept.same_boot, since, now);
+        }
+    }
+
+    /// Members that these groups find running bring their whole lives, until [`Tracker::end_comparison`].
+    pub fn count_whole_lives(&mut self, groups: &[GroupId]) {
+        for id in groups {
+            if let Some(group) = self.groups.get_mut(id) {
+                group.counts_whole_lives = true;
+            }
+        }
+    }
+
+    /// What is found from now on is as always.
+    pub fn end_comparison(&mut self) {
+        for group in self.groups.values_mut() {
+            group.end_comparison();
+            group.counts_whole_lives = false;
+        }
     }
 
     /// A process that is known by what an earlier run kept of it alone.

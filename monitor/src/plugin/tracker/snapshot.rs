@@ -126,6 +126,11 @@ impl Tracker {
     /// remembers it. Its final totals are still to come; so are its names, where they were lost too, and with them its
     /// end. All events up to the snapshot must have been applied.
     pub fn end_seen(&mut self, seen: Vec<Seen>, now: BootTime) {
+        self.end_seen_as(seen, now, true);
+    }
+
+    /// The same, where (`lossy` false) every end since an earlier look is found by comparison with it.
+    pub fn end_seen_as(&mut self, seen: Vec<Seen>, now: BootTime, lossy: bool) {
         for seen in seen.into_iter().filter(|seen| seen.ended && !seen.untold) {
             let end = match (seen.end, seen.sequence) {
                 (Some(end), _) => end,
@@ -139,7 +144,7 @@ impl Tracker {
             };
             if let Some(process) = self.table.get_mut(seen.key).filter(|process| process.is_live()) {
                 process.raise_peak_rss(end.peak_rss);
-                self.ended(seen.key, end.time, end.ending, true);
+                self.ended(seen.key, end.time, end.ending, lossy);
             }
         }
     }

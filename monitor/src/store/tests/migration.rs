@@ -75,6 +75,7 @@ fn assert_migrated(fixture: &Fixture, scratch: &Scratch, before: &[Table]) {
     let services = SERVICE_ROWS.len() as i64;
     assert_eq!(count(&path, "SELECT count(*) FROM service"), services, "{name}");
     let store = open(&path);
+    assert!(!store.is_new(), "{name}: what the original knew is here");
     for (number, (id, namespace, full_name, _)) in SERVICE_ROWS.into_iter().enumerate() {
         let namespace = namespace.unwrap_or("anything");
         assert_eq!(

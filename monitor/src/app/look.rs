@@ -1,0 +1,200 @@
+//! One look at the host over a window. Where it keeps totals, each plugin has two groups: one that goes on from the last
+//! run, and one that shows the window by itself, as if there had been no other run.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    faulty_files,
+    keeper::{self, Claimed, Compared, Keeper, Kept},
+    output,
+    sources::Sources,
+    watch::{Origin, Watch},
+};
+use crate::{
+    config::Loaded,
+    export::{Collection, Continued, HostIdentity, LastRun, UnixClock},
+    plugin::{GroupId, KeptGroup, Plugin, Reading},
+};
+
+/// Events are taken this often while the window is open.
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// A run with a longer window is not waited for by whoever wants its state.
+const SHORT: Duration = Duration::from_secs(3);
+
+/// A look, begun.
+pub(super) struct Look {
+    pub(super) watch: Watch,
+    /// `None`: nothing is kept.
+    keeper: Option<Keeper>,
+    clock: UnixClock,
+    faulty: Vec<String>,
+    /// The groups that show the window.
+    windows: Vec<GroupId>,
+    /// The groups that go on, in the same order; none where nothing is kept.
+    totals: Vec<GroupId>,
+    /// What the last run kept of those.
+    before: Vec<(GroupId, Reading)>,
+    /// The last run's collection (Unix ns), and whether the host has not booted since.
+    last: Option<(u64, bool)>,
+}
+
+impl Look {
+    /// Opens the state where one is kept, and the source; takes the first reading, from which rates are measured.
+    ///
+    /// # Errors
+    /// The source does not work.
+    pub(super) fn start(
+        sources: &Sources,
+        mut loaded: Loaded,
+        claimed: Claimed,
+        host: &HostIdentity,
+    ) -> Result<Self> {
+        let args = sources.args();
+        let faulty = faulty_files(&loaded);
+        let now = output::unix_now();
+        let (mut keeper, kept) = match claimed {
+            Claimed::NotWanted => (None, Kept::default()),
+            claimed => {
+                let boot_id = args.boot_id.clone();
+                let boot_id = boot_id.unwrap_or_else(|| keeper::boot_id(&args.proc_root, now));
+                let (keeper, kept) = Keeper::open(claimed, &boot_id, now, &mut loaded.plugins, host);
+                (keeper.path().is_some().then_some(keeper), kept)
+            }
+        };
+        if args.window() <= SHORT
+            && let Some(keeper) = &mut keeper
+        {
+            keeper.ending();
+        }
+        let outage = keeper.as_ref().and_then(Keeper::outage);
+        let last = outage.map(|outage| (outage.from, outage.same_boot));
+        let count = loaded.plugins.len();
+        let (totals, windows) = if keeper.is_some() {
+            (
+                (0..count).map(GroupId).collect(),
+                (count..2 * count).map(GroupId).collect(),
+            )
+        } else {
+            (Vec::new(), (0..count).map(GroupId).collect::<Vec<_>>())
+        };
+        let before = before(&kept, &loaded.plugins);
+        let mut plugins = loaded.plugins;
+        if keeper.is_some() {
+            plugins.extend(plugins.clone());
+        }
+        let compared = keeper.is_some().then(|| Compared {
+            last: last.map(|(time, _)| time),
+            same_boot: last.is_some_and(|(_, same_boot)| same_boot),
+            windows: windows.clone(),
+        });
+        let kept = Kept { compared, ..kept };
+        let watch = Watch::start(Origin::from(args), plugins, &kept)?;
+        if let Some(keeper) = &mut keeper {
+            keeper.attached(output::unix_now());
+            keeper.offer_original(sources.environment());
+        }
+        let mut look = Self {
+            watch,
+            keeper,
+            clock: output::clock(),
+            faulty,
+            windows,
+            totals,
+            before,
+            last,
+        };
+        look.watch.collect(&look.all());
+        if look.keeper.is_some() {
+            // What nobody saw between the runs makes the totals incomplete, not the window.
+            look.watch.health_reading(&look.windows, Vec::new());
+        }
+        Ok(look)
+    }
+
+    fn all(&self) -> Vec<GroupId> {
+        self.totals.iter().chain(&self.windows).copied().collect()
+    }
+
+    /// The plugins, each once.
+    pub(super) fn window_plugins(&self) -> impl Iterator<Item = (GroupId, &Arc<Plugin>)> {
+        self.watch
+            .plugins()
+            .filter(|(group, _)| self.windows.contains(group))
+    }
+
+    /// Follows events until the window ends.
+    pub(super) async fn wait(&mut self, window: Duration) {
+        let end = Instant::now() + window;
+        while Instant::now() < end {
+            sleep_until(end.min(Instant::now() + DRAIN)).await;
+            self.watch.drain();
+        }
+    }
+
+    /// The window's collection, and the totals' where they are kept.
+    pub(super) fn collect(&mut self) -> (Collection, Option<Collection>) {
+        let all = self.all();
+        let cpu = output::cpu_time();
+        let services = self.watch.collect(&all);
+        let tick_cpu = output::cpu_time().saturating_sub(cpu);
+        let (windows, totals) = services
+            .into_iter()
+            .partition(|service| self.windows.contains(&service.group));
+        let clocks = (self.clock, self.clock);
+        let mut window = output::assemble(&mut self.watch, windows, &self.windows, clocks, &self.faulty);
+        window.tick_cpu = tick_cpu;
+        let Some(keeper) = &self.keeper else {
+            return (window, None);
+        };
+        let mut kept = output::assemble(&mut self.watch, totals, &self.totals, clocks, &self.faulty);
+        kept.tick_cpu = tick_cpu;
+        (kept.health.outages, kept.health.outage_ns) = keeper.outages();
+        (window, Some(kept))
+    }
+
+    /// Commits the totals, before they are printed and exported.
+    pub(super) fn commit(&mut self, kept: &Collection) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let notices = self.watch.take_notices();
+        let mut saved = self.watch.saved(&self.totals, self.clock);
+        for (group, saved) in &mut saved {
+            let service = kept.services.iter().find(|service| service.group == *group);
+            if let Some(service) = service {
+                let unix = |moment| self.clock.unix(moment);
+                saved.last_start = service.reading.last_start.map(unix);
+                saved.last_exit = service.reading.last_exit.map(unix);
+            }
+        }
+        keeper.commit(kept.time, self.clock, self.clock, saved, &notices);
+    }
+
+    /// Whether the totals are in the store.
+    pub(super) fn has_kept(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| !keeper.is_failing())
+    }
+
+    /// What `kept` goes on from.
+    pub(super) fn continued<'a>(&'a self, kept: &'a Collection) -> Continued<'a> {
+        Continued {
+            kept,
+            last: self.last.map(|(time, same_boot)| LastRun {
+                time,
+                same_boot,
+                totals: &self.before,
+            }),
+        }
+    }
+}
+
+/// The totals that were kept of each group.
+fn before(kept: &Kept, plugins: &[Plugin]) -> Vec<(GroupId, Reading)> {
+    let of = |(group, kept): &(GroupId, KeptGroup)| {
+        let aggregate = plugins.get(group.0)?.aggregate;
+        Some((*group, kept.saved.reading(aggregate)))
+    };
+    kept.groups.iter().filter_map(of).collect()
+}

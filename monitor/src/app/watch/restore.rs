@@ -1,0 +1,115 @@
+//! The groups of an earlier run: how they go on in this one.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, Result};
+
+use super::{Source, Watch};
+use crate::{
+    app::{keeper::Kept, output},
+    plugin::SavedMember,
+    process::{BootTime, ProcessKey, Seen},
+};
+
+impl Watch {
+    /// Goes on from what an earlier run kept, before the first snapshot of this one.
+    ///
+    /// # Errors
+    /// The processes that are there now cannot be listed.
+    pub(super) fn restore(&mut self, kept: &Kept, now: BootTime) -> Result<()> {
+        let members = || kept.groups.iter().flat_map(|(_, kept)| &kept.saved.members);
+        let is_compared = kept.compared.is_some() && !kept.groups.is_empty();
+        let from_proc = |member: &SavedMember| member.key.start.0.is_multiple_of(ProcessKey::TICK_NANOS);
+        let seen = match &mut self.source {
+            Source::Ebpf(kernel) if is_compared || members().any(from_proc) => {
+                kernel.snapshot().context("the process snapshot")?
+            }
+            _ => Vec::new(),
+        };
+        let keys = Keys::new(&seen);
+        for (group, kept_group) in &kept.groups {
+            let mut kept_group = kept_group.clone();
+            for member in &mut kept_group.saved.members {
+                member.key = match &self.source {
+                    Source::Ebpf(_) => keys.exact(member.key),
+                    Source::Proc(_) => to_the_tick(member.key),
+                };
+            }
+            let (saved, same_boot) = (&kept_group.saved, kept_group.same_boot);
+            self.tracker.restore(*group, saved, same_boot, now);
+            if let Some(compared) = &kept.compared {
+                let since = compared.last.filter(|_| compared.same_boot);
+                let since = since.map_or(BootTime(0), |last| {
+                    BootTime(now.0.saturating_sub(output::unix_now().saturating_sub(last)))
+                });
+                self.tracker.compare(*group, &kept_group, since, now);
+            }
+            // What happened while kevmon was away, nobody saw.
+            self.unclear = 1;
+        }
+        if let Some(compared) = &kept.compared {
+            self.tracker.count_whole_lives(&compared.windows);
+        }
+        if is_compared && !seen.is_empty() {
+            // Ends first: what started since may have taken an ended one's place.
+            let present: HashSet<ProcessKey> = seen.iter().map(|seen| seen.key).collect();
+            let ended = seen.into_iter().filter(|seen| seen.ended).collect();
+            self.tracker.end_seen_as(ended, now, false);
+            self.tracker.end_missing(&present, now, now, false);
+        }
+        Ok(())
+    }
+}
+
+/// A key as /proc tells it: to the clock tick.
+fn to_the_tick(key: ProcessKey) -> ProcessKey {
+    ProcessKey {
+        start: BootTime(key.start.0 - key.start.0 % ProcessKey::TICK_NANOS),
+        ..key
+    }
+}
+
+/// The keys of the processes that are there, by what /proc would tell of them.
+struct Keys(HashMap<ProcessKey, ProcessKey>);
+
+impl Keys {
+    fn new(seen: &[Seen]) -> Self {
+        Self(
+            seen.iter()
+                .map(|seen| (to_the_tick(seen.key), seen.key))
+                .collect(),
+        )
+    }
+
+    /// The key of the same process as the kernel tells it, where an earlier run had it from /proc.
+    fn exact(&self, key: ProcessKey) -> ProcessKey {
+        let is_cut = key == to_the_tick(key);
+        self.0.get(&key).filter(|_| is_cut).copied().unwrap_or(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Tgid;
+
+    #[test]
+    fn a_process_is_found_again_whatever_the_source_was() {
+        let key = |tgid, start| ProcessKey {
+            tgid: Tgid(tgid),
+            start: BootTime(start),
+        };
+        assert_eq!(to_the_tick(key(1, 12_345_678)), key(1, 10_000_000));
+        let there = [key(1, 12_345_678), key(2, 20_000_000)];
+        let keys = Keys(there.iter().map(|&key| (to_the_tick(key), key)).collect());
+        for (told, expected) in [
+            (key(1, 10_000_000), key(1, 12_345_678)),
+            (key(1, 12_345_678), key(1, 12_345_678)),
+            (key(2, 20_000_000), key(2, 20_000_000)),
+            (key(3, 10_000_000), key(3, 10_000_000)),
+            (key(1, 12_345_679), key(1, 12_345_679)),
+        ] {
+            assert_eq!(keys.exact(told), expected, "{told:?}");
+        }
+    }
+}
