@@ -272,7 +272,7 @@ impl Keeper {
     /// another boot brought to light go into the history.
     pub(super) fn of_before(&mut self, plugin: &Plugin, now_unix: u64) -> Option<KeptGroup> {
         let key = Arc::new(key(plugin));
-        let kept = self.store.as_ref()?.group_of_before(&key.key)?;
+        let kept = self.store.as_mut()?.group_of_before(&key.key, now_unix)?;
         if !kept.same_boot {
             self.closed
                 .extend(HistoryRow::of_closed(&key, &kept.saved, now_unix));

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{
     claim,
@@ -214,6 +214,20 @@ pub struct History {
 pub(super) fn outages(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     let sum = "SELECT count(*), coalesce(sum(max(to_time - from_time, 0)), 0) FROM outage";
     connection.query_row(sum, [], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))
+}
+
+/// The outage before the last run.
+pub(super) fn last_outage(connection: &Connection) -> rusqlite::Result<Option<Outage>> {
+    let last = "SELECT from_time, to_time, same_boot FROM outage ORDER BY id DESC LIMIT 1";
+    connection
+        .query_row(last, [], |row| {
+            Ok(Outage {
+                from: unsigned(row, 0)?,
+                to: unsigned(row, 1)?,
+                same_boot: row.get(2)?,
+            })
+        })
+        .optional()
 }
 
 /// Adds `rows` of one group, and deletes those of it that are too many.

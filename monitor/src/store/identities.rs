@@ -79,6 +79,11 @@ impl Identities {
         Ok(identities)
     }
 
+    /// No run, and no original framework, has named anything here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.services.is_empty()
+    }
+
     pub(super) fn host_id(&self, name: &str) -> Option<&str> {
         self.hosts.get(name).map(String::as_str)
     }

@@ -4,6 +4,7 @@
 mod claim;
 mod columns;
 mod connection;
+mod elsewhere;
 mod error;
 mod files;
 mod groups;
@@ -37,6 +38,7 @@ pub use open::Note;
 
 pub use crate::plugin::KeptGroup;
 use crate::plugin::{Plugin, SavedGroup};
+use elsewhere::Elsewhere;
 use groups::Written;
 use identities::Identities;
 use open::GroupRow;
@@ -70,13 +72,17 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     boot_id: String,
+    #[cfg_attr(not(test), expect(dead_code, reason = "logged already; the tests look at it"))]
     notes: Vec<Note>,
+    is_new: bool,
     outage: Option<Outage>,
     /// How many outages there had been before this one, and how long they were together, ns.
     outages_before: (u64, u64),
     /// This run's number: one more than the last that committed.
     run: u64,
     group_ids: HashMap<String, GroupRow>,
+    /// Groups of which another database on the same path keeps more than this one.
+    adopted: HashMap<String, Elsewhere>,
     /// What is in the database, by key.
     written: HashMap<String, Written>,
     identities: Identities,
@@ -118,9 +124,42 @@ impl Store {
             ..open::Opening::new(&path, now_unix, &mut after)
         };
         match opening.run() {
-            Ok(loaded) => Opened::Ready(Box::new(Self::new(loaded, boot_id, now_unix))),
+            Ok(loaded) => {
+                let mut store = Self::new(loaded, boot_id, now_unix);
+                store.adopt(groups, now_unix);
+                Opened::Ready(Box::new(store))
+            }
             Err(reason) => Opened::Without { reason },
         }
+    }
+
+    /// Takes over what another database on the same path keeps of the groups `keys`, where that is newer.
+    fn adopt(&mut self, keys: &BTreeSet<String>, now_unix: u64) {
+        let last = self.outage.map(|outage| outage.from);
+        let is_current = |key: &String| self.group_ids.get(key).is_some_and(|row| row.run + 1 == self.run);
+        let newest = elsewhere::newest(&self.claim.base, &self.path, keys, &self.boot_id);
+        let newer = newest.into_iter().filter(|(key, found)| {
+            let own = self.group(key).map(|kept| Elsewhere {
+                time: last.filter(|_| is_current(key)).unwrap_or(0),
+                kept,
+            });
+            own.is_none_or(|own| found.is_newer_than(&own))
+        });
+        let adopted: Vec<(String, Elsewhere)> = newer.collect();
+        // Somebody watched until then.
+        let until = adopted.iter().map(|(_, found)| found.time).max().unwrap_or(0);
+        if until > last.unwrap_or(0) {
+            let same_boot = adopted
+                .iter()
+                .any(|(_, found)| found.time == until && found.kept.same_boot);
+            self.outage = Some(Outage {
+                from: until,
+                to: now_unix,
+                same_boot,
+            });
+            self.unwritten.outage = self.outage;
+        }
+        self.adopted.extend(adopted);
     }
 
     /// From now on this daemon runs `plugins`, except those that another daemon on the same state runs: they are returned,
@@ -139,7 +178,7 @@ impl Store {
 
     /// Nothing was ever kept here: neither has a run committed, nor was an older database migrated.
     pub fn is_new(&self) -> bool {
-        self.run == 1 && self.notes.is_empty()
+        self.is_new
     }
 
     fn new(loaded: open::Loaded, boot_id: &str, now_unix: u64) -> Self {
@@ -154,6 +193,7 @@ impl Store {
         });
         Self {
             outages_before,
+            is_new: loaded.last.is_none() && loaded.identities.is_empty(),
             run: loaded.last.map_or(0, |last| last.run) + 1,
             connection: loaded.connection,
             path: loaded.path,
@@ -161,6 +201,7 @@ impl Store {
             notes: loaded.notes,
             outage,
             group_ids: loaded.group_ids,
+            adopted: HashMap::new(),
             written: loaded.groups,
             identities: loaded.identities,
             unwritten: Unwritten {
@@ -178,6 +219,9 @@ impl Store {
 
     /// One group as of its last commit.
     pub fn group(&self, key: &str) -> Option<KeptGroup> {
+        if let Some(adopted) = self.adopted.get(key) {
+            return Some(adopted.kept.clone());
+        }
         let saved = self.written.get(key).map(Written::to_group)?;
         let continues = |row: &GroupRow| row.run + 1 >= self.run;
         Some(KeptGroup {
@@ -187,11 +231,20 @@ impl Store {
         })
     }
 
-    /// The same of a group that this run has not kept so far; `None` where it has.
-    pub fn group_of_before(&self, key: &str) -> Option<KeptGroup> {
-        let of_before = self.group_ids.get(key).is_some_and(|row| row.run < self.run);
+    /// The same of a group that comes while this daemon runs; `None` also where this run has kept it already.
+    pub fn group_of_before(&mut self, key: &str, now_unix: u64) -> Option<KeptGroup> {
+        let is_kept = self.group_ids.get(key).is_some_and(|row| row.run == self.run);
+        if is_kept || self.unwritten.groups.contains_key(key) {
+            return None;
+        }
+        let outage = self.outage;
+        self.adopt(&BTreeSet::from([key.to_owned()]), now_unix);
+        // This daemon was there meanwhile.
+        self.outage = outage;
+        if self.unwritten.outage.is_some() {
+            self.unwritten.outage = outage;
+        }
         self.group(key)
-            .filter(|_| of_before && !self.unwritten.groups.contains_key(key))
     }
 
     /// Ends the outage at `now_unix`, ns: when kevmon watches again, which is later than the opening. To be told before

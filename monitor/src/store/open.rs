@@ -187,8 +187,22 @@ struct Opened {
     identities: Identities,
 }
 
-fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) -> Result<Opened, StoreError> {
-    let last = connection
+/// The last commit, and every group with what it kept.
+pub(super) fn groups_of(
+    connection: &Connection,
+    doing: Doing<'_>,
+) -> Result<(Option<LastCommit>, Vec<(String, GroupRow, Written)>), StoreError> {
+    let last = last_commit(connection, doing)?;
+    let (ids, mut groups) = load_groups(connection, doing)?;
+    let all = ids.into_iter().filter_map(|(key, row)| {
+        let written = groups.remove(&key)?;
+        Some((key, row, written))
+    });
+    Ok((last, all.collect()))
+}
+
+fn last_commit(connection: &Connection, doing: Doing<'_>) -> Result<Option<LastCommit>, StoreError> {
+    connection
         .query_row("SELECT boot_id, last_commit, run FROM state", [], |row| {
             Ok(LastCommit {
                 boot_id: text(row, 0)?,
@@ -197,10 +211,16 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
             })
         })
         .optional()
-        .map_err(|error| doing.sqlite(error))?;
+        .map_err(|error| doing.sqlite(error))
+}
+
+type Groups = (HashMap<String, GroupRow>, HashMap<String, Written>);
+
+/// The groups' rows, and what they keep, by key.
+fn load_groups(connection: &Connection, doing: Doing<'_>) -> Result<Groups, StoreError> {
     let mut group_ids = HashMap::new();
     groups::for_each(
-        &connection,
+        connection,
         "SELECT key, id, run FROM watched_group",
         doing,
         |row| {
@@ -212,7 +232,7 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
             Ok(())
         },
     )?;
-    let mut by_id = groups::load(&connection, doing)?;
+    let mut by_id = groups::load(connection, doing)?;
     let groups = group_ids
         .iter()
         .filter_map(|(key, row)| Some((key.clone(), by_id.remove(&row.id)?)))
@@ -220,6 +240,12 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
     if !by_id.is_empty() {
         return Err(doing.damaged("a group without a name"));
     }
+    Ok((group_ids, groups))
+}
+
+fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) -> Result<Opened, StoreError> {
+    let last = last_commit(&connection, doing)?;
+    let (group_ids, groups) = load_groups(&connection, doing)?;
     let identities = Identities::load(&connection, doing)?;
     Ok(Opened {
         connection,

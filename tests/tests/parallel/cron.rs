@@ -186,19 +186,18 @@ fn what_happens_in_the_window_is_counted_in_both() {
     let mut setup = Setup::new("within");
     let plugin = setup.program.plugin();
     setup.run(&[]);
-    let child = setup.command(&["--window", "2s"]);
-    let child = {
-        let mut child = child;
-        child.stdout(Stdio::piped()).stderr(Stdio::null());
-        child.spawn().unwrap()
-    };
-    let lock = format!("{}.lock", setup.database.display());
-    wait::until("the run to have the state", LIMIT, || {
-        let text = fs::read_to_string(&lock).unwrap_or_default();
-        text.starts_with(&format!("{}\n", child.id())).then_some(())
+    let log = setup.program.directory().join("log");
+    let mut command = setup.command(&["--window", "2s"]);
+    command
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(&log).unwrap());
+    let child = command.spawn().unwrap();
+    wait::until("the run to watch", LIMIT, || {
+        fs::read_to_string(&log)
+            .unwrap()
+            .contains("source ebpf")
+            .then_some(())
     });
-    // It attaches within its first second.
-    std::thread::sleep(Duration::from_millis(1_200));
     let ended = truth::spawn(&setup.program, &["exit", "7"]).reap();
     assert!(ended.truth.count == 1);
     let output = child.wait_with_output().unwrap();

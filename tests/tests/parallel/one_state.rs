@@ -371,7 +371,44 @@ fn plugins_that_one_daemon_ran_go_on_in_daemons_of_their_own() {
     let rows = history::rows(&database, None);
     let exits = rows.iter().filter(|row| row["event"] == "exit").count();
     assert_eq!(exits, 2, "each once, although both databases have it: {rows:?}");
-    apart.into_iter().for_each(|daemon| drop(daemon.terminate()));
+    // Twice more together and apart: each time they go on from wherever they were last.
+    let mut all_ticks = ticks;
+    for round in 2..=3_u64 {
+        for ((program, name), daemon) in programs.iter().zip(names).zip(&mut apart) {
+            truth::spawn(program, &["exit", "3"]).reap();
+            daemon.wait_until("the end", LIMIT, |tick| {
+                tick.expect_group(name).exits_with(3) == 2 * round - 2
+            });
+        }
+        for daemon in apart {
+            all_ticks.extend(daemon.ticks().iter().cloned());
+            all_ticks.push(daemon.terminate());
+        }
+        let mut together = Daemon::start(&all);
+        for (program, name) in programs.iter().zip(names) {
+            truth::spawn(program, &["exit", "3"]).reap();
+            together.wait_until("the end", LIMIT, |tick| {
+                tick.group(name)
+                    .is_some_and(|group| group.exits_with(3) == 2 * round - 1)
+            });
+        }
+        all_ticks.extend(together.ticks().iter().cloned());
+        all_ticks.push(together.terminate());
+        apart = names.map(|name| Daemon::start(&[&all[..], &["--plugin", name]].concat()));
+    }
+    for (daemon, name) in apart.into_iter().zip(names) {
+        all_ticks.extend(daemon.ticks().iter().cloned());
+        let last = daemon.terminate();
+        let group = last.expect_group(name);
+        assert_eq!(
+            (group.exits_with(3), group.ends_of("unknown")),
+            (5, 0),
+            "{}",
+            group.0
+        );
+        all_ticks.push(last);
+        checks::assert_sum_rule(&all_ticks, name);
+    }
 }
 
 #[test]
