@@ -187,11 +187,14 @@ struct Opened {
     identities: Identities,
 }
 
+/// A group's key, its row and what it keeps.
+type NamedGroup = (String, GroupRow, Written);
+
 /// The last commit, and every group with what it kept.
 pub(super) fn groups_of(
     connection: &Connection,
     doing: Doing<'_>,
-) -> Result<(Option<LastCommit>, Vec<(String, GroupRow, Written)>), StoreError> {
+) -> Result<(Option<LastCommit>, Vec<NamedGroup>), StoreError> {
     let last = last_commit(connection, doing)?;
     let (ids, mut groups) = load_groups(connection, doing)?;
     let all = ids.into_iter().filter_map(|(key, row)| {
