@@ -108,67 +108,92 @@ const CASES: [Case; 7] = [
     },
 ];
 
+/// Longer than kevmon waits with its first look for changes after its start.
+const SETTLED: Duration = Duration::from_secs(2);
+
 #[test]
 fn a_daemon_without_plugins_waits_and_starts_what_appears() {
-    for case in CASES {
-        let name = case.name;
+    let started = CASES.map(|case| {
         let scratch = Scratch::new();
         let root = scratch.path();
-        let place = (case.prepare)(root);
-        let program = Program::new(WORKLOAD, "appears");
-        let running = program.start(&["idle"]);
-        let (mut daemon, folder) = match &place {
-            Place::Named(folder) => (
-                Daemon::start(&["--plugins-dir", folder.to_str().unwrap()]),
-                (case.appears_in)(root),
-            ),
-            Place::Path(folder) => (
-                Daemon::start_with(&[], &[("KEVMON_PLUGIN_PATH", folder.to_str().unwrap())]),
-                (case.appears_in)(root),
-            ),
+        let folder = (case.appears_in)(root);
+        let (daemon, folder) = match (case.prepare)(root) {
+            Place::Named(named) => (Daemon::start(&["--plugins-dir", named.to_str().unwrap()]), folder),
+            Place::Path(path) => {
+                let path = path.to_str().unwrap();
+                (Daemon::start_with(&[], &[("KEVMON_PLUGIN_PATH", path)]), folder)
+            }
             Place::Here => {
                 let daemon = Daemon::start(&[]);
                 let here = fs::read_link(format!("/proc/{}/cwd", daemon.pid())).unwrap();
                 (daemon, here.join("plugins"))
             }
         };
-        let first = &daemon.ticks()[0];
-        assert_eq!(first.groups().count(), 0, "{name}: {}", first.0);
-        assert!(first.complete(), "{name}: {}", first.0);
-
-        let file = folder.join("late/plugin.toml");
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, plugin("late", &program.pattern(), "")).unwrap();
-        let appeared = Instant::now();
-        let tick = daemon.wait_until(name, LIMIT, |tick| tick.group("late").is_some());
-        let took = appeared.elapsed();
-        assert!(took <= EFFECT, "{name}: it took {took:?}");
-        let group = tick.expect_group("late");
-        assert_eq!(
-            (group.int("process_count"), group.int("joins")),
-            (1, 1),
-            "{name}: {}",
-            group.0
-        );
-
-        // And back: the daemon goes on without it, and takes the next one.
-        fs::remove_file(&file).unwrap();
-        wait::until("the second wait", LIMIT, || {
-            (daemon.stderr().matches("no plugin runs").count() == 2).then_some(())
-        });
-        fs::write(&file, plugin("next", &program.pattern(), "")).unwrap();
-        daemon.wait_until("another plugin", EFFECT, |tick| tick.group("next").is_some());
-        assert_eq!(running.finish().status, 0);
-        let log = daemon.stderr();
-        assert_eq!(
-            log.matches("no plugin runs").count(),
-            2,
-            "{name}: said once each time:\n{log}"
-        );
-        assert!(!log.contains("ERROR command line"), "{name}:\n{log}");
-        let last = daemon.terminate();
-        assert_eq!(last.expect_group("next").int("exits"), 1, "{name}: {}", last.0);
+        (case.name, scratch, daemon, folder)
+    });
+    std::thread::sleep(SETTLED);
+    for (name, _scratch, daemon, folder) in started {
+        starts_what_appears(name, daemon, &folder);
     }
+}
+
+/// A plugin that appears in `folder` runs in time, and so does the next one after it has gone.
+fn starts_what_appears(name: &str, mut daemon: Daemon, folder: &Path) {
+    let program = Program::new(WORKLOAD, "appears");
+    let running = program.start(&["idle"]);
+    let first = &daemon.ticks()[0];
+    assert_eq!(first.groups().count(), 0, "{name}: {}", first.0);
+    assert!(first.complete(), "{name}: {}", first.0);
+
+    let file = folder.join("late/plugin.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, plugin("late", &program.pattern(), "")).unwrap();
+    let appeared = Instant::now();
+    let tick = daemon.wait_until(name, LIMIT, |tick| tick.group("late").is_some());
+    let took = appeared.elapsed();
+    assert!(took <= EFFECT, "{name}: it took {took:?}");
+    let group = tick.expect_group("late");
+    let counts = ["process_count", "joins"].map(|metric| group.int(metric));
+    assert_eq!(counts, [1, 1], "{name}: {}", group.0);
+
+    // And back: the daemon goes on without it, and takes the next one.
+    fs::remove_file(&file).unwrap();
+    wait::until("the second wait", LIMIT, || {
+        (daemon.stderr().matches("no plugin runs").count() == 2).then_some(())
+    });
+    fs::write(&file, plugin("next", &program.pattern(), "")).unwrap();
+    daemon.wait_until("another plugin", EFFECT, |tick| tick.group("next").is_some());
+    assert_eq!(running.finish().status, 0);
+    let log = daemon.stderr();
+    let told = log.matches("no plugin runs").count();
+    assert_eq!(told, 2, "{name}: said once each time:\n{log}");
+    assert!(!log.contains("ERROR command line"), "{name}:\n{log}");
+    let last = daemon.terminate();
+    assert_eq!(last.expect_group("next").int("exits"), 1, "{name}: {}", last.0);
+}
+
+#[test]
+fn a_folder_that_comes_to_a_running_daemon_is_seen_in_time() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("a/b/plugins");
+    let program = Program::new(WORKLOAD, "comes");
+    let here = scratch.path().join("here/steady");
+    fs::create_dir_all(&here).unwrap();
+    fs::write(here.join("plugin.toml"), plugin("steady", &program.pattern(), "")).unwrap();
+    let path = format!("{}:{}", scratch.path().join("here").display(), folder.display());
+    let mut daemon = Daemon::start_with(&[], &[("KEVMON_PLUGIN_PATH", &path)]);
+    std::thread::sleep(SETTLED);
+    // What appears beside it is of no interest.
+    fs::create_dir(scratch.path().join("other")).unwrap();
+    fs::create_dir_all(folder.join("late")).unwrap();
+    fs::write(
+        folder.join("late/plugin.toml"),
+        plugin("late", &program.pattern(), ""),
+    )
+    .unwrap();
+    daemon.wait_until("the plugin", EFFECT, |tick| tick.group("late").is_some());
+    assert!(!daemon.stderr().contains("no plugin runs"), "{}", daemon.stderr());
+    daemon.terminate();
 }
 
 #[test]
