@@ -34,7 +34,7 @@ use super::{
 use crate::{
     cli::{Args, Output},
     config::{Fault, Loaded},
-    export::{Collection, UnixClock, json_line, transport::Signal},
+    export::{Collection, HostIdentity, UnixClock, json_line, transport::Signal},
     health::Soft,
     metrics::UNSUPPORTED,
     plugin::{GroupId, Notice, Plugin, Plugins},
@@ -133,7 +133,13 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .collect();
     let clock = output::clock();
     let (attempted, attempts) = mpsc::channel(ATTEMPTS);
-    let mut exports = Exports::start(&settings, plugins, host, (spool.as_deref(), &kept), attempted)?;
+    let mut exports = Exports::start(
+        &settings,
+        plugins,
+        host.clone(),
+        (spool.as_deref(), &kept),
+        attempted,
+    )?;
     drop(kept);
     exports.look_for_unconfirmed(keeper.last_commit());
     let config = args.config.as_deref();
@@ -141,6 +147,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     collectors.update(watch.plugins(), std::time::Instant::now());
     let mut daemon = Daemon {
         state,
+        host,
         collectors,
         watch,
         keeper,
@@ -178,6 +185,8 @@ struct Daemon {
     args: Args,
     /// Where the state is kept.
     state: PathBuf,
+    /// As it was told last.
+    host: HostIdentity,
     collectors: Collectors,
     watch: Watch,
     keeper: Keeper,
@@ -290,6 +299,8 @@ impl Daemon {
         }
         let loaded = &configuration.loaded;
         let idle = loaded.idle.clone().filter(|_| !loaded.disabled.is_empty());
+        self.watch.read_host_again();
+        self.is_on(self.host.read_again());
         let (prepared, faulty) = self.applied.prepare(&running, configuration);
         if faulty.is_empty() && !self.faulty.is_empty() {
             info!("no plugin file has faults any more");
@@ -381,6 +392,9 @@ impl Daemon {
                 self.faulty.join(", ")
             );
         }
+        if let Some(host) = self.host.renamed() {
+            self.is_on(host);
+        }
         let (collection, notices) = self.collect(due, false);
         let collection = Arc::new(collection);
         // Told only when it is on its way, or kept for a receiver that is away.
@@ -389,6 +403,23 @@ impl Daemon {
         let programs = self.watch.program_times();
         self.exports
             .observe(&collection, began, self.watch.own(), programs);
+    }
+
+    /// The host has another name or id: resources say so from the next collection on. Instance ids and series stay.
+    fn is_on(&mut self, host: HostIdentity) {
+        if host == self.host {
+            return;
+        }
+        let id = |host: &HostIdentity| host.id.clone().unwrap_or_else(|| "none".to_owned());
+        info!(
+            "host.name is {} now (it was {}), host.id {} ({}); service.instance.id stays as it is",
+            host.name,
+            self.host.name,
+            id(&host),
+            id(&self.host)
+        );
+        self.exports.set_host(&host);
+        self.host = host;
     }
 
     /// Collects and commits: what is told once must not be taken back by a restart.

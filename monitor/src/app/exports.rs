@@ -201,6 +201,18 @@ impl Exports {
         }
     }
 
+    /// Another host name or id, from the next collection on.
+    pub(super) fn set_host(&mut self, host: &HostIdentity) {
+        self.routes.set_host(host);
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.set_host(host);
+        }
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.set_host(host);
+        }
+        self.host = host.clone();
+    }
+
     /// Hands a collection over, and what happened since the last one.
     pub(super) fn send(&mut self, collection: &Arc<Collection>, notices: Vec<Notice>) {
         self.delivery.courier().collected();

@@ -436,11 +436,7 @@ mod tests {
 
     /// Opens, as at second `at`, and watches again a second later.
     fn opened(path: &Path, boot_id: &str, at: u64) -> (Keeper, Kept) {
-        let host = HostIdentity {
-            id: None,
-            name: "web1".to_owned(),
-            reporter: crate::export::Reporter::Main,
-        };
+        let host = HostIdentity::new(None, "web1".to_owned());
         let claim = Claim::take(path, Wanted::default()).unwrap();
         let claimed = Claimed::Mine(Box::new(claim));
         let (mut keeper, kept) = Keeper::open(claimed, boot_id, at * SECOND, &mut [plugin("^app$")], &host);

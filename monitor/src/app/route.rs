@@ -127,6 +127,15 @@ impl Routes {
         }
     }
 
+    /// Another host name or id, from the next collection on.
+    pub(super) fn set_host(&mut self, host: &HostIdentity) {
+        self.host = host.clone();
+        let routes = self.routes.iter_mut().map(|route| &mut route.requests);
+        routes
+            .chain(&mut self.copies)
+            .for_each(|requests| requests.set_host(host));
+    }
+
     /// The receivers that plugins go to.
     pub(super) fn receivers(&self) -> impl Iterator<Item = &str> {
         let used = self.routes.iter().filter(|route| !route.takes.is_empty());
@@ -386,11 +395,7 @@ mod tests {
 
     #[test]
     fn receivers_share_what_they_were_told_the_same_and_nothing_else() {
-        let host = HostIdentity {
-            id: None,
-            name: "h".to_owned(),
-            reporter: crate::export::Reporter::Main,
-        };
+        let host = HostIdentity::new(None, "h".to_owned());
         let encoder = || MetricRequests::new(host.clone(), Run::Service, Temporality::Delta);
         let shown = |routes: &Routes| -> Vec<(Vec<String>, Vec<usize>)> {
             let route = |of: &Route| (of.receivers.clone(), of.takes.iter().map(|id| id.0).collect());

@@ -18,6 +18,8 @@ type Stamp = Option<[i64; 7]>;
 pub struct Survey {
     files: Vec<(PathBuf, Stamp)>,
     folders: Vec<(PathBuf, Stamp)>,
+    /// The host's name: resource filters choose plugins by it.
+    host: String,
     /// How many faults the search had: a folder that cannot be listed any more is a change, too.
     faults: usize,
 }
@@ -30,6 +32,7 @@ impl Survey {
         });
         let files = found.files.into_iter().map(|(path, _)| path);
         Self {
+            host: sources.host.clone(),
             files: files
                 .chain([settings.to_owned()])
                 .map(|path| (stamp(&path), path))

@@ -117,11 +117,7 @@ pub(in crate::export) fn reexec() -> Notice {
 }
 
 fn host() -> HostIdentity {
-    HostIdentity {
-        id: Some("h".to_owned()),
-        name: "n".to_owned(),
-        reporter: crate::export::Reporter::Main,
-    }
+    HostIdentity::new(Some("h".to_owned()), "n".to_owned())
 }
 
 /// A wall clock that was set forward by 1,000 s after kevmon's start.

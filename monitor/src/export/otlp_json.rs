@@ -115,11 +115,7 @@ mod tests {
     };
 
     fn metrics() -> ExportMetricsServiceRequest {
-        let host = HostIdentity {
-            id: None,
-            name: "host".to_owned(),
-            reporter: crate::export::Reporter::Main,
-        };
+        let host = HostIdentity::new(None, "host".to_owned());
         let mut requests = MetricRequests::new(host, Run::Service, Temporality::Cumulative);
         let encoded = requests.encode(&collection(), |_| true);
         ExportMetricsServiceRequest::decode(encoded[0].body.clone()).expect("our own")

@@ -27,6 +27,8 @@ pub struct HostIdentity {
     pub id: Option<String>,
     /// `host.name`.
     pub name: String,
+    /// What instance ids are made of: `id`, else `name`, as they were when kevmon started.
+    origin: String,
     /// Which of this host's daemons reports.
     pub reporter: Reporter,
 }
@@ -45,6 +47,35 @@ pub enum Reporter {
 }
 
 impl HostIdentity {
+    /// With these.
+    pub fn new(id: Option<String>, name: String) -> Self {
+        Self {
+            origin: id.clone().unwrap_or_else(|| name.clone()),
+            id,
+            name,
+            reporter: Reporter::Main,
+        }
+    }
+
+    /// This host's, with id and name as they are now; instance ids stay what they are.
+    pub fn read_again(&self) -> Self {
+        Self {
+            origin: self.origin.clone(),
+            reporter: self.reporter,
+            ..Self::read()
+        }
+    }
+
+    /// The same with the host's name as it is now, where that has changed. Costs one system call.
+    pub fn renamed(&self) -> Option<Self> {
+        let uname = rustix::system::uname();
+        let name = uname.nodename().to_string_lossy();
+        (name != self.name).then(|| Self {
+            name: name.into_owned(),
+            ..self.clone()
+        })
+    }
+
     /// This host's.
     pub fn read() -> Self {
         let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
@@ -52,11 +83,10 @@ impl HostIdentity {
             .filter_map(|path| std::fs::read_to_string(Path::new(path)).ok())
             .map(|id| id.trim().to_owned())
             .find(|id| !id.is_empty());
-        Self {
+        Self::new(
             id,
-            name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            reporter: Reporter::Main,
-        }
+            rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        )
     }
 }
 
@@ -141,13 +171,13 @@ pub fn service_instance_id(plugin: &Plugin, host: &HostIdentity, run: Run) -> St
 
 /// Depends on nothing that could be lost: the same host, service, plugin and kind of run have the same id for ever.
 fn instance_id(host: &HostIdentity, namespace: &str, name: &str, plugin: &str, run: Run) -> String {
-    let host_id = host.id.as_deref().unwrap_or(&host.name);
+    let origin = host.origin.as_str();
     let run = match run {
         Run::Service => "",
         Run::Once => "run-once",
     };
     // Separated by NUL, which no part can hold, so that no two lists of parts read alike.
-    let mut parts = format!("{host_id}\0{namespace}\0{name}\0{plugin}\0{run}");
+    let mut parts = format!("{origin}\0{namespace}\0{name}\0{plugin}\0{run}");
     match host.reporter {
         Reporter::Unstored(run) => parts.push_str(&format!("\0unstored {run}")),
         // A service that is a plugin's is watched by one daemon of the state.
@@ -200,11 +230,7 @@ mod tests {
 
     #[test]
     fn instance_ids_are_stable_and_distinct() {
-        let host = HostIdentity {
-            id: Some("h".into()),
-            name: "n".into(),
-            reporter: crate::export::Reporter::Main,
-        };
+        let host = HostIdentity::new(Some("h".into()), "n".into());
         let id = instance_id(&host, "ns", "name", "plugin", Run::Service);
         assert_eq!(id, instance_id(&host, "ns", "name", "plugin", Run::Service));
         assert_eq!(Uuid::parse_str(&id).unwrap().get_version_num(), 5);
@@ -216,10 +242,7 @@ mod tests {
         assert_ne!(
             id,
             instance_id(
-                &HostIdentity {
-                    id: Some("i".into()),
-                    ..host
-                },
+                &HostIdentity::new(Some("i".into()), "n".into()),
                 "ns",
                 "name",
                 "plugin",
@@ -229,12 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn another_name_or_a_new_id_changes_no_instance_id() {
+        for id in [None, Some("h".to_owned())] {
+            let mut host = HostIdentity::new(id, "no-such-host-name".into());
+            let before = instance_id(&host, "ns", "name", "plugin", Run::Service);
+            host = host.renamed().expect("this host is called otherwise");
+            assert_eq!(host.renamed(), None, "the name has been taken");
+            let again = host.read_again();
+            for host in [host, again] {
+                assert_eq!(instance_id(&host, "ns", "name", "plugin", Run::Service), before);
+                assert_ne!(host.name, "no-such-host-name");
+            }
+        }
+    }
+
+    #[test]
     fn a_single_run_has_series_of_its_own() {
-        let host = HostIdentity {
-            id: Some("h".into()),
-            name: "n".into(),
-            reporter: crate::export::Reporter::Main,
-        };
+        let host = HostIdentity::new(Some("h".into()), "n".into());
         let id = |run| instance_id(&host, "ns", "name", "plugin", run);
         assert_ne!(id(Run::Service), id(Run::Once));
     }

@@ -1,33 +1,57 @@
 //! Facts of the host.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use procfs::{FromRead, LoadAverage, Meminfo};
 
 use crate::process::{BootTime, Host};
+
+/// Memory and CPUs are read again after this long: reading them costs as much as several processes.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// Reads them.
 #[derive(Debug, Clone)]
 pub struct HostReader {
     root: PathBuf,
     host: Host,
+    read_at: Instant,
 }
 
 impl HostReader {
     /// Below `root`, usually /proc.
     pub fn new(root: PathBuf) -> Self {
-        let host = Host {
-            memory: Meminfo::from_file(root.join("meminfo"))
-                .ok()
-                .map(|memory| memory.mem_total),
-            cpus: online_cpus(),
+        let unread = Host {
+            memory: None,
+            cpus: 1,
         };
-        Self { root, host }
+        let mut reader = Self {
+            root,
+            host: unread,
+            read_at: Instant::now(),
+        };
+        reader.read_again();
+        reader
     }
 
-    /// Memory and CPUs, as they were when kevmon started: reading them costs as much as several processes.
-    pub fn host(&self) -> Host {
+    /// Memory and CPUs, as they were 10 s ago at most.
+    pub fn host(&mut self) -> Host {
+        if self.read_at.elapsed() >= FRESH {
+            self.read_again();
+        }
         self.host
+    }
+
+    /// Reads memory and CPUs again now. What cannot be read any more keeps its last value.
+    pub fn read_again(&mut self) {
+        self.read_at = Instant::now();
+        let memory = Meminfo::from_file(self.root.join("meminfo")).ok();
+        self.host = Host {
+            memory: memory.map(|memory| memory.mem_total).or(self.host.memory),
+            cpus: online_cpus().unwrap_or(self.host.cpus),
+        };
     }
 
     /// Number of tasks (threads) on the host; `loadavg` tells it without a walk.
@@ -61,8 +85,8 @@ impl HostReader {
 }
 
 /// The host's CPUs, whatever part of them kevmon itself may use.
-fn online_cpus() -> u64 {
+fn online_cpus() -> Option<u64> {
     // SAFETY: takes no pointer (sysconf(3)).
     let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    u64::try_from(online).unwrap_or(0).max(1)
+    u64::try_from(online).ok().filter(|&online| online > 0)
 }

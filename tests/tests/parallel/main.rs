@@ -31,6 +31,7 @@ mod harness_endings;
 mod harness_fake;
 mod harness_logs;
 mod harness_receivers;
+mod host_changes;
 mod idle;
 mod lives;
 mod matching;

@@ -458,6 +458,11 @@ impl Watch {
         self.tracker.saved(due, &|moment| clock.unix(moment))
     }
 
+    /// Reads the host's memory and CPUs again.
+    pub fn read_host_again(&mut self) {
+        self.host.read_again();
+    }
+
     /// Resident set (bytes) and threads of kevmon itself, where they can be read.
     pub fn own(&self) -> (Option<u64>, Option<u64>) {
         self.host.own()

@@ -110,6 +110,16 @@ impl MetricRequests {
         }
     }
 
+    /// Another host name or id: resources say so from now on, and series go on.
+    pub fn set_host(&mut self, host: &HostIdentity) {
+        self.host = host.clone();
+        self.own.header = Header::new(&resource::of_kevmon(host, self.run), "");
+        let run = self.run;
+        for (plugin, more, service) in self.services.values_mut() {
+            service.header = header(plugin, more, host, run);
+        }
+    }
+
     /// An earlier run has told what it kept of a plugin's group, at `time` (Unix ns, its last commit): deltas go on from
     /// there. `same_boot`: its members' keys mean the same processes still. To be called before the first collection.
     pub fn told_before(
@@ -232,14 +242,7 @@ impl MetricRequests {
         more: &BTreeMap<String, String>,
     ) -> &mut Service {
         let (host, run) = (&self.host, self.run);
-        let header = || {
-            let schema_url = match plugin.naming {
-                // Names of the original framework's, which no convention knows.
-                Naming::Instana => "",
-                Naming::Otel | Naming::Both => resource::SCHEMA_URL,
-            };
-            Header::new(&resource::of_plugin(plugin, more, host, run), schema_url)
-        };
+        let header = || header(plugin, more, host, run);
         let prefix = || {
             if plugin.prefix {
                 format!("{}.", plugin.service.id)
@@ -335,5 +338,15 @@ fn metric(
 mod delta_tests;
 #[cfg(test)]
 mod process_tests;
+/// What comes before the metrics of a plugin's service.
+fn header(plugin: &Plugin, more: &BTreeMap<String, String>, host: &HostIdentity, run: Run) -> Header {
+    let schema_url = match plugin.naming {
+        // Names of the original framework's, which no convention knows.
+        Naming::Instana => "",
+        Naming::Otel | Naming::Both => resource::SCHEMA_URL,
+    };
+    Header::new(&resource::of_plugin(plugin, more, host, run), schema_url)
+}
+
 #[cfg(test)]
 mod tests;

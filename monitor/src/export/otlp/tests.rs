@@ -18,11 +18,7 @@ const S: u64 = 1_000_000_000;
 const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.38.0";
 
 fn host() -> HostIdentity {
-    HostIdentity {
-        id: None,
-        name: "n".to_owned(),
-        reporter: crate::export::Reporter::Main,
-    }
+    HostIdentity::new(None, "n".to_owned())
 }
 
 pub(super) fn encoder(temporality: Temporality) -> MetricRequests {

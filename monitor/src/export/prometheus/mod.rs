@@ -37,12 +37,12 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 /// The latest reading of each plugin, shared with the server. Cloning it shares it.
 #[derive(Debug, Clone)]
 pub struct LatestReadings {
-    host: Arc<HostIdentity>,
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    host: HostIdentity,
     /// By the plugin's label.
     readings: BTreeMap<String, Taken>,
     /// The latest one, which has kevmon's own state.
@@ -86,9 +86,21 @@ impl LatestReadings {
     /// None so far.
     pub fn new(host: HostIdentity) -> Self {
         Self {
-            host: Arc::new(host),
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(State {
+                host,
+                readings: BTreeMap::new(),
+                newest: None,
+                told: BTreeSet::new(),
+                rendered: [None, None],
+            })),
         }
+    }
+
+    /// Another host name or id, from the next page on.
+    pub fn set_host(&self, host: &HostIdentity) {
+        let mut state = self.state();
+        state.host = host.clone();
+        state.rendered = [None, None];
     }
 
     /// Takes a collection in the place of its plugins' earlier ones. Costs next to nothing: rendering is done when somebody
@@ -139,7 +151,7 @@ impl LatestReadings {
     /// The readings that are not out of date, as OTLP has them, and kevmon's own.
     fn resources(&self, now: Instant) -> Vec<ResourceMetrics> {
         let mut chosen: Vec<Collection> = Vec::new();
-        let newest = {
+        let (newest, host) = {
             let state = self.state();
             for (name, taken) in &state.readings {
                 let services = &taken.collection.services;
@@ -154,18 +166,14 @@ impl LatestReadings {
                     });
                 }
             }
-            state.newest.as_deref().map(without_services)
+            (state.newest.as_deref().map(without_services), state.host.clone())
         };
         let mut resources = Vec::new();
         for collection in &chosen {
             // kevmon's own is the first one, and of the newest collection below.
-            resources.extend(resource_metrics(collection, &self.host).into_iter().skip(1));
+            resources.extend(resource_metrics(collection, &host).into_iter().skip(1));
         }
-        resources.extend(
-            newest
-                .iter()
-                .flat_map(|newest| resource_metrics(newest, &self.host)),
-        );
+        resources.extend(newest.iter().flat_map(|newest| resource_metrics(newest, &host)));
         resources
     }
 

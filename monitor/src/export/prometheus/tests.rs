@@ -19,11 +19,7 @@ use super::{
 use crate::plugin::Naming;
 
 fn host() -> HostIdentity {
-    HostIdentity {
-        id: None,
-        name: "host".to_owned(),
-        reporter: crate::export::Reporter::Main,
-    }
+    HostIdentity::new(None, "host".to_owned())
 }
 
 /// A collection of the plugin of these names.

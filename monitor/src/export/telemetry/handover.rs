@@ -1,12 +1,17 @@
 //! Where the SDK believes that it sends: takes its encoded requests and hands them on.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_proto::tonic::{
     collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
     metrics::v1::metric::Data,
+    resource::v1::Resource,
 };
 use prost::Message;
 
@@ -22,12 +27,53 @@ type Hand = Arc<dyn Fn(EncodedRequest) + Send + Sync>;
 
 /// Stands where the SDK expects an HTTP client: hands the body on and says that all is well.
 #[derive(Clone)]
-pub(super) struct Handover(Hand);
+pub(super) struct Handover {
+    hand: Hand,
+    /// Takes the place of the SDK's resource, which cannot change once the SDK has started.
+    resource: Arc<Mutex<Option<Resource>>>,
+}
 
 impl Handover {
     /// To `hand`, on whatever thread the SDK exports.
     pub(super) fn new(hand: impl Fn(EncodedRequest) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hand))
+        Self {
+            hand: Arc::new(hand),
+            resource: Arc::default(),
+        }
+    }
+
+    /// Requests say from now on that they come from `resource`.
+    pub(super) fn replace_resource(&self, resource: Resource) {
+        *self.resource.lock().unwrap_or_else(PoisonError::into_inner) = Some(resource);
+    }
+
+    /// The body with the resource that holds now, and its number of items.
+    fn body(&self, signal: Signal, body: Bytes) -> Result<(Bytes, u64), prost::DecodeError> {
+        let resource = self
+            .resource
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if signal == Signal::Traces {
+            let mut request = ExportTraceServiceRequest::decode(body.clone())?;
+            let items = spans(&request);
+            let Some(resource) = resource else {
+                return Ok((body, items));
+            };
+            for of in &mut request.resource_spans {
+                of.resource = Some(resource.clone());
+            }
+            return Ok((request.encode_to_vec().into(), items));
+        }
+        let mut request = ExportMetricsServiceRequest::decode(body.clone())?;
+        let items = points(&request);
+        let Some(resource) = resource else {
+            return Ok((body, items));
+        };
+        for of in &mut request.resource_metrics {
+            of.resource = Some(resource.clone());
+        }
+        Ok((request.encode_to_vec().into(), items))
     }
 }
 
@@ -45,13 +91,13 @@ impl HttpClient for Handover {
         } else {
             Signal::Metrics
         };
-        let body = request.into_body();
+        let (body, items) = self.body(signal, request.into_body())?;
         let time = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
-        (self.0)(EncodedRequest {
+        (self.hand)(EncodedRequest {
             signal,
-            items: items(signal, &body)?,
+            items,
             time,
             body,
         });
@@ -59,14 +105,12 @@ impl HttpClient for Handover {
     }
 }
 
-/// Data points or spans of a request.
-fn items(signal: Signal, body: &Bytes) -> Result<u64, prost::DecodeError> {
-    if signal == Signal::Traces {
-        let request = ExportTraceServiceRequest::decode(body.clone())?;
-        let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
-        return Ok(scopes.map(|scope| scope.spans.len() as u64).sum());
-    }
-    let request = ExportMetricsServiceRequest::decode(body.clone())?;
+fn spans(request: &ExportTraceServiceRequest) -> u64 {
+    let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
+    scopes.map(|scope| scope.spans.len() as u64).sum()
+}
+
+fn points(request: &ExportMetricsServiceRequest) -> u64 {
     let scopes = request.resource_metrics.iter().flat_map(|of| &of.scope_metrics);
     let points = scopes
         .flat_map(|scope| &scope.metrics)
@@ -77,5 +121,5 @@ fn items(signal: Signal, body: &Bytes) -> Result<u64, prost::DecodeError> {
             // kevmon has no others.
             Some(Data::ExponentialHistogram(_) | Data::Summary(_)) | None => 0,
         });
-    Ok(points.map(|points| points as u64).sum())
+    points.map(|points| points as u64).sum()
 }

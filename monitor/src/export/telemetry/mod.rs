@@ -106,6 +106,7 @@ pub struct Telemetry {
     tracers: SdkTracerProvider,
     tracer: SdkTracer,
     observed: Arc<Mutex<Observed>>,
+    handover: Handover,
     collections: Histogram<f64>,
     exports: Histogram<f64>,
 }
@@ -142,7 +143,7 @@ impl Telemetry {
             .build()?;
         let span_exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(handover)
+            .with_http_client(handover.clone())
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{NOWHERE}{TRACES}"))
             .build()?;
@@ -178,7 +179,14 @@ impl Telemetry {
             meters,
             tracers,
             observed,
+            handover,
         })
+    }
+
+    /// Another host name or id: requests have it from now on.
+    pub fn set_host(&self, host: &HostIdentity) {
+        self.handover
+            .replace_resource(resource::of_kevmon(host, Run::Service));
     }
 
     /// Says how things stand.

@@ -14,11 +14,7 @@ use super::*;
 /// Everything that telemetry hands over for what `tell` tells it.
 fn handed_over(temporality: super::super::Temporality, tell: impl FnOnce(&Telemetry)) -> Vec<EncodedRequest> {
     let (hand, handed) = mpsc::channel();
-    let host = HostIdentity {
-        id: Some("h".to_owned()),
-        name: "n".to_owned(),
-        reporter: crate::export::Reporter::Main,
-    };
+    let host = HostIdentity::new(Some("h".to_owned()), "n".to_owned());
     let hour = Duration::from_secs(3600);
     let telemetry = Telemetry::start(&host, hour, temporality, move |request| {
         hand.send(request).expect("the test waits");
