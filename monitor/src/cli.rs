@@ -2,12 +2,12 @@
 
 mod plugin;
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    self, LogLevel, Overrides, PluginSources, Warning,
+    self, LogFilter, Overrides, PluginSources, Warning,
     duration::parse_interval,
     endpoint::withhold_user_info,
     finding::Finding,
@@ -29,6 +29,13 @@ fn parse_ring_bytes(text: &str) -> Result<u32, String> {
         Ok(bytes) if bytes.is_power_of_two() && (1 << 12..=1 << 30).contains(&bytes) => Ok(bytes),
         _ => Err("not a power of two from 4096 to 1073741824".to_owned()),
     }
+}
+
+/// Sizes that a log file may rotate at.
+const ROTATION_BOUNDS: RangeInclusive<u64> = 4 << 10..=1 << 40;
+
+fn parse_rotation(text: &str) -> Result<u64, String> {
+    config::size::parse(text, &ROTATION_BOUNDS)
 }
 
 /// Where `--prometheus` listens when it is given without an address.
@@ -231,13 +238,20 @@ pub struct Args {
     pub output: Output,
 
     /// Least severity logged: off, error, warn, info, debug, trace; CRITICAL and WARNING too, in any
-    /// case [default: info]
+    /// case. Libraries log warnings alone; TARGET=LEVEL after a comma asks for more: debug,hyper=info
+    /// [default: info]
     #[arg(long, value_name = "LEVEL")]
-    log_level: Option<LogLevel>,
+    log_level: Option<LogFilter>,
 
-    /// Append the log to FILE [default: standard error]
+    /// Append the log to FILE, whose folders are made; opened again when it was moved or removed
+    /// [default: standard error]
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
+
+    /// Rotate the log file before it exceeds SIZE, and keep three old ones: FILE.1 to FILE.3
+    /// [default: 5MiB, where SIZE is left out]
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, default_missing_value = "5MiB", value_parser = parse_rotation)]
+    pub log_rotate: Option<u64>,
 
     /// Keep the state in FILE [default: $STATE_DIRECTORY/metadata.db under systemd, else
     /// /var/lib/kevmon/metadata.db for root, else kevmon/metadata.db in $XDG_STATE_HOME or ~/.local/state]
@@ -321,7 +335,7 @@ impl Args {
             headers: self.header.clone(),
             otlp_json: self.otlp_json.clone(),
             prometheus: self.prometheus,
-            log_level: self.log_level,
+            log_level: self.log_level.clone(),
         }
     }
 
@@ -349,6 +363,10 @@ impl Args {
                 "has no effect on a --run-once that keeps nothing",
             );
             warnings.push(warning.remedy("keep counters from run to run with --keep"));
+        }
+        if self.log_rotate.is_some() && self.log_file.is_none() {
+            let warning = Finding::in_flag(Some("--log-rotate"), "has no effect without --log-file");
+            warnings.push(warning.remedy("name the file; whoever reads standard error rotates that"));
         }
         let outputs = [
             (self.otlp_json.is_some(), "--otlp-json"),

@@ -15,12 +15,13 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Exit, Setup, claim,
     custom::{self, Collectors},
     delivery::Attempt,
+    empty::EmptyGroups,
     exports::{self, Exports},
     faulty_files,
     keeper::{self, Keeper},
@@ -34,7 +35,9 @@ use super::{
 use crate::{
     cli::{Args, Output},
     config::{Fault, Loaded},
-    export::{Collection, HostIdentity, UnixClock, json_line, transport::Signal},
+    export::{
+        Collection, HostIdentity, ServiceReading, UnixClock, Wall, event_text, json_line, transport::Signal,
+    },
     health::Soft,
     metrics::UNSUPPORTED,
     plugin::{GroupId, Notice, Plugin, Plugins},
@@ -153,6 +156,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         keeper,
         clock,
         wall: clock,
+        empty: EmptyGroups::default(),
         left_out: Onset::default(),
         undeliverable: Onset::default(),
         faulty,
@@ -194,6 +198,8 @@ struct Daemon {
     clock: UnixClock,
     /// For when something happened.
     wall: UnixClock,
+    /// Plugins without processes.
+    empty: EmptyGroups,
     /// Events for which there was no room within one collection.
     left_out: Onset,
     /// Events that could not be held for the receiver, or that it rejected.
@@ -398,11 +404,13 @@ impl Daemon {
         let (collection, notices) = self.collect(due, false);
         let collection = Arc::new(collection);
         // Told only when it is on its way, or kept for a receiver that is away.
+        log_collection(&collection, began.elapsed().unwrap_or_default(), &notices);
         self.exports.send(&collection, notices);
         self.print(&collection);
         let programs = self.watch.program_times();
         self.exports
             .observe(&collection, began, self.watch.own(), programs);
+        self.empty.say(&collection);
     }
 
     /// The host has another name or id: resources say so from the next collection on. Instance ids and series stay.
@@ -519,6 +527,42 @@ impl Daemon {
         }
         Exit::Success
     }
+}
+
+/// Lifecycle events of one collection that the debug log shows.
+const EVENTS_SHOWN: usize = 50;
+
+/// One debug line for a collection, and one for each event since the last.
+fn log_collection(collection: &Collection, took: Duration, notices: &[Notice]) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let utc = |seconds: u64| Wall {
+        hour: (seconds / 3600 % 24) as _,
+        minute: (seconds / 60 % 60) as _,
+        second: (seconds % 60) as _,
+    };
+    for notice in notices.iter().take(EVENTS_SHOWN) {
+        let service = collection
+            .services
+            .iter()
+            .find(|service| service.group == notice.group);
+        let plugin = service.map(|service| &*service.plugin);
+        debug!("event: {}", event_text(notice, plugin, collection.wall, utc));
+    }
+    if let Some(more @ 1..) = notices.len().checked_sub(EVENTS_SHOWN) {
+        debug!("event: {more} further events of this collection are not shown; kevmon history has them");
+    }
+    let count =
+        |service: &ServiceReading| format!("{} {}", service.plugin.label(), service.reading.process_count);
+    let counts: Vec<String> = collection.services.iter().map(count).collect();
+    debug!(
+        "collected in {took:.1?} (CPU {:.1?}): processes: {}; {} lifecycle events; complete {}",
+        Duration::from_nanos(collection.tick_cpu),
+        counts.join(", "),
+        notices.len(),
+        collection.health.complete
+    );
 }
 
 /// Tells when a count begins to grow, and not again while it grows on.

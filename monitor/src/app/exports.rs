@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     delivery::{Attempt, Courier, Delivery, Left, SpoolPlace},
@@ -276,6 +276,15 @@ impl Exports {
     /// Tells of an attempt to deliver.
     pub(super) fn tell(&self, attempt: Attempt) {
         let lane = self.lanes.get(attempt.lane);
+        if let Some((receiver, signal)) = lane {
+            let outcome = if attempt.accepted { "taken" } else { "not taken" };
+            debug!(
+                "exported {} items of {} to {receiver} in {:.1?}: {outcome}",
+                attempt.items,
+                signal.name(),
+                attempt.took
+            );
+        }
         if let (Some(telemetry), Some((receiver, signal))) = (&self.telemetry, lane) {
             telemetry.exported(&ExportSpan {
                 receiver: receiver.clone(),

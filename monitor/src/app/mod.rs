@@ -4,6 +4,7 @@ mod claim;
 mod custom;
 mod daemon;
 mod delivery;
+mod empty;
 mod events;
 mod exports;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod fuzz;
 mod history;
 mod keeper;
 mod lines;
+mod log;
 mod look;
 mod once;
 mod original;
@@ -23,17 +25,13 @@ mod sources;
 mod watch;
 
 use std::{
-    fs::File,
-    io,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Mutex,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use tracing::{debug, error, info, warn};
-use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     cli::{Args, Cli, Command},
@@ -46,6 +44,7 @@ use crate::{
 
 use self::{
     keeper::Claimed,
+    log::LogPlace,
     sources::{Configuration, Sources},
 };
 
@@ -99,7 +98,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
         None => watch_and_export(cli.args),
         Some(Command::Events(args)) => {
             // What events misses, it says by itself and as it happens; what else the log could tell is beside it.
-            start_log(None, config::LogLevel::Error)?;
+            log::start(&LogPlace::STDERR, &config::LogLevel::Error.into())?;
             limits::raise_open_files()?;
             block_on(events::run(&args))
         }
@@ -219,10 +218,15 @@ fn usable(
     loaded: &Loaded,
     settled: std::result::Result<Settings, Vec<config::Fault>>,
 ) -> Option<Settings> {
-    let level = settled
-        .as_ref()
-        .map_or(config::LogLevel::Info, |settings| settings.log_level);
-    let log = start_log(args.log_file.as_deref(), level);
+    let level = settled.as_ref().map_or_else(
+        |_| config::LogFilter::default(),
+        |settings| settings.log_level.clone(),
+    );
+    let place = LogPlace {
+        file: args.log_file.clone(),
+        rotate_at: args.log_rotate,
+    };
+    let log = log::start(&place, &level);
 
     let mut refused = false;
     if let Some(fault) = loaded.idle.as_ref().filter(|_| args.run_once) {
@@ -242,13 +246,13 @@ fn usable(
         refused = true;
     }
     if let Err(error) = log {
-        eprintln!("kevmon: {error:#}; name a file in a folder that exists and can be written");
+        eprintln!("kevmon: {error:#}; name a file that can be written");
         return None;
     }
     let warnings = args.warnings();
     for warning in warnings.iter().chain(&loaded.warnings).chain(&settings.warnings) {
-        // What a file asks for in vain concerns who keeps the file, not who takes one look at a process.
-        if args.run_once && warning.harmless {
+        // What a published file asks for in vain concerns who keeps the file: `kevmon plugin check` says it.
+        if warning.harmless {
             debug!("{warning}");
         } else {
             warn!("{warning}");
@@ -280,37 +284,4 @@ fn report(fault: &config::Fault, fatal: bool) {
     } else {
         error!("{fault}");
     }
-}
-
-/// Log lines go to standard error, or are appended to a file.
-fn start_log(file: Option<&Path>, level: config::LogLevel) -> Result<()> {
-    let writer = match file {
-        None => BoxMakeWriter::new(io::stderr),
-        Some(path) => {
-            let file = File::options()
-                .append(true)
-                .create(true)
-                .open(path)
-                .with_context(|| format!("--log-file {}", path.display()))?;
-            BoxMakeWriter::new(Mutex::new(file))
-        }
-    };
-    // The libraries' own chatter is of interest only when everything is.
-    let filter = if level == config::LogLevel::Trace {
-        "trace".to_owned()
-    } else {
-        format!("warn,kevmon={level}")
-    };
-    let filter = if matches!(level, config::LogLevel::Off | config::LogLevel::Error) {
-        level.to_string()
-    } else {
-        filter
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(writer)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
-    Ok(())
 }

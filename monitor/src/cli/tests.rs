@@ -81,7 +81,7 @@ fn everything_at_once() {
         (overrides.agent_host.as_deref(), overrides.agent_port),
         (Some("::1"), Some(4318))
     );
-    assert_eq!(overrides.log_level, Some(LogLevel::Error));
+    assert_eq!(overrides.log_level, Some(crate::config::LogLevel::Error.into()));
     let warnings: Vec<String> = args.warnings().iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,

@@ -42,8 +42,17 @@ impl fmt::Display for LogLevel {
 
 /// A text that names no log level.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a log level; write off, error, warn, info, debug or trace (or CRITICAL, WARNING)")]
+#[error(
+    "{0:?} is not a log level; write off, error, warn, info, debug or trace (or CRITICAL, WARNING), and TARGET=LEVEL for \
+     libraries, after commas"
+)]
 pub struct UnknownLogLevel(String);
+
+impl UnknownLogLevel {
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 impl FromStr for LogLevel {
     type Err = UnknownLogLevel;

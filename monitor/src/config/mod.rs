@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod environment;
 pub mod finding;
 pub mod header;
+pub mod log_filter;
 pub mod log_level;
 pub mod receiver;
 pub mod schema;
@@ -29,7 +30,7 @@ mod programs;
 mod resource_filter;
 mod scalar;
 mod settings_keys;
-mod size;
+pub mod size;
 mod suggest;
 mod survey;
 mod trust;
@@ -58,6 +59,7 @@ pub use self::{
     finding::{Fault, Finding, Warning},
     json_schema::json_schema,
     load::load,
+    log_filter::LogFilter,
     log_level::LogLevel,
     settings::{SettingSources, Settings, check_file, settle},
     settings_file::{SettingsFile, read_settings, settings_path},
@@ -129,7 +131,7 @@ pub struct Overrides {
     /// Address of the Prometheus text endpoint.
     pub prometheus: Option<SocketAddr>,
     /// How much is logged.
-    pub log_level: Option<LogLevel>,
+    pub log_level: Option<LogFilter>,
 }
 
 impl Overrides {

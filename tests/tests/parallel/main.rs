@@ -34,6 +34,7 @@ mod harness_receivers;
 mod host_changes;
 mod idle;
 mod lives;
+mod log;
 mod matching;
 mod membership;
 mod names;

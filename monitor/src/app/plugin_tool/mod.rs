@@ -34,7 +34,7 @@ pub(super) fn run(command: PluginCommand) -> Result<Exit> {
         PluginCommand::List(args) => list::run(&args),
         PluginCommand::Run(args) => {
             // What a command writes to standard error is told at this level.
-            super::start_log(None, config::LogLevel::Info)?;
+            super::log::start(&super::log::LogPlace::STDERR, &config::LogLevel::Info.into())?;
             crate::limits::raise_open_files()?;
             super::block_on(run::run(args))
         }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::plan::{self, Plan};
 use crate::{
@@ -83,7 +83,11 @@ impl Applied {
         }
         for warning in loaded.warnings.iter().chain(&settings.warnings) {
             if !self.told.contains(&warning.to_string()) {
-                warn!("{warning}");
+                if warning.harmless {
+                    debug!("{warning}");
+                } else {
+                    warn!("{warning}");
+                }
             }
             told.insert(warning.to_string());
         }
@@ -99,6 +103,7 @@ impl Applied {
         let plan = plan::plan(running, plugins, |plugin| {
             is_named(plugin) || is_unclear(plugin, &faults)
         });
+        plan.say(running, took);
         for group in &plan.kept {
             if let Some(plugin) = running.get(group) {
                 warn!(

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use tracing::debug;
+
 use crate::{
     app::keeper,
     plugin::{GroupId, Plugin, Plugins},
@@ -21,6 +23,27 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// In words, for the debug log.
+    pub(super) fn say(&self, running: &Plugins, took: std::time::Duration) {
+        let labels = |groups: &[GroupId]| -> Vec<String> {
+            groups
+                .iter()
+                .filter_map(|group| running.get(group))
+                .map(|plugin| plugin.label())
+                .collect()
+        };
+        let changed: Vec<GroupId> = self.changed.iter().map(|(group, _)| *group).collect();
+        debug!(
+            "reload: read in {took:.1?}; ends {:?}; changes in place {:?}; begins {:?}; goes on because its file has faults \
+             {:?}; {} running",
+            labels(&self.gone),
+            labels(&changed),
+            self.new.iter().map(Plugin::label).collect::<Vec<_>>(),
+            labels(&self.kept),
+            running.len()
+        );
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.gone.is_empty() && self.changed.is_empty() && self.new.is_empty()
     }

@@ -6,6 +6,7 @@ mod reconcile;
 mod reload;
 mod restore;
 mod titles;
+mod verdicts;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -18,8 +19,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tracing::{debug, info, warn};
 
-use self::facts::FactReader;
-use super::keeper::Kept;
+use self::{
+    facts::FactReader,
+    verdicts::{judged, say_verdict},
+};
+use super::{
+    keeper::Kept,
+    log::verdicts::{self as verdict_lines, VerdictLog},
+};
 use crate::{
     cli::{self, Args},
     export::{Extra, ServiceReading, UnixClock},
@@ -88,6 +95,9 @@ pub(super) struct Watch {
     made_room: bool,
     host: HostReader,
     root: PathBuf,
+    verdicts_are_read: bool,
+    /// Verdicts in the debug log.
+    verdict_log: VerdictLog,
     /// The last collection could not read the source, which the log has said.
     unread: bool,
     /// Soft failures so far.
@@ -144,6 +154,8 @@ impl Watch {
             gauges: GaugeReader::new(root.clone(), caches.processes),
             caches,
             made_room: false,
+            verdicts_are_read: verdict_lines::are_read(),
+            verdict_log: VerdictLog::default(),
             unread: false,
             host: HostReader::new(root.clone()),
             root,
@@ -244,7 +256,15 @@ impl Watch {
                     ids,
                 );
             }
-            if let Some(judgement) = self.tracker.apply(event) {
+            let judged = self
+                .verdicts_are_read
+                .then(|| judged(&self.tracker, &event))
+                .flatten();
+            let judgement = self.tracker.apply(event);
+            if let Some(judged) = judged {
+                say_verdict(&mut self.verdict_log, &self.tracker, judged);
+            }
+            if let Some(judgement) = judgement {
                 kernel.judge(&judgement);
             }
             drained.taken += 1;

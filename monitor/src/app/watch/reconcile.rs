@@ -5,7 +5,11 @@ use std::{collections::HashSet, path::Path, time::Duration};
 use anyhow::{Context, Result};
 use tracing::warn;
 
-use super::{Source, Watch, facts::FactReader};
+use super::{
+    Source, Watch,
+    facts::FactReader,
+    verdicts::{judged_seen, say_verdict},
+};
 use crate::{
     health::Soft,
     process::{Arguments, BootTime, Identity, ProcessKey, Recovered, Seen},
@@ -175,11 +179,15 @@ impl Watch {
                 let facts = FactReader::of(&self.root, &mut self.source).read(seen.key, seen.facts);
                 self.tracker.learn(seen.key, facts);
             }
+            let verdict = self.verdicts_are_read.then(|| judged_seen(&self.tracker, &seen));
             let judgement = if judged {
                 self.tracker.reconsider(&seen, now)
             } else {
                 self.tracker.discover(&seen, now, new_since)
             };
+            if let Some(verdict) = verdict.filter(|_| judgement.is_some()) {
+                say_verdict(&mut self.verdict_log, &self.tracker, verdict);
+            }
             if let Some(judgement) = judgement {
                 found.new += usize::from(judgement.keep && !known);
                 if let Source::Ebpf(kernel) = &mut self.source {

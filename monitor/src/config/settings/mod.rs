@@ -15,7 +15,7 @@ use super::{
     environment::Environment,
     finding::{Fault, Finding, Warning, quoted, split},
     given::Given,
-    log_level::LogLevel,
+    log_filter::LogFilter,
     receiver::{Outputs, Receiver, SpoolLimits, Telemetry, Temporality},
     settings_file::SettingsFile,
 };
@@ -29,7 +29,7 @@ pub struct Settings {
     /// settings file, by name, then those that plugin files name, each once.
     pub receivers: Vec<Receiver>,
     /// How much is logged.
-    pub log_level: LogLevel,
+    pub log_level: LogFilter,
     /// What sums are counted from.
     pub temporality: Temporality,
     /// What is kept while a receiver is away.
@@ -137,15 +137,15 @@ impl Settling<'_> {
         }
     }
 
-    fn log_level(&mut self) -> LogLevel {
-        let asked = self.sources.overrides.log_level;
+    fn log_level(&mut self) -> LogFilter {
+        let asked = self.sources.overrides.log_level.clone();
         let named = self.sources.environment.get("LOG_LEVEL");
         match named.filter(|_| asked.is_none()).map(str::parse) {
             Some(Ok(level)) => level,
             Some(Err(error)) => {
                 let error: super::log_level::UnknownLogLevel = error;
                 self.fault(split(Finding::in_variable("LOG_LEVEL", ""), &error.to_string()));
-                LogLevel::default()
+                LogFilter::default()
             }
             None => asked.unwrap_or_default(),
         }

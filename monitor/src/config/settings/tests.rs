@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::*;
+use crate::config::LogLevel;
 use crate::config::{
     Agent, PluginReceiver,
     endpoint::{Url, withhold_user_info},
@@ -169,7 +170,7 @@ fn wrong_variables_all_at_once() {
         (
             "LOG_LEVEL",
             "loud",
-            "\"loud\" is not a log level; write off, error, warn, info, debug or trace (or CRITICAL, WARNING)",
+            "\"loud\" is not a log level; write off, error, warn, info, debug or trace (or CRITICAL, WARNING), and TARGET=LEVEL for libraries, after commas",
         ),
     ] {
         let found = of_variables(&[(name, value)]).faults();
@@ -215,7 +216,7 @@ fn what_a_higher_source_overrides_is_not_looked_at() {
             endpoint: Some("http://localhost:1".to_owned()),
             protocol: Some(Protocol::Grpc),
             compression: Some(Compression::Gzip),
-            log_level: Some(LogLevel::Trace),
+            log_level: Some(LogLevel::Trace.into()),
             ..Overrides::default()
         },
         ..Case::default()
@@ -227,7 +228,7 @@ fn what_a_higher_source_overrides_is_not_looked_at() {
     assert_eq!(metrics.timeout, Duration::from_secs(3));
     assert_eq!(
         (settings.log_level, settings.temporality),
-        (LogLevel::Trace, Temporality::Delta)
+        (LogLevel::Trace.into(), Temporality::Delta)
     );
 }
 
@@ -302,7 +303,7 @@ fn level_temporality_and_aggregation() {
     let level = of_variables(&[("LOG_LEVEL", "WARNING")]).valid().log_level;
     assert_eq!(
         (level, Case::default().valid().log_level),
-        (LogLevel::Warn, LogLevel::Info)
+        (LogLevel::Warn.into(), LogLevel::Info.into())
     );
 }
 

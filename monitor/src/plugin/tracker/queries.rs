@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Group, GroupId, Irregularities, Plugin, Process, ProcessKey, Tracker};
+use super::{Group, GroupId, Identity, Irregularities, Plugin, Process, ProcessKey, Tracker};
 
 impl Tracker {
     /// The groups, in the order of their ids.
@@ -25,6 +25,16 @@ impl Tracker {
         let known = self.table.iter().map(|(known, _)| known);
         let mut known = known.filter(|known| known.tgid == key.tgid && known.same_process(key));
         known.next().unwrap_or(key)
+    }
+
+    /// The groups that the process is a member of.
+    pub fn groups_of(&self, key: ProcessKey) -> &[GroupId] {
+        self.memberships.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names that the process is known by; `None` for one that is not in the table.
+    pub fn identity_of(&self, key: ProcessKey) -> Option<&Identity> {
+        self.table.get(key).map(|process| &process.identity)
     }
 
     /// Counts of what went wrong.
