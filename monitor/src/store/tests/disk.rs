@@ -19,8 +19,12 @@ use crate::store::{Commit, StoreError};
 pub(super) struct Disk(pub(super) PathBuf);
 
 impl Disk {
-    /// Runs `test` on a disk of so many KiB.
-    pub(super) fn with(kibibytes: u32, test: impl FnOnce(&Disk) + Send) {
+    /// Runs `test`, a closure of the test itself, on a disk of so many KiB. Without root, the whole test runs again in a
+    /// process that is root in a user namespace of its own.
+    pub(super) fn with<T: FnOnce(&Disk) + Send>(kibibytes: u32, test: T) {
+        if !rustix::process::geteuid().is_root() {
+            return in_user_namespace(test_of::<T>());
+        }
         let scratch = Scratch::new();
         let run = || {
             // SAFETY: takes no pointers; it gives this thread alone a mount namespace (unshare(2)).
@@ -62,6 +66,38 @@ impl Disk {
         let flag = if read_only { libc::MS_RDONLY } else { 0 };
         mount("none", &self.0, None, libc::MS_REMOUNT | flag, "");
     }
+}
+
+/// The test that a closure is of, as the test program calls it.
+fn test_of<T>() -> &'static str {
+    // `kevmon::store::tests::disk::a_read_only_disk::{{closure}}`
+    let name = std::any::type_name::<T>();
+    let name = name.split("::{{closure}}").next().unwrap_or(name);
+    name.split_once("::").map_or(name, |(_, name)| name)
+}
+
+/// Runs one test of this program as root of a user namespace (user_namespaces(7)).
+fn in_user_namespace(test: &str) {
+    let program = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(program)
+        .args(["--exact", "--nocapture", test])
+        .output()
+        .expect("unshare(1) of util-linux");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(
+        !said[1].starts_with("unshare:"),
+        "this test mounts a small tmpfs: it needs root, or user namespaces for everybody (sysctl \
+         kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0): {}",
+        said[1]
+    );
+    assert!(
+        output.status.success() && said[0].contains("test result: ok. 1 passed"),
+        "{test} in a user namespace:\n{}\n{}",
+        said[0],
+        said[1]
+    );
 }
 
 pub(super) fn mount(source: &str, target: &Path, kind: Option<&str>, flags: libc::c_ulong, data: &str) {
