@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::distribution::{Family, Need};
 use crate::linker;
 use crate::packages::Apt;
 use crate::shell;
@@ -29,6 +30,7 @@ pub(crate) enum Warnings {
 
 /// Finds or installs everything that the builds of both halves need.
 pub(crate) fn setup(workspace: &Workspace) -> Result<Builder> {
+    announce(workspace);
     require_c_compiler()?;
     let toolchain = toolchain::find_or_install()?;
     let linker = linker::find_or_build(workspace, &toolchain)?;
@@ -42,6 +44,34 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<Builder> {
     Ok(Builder { toolchain, linker })
 }
 
+/// Says what is about to be installed, before any of it is; nothing where all is there.
+fn announce(workspace: &Workspace) {
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let mut steps = Vec::new();
+    if shell::read(shell::command(&compiler).arg("--version")).is_none() {
+        let how = Family::here().line(Need::Compiler);
+        steps.push(format!("a C compiler ({how})"));
+    }
+    if !toolchain::is_there() {
+        steps.push(format!("a compiler for the eBPF half: {}", toolchain::ways()));
+    }
+    if !linker::is_there(workspace) {
+        let tools = workspace.tools();
+        steps.push(format!(
+            "bpf-linker {}, built by cargo into {} (about a minute)",
+            linker::VERSION,
+            tools.display()
+        ));
+    }
+    if steps.is_empty() {
+        return;
+    }
+    shell::say(format_args!(
+        "setup: this machine lacks, and setup installs:\n  - {}",
+        steps.join("\n  - ")
+    ));
+}
+
 /// Every link needs it.
 fn require_c_compiler() -> Result<()> {
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
@@ -53,10 +83,12 @@ fn require_c_compiler() -> Result<()> {
             shell::say(format_args!("setup: the C compiler `{compiler}` is missing"));
             apt.install(&["gcc".to_owned(), "g++".to_owned(), "libc6-dev".to_owned()])
         }
-        None => bail!(
-            "the C compiler `{compiler}` does not run: install gcc or clang with the C library's headers \
-             (Fedora: dnf install gcc gcc-c++; Arch: pacman -S gcc)"
-        ),
+        None => {
+            shell::say(format_args!("setup: the C compiler `{compiler}` is missing"));
+            Family::here()
+                .install(Need::Compiler)
+                .with_context(|| format!("the C compiler `{compiler}` does not run"))
+        }
     }
 }
 

@@ -51,6 +51,12 @@ fn bundled_llvm(folder: &Path, major: u32) -> Option<PathBuf> {
         .map(|entry| entry.path())
 }
 
+/// Whether some bpf-linker has been built, and runs.
+pub(crate) fn is_there(workspace: &Workspace) -> bool {
+    let linker = workspace.tools().join("bin/bpf-linker");
+    shell::read(shell::command(linker).arg("--version")).is_some()
+}
+
 /// The bpf-linker for this toolchain, built if it is not there.
 pub(crate) fn find_or_build(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     let tools = workspace.tools();
@@ -82,7 +88,6 @@ pub(crate) fn find_or_build(workspace: &Workspace, toolchain: &Toolchain) -> Res
         VERSION,
         "--locked",
         "--force",
-        "--quiet",
     ]);
     command.args([
         "--no-default-features",

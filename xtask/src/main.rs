@@ -2,6 +2,7 @@
 
 mod bench;
 mod deb;
+mod distribution;
 mod ebpf;
 mod fuzz;
 mod imports;

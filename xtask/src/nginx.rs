@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::deb::{Program, Suite};
+use crate::distribution::{Family, Need};
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -12,6 +13,13 @@ use crate::workspace::Workspace;
 pub(crate) fn setup(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(program) = shell::find_program("nginx") {
         return Ok(program);
+    }
+    let family = Family::here();
+    if family != Family::Debian {
+        family
+            .install(Need::Nginx)
+            .context("the end-to-end tests need nginx with its http_v2 and ssl modules")?;
+        return shell::find_program("nginx").context("nginx is installed, but not on PATH");
     }
     let program = Program {
         package: "nginx",

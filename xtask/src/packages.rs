@@ -1,6 +1,7 @@
 //! Debian's and Ubuntu's packages: asking what they offer, installing them.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -32,25 +33,26 @@ impl fmt::Display for Version {
     }
 }
 
+/// The package lists have been fetched by this program: once is enough, whatever is installed after that.
+static UPDATED: AtomicBool = AtomicBool::new(false);
+
 /// apt-get, on a system that has it.
 #[derive(Debug)]
-pub(crate) struct Apt {
-    updated: bool,
-}
+pub(crate) struct Apt;
 
 impl Apt {
     pub(crate) fn find() -> Option<Self> {
-        shell::find_program("apt-get").map(|_| Self { updated: false })
+        shell::find_program("apt-get").map(|_| Self)
     }
 
-    /// Fetches the package lists, once for each `Apt`.
+    /// Fetches the package lists, once in the life of this program.
     pub(crate) fn update(&mut self) -> Result<()> {
-        if self.updated {
+        if UPDATED.load(Ordering::Relaxed) {
             return Ok(());
         }
         shell::say(format_args!("setup: apt-get update"));
         self.apt_get(&["update", "-q"])?;
-        self.updated = true;
+        UPDATED.store(true, Ordering::Relaxed);
         Ok(())
     }
 

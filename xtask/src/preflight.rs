@@ -28,6 +28,8 @@ struct Facts {
     /// Whether the program that it pipes to exists; true where it pipes to none.
     takes_cores: bool,
     has_memory_cgroups: bool,
+    /// /etc/machine-id, or D-Bus's.
+    has_machine_id: bool,
 }
 
 pub(crate) fn check(root: &Root) -> Result<()> {
@@ -49,6 +51,9 @@ pub(crate) fn check(root: &Root) -> Result<()> {
         has_memory_cgroups: Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
             || fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
                 .is_ok_and(|names| names.split_whitespace().any(|name| name == "memory")),
+        has_machine_id: ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+            .iter()
+            .any(|path| fs::read_to_string(path).is_ok_and(|id| !id.trim().is_empty())),
     };
     let missing = missing(&facts);
     if missing.is_empty() {
@@ -112,6 +117,13 @@ fn missing(facts: &Facts) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if !facts.has_machine_id {
+        missing.push(
+            "/etc/machine-id: missing or empty, and host.id is made of it; as root: systemd-machine-id-setup, or \
+             dbus-uuidgen > /etc/machine-id"
+                .to_owned(),
+        );
+    }
     missing
 }
 
@@ -128,6 +140,7 @@ mod tests {
             core_pattern: "core\n".to_owned(),
             takes_cores: true,
             has_memory_cgroups: true,
+            has_machine_id: true,
         }
     }
 
@@ -196,6 +209,13 @@ mod tests {
                     ..facts()
                 },
                 vec!["memory control groups"],
+            ),
+            (
+                Facts {
+                    has_machine_id: false,
+                    ..facts()
+                },
+                vec!["/etc/machine-id"],
             ),
         ] {
             let found = missing(&facts);

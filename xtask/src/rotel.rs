@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::distribution::{Family, Need};
 use crate::packages::Apt;
 use crate::shell;
 use crate::workspace::Workspace;
@@ -32,7 +33,7 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<PathBuf> {
         .with_context(|| format!("{} cannot create a virtual environment", python.display()))?;
     shell::run_step(
         shell::command(venv.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(["install", "--progress-bar", "off", "--disable-pip-version-check"])
             .arg(format!("rotel=={VERSION}")),
     )
     .with_context(|| {
@@ -70,9 +71,11 @@ fn find_or_install_python() -> Result<PathBuf> {
         return Ok(python);
     }
     let Some(mut apt) = Apt::find() else {
-        bail!(
-            "the end-to-end tests need python3 with its `venv` and `ensurepip` modules: install them and run again"
-        );
+        Family::here()
+            .install(Need::Python)
+            .context("the end-to-end tests need python3 with its `venv` and `ensurepip` modules")?;
+        return find_python()
+            .context("python3 is installed, but `python3 -c 'import venv, ensurepip'` fails");
     };
     shell::say(format_args!(
         "setup: python3 with `venv` is missing; the end-to-end tests' receiver needs it"

@@ -1,6 +1,8 @@
 //! rustup's toolchains: which are installed, and adding one.
 
-use std::path::PathBuf;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,8 +13,9 @@ use crate::shell;
 /// machines build with the same compiler.
 pub(crate) const DATED_NIGHTLY: &str = "nightly-2026-05-20";
 
-/// An unreachable server must not hold up the way through the system's packages for longer.
-const INSTALL_LIMIT: Duration = Duration::from_secs(120);
+/// A download that has not moved for so long is given up: an unreachable server must not hold up the way through the
+/// system's packages. One that moves, however slowly, is waited for.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Roots of the installed nightly toolchains, the dated one first.
 pub(crate) fn nightly_sysroots() -> Vec<PathBuf> {
@@ -54,14 +57,37 @@ pub(crate) fn install_command() -> String {
 
 pub(crate) fn install_nightly() -> Result<()> {
     shell::say(format_args!(
-        "setup: {} (at most {} s)",
+        "setup: {} (about 150 MB; given up when nothing comes for {} s)",
         install_command(),
-        INSTALL_LIMIT.as_secs()
+        STALLED.as_secs()
     ));
     let mut command = shell::command("rustup");
     command.args(install_command().split_whitespace().skip(1));
     command.arg("--no-self-update").env("RUSTUP_MAX_RETRIES", "1");
-    shell::run_step_within(&mut command, INSTALL_LIMIT)
+    let home = home();
+    shell::run_step_while_moving(&mut command, STALLED, || home.as_deref().map_or(0, bytes_in))
+}
+
+/// Where rustup downloads to, and unpacks.
+fn home() -> Option<PathBuf> {
+    let own = env::var_os("RUSTUP_HOME").map(PathBuf::from);
+    own.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".rustup")))
+}
+
+/// Bytes of what is being downloaded and unpacked there.
+fn bytes_in(home: &Path) -> u64 {
+    let folders = ["downloads", "tmp", &format!("toolchains/{DATED_NIGHTLY}")].map(|name| home.join(name));
+    folders.iter().map(|folder| size(folder, 4)).sum()
+}
+
+fn size(folder: &Path, depth: u32) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(of) if of.is_dir() && depth > 0 => 1 + size(&entry.path(), depth - 1),
+        Ok(of) => of.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 #[cfg(test)]

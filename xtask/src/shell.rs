@@ -6,9 +6,10 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,9 +96,16 @@ pub(crate) fn run_step(command: &mut Command) -> Result<()> {
     run(command)
 }
 
-/// Runs a step that may never end, such as a download, for at most `limit`. It is silent: what it printed matters only
-/// when it fails, and then its own error line is enough.
-pub(crate) fn run_step_within(command: &mut Command, limit: Duration) -> Result<()> {
+/// Between two lines that say that a step still runs.
+const STILL: Duration = Duration::from_secs(10);
+
+/// Runs a step that may never end, such as a download, for as long as it moves: it prints lines, or `progress` (bytes, say)
+/// changes. Stopped when nothing of this happens for `stalled`. What it prints is shown, and a line from time to time.
+pub(crate) fn run_step_while_moving(
+    command: &mut Command,
+    stalled: Duration,
+    progress: impl Fn() -> u64,
+) -> Result<()> {
     command
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
@@ -105,32 +113,59 @@ pub(crate) fn run_step_within(command: &mut Command, limit: Duration) -> Result<
         .stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| cannot_start(command))?;
     let stderr = child.stderr.take();
-    let reader = thread::spawn(move || {
-        stderr
-            .and_then(|stderr| io::read_to_string(stderr).ok())
-            .unwrap_or_default()
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = stderr.map(|stderr| BufReader::new(stderr).lines().map_while(Result::ok));
+        lines.into_iter().flatten().try_for_each(|line| sender.send(line))
     });
-    let deadline = Instant::now() + limit;
+    let began = Instant::now();
+    let (mut moved, mut said, mut last) = (began, began, progress());
+    let mut reason = None;
+    let mut take = |lines: &mut dyn Iterator<Item = String>| {
+        let mut any = false;
+        for line in lines {
+            eprintln!("  {line}");
+            reason = line.strip_prefix("error: ").map(str::to_owned).or(reason.take());
+            any = true;
+        }
+        any
+    };
     let status = loop {
+        let now = Instant::now();
+        let bytes = progress();
+        if take(&mut lines.try_iter()) || bytes != last {
+            (moved, last) = (now, bytes);
+        }
         if let Some(status) = child
             .try_wait()
             .with_context(|| format!("cannot wait for {}", program(command)))?
         {
             break status;
         }
-        if Instant::now() >= deadline {
+        if now.duration_since(moved) >= stalled {
             // It may have ended by itself just now; either way it is gone after `wait`.
             let _ = child.kill();
             let _ = child.wait();
-            bail!("stopped after {} s without an end", limit.as_secs());
+            bail!("stopped: nothing came for {} s", stalled.as_secs());
+        }
+        if now.duration_since(said) >= STILL {
+            say(format_args!(
+                "{} still runs, {} s so far",
+                program(command),
+                began.elapsed().as_secs()
+            ));
+            said = now;
         }
         thread::sleep(Duration::from_millis(100));
     };
     if status.success() {
         return Ok(());
     }
-    let said = reader.join().unwrap_or_default();
-    match said.lines().find_map(|line| line.strip_prefix("error: ")) {
+    // The reader ends with the program's last descriptor, which a child of its own may hold.
+    while let Ok(line) = lines.recv_timeout(Duration::from_secs(1)) {
+        take(&mut [line].into_iter());
+    }
+    match reason {
         Some(reason) => bail!("{reason}"),
         None => bail!("it failed ({status})"),
     }
@@ -182,21 +217,33 @@ pub(crate) fn line(command: &Command) -> String {
 mod tests {
     use super::*;
 
-    fn within(script: &str, limit: Duration) -> String {
-        let result = run_step_within(Command::new("sh").args(["-c", script]), limit);
+    fn moving(script: &str, stalled: Duration, progress: impl Fn() -> u64) -> String {
+        let result = run_step_while_moving(Command::new("sh").args(["-c", script]), stalled, progress);
         result.err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn a_limited_step_fails_with_its_own_reason_or_is_stopped() {
+    fn a_step_goes_on_while_it_moves_and_fails_with_its_own_reason() {
         let minute = Duration::from_secs(60);
-        assert_eq!(within("exit 0", minute), "");
+        let still = || 0;
+        assert_eq!(moving("exit 0", minute, still), "");
         assert_eq!(
-            within("echo 'info: x' >&2; echo 'error: no server' >&2; exit 1", minute),
+            moving(
+                "echo 'info: x' >&2; echo 'error: no server' >&2; exit 1",
+                minute,
+                still
+            ),
             "no server"
         );
-        assert_eq!(within("exit 3", minute), "it failed (exit status: 3)");
-        assert!(within("exec sleep 60", Duration::from_millis(200)).starts_with("stopped after"));
+        assert_eq!(moving("exit 3", minute, still), "it failed (exit status: 3)");
+        let short = Duration::from_millis(600);
+        assert!(moving("exec sleep 60", short, still).starts_with("stopped: nothing came"));
+        // Longer than that, but it moves: by its lines, or by what it writes elsewhere.
+        let talks = "for i in 1 2 3 4 5; do sleep 0.3; echo $i >&2; done";
+        assert_eq!(moving(talks, short, still), "");
+        let began = Instant::now();
+        let grows = || u64::try_from(began.elapsed().as_millis()).unwrap();
+        assert_eq!(moving("sleep 1.5", short, grows), "");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::distribution::{Family, Need};
 use crate::linker;
 use crate::packages::{Apt, Version};
 use crate::rustup;
@@ -64,8 +65,39 @@ pub(crate) fn find_or_install() -> Result<Toolchain> {
             }
             Err(error) => rejected.push(format!("Debian/Ubuntu packages: {error:#}")),
         }
+    } else if Family::here() == Family::Fedora {
+        match install_fedora_packages() {
+            Ok(()) => {
+                rejected.clear();
+                if let Some(toolchain) = find(&mut rejected) {
+                    return Ok(toolchain);
+                }
+            }
+            Err(error) => rejected.push(format!("Fedora packages: {error:#}")),
+        }
     }
     bail!("{}", remedy(&rejected))
+}
+
+/// Whether one that fits is there.
+pub(crate) fn is_there() -> bool {
+    find(&mut Vec::new()).is_some()
+}
+
+/// The ways to one that are tried, in their order, in words.
+pub(crate) fn ways() -> String {
+    let mut ways = Vec::new();
+    if rustup::is_present() {
+        ways.push(format!("`{}`", rustup::install_command()));
+    }
+    if Apt::find().is_some() {
+        ways.push(
+            "apt's packages rustc-web, rustc or rustc-1.NN, with cargo, the source and llvm-N-dev".to_owned(),
+        );
+    } else {
+        ways.push(Family::here().line(Need::Toolchain));
+    }
+    ways.join(", else ")
 }
 
 fn find(rejected: &mut Vec<String>) -> Option<Toolchain> {
@@ -193,6 +225,16 @@ fn install_packages(apt: &mut Apt) -> Result<()> {
     Ok(())
 }
 
+/// Fedora builds rustc on its present LLVM.
+fn install_fedora_packages() -> Result<()> {
+    let family = Family::Fedora;
+    family.install(Need::Toolchain)?;
+    let description = shell::read(toolchain_command(Path::new("/usr/bin/rustc")).arg("-vV"));
+    let llvm = description.as_deref().and_then(parse_description);
+    let major = llvm.context("/usr/bin/rustc tells no version")?.1.major;
+    family.install(Need::Llvm(major))
+}
+
 /// Debian stable keeps a current compiler as rustc-web (for the browsers); Ubuntu has versioned packages.
 fn package_sets(apt: &Apt) -> Vec<PackageSet> {
     let set =
@@ -241,6 +283,9 @@ fn remedy(rejected: &[String]) -> String {
     text.push_str(
         "  Debian, as root: apt-get update && apt-get install rustc-web cargo-web rust-web-src llvm-22-dev\n",
     );
+    for need in [Need::Toolchain, Need::Llvm(*linker::LLVM_MAJORS.end())] {
+        text.push_str(&format!("  Fedora, {}\n", Family::Fedora.line(need)));
+    }
     text.push_str(&format!(
         "  Ubuntu, as root: rustc-1.NN, cargo-1.NN and rust-1.NN-src ({OLDEST_RUSTC} or later), and the llvm-N-dev whose \
          N `rustc-1.NN -vV` tells ({} to {})",

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::deb::{self, Program, Suite};
 use crate::packages::Version;
+use crate::shell;
 use crate::workspace::Workspace;
 
 const PACKAGE: &str = "victoria-metrics";
@@ -17,6 +18,11 @@ const SUITE: &str = "trixie";
 
 /// Installs VictoriaMetrics where it is not there, and returns its program.
 pub(crate) fn setup(workspace: &Workspace) -> Result<PathBuf> {
+    // Elsewhere than on Debian, from its releases.
+    let on_path = ["victoria-metrics", "victoria-metrics-prod"];
+    if let Some(program) = on_path.into_iter().find_map(shell::find_program) {
+        return Ok(program);
+    }
     let own = deb::own_candidate(PACKAGE).is_some_and(|version| version >= OLDEST);
     let program = Program {
         package: PACKAGE,
@@ -27,7 +33,7 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<PathBuf> {
     program.setup(workspace).with_context(|| {
         format!(
             "the end-to-end tests need VictoriaMetrics {OLDEST} or later: let apt reach a mirror with Debian's suite \
-             `{SUITE}`"
+             `{SUITE}`, or put `victoria-metrics` on PATH (a release of github.com/VictoriaMetrics/VictoriaMetrics)"
         )
     })
 }
