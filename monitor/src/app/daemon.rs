@@ -298,6 +298,7 @@ impl Daemon {
 
     /// Goes on by another configuration: what it does not concern goes on as it was.
     fn reload(&mut self, mut configuration: Configuration) {
+        self.exports.ask_again();
         let running = reload::plugins(&self.watch);
         self.leave_to_others(&running, &mut configuration.loaded);
         if let Ok(settings) = &configuration.settled {

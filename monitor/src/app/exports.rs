@@ -49,6 +49,8 @@ pub(super) struct Exports {
     delivery: Delivery,
     routes: Routes,
     telemetry: Option<Telemetry>,
+    /// Whether that receiver is sent spans.
+    telemetry_spans: bool,
     /// How often kevmon's own telemetry is sent, where it is wanted.
     telemetry_interval: Option<Duration>,
     /// By lane.
@@ -101,11 +103,13 @@ impl Exports {
         };
         let temporality = route::temporality(settings.temporality);
         let delivery = Delivery::start(destinations, &spool, Box::new(observer));
+        let telemetry_spans = own.is_some_and(|name| takes_spans(&settings.receivers, name));
         let telemetry = own
             .map(|receiver| {
                 telemetry(
                     settings.telemetry.interval,
                     temporality,
+                    telemetry_spans,
                     &host,
                     receiver,
                     delivery.courier(),
@@ -127,6 +131,7 @@ impl Exports {
             host: host.clone(),
             temporality,
             telemetry_to: own.map(str::to_owned),
+            telemetry_spans,
             otlp_json,
             lines_dropped: 0,
             prometheus,
@@ -144,6 +149,8 @@ impl Exports {
         // Without plugins there may have been no receiver for it until now.
         if self.telemetry_to.is_none() && self.telemetry_interval.is_some() {
             self.telemetry_to = route::telemetry_receiver(receivers, &plugins).map(str::to_owned);
+            let receiver = self.telemetry_to.as_deref();
+            self.telemetry_spans = receiver.is_some_and(|name| takes_spans(receivers, name));
         }
         let destinations = route::destinations(receivers, &plugins, self.telemetry_to.as_deref());
         for lane in &destinations {
@@ -172,13 +179,25 @@ impl Exports {
             return;
         };
         let courier = self.delivery.courier();
-        match telemetry(interval, self.temporality, &self.host, receiver, courier) {
+        match telemetry(
+            interval,
+            self.temporality,
+            self.telemetry_spans,
+            &self.host,
+            receiver,
+            courier,
+        ) {
             Ok(telemetry) => self.telemetry = Some(telemetry),
             Err(error) => {
                 self.telemetry_interval = None;
                 error!("[telemetry]: {error}; kevmon runs without telemetry of its own");
             }
         }
+    }
+
+    /// Asks receivers that took no logs or no traces once more: the configuration has been read again.
+    pub(super) fn ask_again(&self) {
+        self.delivery.ask_again();
     }
 
     /// Finds out whether the last collection of the run before this one, of time `last` (Unix ns), was settled: where
@@ -321,16 +340,23 @@ impl Exports {
     }
 }
 
+/// Whether the receiver of this name is sent spans.
+fn takes_spans(receivers: &[Receiver], name: &str) -> bool {
+    let named = receivers.iter().find(|receiver| receiver.name == name);
+    named.is_some_and(|receiver| route::is_sent(receiver, Signal::Traces))
+}
+
 /// The SDK's requests, on their way to `receiver`.
 fn telemetry(
     interval: Duration,
     temporality: Temporality,
+    with_spans: bool,
     host: &HostIdentity,
     receiver: &str,
     courier: Courier,
 ) -> Result<Telemetry, TelemetryError> {
     let receiver = receiver.to_owned();
-    Telemetry::start(host, interval, temporality, move |request| {
+    Telemetry::start(host, interval, temporality, with_spans, move |request| {
         courier.push(&receiver, request.signal, vec![request]);
     })
 }

@@ -226,16 +226,27 @@ pub(super) fn names(plugin: &Plugin) -> impl Iterator<Item = &str> {
 }
 
 /// Where kevmon's own telemetry goes: to the default receiver, or, where nothing else goes there and nobody named it, to the
-/// first one that a plugin goes to.
+/// first one that a plugin goes to; of those that are sent metrics or traces.
 pub(super) fn telemetry_receiver<'a>(receivers: &'a [Receiver], plugins: &Plugins) -> Option<&'a str> {
-    let is_used = |receiver: &&Receiver| plugins.values().any(|plugin| goes_to(plugin, receiver));
+    let takes = |receiver: &&Receiver| receiver.signals.metrics || receiver.signals.traces;
+    let is_used =
+        |receiver: &&Receiver| takes(receiver) && plugins.values().any(|plugin| goes_to(plugin, receiver));
     let default = receivers
         .iter()
         .find(|receiver| receiver.name == receiver::DEFAULT_RECEIVER);
     let chosen = default
-        .filter(|default| default.asked_for || is_used(default))
+        .filter(|default| takes(default) && default.asked_for || is_used(default))
         .or_else(|| receivers.iter().find(is_used));
     chosen.map(|receiver| receiver.name.as_str())
+}
+
+/// Whether the receiver is sent this signal at all.
+pub(super) fn is_sent(receiver: &Receiver, signal: Signal) -> bool {
+    match signal {
+        Signal::Metrics => receiver.signals.metrics,
+        Signal::Logs => receiver.signals.logs,
+        Signal::Traces => receiver.signals.traces,
+    }
 }
 
 fn goes_to(plugin: &Plugin, receiver: &Receiver) -> bool {
@@ -260,11 +271,14 @@ pub(super) fn destinations(
             ),
             (Signal::Traces, own),
         ];
-        let needed = signals.into_iter().filter(|(_, needed)| *needed);
+        let needed = signals
+            .into_iter()
+            .filter(|(signal, needed)| *needed && is_sent(receiver, *signal));
         lanes.extend(needed.map(|(signal, _)| Destination {
             receiver: receiver.name.clone(),
             signal,
             connection: connection(receiver, signal),
+            max_request: usize::try_from(receiver.max_request).unwrap_or(usize::MAX),
         }));
     }
     lanes
@@ -334,6 +348,8 @@ mod tests {
             metrics: connection.clone(),
             logs: connection.clone(),
             traces: connection,
+            signals: receiver::Signals::default(),
+            max_request: receiver::DEFAULT_MAX_REQUEST,
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Kind {
     Port,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A list of these words, one at least.
+    Choices(&'static [&'static str]),
     /// A table of strings.
     Attributes,
     /// One endpoint, by its name in the settings file or by its URL, or a list of them.
@@ -105,6 +107,10 @@ impl Kind {
                 .map(|word| format!("`\"{word}\"`"))
                 .collect::<Vec<_>>()
                 .join(" or "),
+            Self::Choices(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+                format!("list of {}", words.join(", "))
+            }
             Self::Attributes => "table of strings".to_owned(),
             Self::Endpoints => "name or URL, or list of them".to_owned(),
             Self::Url => "URL".to_owned(),

@@ -101,6 +101,42 @@ pub struct Connection {
     pub timeout: Duration,
 }
 
+/// Largest request that a receiver is sent when nothing says otherwise, bytes: gRPC receivers take 4 MiB by default.
+pub const DEFAULT_MAX_REQUEST: u64 = 4 << 20;
+
+/// Which signals a receiver is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signals {
+    /// Collections, and kevmon's own metrics.
+    pub metrics: bool,
+    /// Lifecycle events, and values that are texts.
+    pub logs: bool,
+    /// kevmon's own spans.
+    pub traces: bool,
+}
+
+impl Signals {
+    /// Those that `words` name: `metrics`, `logs`, `traces`.
+    pub(crate) fn of(words: &[String]) -> Self {
+        let named = |word: &str| words.iter().any(|one| one == word);
+        Self {
+            metrics: named("metrics"),
+            logs: named("logs"),
+            traces: named("traces"),
+        }
+    }
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            metrics: true,
+            logs: true,
+            traces: true,
+        }
+    }
+}
+
 /// A receiver.
 #[derive(Debug, Clone)]
 pub struct Receiver {
@@ -116,6 +152,10 @@ pub struct Receiver {
     pub logs: Connection,
     /// For kevmon's own spans.
     pub traces: Connection,
+    /// What of these it is sent.
+    pub signals: Signals,
+    /// Largest request that it is sent, bytes, uncompressed.
+    pub max_request: u64,
 }
 
 /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.

@@ -83,6 +83,10 @@ pub enum Role {
     Compression,
     /// How long a request to it may take.
     Timeout,
+    /// What it is sent.
+    Signals,
+    /// How large a request to it may be.
+    MaxRequest,
     /// Further headers.
     Headers,
     /// Certificates that vouch for it.

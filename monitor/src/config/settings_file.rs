@@ -15,7 +15,7 @@ use super::{
     finding::{Fault, Finding, Warning},
     given::{Given, Origin},
     header::{self, HeaderValue, SecretPlace},
-    receiver::{Compression, JsonTarget, Protocol, SpoolLimits, Telemetry, Temporality},
+    receiver::{Compression, JsonTarget, Protocol, Signals, SpoolLimits, Telemetry, Temporality},
     schema::{ENDPOINTS, Role, Schema},
     value::Value,
     walk::{self, Content, Entry},
@@ -52,6 +52,8 @@ pub(crate) struct EndpointKeys {
     pub(crate) protocol: Option<Protocol>,
     pub(crate) compression: Option<Compression>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) signals: Option<Signals>,
+    pub(crate) max_request: Option<u64>,
     pub(crate) headers: Vec<(String, HeaderValue)>,
     /// Where they stand.
     pub(crate) headers_origin: Option<Origin>,
@@ -256,6 +258,8 @@ impl EndpointKeys {
             (Role::Protocol, Value::Text(text)) => self.protocol = text.parse().ok(),
             (Role::Compression, Value::Text(text)) => self.compression = text.parse().ok(),
             (Role::Timeout, Value::Duration(timeout)) => self.timeout = Some(timeout),
+            (Role::Signals, Value::Texts(words)) => self.signals = Some(Signals::of(&words)),
+            (Role::MaxRequest, Value::Bytes(bytes)) => self.max_request = Some(bytes),
             (Role::Headers, Value::Headers(headers)) => {
                 self.headers = headers;
                 self.headers_origin = Some(origin);

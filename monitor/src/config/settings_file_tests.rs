@@ -12,6 +12,8 @@ endpoint = "https://collector:4318/otlp"
 protocol = "http/protobuf"
 compression = "gzip"
 timeout = "2500ms"
+signals = ["metrics", "logs"]
+max_request_bytes = "512KiB"
 headers = { "X-Team" = "s3cret", Authorization = { file = "/run/token" }, b = { env = "B" }, c = { credential = "c" } }
 ca_file = "/ca.pem"
 certificate_file = { credential = "cert" }
@@ -26,6 +28,8 @@ endpoint = "https://vendor"
 protocol = "grpc"
 compression = "none"
 timeout = 3
+signals = ["metrics"]
+max_request_bytes = 2048
 ca_file = { credential = "ca" }
 certificate_file = "/c"
 key_file = "/k"

@@ -3,7 +3,7 @@
 use super::{
     duration::{SPOOL_AGE_BOUNDS, TELEMETRY_BOUNDS, TIMEOUT_BOUNDS},
     schema::{ENDPOINTS, Key, Kind, Role, Schema, key},
-    size::SPOOL_BOUNDS,
+    size::{REQUEST_BOUNDS, SPOOL_BOUNDS},
 };
 
 const FILE: &[Schema] = &[Schema::Settings];
@@ -11,6 +11,9 @@ const FILE: &[Schema] = &[Schema::Settings];
 const PROTOCOLS: Kind = Kind::Choice(&["grpc", "http/protobuf"]);
 const COMPRESSIONS: Kind = Kind::Choice(&["none", "gzip"]);
 const TEMPORALITIES: Kind = Kind::Choice(&["cumulative", "delta", "lowmemory"]);
+const SIGNALS: Kind = Kind::Choices(&["metrics", "logs", "traces"]);
+const REQUEST: Kind = Kind::Bytes(&REQUEST_BOUNDS);
+const ALL: &str = "all three";
 const TIMEOUT: Kind = Kind::Length(&TIMEOUT_BOUNDS);
 
 /// Every key, one a line.
@@ -21,6 +24,8 @@ pub(crate) const SETTINGS_KEYS: &[Key] = &[
     key(FILE, "export", "protocol", PROTOCOLS, Role::Protocol, "`\"grpc\"`"),
     key(FILE, "export", "compression", COMPRESSIONS, Role::Compression, "`\"none\"`"),
     key(FILE, "export", "timeout", TIMEOUT, Role::Timeout, "`\"10s\"`"),
+    key(FILE, "export", "signals", SIGNALS, Role::Signals, ALL),
+    key(FILE, "export", "max_request_bytes", REQUEST, Role::MaxRequest, "`\"4MiB\"`"),
     key(FILE, "export", "headers", Kind::Headers, Role::Headers, "`{}`"),
     key(FILE, "export", "ca_file", Kind::File, Role::Ca, "the system's"),
     key(FILE, "export", "certificate_file", Kind::File, Role::Certificate, "none"),
@@ -30,6 +35,8 @@ pub(crate) const SETTINGS_KEYS: &[Key] = &[
     key(FILE, ENDPOINTS, "protocol", PROTOCOLS, Role::Protocol, "`\"grpc\"`"),
     key(FILE, ENDPOINTS, "compression", COMPRESSIONS, Role::Compression, "`\"none\"`"),
     key(FILE, ENDPOINTS, "timeout", TIMEOUT, Role::Timeout, "`\"10s\"`"),
+    key(FILE, ENDPOINTS, "signals", SIGNALS, Role::Signals, ALL),
+    key(FILE, ENDPOINTS, "max_request_bytes", REQUEST, Role::MaxRequest, "`\"4MiB\"`"),
     key(FILE, ENDPOINTS, "headers", Kind::Headers, Role::Headers, "`{}`"),
     key(FILE, ENDPOINTS, "ca_file", Kind::File, Role::Ca, "the system's"),
     key(FILE, ENDPOINTS, "certificate_file", Kind::File, Role::Certificate, "none"),

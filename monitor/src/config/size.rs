@@ -7,6 +7,9 @@ use super::finding::quoted;
 /// What the spool may hold at least and at most.
 pub const SPOOL_BOUNDS: RangeInclusive<u64> = 64 << 10..=16 << 30;
 
+/// How large a request may be at most.
+pub const REQUEST_BOUNDS: RangeInclusive<u64> = 1 << 10..=4 << 20;
+
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads `text` (without a unit, bytes) and holds it to `bounds`.

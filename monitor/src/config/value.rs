@@ -169,6 +169,7 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
         Kind::Choice(words) => choice(value, words).map(Value::Text).map_err(one),
         Kind::Attributes => attributes(value).map(Value::Attributes),
         Kind::Count(_)
+        | Kind::Choices(_)
         | Kind::Bytes(_)
         | Kind::Endpoints
         | Kind::Url

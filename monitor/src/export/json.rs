@@ -72,6 +72,7 @@ fn export(lane: &ExportReading) -> Json {
         "lost": not_zero(&lane.lost()),
         "repeated": lane.repeated,
         "failures": lane.failures,
+        "unreadable_answers": lane.unread,
         "waiting_requests": lane.waiting_requests,
         "waiting_bytes": lane.waiting_bytes,
         "away": lane.away,

@@ -26,6 +26,8 @@ pub struct ExportReading {
     pub repeated: u64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Answers that could not be read, to requests that are not sent again.
+    pub unread: u64,
     /// Requests that wait.
     pub waiting_requests: u64,
     /// Their bytes.

@@ -1,21 +1,30 @@
-//! Sends what waits for one lane, one request after the other, and says when that stops working and when it works
-//! again.
+//! Sends what waits for one lane, one request after the other.
+//!
+//! What becomes of a request: it is taken; or it is kept and sent again, because the receiver is away or is none; or it is
+//! refused and counted. Two answers need more than one attempt. An answer that cannot be read is followed by one repeat
+//! at once, and then the request is settled: it must not hold up what is newer. A request that is too large goes in halves.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use super::{
     Shared,
     back_off::{self, BackOff},
+    parts::Parts,
+    report::Report,
 };
-use crate::export::transport::{Accepted, EncodedRequest, Retry, SendError, Signal, Transport};
+use crate::export::transport::{EncodedRequest, Retry, SendError, Signal, Transport};
 
-/// A kind of trouble that comes and goes is said this often at most.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How long a spool that cannot be read is left alone.
 const UNREADABLE: Duration = Duration::from_secs(5);
+
+/// A receiver that takes no such signal is asked again after this long.
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
+/// How long a lane waits to hear whether the receiver takes metrics, and how often it looks.
+const METRICS_KNOWN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a lane says of an attempt, for the spans and metrics of kevmon's own telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,45 +47,28 @@ pub(super) struct Lane {
     pub(super) shared: Arc<Shared>,
     /// The receiver has taken a request of this run.
     accepted: bool,
-    /// What is going on, so that it is said once.
-    said: Said,
-    /// When the three kinds of trouble were last said.
-    said_at: [Option<Instant>; 3],
-    /// A remark of the receiver's has been said.
-    remarked: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    Trouble(Trouble),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    /// The receiver is away.
-    Away,
-    /// It refuses what it is sent.
-    Refused,
-    /// It takes requests in part.
-    Partial,
+    /// It has taken an empty one: it knows the signal, whatever it says to others.
+    takes_empty: bool,
+    /// The request in flight.
+    parts: Parts,
+    report: Report,
 }
 
 impl Lane {
     pub(super) fn new(index: usize, signal: Signal, transport: Transport, shared: Arc<Shared>) -> Self {
         Self {
+            report: Report::new(transport.endpoint().to_owned(), signal),
             index,
             signal,
             transport,
             shared,
             accepted: false,
-            said: Said::Nothing,
-            said_at: [None; 3],
-            remarked: false,
+            takes_empty: false,
+            parts: Parts::default(),
         }
     }
 
-    /// Runs until the lane is closed or, at the end of kevmon, has nothing more to send or fails to.
+    /// Runs until kevmon ends and there is nothing more to send, or sending fails.
     pub(super) async fn run(mut self) {
         let mut back_off = BackOff::default();
         loop {
@@ -96,6 +88,7 @@ impl Lane {
             };
             match self.send(request).await {
                 Next::AtOnce => back_off.reset(),
+                Next::Closed if self.is_opened_again().await => back_off.reset(),
                 Next::Closed => return,
                 Next::After(_) if ending => return,
                 Next::After(asked) => {
@@ -106,62 +99,176 @@ impl Lane {
         }
     }
 
+    /// Sends a request, in parts where it is too large.
     async fn send(&mut self, request: EncodedRequest) -> Next {
-        let items = request.items;
+        self.parts.take_up(request);
+        while let Some(part) = self.parts.next() {
+            if let Err(next) = self.send_part(part).await {
+                return next;
+            }
+        }
+        self.settle();
+        Next::AtOnce
+    }
+
+    /// All parts of the request in flight are settled.
+    fn settle(&mut self) {
+        let refused = self.parts.end();
+        self.shared
+            .settle(self.index, |queue, backlog| queue.delivered(refused, backlog));
+    }
+
+    /// Sends one part. `Ok`: the next one is due, or the same once more.
+    async fn send_part(&mut self, part: EncodedRequest) -> Result<(), Next> {
+        let items = part.items;
         let began = Instant::now();
-        let answer = self.transport.send(request.body).await;
+        let answer = self.transport.send(part.body.clone()).await;
         self.shared.attempted(Attempt {
             lane: self.index,
             items,
             took: began.elapsed(),
             accepted: answer.is_ok(),
         });
-        match answer {
+        let error = match answer {
             Ok(accepted) => {
                 self.accepted = true;
-                self.shared.settle(self.index, |queue, backlog| {
-                    queue.delivered(accepted.rejected, backlog)
-                });
-                self.say_accepted(&accepted);
-                Next::AtOnce
-            }
-            // One that has taken requests before is being changed, or something stands before it for the moment.
-            Err(error) if error.is_unsupported() && self.accepted => self.away(&error, None),
-            Err(error) if error.is_unsupported() && self.signal != Signal::Metrics => self.close(&error),
-            Err(error) => match error.retry() {
-                Retry::Never => {
-                    self.shared
-                        .settle(self.index, |queue, backlog| queue.refused(backlog));
-                    self.say_refused(&error);
-                    // Whoever is not known now may be soon: a backlog is not thrown at a closed door.
-                    if error.is_unauthorized() {
-                        Next::After(None)
-                    } else {
-                        Next::AtOnce
-                    }
+                self.parts.settle(accepted.rejected);
+                if accepted.unread {
+                    self.count_unread();
                 }
-                Retry::After(asked) => self.away(&error, asked),
-            },
+                self.report.accepted(&accepted);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        // One that has taken requests before is being changed, or something stands before it for the moment.
+        if error.is_unsupported() && self.accepted {
+            return Err(self.away(&error, None));
         }
+        if self.is_unsupported(&error).await {
+            return Err(self.close(&error));
+        }
+        if error.is_unreadable() {
+            self.repeat_or_settle(&error, items);
+            return Ok(());
+        }
+        match error.retry() {
+            Retry::After(asked) => Err(self.away(&error, asked)),
+            Retry::Never => self.refused(&error, &part),
+        }
+    }
+
+    fn refused(&mut self, error: &SendError, part: &EncodedRequest) -> Result<(), Next> {
+        self.count_failure();
+        if error.is_too_large() {
+            if self.parts.cut() {
+                self.report.too_large(error, part);
+                return Ok(());
+            }
+            self.report.too_large_alone(error, part);
+        } else {
+            self.report.refused(error);
+        }
+        if !error.is_unauthorized() {
+            self.parts.settle(part.items);
+            return Ok(());
+        }
+        // Whoever is not known now may be soon: a backlog is not thrown at a closed door.
+        self.parts.refuse_all();
+        self.settle();
+        Err(Next::After(None))
+    }
+
+    /// The answer cannot be read: once more, and then the request is settled, by what could be read of the answer.
+    fn repeat_or_settle(&mut self, error: &SendError, items: u64) {
+        self.count_failure();
+        if !std::mem::replace(&mut self.parts.unread, true) {
+            self.shared
+                .settle(self.index, |queue, _| queue.counts.repeated += 1);
+            return;
+        }
+        self.report.unreadable(error);
+        self.parts.settle(if error.is_confirmed() { 0 } else { items });
+        self.count_unread();
+    }
+
+    fn count_unread(&self) {
+        self.shared
+            .settle(self.index, |queue, _| queue.counts.unread += 1);
+    }
+
+    fn count_failure(&self) {
+        self.shared
+            .settle(self.index, |queue, _| queue.counts.failures += 1);
     }
 
     fn away(&mut self, error: &SendError, asked: Option<Duration>) -> Next {
         self.shared.failed(self.index, error.may_have_arrived());
-        self.say_away(error);
+        self.report.away(error, &self.shared.place());
         Next::After(asked)
+    }
+
+    /// Whether the receiver takes none of this signal: it says so, or it refuses in a way that may mean so (400, 405, 415,
+    /// 501), has taken metrics but none of this signal, and refuses an empty request likewise.
+    async fn is_unsupported(&mut self, error: &SendError) -> bool {
+        if self.signal == Signal::Metrics || self.accepted {
+            return false;
+        }
+        if error.is_unsupported() {
+            return true;
+        }
+        if error.doubt().is_none() || self.takes_empty || !self.takes_metrics().await {
+            return false;
+        }
+        match self.transport.send(EMPTY).await {
+            Ok(_) => {
+                self.takes_empty = true;
+                false
+            }
+            Err(empty) => empty.doubt() == error.doubt(),
+        }
+    }
+
+    /// Whether the receiver has taken metrics in this run; waits a while for its answer to the first ones.
+    async fn takes_metrics(&self) -> bool {
+        let end = Instant::now() + METRICS_KNOWN;
+        loop {
+            match self.shared.takes_metrics(self.index) {
+                Some(takes) => return takes,
+                None if Instant::now() >= end || self.shared.is_ending() => return false,
+                None => sleep(LOOK).await,
+            }
+        }
     }
 
     fn close(&mut self, error: &SendError) -> Next {
         debug!("{error}");
-        warn!(
-            "{}: the receiver takes no {signal}, so none are sent to it until kevmon is started again; metrics go on; {}",
-            self.transport.endpoint(),
-            remedy(self.signal),
-            signal = self.signal.name(),
-        );
+        self.report.closed();
+        self.parts.end();
         self.shared
             .settle(self.index, |queue, backlog| queue.close(backlog));
         Next::Closed
+    }
+
+    /// Asks the receiver again from time to time, and when the configuration is read again, with an empty request. False:
+    /// kevmon ends.
+    async fn is_opened_again(&mut self) -> bool {
+        loop {
+            tokio::select! {
+                () = sleep(ASK_AGAIN) => {}
+                () = self.shared.asked(self.index) => {}
+                () = self.shared.ended() => return false,
+            }
+            match self.transport.send(EMPTY).await {
+                Ok(_) => {
+                    self.takes_empty = true;
+                    self.report.opened();
+                    self.shared.settle(self.index, |queue, _| queue.open());
+                    return true;
+                }
+                Err(error) => debug!("{error}; none are sent to it"),
+            }
+        }
     }
 
     /// The end of kevmon cuts a pause short: whoever has come back meanwhile gets what waits.
@@ -171,71 +278,13 @@ impl Lane {
             () = self.shared.ended() => {}
         }
     }
-
-    /// Whether this trouble is to be said: it is new, and was not said a moment ago.
-    fn begins(&mut self, trouble: Trouble) -> bool {
-        let is_new = self.said != Said::Trouble(trouble);
-        let at = &mut self.said_at[trouble as usize];
-        let says = is_new && at.is_none_or(|at| at.elapsed() >= SAY_AGAIN);
-        if says {
-            *at = Some(Instant::now());
-            self.said = Said::Trouble(trouble);
-        }
-        says
-    }
-
-    fn say_accepted(&mut self, accepted: &Accepted) {
-        let endpoint = self.transport.endpoint().to_owned();
-        if accepted.rejected > 0 {
-            if self.begins(Trouble::Partial) {
-                error!(
-                    "{endpoint}: the receiver rejected {} of a request's {}: {}; they are not sent again, and counted; see \
-                     the receiver's log",
-                    accepted.rejected,
-                    self.signal.items(),
-                    accepted.remark
-                );
-            }
-            return;
-        }
-        if !accepted.remark.is_empty() && !std::mem::replace(&mut self.remarked, true) {
-            warn!(
-                "{endpoint}: the receiver took a request and remarked: {}",
-                accepted.remark
-            );
-        }
-        if std::mem::replace(&mut self.said, Said::Nothing) != Said::Nothing {
-            info!("{endpoint} accepts {} again", self.signal.name());
-        }
-    }
-
-    fn say_refused(&mut self, error: &SendError) {
-        if self.begins(Trouble::Refused) {
-            error!("{error}; what it refuses is not sent again, and counted");
-        }
-    }
-
-    fn say_away(&mut self, error: &SendError) {
-        if self.begins(Trouble::Away) {
-            error!(
-                "{error}; trying again, {} wait {} meanwhile",
-                self.signal.name(),
-                self.shared.place()
-            );
-        }
-    }
 }
+
+/// A request without any item, of any signal.
+const EMPTY: bytes::Bytes = bytes::Bytes::new();
 
 enum Next {
     AtOnce,
     After(Option<Duration>),
     Closed,
-}
-
-fn remedy(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Logs => "let it receive OTLP logs, or write [events] enabled = false in the plugins",
-        Signal::Traces => "let it receive OTLP traces, or write [telemetry] enabled = false in kevmon.toml",
-        Signal::Metrics => "",
-    }
 }

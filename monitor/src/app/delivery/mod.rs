@@ -4,7 +4,9 @@
 mod back_off;
 mod backlog;
 mod lane;
+mod parts;
 mod queue;
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -30,11 +32,11 @@ pub(super) use lane::Attempt;
 use self::{
     backlog::{Backlog, NoRoom},
     lane::Lane,
-    queue::Queue,
+    queue::{Counts, Queue},
 };
 use super::output::unix_now;
 use crate::{
-    export::transport::{Connection, EncodedRequest, Signal, Transport},
+    export::transport::{Connection, EncodedRequest, Signal, Transport, below},
     metrics::ExportReading,
     store::spool::{Dropped, Limits, Why},
 };
@@ -53,6 +55,8 @@ pub(super) struct Destination {
     pub(super) signal: Signal,
     /// How.
     pub(super) connection: Connection,
+    /// Largest request that it is sent, bytes, uncompressed.
+    pub(super) max_request: usize,
 }
 
 /// Where what waits is kept.
@@ -103,7 +107,10 @@ pub(in crate::app) struct Shared {
 struct LaneName {
     receiver: String,
     signal: Signal,
+    max_request: usize,
     wake: Arc<Notify>,
+    /// Wakes a lane that is closed.
+    ask: Arc<Notify>,
 }
 
 struct State {
@@ -159,7 +166,9 @@ impl Delivery {
                 lanes.push(LaneName {
                     receiver: of.receiver,
                     signal: of.signal,
+                    max_request: of.max_request,
                     wake: Arc::default(),
+                    ask: Arc::default(),
                 });
                 lanes.len() - 1
             };
@@ -167,6 +176,14 @@ impl Delivery {
             let lane = Lane::new(index, of.signal, transport, Arc::clone(&self.shared));
             self.tasks.push(tokio::spawn(lane.run()));
         }
+    }
+
+    /// Asks receivers that took no logs or no traces once more.
+    pub(super) fn ask_again(&self) {
+        self.shared
+            .lanes()
+            .iter()
+            .for_each(|lane| lane.ask.notify_waiters());
     }
 
     /// Hands requests over from elsewhere.
@@ -206,6 +223,7 @@ impl Delivery {
                     unsupported: counts.unsupported,
                     repeated: counts.repeated,
                     failures: counts.failures,
+                    unread: counts.unread,
                     waiting_requests: spooled.requests + queue.held() as u64,
                     waiting_bytes: spooled.bytes + queue.held_bytes() as u64,
                     away: queue.is_away(),
@@ -282,6 +300,15 @@ impl Courier {
         if requests.is_empty() {
             return;
         }
+        let limit = self
+            .0
+            .lanes()
+            .get(index)
+            .map_or(usize::MAX, |lane| lane.max_request);
+        let requests = requests
+            .into_iter()
+            .flat_map(|request| below(request, limit))
+            .collect();
         let mut state = self.0.state();
         state.begin();
         let State { queues, backlog, .. } = &mut *state;
@@ -351,6 +378,36 @@ impl Shared {
         let wake = self.lanes().get(lane).map(|lane| Arc::clone(&lane.wake));
         if let Some(wake) = wake {
             wake.notified().await;
+        }
+    }
+
+    /// Returns when a lane that is closed is to ask its receiver again.
+    async fn asked(&self, lane: usize) {
+        let ask = self.lanes().get(lane).map(|lane| Arc::clone(&lane.ask));
+        if let Some(ask) = ask {
+            ask.notified().await;
+        }
+    }
+
+    /// Whether the receiver of this lane has taken metrics in this run; `None` where it has not answered any yet.
+    fn takes_metrics(&self, lane: usize) -> Option<bool> {
+        let metrics = {
+            let lanes = self.lanes();
+            let receiver = lanes.get(lane).map(|lane| lane.receiver.clone());
+            receiver.and_then(|receiver| {
+                lanes
+                    .iter()
+                    .position(|lane| lane.receiver == receiver && lane.signal == Signal::Metrics)
+            })
+        };
+        let Some(metrics) = metrics else {
+            return Some(false);
+        };
+        let counts = self.state().queues[metrics].counts;
+        match counts {
+            Counts { delivered: 1.., .. } => Some(true),
+            Counts { failures: 1.., .. } | Counts { refused: 1.., .. } => Some(false),
+            _ => None,
         }
     }
 

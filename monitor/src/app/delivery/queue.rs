@@ -40,6 +40,8 @@ pub(super) struct Counts {
     pub(super) repeated: u64,
     /// Attempts that failed.
     pub(super) failures: u64,
+    /// Answers that could not be read, to requests that are settled.
+    pub(super) unread: u64,
 }
 
 /// A request in memory.
@@ -236,10 +238,10 @@ impl Queue {
     }
 
     /// The receiver will never take the request in flight.
+    #[cfg(test)]
     pub(super) fn refused(&mut self, backlog: &mut Backlog) {
-        self.counts.refused += self.settle(backlog);
         self.counts.failures += 1;
-        self.away = false;
+        self.delivered(u64::MAX, backlog);
     }
 
     /// The request in flight was not taken this time; it is sent again.
@@ -289,6 +291,11 @@ impl Queue {
         self.counts.unsupported += held.iter().map(|held| held.request.items).sum::<u64>();
         self.counts.unsupported += backlog.waiting(&self.lane).items;
         backlog.clear(&self.lane);
+    }
+
+    /// The receiver takes this signal after all.
+    pub(super) fn open(&mut self) {
+        self.closed = false;
     }
 
     /// Counts what was dropped for want of room, or for its age. True: it begins, and is to be said.

@@ -14,7 +14,10 @@ use crate::config::{
     endpoint::{self, DEFAULT_HTTP_PORT, DEFAULT_PORT},
     given::{Given, Rank},
     header::SecretPlace,
-    receiver::{Compression, Connection, DEFAULT_RECEIVER, DEFAULT_TIMEOUT, Protocol, Receiver},
+    receiver::{
+        Compression, Connection, DEFAULT_MAX_REQUEST, DEFAULT_RECEIVER, DEFAULT_TIMEOUT, Protocol, Receiver,
+        Signals,
+    },
     settings_file::EndpointKeys,
 };
 
@@ -35,6 +38,8 @@ pub(super) struct Own<'a> {
     pub(super) protocol: Option<Protocol>,
     pub(super) compression: Option<Compression>,
     pub(super) timeout: Option<Duration>,
+    pub(super) signals: Option<Signals>,
+    pub(super) max_request: Option<u64>,
     /// From the lowest source to the highest.
     pub(super) headers: Vec<HeaderLayer>,
     pub(super) ca: Option<Given<SecretPlace>>,
@@ -92,6 +97,8 @@ impl<'a> Settling<'a> {
             protocol: overrides.protocol.or_else(|| keys?.protocol),
             compression: overrides.compression.or_else(|| keys?.compression),
             timeout: keys.and_then(|keys| keys.timeout),
+            signals: keys.and_then(|keys| keys.signals),
+            max_request: keys.and_then(|keys| keys.max_request),
             headers,
             ca: flag(&overrides.ca, "--ca-cert").or_else(|| keys?.ca.clone()),
             clients,
@@ -123,6 +130,8 @@ impl<'a> Settling<'a> {
             metrics: metrics?,
             logs: logs?,
             traces: traces?,
+            signals: own.signals.unwrap_or_default(),
+            max_request: own.max_request.unwrap_or(DEFAULT_MAX_REQUEST),
         })
     }
 
@@ -228,6 +237,8 @@ fn named_keys(name: &str, keys: &EndpointKeys) -> Own<'static> {
         protocol: keys.protocol,
         compression: keys.compression,
         timeout: keys.timeout,
+        signals: keys.signals,
+        max_request: keys.max_request,
         headers: header_layer(keys).into_iter().collect(),
         ca: keys.ca.clone(),
         clients: vec![pair(&format!("endpoints.{name}"), keys)],
@@ -242,6 +253,8 @@ fn plugin_keys() -> Own<'static> {
         protocol: None,
         compression: None,
         timeout: None,
+        signals: None,
+        max_request: None,
         headers: Vec::new(),
         ca: None,
         clients: Vec::new(),

@@ -121,6 +121,7 @@ fn a_value_out_of_bounds() {
             Kind::Bytes(bounds) => vec![format!("{}", bounds.end() + 1), format!("{}", bounds.start() - 1)],
             Kind::Port => vec!["0".to_owned(), "65536".to_owned()],
             Kind::Choice(_) => vec!["'none-of-them'".to_owned()],
+            Kind::Choices(_) => vec!["['none-of-them']".to_owned(), "[]".to_owned(), "[1]".to_owned()],
             Kind::Name => vec![
                 format!("'{}'", "a".repeat(65)),
                 "'a b'".to_owned(),

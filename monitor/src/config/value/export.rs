@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 use secrecy::SecretString;
 use toml::{Spanned, de::DeValue};
 
-use super::{Value, Wrong, named, one, text};
+use super::{Value, Wrong, choice, named, one, text};
 use crate::config::{
     endpoint::{Url, withhold_user_info},
     finding::{nearest, quoted},
@@ -50,6 +50,7 @@ pub(super) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
     match kind {
         Kind::Count(bounds) => count(value, bounds).map(Value::Count).map_err(one),
         Kind::Bytes(bounds) => bytes(value, bounds).map(Value::Bytes).map_err(one),
+        Kind::Choices(words) => choices(value, words).map(Value::Texts),
         Kind::Endpoints => endpoints(value).map(Value::Endpoints),
         Kind::Url => url(value).map(Value::Url).map_err(one),
         Kind::Headers => headers(value).map(Value::Headers),
@@ -68,6 +69,26 @@ pub(super) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
 
 fn url(value: &Spanned<DeValue<'_>>) -> Result<Url, Wrong> {
     Url::parse_whole(named(value)?.trim()).map_err(|error| Wrong::from_error(value.span().start, &error))
+}
+
+fn choices(value: &Spanned<DeValue<'_>>, words: &'static [&'static str]) -> Result<Vec<String>, Vec<Wrong>> {
+    let listed = || words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>();
+    let remedy = format!("write a list of one or more of {}", listed().join(", "));
+    let DeValue::Array(list) = value.get_ref() else {
+        return Err(one(Wrong::kind(value, "a list of strings", &remedy)));
+    };
+    if list.is_empty() {
+        return Err(one(Wrong::new(value.span().start, "the list is empty", remedy)));
+    }
+    let (mut good, mut wrong) = (Vec::new(), Vec::new());
+    for entry in list.iter() {
+        match choice(entry, words) {
+            Ok(word) if good.contains(&word) => {}
+            Ok(word) => good.push(word),
+            Err(error) => wrong.push(error),
+        }
+    }
+    if wrong.is_empty() { Ok(good) } else { Err(wrong) }
 }
 
 fn endpoints(value: &Spanned<DeValue<'_>>) -> Result<Vec<(usize, EndpointText)>, Vec<Wrong>> {

@@ -48,7 +48,7 @@ type LaneNumber = (
 );
 
 /// Those that only grow.
-const LANE_COUNTERS: [LaneNumber; 3] = [
+const LANE_COUNTERS: [LaneNumber; 4] = [
     (
         "kevmon.export.failures",
         "{attempt}",
@@ -66,6 +66,12 @@ const LANE_COUNTERS: [LaneNumber; 3] = [
         "{request}",
         "Requests that were sent again although an earlier attempt may have arrived",
         |lane| lane.repeated,
+    ),
+    (
+        "kevmon.export.unreadable_answers",
+        "{answer}",
+        "Answers that could not be read, to requests that are not sent again",
+        |lane| lane.unread,
     ),
 ];
 

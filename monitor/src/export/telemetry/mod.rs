@@ -118,7 +118,8 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Starts it: metrics every `interval`, spans in batches, each handed to `hand`. Takes two threads.
+    /// Starts it: metrics every `interval`, spans in batches where they are wanted, each handed to `hand`. Takes two
+    /// threads, without spans one.
     ///
     /// # Errors
     /// The SDK refuses its settings, which may come from its own environment variables.
@@ -126,6 +127,7 @@ impl Telemetry {
         host: &HostIdentity,
         interval: Duration,
         temporality: super::Temporality,
+        with_spans: bool,
         hand: impl Fn(EncodedRequest) + Send + Sync + 'static,
     ) -> Result<Self, TelemetryError> {
         let handover = Handover::new(hand);
@@ -155,10 +157,12 @@ impl Telemetry {
                     .build(),
             )
             .build();
-        let tracers = SdkTracerProvider::builder()
-            .with_resource(resource)
-            .with_batch_exporter(span_exporter)
-            .build();
+        let tracers = SdkTracerProvider::builder().with_resource(resource);
+        let tracers = if with_spans {
+            tracers.with_batch_exporter(span_exporter).build()
+        } else {
+            tracers.build()
+        };
         let observed = Arc::<Mutex<Observed>>::default();
         let meter = meters.meter("kevmon");
         instruments::observe_process(&meter, &observed);

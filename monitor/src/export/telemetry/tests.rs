@@ -16,7 +16,7 @@ fn handed_over(temporality: super::super::Temporality, tell: impl FnOnce(&Teleme
     let (hand, handed) = mpsc::channel();
     let host = HostIdentity::new(Some("h".to_owned()), "n".to_owned());
     let hour = Duration::from_secs(3600);
-    let telemetry = Telemetry::start(&host, hour, temporality, move |request| {
+    let telemetry = Telemetry::start(&host, hour, temporality, true, move |request| {
         hand.send(request).expect("the test waits");
     })
     .expect("it starts");

@@ -2,13 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
-    trace::v1::ExportTraceServiceResponse,
-};
-use prost::Message;
-
-use super::{connection::Signal, error::Fault, quote::Quote};
 
 /// The receiver took the request, or as much of it as it will ever take.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +10,18 @@ pub struct Accepted {
     pub rejected: u64,
     /// What it said to that, or by the way; mostly empty.
     pub remark: String,
+    /// Its answer says that it took the request, and the rest of it cannot be read: `rejected` is unknown, not 0.
+    pub unread: bool,
+}
+
+impl Accepted {
+    /// Taken by an answer of which the rest cannot be read.
+    pub(super) fn unread() -> Self {
+        Self {
+            unread: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// What to do when the receiver does not know the client.
@@ -46,6 +51,8 @@ pub(super) struct Any {
 pub(super) enum End {
     /// As it should.
     Whole,
+    /// As it should, but only the beginning was kept.
+    Cut,
     /// It went on and on; the rest was not read.
     TooLong,
     /// The connection did not last until its end, in words.
@@ -65,9 +72,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The media type in lower case, without parameters; empty when there is none.
     pub(super) fn media_type(&self) -> String {
-        let value = self.headers.get(http::header::CONTENT_TYPE);
-        let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        value
+        self.text("content-type")
             .split(';')
             .next()
             .unwrap_or_default()
@@ -75,50 +80,9 @@ impl Answer {
             .to_ascii_lowercase()
     }
 
-    /// Fails unless the body is there to its end.
-    pub(super) fn check_whole(&self) -> Result<(), Fault> {
-        match &self.end {
-            End::Whole => Ok(()),
-            End::TooLong => Err(Fault::garbled(
-                "the receiver's answer does not end within 64 KiB",
-                "check that an OTLP receiver listens there",
-            )),
-            End::Broken(reason) => Err(Fault::unanswered(format!(
-                "the receiver's answer broke off: {reason}"
-            ))),
-        }
+    /// The value of the header `name`, or nothing.
+    pub(super) fn text(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
-}
-
-/// Reads `body` as the response to a request of `signal`.
-pub(super) fn response(signal: Signal, body: Bytes, quote: &Quote) -> Result<Accepted, Fault> {
-    let partial = match signal {
-        Signal::Metrics => ExportMetricsServiceResponse::decode(body).map(|response| {
-            response
-                .partial_success
-                .map(|partial| (partial.rejected_data_points, partial.error_message))
-        }),
-        Signal::Logs => ExportLogsServiceResponse::decode(body).map(|response| {
-            response
-                .partial_success
-                .map(|partial| (partial.rejected_log_records, partial.error_message))
-        }),
-        Signal::Traces => ExportTraceServiceResponse::decode(body).map(|response| {
-            response
-                .partial_success
-                .map(|partial| (partial.rejected_spans, partial.error_message))
-        }),
-    };
-    let (rejected, message) = partial
-        .map_err(|error| {
-            Fault::garbled(
-                format!("the receiver's answer is no OTLP response: {error}"),
-                "check that an OTLP receiver listens there",
-            )
-        })?
-        .unwrap_or_default();
-    Ok(Accepted {
-        rejected: u64::try_from(rejected).unwrap_or_default(),
-        remark: quote.text(&message),
-    })
 }

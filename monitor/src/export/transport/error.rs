@@ -22,6 +22,12 @@ pub enum Failure {
     Unanswered,
     /// Answered by something that is not OTLP.
     Garbled,
+    /// Answered by a web page or a redirect: no receiver of OTLP is at this address.
+    WrongAddress,
+    /// Answered as OTLP is, but the answer cannot be read.
+    Unreadable,
+    /// The request is larger than the receiver takes.
+    TooLarge,
     /// The receiver cannot take it now.
     Busy,
     /// The receiver takes no such request.
@@ -44,6 +50,10 @@ pub(super) struct Fault {
     pub(super) delay: Option<Duration>,
     /// The receiver may have taken the request all the same.
     pub(super) may_have_arrived: bool,
+    /// The part of the answer that could be read says that the request was taken.
+    pub(super) confirmed: bool,
+    /// The HTTP status of a refusal by which some receivers mean that they take no such signal.
+    pub(super) doubt: Option<u16>,
 }
 
 impl Fault {
@@ -53,7 +63,12 @@ impl Fault {
             reason: reason.into(),
             remedy: remedy.into(),
             delay: None,
-            may_have_arrived: matches!(failure, Failure::Unanswered | Failure::Garbled),
+            may_have_arrived: matches!(
+                failure,
+                Failure::Unanswered | Failure::Garbled | Failure::Unreadable
+            ),
+            confirmed: false,
+            doubt: None,
         }
     }
 
@@ -71,6 +86,18 @@ impl Fault {
             reason,
             "it is sent again; see the receiver's log",
         )
+    }
+
+    /// `confirmed`: what could be read says that the request was taken.
+    pub(super) fn unreadable(reason: impl Into<String>, confirmed: bool) -> Self {
+        Self {
+            confirmed,
+            ..Self::new(
+                Failure::Unreadable,
+                reason,
+                "it is repeated once; check that an OTLP receiver listens there",
+            )
+        }
     }
 
     pub(super) fn garbled(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -103,11 +130,15 @@ impl SendError {
     /// Whether to send the request again.
     pub fn retry(&self) -> Retry {
         match self.fault.failure {
-            Failure::Refused | Failure::Unauthorized | Failure::Unsupported => Retry::Never,
+            Failure::Refused | Failure::Unauthorized | Failure::Unsupported | Failure::TooLarge => {
+                Retry::Never
+            }
             Failure::Settings
             | Failure::Unreachable
             | Failure::Unanswered
             | Failure::Garbled
+            | Failure::WrongAddress
+            | Failure::Unreadable
             | Failure::Busy => Retry::After(self.fault.delay),
         }
     }
@@ -115,6 +146,26 @@ impl SendError {
     /// The receiver has no service for this signal: gRPC's UNIMPLEMENTED, HTTP's 404.
     pub fn is_unsupported(&self) -> bool {
         self.fault.failure == Failure::Unsupported
+    }
+
+    /// The receiver answered as OTLP is answered, and the answer cannot be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.fault.failure == Failure::Unreadable
+    }
+
+    /// Of an answer that cannot be read: what could be read of it says that the request was taken.
+    pub fn is_confirmed(&self) -> bool {
+        self.fault.confirmed
+    }
+
+    /// The request is larger than the receiver takes: HTTP's 413, and what gRPC servers say instead.
+    pub fn is_too_large(&self) -> bool {
+        self.fault.failure == Failure::TooLarge
+    }
+
+    /// The HTTP status of a refusal by which some receivers mean that they take no such signal: 400, 405, 415, 501.
+    pub fn doubt(&self) -> Option<u16> {
+        self.fault.doubt
     }
 
     /// The receiver does not know or not allow the client; the message names what to set.

@@ -7,10 +7,11 @@ use prost::Message;
 use tonic::{Code, metadata::MetadataMap};
 
 use super::{
-    answer::{self, Accepted, Answer, RpcStatus, UNAUTHORIZED},
-    connection::Signal,
+    answer::{Accepted, Answer, End, RpcStatus, UNAUTHORIZED},
+    content,
     error::{Failure, Fault},
     http::{self as over_http, longest},
+    partial,
     quote::Quote,
 };
 
@@ -32,8 +33,8 @@ pub(super) struct Delay {
     pub(super) nanos: i32,
 }
 
-/// What became of a request of `signal`.
-pub(super) fn judge(answer: &Answer, signal: Signal, quote: &Quote) -> Result<Accepted, Fault> {
+/// What became of a request.
+pub(super) fn judge(answer: &Answer, quote: &Quote) -> Result<Accepted, Fault> {
     let status = [answer.trailers.as_ref(), Some(&answer.headers)]
         .into_iter()
         .flatten()
@@ -43,8 +44,7 @@ pub(super) fn judge(answer: &Answer, signal: Signal, quote: &Quote) -> Result<Ac
     };
     let (code, message, details) = read(status, quote);
     if code == Code::Ok {
-        answer.check_whole()?;
-        return response(answer, signal, quote);
+        return response(answer, quote);
     }
     Err(refusal(code, &message, retry_info(&details)))
 }
@@ -67,9 +67,11 @@ fn without_status(answer: &Answer, quote: &Quote) -> Fault {
             "check the port, or set the protocol to http/protobuf",
         );
     }
-    match answer.check_whole() {
-        Err(fault) => fault,
-        Ok(()) => Fault::unanswered("the receiver's answer ends without a status"),
+    match &answer.end {
+        // Without its end, an answer over gRPC says nothing yet.
+        End::Broken(reason) => Fault::unanswered(format!("the receiver's answer broke off: {reason}")),
+        End::TooLong => Fault::unreadable("the receiver's answer does not end within 16 MiB", false),
+        End::Whole | End::Cut => Fault::unreadable("the receiver's answer ends without a status", false),
     }
 }
 
@@ -117,6 +119,10 @@ fn retry_info(details: &[u8]) -> Option<Option<Duration>> {
 /// nobody knows how far the request came.
 fn refusal(code: Code, message: &str, retry_info: Option<Option<Duration>>) -> Fault {
     let (failure, remedy) = match code {
+        Code::ResourceExhausted | Code::OutOfRange if retry_info.is_none() && is_about_size(message) => (
+            Failure::TooLarge,
+            "let it take larger requests, or set max_request_bytes",
+        ),
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -144,6 +150,19 @@ fn refusal(code: Code, message: &str, retry_info: Option<Option<Duration>>) -> F
     fault
 }
 
+/// Whether a server's message says that the request is larger than it takes: there is no status of its own for that
+/// (grpc-go, the C core and Java answer RESOURCE_EXHAUSTED, tonic OUT_OF_RANGE).
+fn is_about_size(message: &str) -> bool {
+    const WORDS: [&str; 4] = [
+        "larger than max",
+        "exceeds maximum size",
+        "exceeds the maximum",
+        "too large",
+    ];
+    let message = message.to_ascii_lowercase();
+    WORDS.iter().any(|words| message.contains(words))
+}
+
 /// As the protocol names it.
 fn name(code: Code) -> &'static str {
     match code {
@@ -167,22 +186,37 @@ fn name(code: Code) -> &'static str {
     }
 }
 
-/// Exactly one message, not compressed: compression was not offered.
-fn response(answer: &Answer, signal: Signal, quote: &Quote) -> Result<Accepted, Fault> {
-    let message = answer
-        .body
-        .split_first_chunk::<5>()
-        .and_then(|(prefix, message)| {
-            let [flag, length @ ..] = *prefix;
-            let fits =
-                usize::try_from(u32::from_be_bytes(length)).is_ok_and(|length| length == message.len());
-            (flag == 0 && fits).then(|| answer.body.slice_ref(message))
-        });
-    match message {
-        Some(message) => answer::response(signal, message, quote),
-        None => Err(Fault::garbled(
-            "the receiver's answer holds no gRPC message",
-            "check that an OTLP receiver listens there",
-        )),
+/// Exactly one message. It may be compressed although nobody asked for it: grpc-go answers in the coding of the request
+/// (grpc/grpc-go#2749).
+fn response(answer: &Answer, quote: &Quote) -> Result<Accepted, Fault> {
+    let unreadable = |reason: String| Err(Fault::unreadable(reason, true));
+    let no_message = || unreadable("the receiver's answer holds no gRPC message".to_owned());
+    let Some((prefix, message)) = answer.body.split_first_chunk::<5>() else {
+        return no_message();
+    };
+    let [flag, length @ ..] = *prefix;
+    let is_cut = match usize::try_from(u32::from_be_bytes(length)) {
+        Ok(length) if length == message.len() => false,
+        Ok(length) if length > message.len() && answer.end == End::Cut => true,
+        _ => return no_message(),
+    };
+    let coding = match (flag, answer.text("grpc-encoding")) {
+        (0, _) => "identity",
+        (1, "" | "identity") => "none that it names",
+        (1, coding) => coding,
+        _ => return no_message(),
+    };
+    let Some(content) = content::decoded(coding, &answer.body.slice_ref(message)) else {
+        return unreadable(format!(
+            "the receiver's answer cannot be decompressed ({})",
+            quote.text(coding)
+        ));
+    };
+    if is_cut || !content.whole {
+        return Ok(partial::protobuf_beginning(&content.bytes, quote).unwrap_or_else(Accepted::unread));
+    }
+    match partial::protobuf(&content.bytes, quote) {
+        Some(accepted) => Ok(accepted),
+        None => unreadable("the receiver's answer is no OTLP response".to_owned()),
     }
 }

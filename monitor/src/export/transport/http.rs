@@ -6,9 +6,10 @@ use http::{StatusCode, header};
 use prost::Message;
 
 use super::{
-    answer::{self, Accepted, Answer, RpcStatus, UNAUTHORIZED},
-    connection::Signal,
+    answer::{Accepted, Answer, End, RpcStatus, UNAUTHORIZED},
+    content::{self, Content},
     error::{Failure, Fault},
+    partial,
     quote::Quote,
 };
 
@@ -18,34 +19,70 @@ const PROTOBUF: &str = "application/x-protobuf";
 /// Longest time that a receiver may ask to be left alone for.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What became of a request of `signal`.
-pub(super) fn judge(answer: &Answer, signal: Signal, quote: &Quote) -> Result<Accepted, Fault> {
+/// Statuses by which some receivers mean that they take no such signal.
+const DOUBTFUL: [u16; 4] = [400, 405, 415, 501];
+
+/// What became of a request. A status of success says that it was taken; the body can only add what was rejected, and
+/// real receivers send many things there (JSON, text, nothing). A web page is no receiver's.
+pub(super) fn judge(answer: &Answer, quote: &Quote) -> Result<Accepted, Fault> {
     if !answer.status.is_success() {
         return Err(refusal(answer, quote));
     }
-    answer.check_whole()?;
+    let content = content::decoded(answer.text("content-encoding"), &answer.body);
+    if is_web_page(answer, content.as_ref()) {
+        return Err(Fault::new(
+            Failure::WrongAddress,
+            format!("a web page answers ({}), no OTLP receiver", called(answer.status)),
+            "check the address",
+        ));
+    }
+    if let End::Broken(reason) = &answer.end {
+        return Err(Fault::unreadable(
+            format!("the receiver's answer broke off: {reason}"),
+            true,
+        ));
+    }
     // An empty body is a response that says nothing, whatever it is called.
     if answer.body.is_empty() {
         return Ok(Accepted::default());
     }
-    let is_plain = answer
-        .headers
-        .get(header::CONTENT_ENCODING)
-        .is_none_or(|encoding| encoding == "identity");
-    if !matches!(
-        answer.media_type().as_str(),
-        "" | PROTOBUF | "application/protobuf"
-    ) || !is_plain
-    {
-        return Err(Fault::garbled(
-            format!(
-                "the receiver answers with content type {:?} instead of {PROTOBUF}",
-                quote.text(&answer.media_type())
-            ),
-            "check the address: it may be that of a web page",
-        ));
+    let Some(content) = content else {
+        return Ok(Accepted::unread());
+    };
+    let is_whole = content.whole && answer.end == End::Whole;
+    Ok(match answer.media_type().as_str() {
+        PROTOBUF | "application/protobuf" if is_whole => {
+            partial::protobuf(&content.bytes, quote).unwrap_or_else(Accepted::unread)
+        }
+        PROTOBUF | "application/protobuf" => {
+            partial::protobuf_beginning(&content.bytes, quote).unwrap_or_else(Accepted::unread)
+        }
+        json if json == "application/json" || json.ends_with("+json") => {
+            partial::json(&content.bytes, quote).unwrap_or_else(Accepted::unread)
+        }
+        // Text says nothing that could be read.
+        _ => partial::json(&content.bytes, quote)
+            .or_else(|| partial::protobuf(&content.bytes, quote))
+            .unwrap_or_default(),
+    })
+}
+
+/// By its type, or by its first bytes where it has another one.
+fn is_web_page(answer: &Answer, content: Option<&Content>) -> bool {
+    if answer.status == StatusCode::NO_CONTENT {
+        return false;
     }
-    answer::response(signal, answer.body.clone(), quote)
+    let by_type = matches!(
+        answer.media_type().as_str(),
+        "text/html" | "application/xhtml+xml"
+    );
+    let bytes = content.map_or(&[][..], |content| content.bytes.as_ref());
+    let start = bytes.trim_ascii_start();
+    by_type
+        || ["<!doctype html", "<html"].iter().any(|tag| {
+            let first = start.get(..tag.len());
+            first.is_some_and(|first| first.eq_ignore_ascii_case(tag.as_bytes()))
+        })
 }
 
 /// What any status but success means. 502 and 504 come from what stands between, and nobody knows how far the
@@ -62,6 +99,15 @@ pub(super) fn refusal(answer: &Answer, quote: &Quote) -> Fault {
             "check the path of the address, let the receiver take this signal, or send it none",
         ),
         401 | 403 => (Failure::Unauthorized, UNAUTHORIZED),
+        // nginx (ngx_http_special_response.c, 495 and 496): it ends the handshake well and refuses the request.
+        400 if wants_certificate(answer) => (
+            Failure::Unauthorized,
+            "it wants a client certificate that it trusts: set certificate_file and key_file",
+        ),
+        413 => (
+            Failure::TooLarge,
+            "let it take larger requests, or set max_request_bytes",
+        ),
         _ => (Failure::Refused, "it is not sent again; see the receiver's log"),
     };
     let message = message(answer, quote);
@@ -72,10 +118,24 @@ pub(super) fn refusal(answer: &Answer, quote: &Quote) -> Fault {
         remedy,
     );
     fault.may_have_arrived = matches!(status.as_u16(), 502 | 504);
+    fault.doubt =
+        (failure == Failure::Refused && DOUBTFUL.contains(&status.as_u16())).then_some(status.as_u16());
     if failure == Failure::Busy {
         fault.delay = retry_after(answer, SystemTime::now());
     }
     fault
+}
+
+fn wants_certificate(answer: &Answer) -> bool {
+    const WORDS: [&str; 2] = [
+        "No required SSL certificate was sent",
+        "The SSL certificate error",
+    ];
+    let Some(content) = content::decoded(answer.text("content-encoding"), &answer.body) else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&content.bytes);
+    WORDS.iter().any(|words| text.contains(words))
 }
 
 fn called(status: StatusCode) -> String {
@@ -91,7 +151,7 @@ fn redirect(answer: &Answer, quote: &Quote) -> Fault {
         format!(" to {}", quote.text(&super::target::shown(&location)))
     });
     Fault::new(
-        Failure::Refused,
+        Failure::WrongAddress,
         format!(
             "the receiver redirects{} ({}), and redirects are not followed",
             location.unwrap_or_default(),
@@ -103,12 +163,17 @@ fn redirect(answer: &Answer, quote: &Quote) -> Fault {
 
 /// A `google.rpc.Status`, or text; not a web page.
 fn message(answer: &Answer, quote: &Quote) -> String {
+    let Some(content) = content::decoded(answer.text("content-encoding"), &answer.body) else {
+        return String::new();
+    };
+    if is_web_page(answer, Some(&content)) {
+        return String::new();
+    }
     match answer.media_type().as_str() {
-        "text/html" => String::new(),
-        PROTOBUF | "application/protobuf" => RpcStatus::decode(answer.body.as_ref())
+        PROTOBUF | "application/protobuf" => RpcStatus::decode(content.bytes)
             .map(|status| quote.text(&status.message))
             .unwrap_or_default(),
-        _ => quote.bytes(&answer.body),
+        _ => quote.bytes(&content.bytes),
     }
 }
 

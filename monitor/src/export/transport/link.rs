@@ -29,8 +29,12 @@ use super::{
     socket::{Ending, Socket, Witness},
 };
 
-/// How much of an answer is read, bytes, and buffered on the way.
-const ANSWER: usize = 64 << 10;
+/// How much of an answer is kept, bytes: one says as much in a few.
+const KEPT: usize = 1 << 20;
+/// How much of an answer is read, bytes: over gRPC, what counts stands at its end.
+const READ: usize = 16 << 20;
+/// How much of it is buffered on the way, bytes.
+const BUFFER: usize = 64 << 10;
 
 /// A request did not come through.
 #[derive(Debug)]
@@ -155,17 +159,20 @@ impl Link {
     ) -> (Bytes, Option<http::HeaderMap>, End) {
         let mut kept = BytesMut::new();
         let mut trailers = None;
+        let mut read = 0;
         let late = |timeout| Fault::unanswered(format!("it did not end within {timeout:?}"));
         let end = loop {
             match deadline.bound(body.frame(), late).await {
                 Err(fault) => break End::Broken(fault.reason),
+                Ok(None) if read > KEPT => break End::Cut,
                 Ok(None) => break End::Whole,
                 Ok(Some(Err(error))) => break End::Broken(self.why(&error, peer).reason),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
-                        let room = ANSWER.saturating_sub(kept.len());
+                        let room = KEPT.saturating_sub(kept.len());
                         kept.extend_from_slice(data.get(..room).unwrap_or(&data));
-                        if data.len() > room {
+                        read += data.len();
+                        if read > READ {
                             break End::TooLong;
                         }
                     }
@@ -239,12 +246,12 @@ async fn requests(
         Fault::unreachable(format!("the connection was lost: {}", innermost(&error)), "")
     };
     let late = |timeout| Fault::unreachable(format!("no connection within {timeout:?}"), "");
-    let window = u32::try_from(ANSWER).unwrap_or(u32::MAX);
+    let window = u32::try_from(BUFFER).unwrap_or(u32::MAX);
     if is_http2 {
         let handshake = http2::Builder::new(tasks.clone())
             .initial_stream_window_size(window)
             .initial_connection_window_size(window)
-            .max_send_buf_size(ANSWER)
+            .max_send_buf_size(BUFFER)
             .handshake(TokioIo::new(socket));
         let (requests, driver) = deadline.bound(handshake, late).await?.map_err(lost)?;
         tasks.spawn(async move {
@@ -254,7 +261,7 @@ async fn requests(
         return Ok(Requests::Http2(requests));
     }
     let handshake = http1::Builder::new()
-        .max_buf_size(ANSWER)
+        .max_buf_size(BUFFER)
         .handshake(TokioIo::new(socket));
     let (requests, driver) = deadline.bound(handshake, late).await?.map_err(lost)?;
     tasks.spawn(async move {

@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod connection;
+mod content;
 mod dial;
 mod error;
 mod grpc;
@@ -13,10 +14,12 @@ mod http;
 mod link;
 mod material;
 mod pack;
+mod partial;
 mod quote;
 mod request;
 mod sender;
 mod socket;
+mod split;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -27,3 +30,4 @@ pub use connection::{Connection, EncodedRequest, HeaderValue, Protocol, Signal, 
 pub use error::{Failure, Retry, SendError};
 pub use pack::{pack, unpack};
 pub use sender::Transport;
+pub use split::{below, halves, services};

@@ -9,6 +9,7 @@ use http_body_util::Full;
 
 use super::{
     connection::{Connection, Protocol},
+    content::CODINGS,
     error::Fault,
     target::Target,
 };
@@ -93,6 +94,12 @@ impl Outgoing {
             None => Uri::from_static("/"),
         };
         request.headers_mut().insert(header::HOST, self.authority.clone());
+        // hyper names no length of nothing, and some servers want one of every POST (RFC 9110, 8.6).
+        if self.message.is_empty() {
+            request
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         request
     }
 }
@@ -106,6 +113,7 @@ fn grpc(headers: &mut HeaderMap, gzip: bool, message: &Bytes, remaining: Duratio
     if gzip {
         headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
     }
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static(CODINGS));
     if let Ok(value) = HeaderValue::from_str(&grpc_timeout(remaining)) {
         headers.insert("grpc-timeout", value);
     }

@@ -108,12 +108,12 @@ impl Transport {
                 Err(Broken::Unsent(fault) | Broken::Lost(fault)) => return Err(fault),
             }
         };
-        if answer.end == End::Whole {
+        if matches!(answer.end, End::Whole | End::Cut) {
             self.link = Some(link);
         }
         match self.connection.protocol {
-            Protocol::Grpc => grpc::judge(&answer, self.signal, &material.quote),
-            Protocol::HttpProtobuf => http::judge(&answer, self.signal, &material.quote),
+            Protocol::Grpc => grpc::judge(&answer, &material.quote),
+            Protocol::HttpProtobuf => http::judge(&answer, &material.quote),
         }
     }
 }

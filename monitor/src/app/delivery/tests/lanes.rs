@@ -26,6 +26,8 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 enum Answer {
     Status(u16),
+    /// With this, and nothing else.
+    Text(&'static str),
     /// Never.
     Mute,
 }
@@ -35,6 +37,8 @@ enum Answer {
 struct Receiver {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     taken: Arc<Mutex<Vec<String>>>,
+    /// All requests, whatever became of them.
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Receiver {
@@ -47,6 +51,11 @@ impl Receiver {
     /// The collections that it took.
     fn taken(&self) -> Vec<String> {
         self.taken.lock().unwrap().clone()
+    }
+
+    /// The requests that it got, whatever became of them.
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     async fn serve(self, address: SocketAddr) {
@@ -83,9 +92,15 @@ impl Receiver {
                 continue;
             }
             let answer = self.answers.lock().unwrap().pop_front();
+            self.asked.lock().unwrap().push(body[..length].to_owned());
             let status = match answer.unwrap_or(Answer::Status(200)) {
                 Answer::Status(status) => status,
                 Answer::Mute => return sleep(Duration::from_secs(3600)).await,
+                Answer::Text(text) => {
+                    // A client that has gone is no failure of the test.
+                    let _ = stream.write_all(text.as_bytes()).await;
+                    return;
+                }
             };
             if status == 200 {
                 self.taken.lock().unwrap().push(body[..length].to_owned());
@@ -118,6 +133,7 @@ fn destination(receiver: &str, signal: Signal, address: SocketAddr) -> Destinati
             tls: None,
             timeout: Duration::from_millis(400),
         },
+        max_request: 4 << 20,
     }
 }
 
@@ -248,6 +264,149 @@ fn a_receiver_without_logs_gets_metrics_and_nothing_waits_for_it() {
         assert_eq!(receiver.taken(), collections([2]));
         let logs = reading(&delivery, "default", Signal::Logs);
         assert_eq!((logs.waiting_requests, logs.refused), (0, 0), "{logs:?}");
+    });
+}
+
+/// One request of this signal, of this second.
+fn push(delivery: &Delivery, signal: Signal, second: u64) {
+    let one = vec![request(signal, second, 1)];
+    delivery.courier().push("default", signal, one);
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_costs_one_repeat_and_the_queue_moves_on() {
+    const BROKEN: Answer = Answer::Text("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc");
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let receiver = Receiver::new(&[BROKEN, BROKEN, BROKEN]);
+        tokio::spawn(receiver.clone().serve(address));
+        let delivery = start(&folder, vec![destination("default", Signal::Metrics, address)]);
+        for second in 0..3 {
+            push(&delivery, Signal::Metrics, second);
+        }
+        until("the last one", || receiver.taken() == collections(1..3)).await;
+        // The first one twice; the second one once more, as its repeat is answered well.
+        assert_eq!(receiver.asked(), collections([0, 0, 1, 1, 2]));
+        until("its answer", || {
+            reading(&delivery, "default", Signal::Metrics).delivered == 3
+        })
+        .await;
+        let lane = reading(&delivery, "default", Signal::Metrics);
+        assert_eq!((lane.unread, lane.repeated, lane.refused), (1, 2, 0), "{lane:?}");
+        assert_eq!((lane.waiting_requests, lane.away), (0, false), "{lane:?}");
+    });
+}
+
+#[test]
+fn a_refusal_means_unsupported_where_metrics_are_taken_and_an_empty_request_is_refused_likewise() {
+    for status in [400, 405, 415, 501] {
+        run(async {
+            let (folder, address) = (Folder::new(), free_port());
+            // The metrics are taken, after a while; then come the request and the empty one, and those asked later.
+            let refusals = [Answer::Status(status); 3];
+            let receiver = Receiver::new(&refusals);
+            let metrics = Receiver::default();
+            let other = free_port();
+            tokio::spawn(receiver.clone().serve(address));
+            tokio::spawn(metrics.clone().serve(other));
+            let lanes = vec![
+                destination("default", Signal::Logs, address),
+                destination("default", Signal::Metrics, other),
+            ];
+            let delivery = start(&folder, lanes);
+            push(&delivery, Signal::Logs, 0);
+            sleep(Duration::from_millis(200)).await;
+            push(&delivery, Signal::Metrics, 1);
+            until("the end", || reading(&delivery, "default", Signal::Logs).closed).await;
+            push(&delivery, Signal::Logs, 2);
+            assert_eq!(receiver.asked(), ["collection 0", ""]);
+            let logs = reading(&delivery, "default", Signal::Logs);
+            assert_eq!(
+                (logs.unsupported, logs.refused, logs.waiting_requests),
+                (2, 0, 0),
+                "{logs:?}"
+            );
+
+            // Asked again, it refuses once more, and then takes logs.
+            until("the question", || {
+                delivery.ask_again();
+                receiver.asked().len() == 3
+            })
+            .await;
+            assert!(reading(&delivery, "default", Signal::Logs).closed);
+            until("logs to be taken", || {
+                delivery.ask_again();
+                !reading(&delivery, "default", Signal::Logs).closed
+            })
+            .await;
+            push(&delivery, Signal::Logs, 3);
+            until("the log", || {
+                receiver.taken().contains(&"collection 3".to_owned())
+            })
+            .await;
+        });
+    }
+}
+
+#[test]
+fn any_other_refusal_is_of_that_request_alone() {
+    const BAD: Answer = Answer::Status(400);
+    const TAKEN: Answer = Answer::Status(200);
+    // What the receiver of metrics answers, what that of logs does, and whether the latter is sent an empty request.
+    for (metrics, logs, asks) in [
+        (TAKEN, vec![BAD, TAKEN], true),
+        (TAKEN, vec![BAD, Answer::Status(405)], true),
+        (TAKEN, vec![BAD, Answer::Status(503)], true),
+        (BAD, vec![BAD], false),
+        (TAKEN, vec![Answer::Status(422)], false),
+    ] {
+        run(async {
+            let folder = Folder::new();
+            let (of_metrics, of_logs) = (Receiver::new(&[metrics]), Receiver::new(&logs));
+            let addresses = [free_port(), free_port()];
+            tokio::spawn(of_metrics.clone().serve(addresses[0]));
+            tokio::spawn(of_logs.clone().serve(addresses[1]));
+            let lanes = vec![
+                destination("default", Signal::Metrics, addresses[0]),
+                destination("default", Signal::Logs, addresses[1]),
+            ];
+            let delivery = start(&folder, lanes);
+            push(&delivery, Signal::Metrics, 0);
+            until("its answer", || !of_metrics.asked().is_empty()).await;
+            push(&delivery, Signal::Logs, 1);
+            push(&delivery, Signal::Logs, 2);
+            until("the second", || {
+                of_logs.taken().contains(&"collection 2".to_owned())
+            })
+            .await;
+            let reading = reading(&delivery, "default", Signal::Logs);
+            assert_eq!(
+                (reading.refused, reading.unsupported),
+                (1, 0),
+                "{logs:?}: {reading:?}"
+            );
+            assert_eq!(of_logs.asked().contains(&String::new()), asks, "{logs:?}");
+        });
+    }
+}
+
+#[test]
+fn a_receiver_that_has_taken_logs_refuses_single_ones() {
+    run(async {
+        let (folder, address) = (Folder::new(), free_port());
+        let receiver = Receiver::new(&[Answer::Status(200), Answer::Status(200), Answer::Status(400)]);
+        tokio::spawn(receiver.clone().serve(address));
+        let lanes = [Signal::Metrics, Signal::Logs].map(|signal| destination("default", signal, address));
+        let delivery = start(&folder, lanes.to_vec());
+        push(&delivery, Signal::Metrics, 0);
+        until("metrics", || receiver.taken().len() == 1).await;
+        for second in 1..4 {
+            push(&delivery, Signal::Logs, second);
+        }
+        until("the last one", || receiver.taken() == collections([0, 1, 3])).await;
+        assert_eq!(receiver.asked(), collections(0..4), "no empty request");
+        let logs = reading(&delivery, "default", Signal::Logs);
+        assert_eq!((logs.refused, logs.closed), (1, false), "{logs:?}");
     });
 }
 

@@ -9,9 +9,8 @@ use tonic::Code;
 
 use crate::export::transport::{
     Failure, Retry, SendError,
-    answer::{Answer, End},
+    answer::{Accepted, Answer, End},
     answer::{Any, RpcStatus},
-    connection::Signal,
     grpc::{self, Delay, RetryInfo},
     http as over_http,
     quote::Quote,
@@ -60,7 +59,7 @@ fn grpc(code: Code, retry_info: Option<Option<Delay>>) -> SendError {
         trailers: Some(trailers),
         ..answer(200)
     };
-    let fault = grpc::judge(&answer, Signal::Logs, &Quote::default()).expect_err("a refusal");
+    let fault = grpc::judge(&answer, &Quote::default()).expect_err("a refusal");
     SendError::new("http://h", fault)
 }
 
@@ -120,7 +119,7 @@ fn retry_info_is_honoured_where_a_retry_is_allowed() {
 }
 
 fn http(answer: &Answer) -> SendError {
-    let fault = over_http::judge(answer, Signal::Logs, &Quote::default()).expect_err("a refusal");
+    let fault = over_http::judge(answer, &Quote::default()).expect_err("a refusal");
     SendError::new("http://h", fault)
 }
 
@@ -128,6 +127,7 @@ fn http(answer: &Answer) -> SendError {
 fn every_http_status() {
     for status in 300..600 {
         let expected = match status {
+            300..400 => (AGAIN, false, false),
             404 => (Retry::Never, false, true),
             429 | 503 => (AGAIN, false, false),
             502 | 504 => (AGAIN, true, false),
@@ -136,9 +136,12 @@ fn every_http_status() {
         let error = http(&answer(status));
         assert_eq!(meaning(&error), expected, "{status}");
         assert_eq!(error.is_unauthorized(), matches!(status, 401 | 403), "{status}");
+        assert_eq!(error.is_too_large(), status == 413, "{status}");
+        let doubt = matches!(status, 400 | 405 | 415 | 501).then_some(status);
+        assert_eq!(error.doubt(), doubt, "{status}");
     }
     for status in [200, 202, 204] {
-        let taken = over_http::judge(&answer(status), Signal::Logs, &Quote::default());
+        let taken = over_http::judge(&answer(status), &Quote::default());
         assert_eq!(taken, Ok(Default::default()), "{status}");
     }
 }
@@ -181,11 +184,11 @@ fn grpc_without_a_status_is_judged_by_http() {
         (401, Failure::Unauthorized),
         (403, Failure::Unauthorized),
         (400, Failure::Refused),
-        (302, Failure::Refused),
+        (302, Failure::WrongAddress),
         (503, Failure::Busy),
         (200, Failure::Garbled),
     ] {
-        let fault = grpc::judge(&answer(status), Signal::Logs, &Quote::default()).expect_err("no status");
+        let fault = grpc::judge(&answer(status), &Quote::default()).expect_err("no status");
         assert_eq!(fault.failure, failure, "{status}");
     }
 }
@@ -197,16 +200,139 @@ fn an_answer_that_breaks_off_says_nothing_of_the_request() {
             end: end.clone(),
             ..answer(status)
         };
-        let error = http(&cut(200));
-        assert_eq!(meaning(&error), (AGAIN, true, false), "{end:?}");
+        // Over HTTP, a status of success stands before it.
+        let taken = over_http::judge(&cut(200), &Quote::default()).map_err(|fault| fault.confirmed);
+        let expected = match &end {
+            End::TooLong => Ok(Accepted::default()),
+            _ => Err(true),
+        };
+        assert_eq!(taken, expected, "{end:?}");
         // The status says enough.
         assert_eq!(meaning(&http(&cut(400))), (Retry::Never, false, false), "{end:?}");
         let mut answer = cut(200);
         answer
             .headers
             .insert("content-type", HeaderValue::from_static("application/grpc"));
-        let fault = grpc::judge(&answer, Signal::Logs, &Quote::default()).expect_err("no status");
+        let fault = grpc::judge(&answer, &Quote::default()).expect_err("no status");
         let error = SendError::new("http://h", fault);
         assert_eq!(meaning(&error), (AGAIN, true, false), "{end:?}");
+    }
+}
+
+#[test]
+fn what_servers_say_of_a_request_that_is_too_large() {
+    for (code, message, expected) in [
+        (
+            Code::ResourceExhausted,
+            "grpc: received message larger than max (9 vs. 4)",
+            true,
+        ),
+        (
+            Code::ResourceExhausted,
+            "Received message larger than max (9 vs. 4)",
+            true,
+        ),
+        (
+            Code::ResourceExhausted,
+            "gRPC message exceeds maximum size 4: 9",
+            true,
+        ),
+        (
+            Code::ResourceExhausted,
+            "Received message exceeds the maximum configured message size.",
+            true,
+        ),
+        (
+            Code::OutOfRange,
+            "Error, decoded message length too large: found 9 bytes",
+            true,
+        ),
+        (Code::ResourceExhausted, "quota", false),
+        (Code::InvalidArgument, "received message larger than max", false),
+    ] {
+        let mut trailers = HeaderMap::new();
+        tonic::Status::new(code, message)
+            .add_header(&mut trailers)
+            .unwrap();
+        let answer = Answer {
+            trailers: Some(trailers),
+            ..answer(200)
+        };
+        let fault = grpc::judge(&answer, &Quote::default()).expect_err("a refusal");
+        assert_eq!(
+            fault.failure == Failure::TooLarge,
+            expected,
+            "{code:?}, {message}"
+        );
+    }
+}
+
+/// What becomes of a request whose answer has this status, content type, content coding and body.
+#[test]
+fn answers_of_success_over_http() {
+    const TAKEN: Result<(u64, bool), Failure> = Ok((0, false));
+    const UNREAD: Result<(u64, bool), Failure> = Ok((0, true));
+    let wrong = Err(Failure::WrongAddress);
+    let gzip = |plain: &[u8]| {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    // A partial success with 3 rejected items.
+    let partial = [10, 2, 8, 3];
+    let html = b" <!DOCTYPE html><html>";
+    let protobuf = "application/x-protobuf";
+    for (status, media_type, coding, body, expected) in [
+        (200, protobuf, "", &b""[..], TAKEN),
+        (200, protobuf, "", &partial, Ok((3, false))),
+        (
+            200,
+            "application/protobuf; charset=utf-8",
+            "identity",
+            &partial,
+            Ok((3, false)),
+        ),
+        (200, protobuf, "gzip", &gzip(&partial), Ok((3, false))),
+        (200, protobuf, "gzip", b"xx", UNREAD),
+        (200, protobuf, "br", &partial, UNREAD),
+        (200, protobuf, "", b"\x07\x07", UNREAD),
+        (200, "", "", &partial, Ok((3, false))),
+        (200, "application/json", "", b"{}", TAKEN),
+        (
+            200,
+            "application/json; charset=utf-8",
+            "",
+            br#"{"partialSuccess":{"rejectedLogRecords":"3"}}"#,
+            Ok((3, false)),
+        ),
+        (200, "application/json", "gzip", &gzip(b"{}"), TAKEN),
+        (200, "application/json", "", b"{", UNREAD),
+        (200, "text/plain", "", b"OK", TAKEN),
+        (202, "text/plain", "", b"accepted", TAKEN),
+        (200, "", "", b"OK", TAKEN),
+        (200, "application/octet-stream", "", b"OK", TAKEN),
+        (204, "", "", b"", TAKEN),
+        (204, "text/html", "", b"", TAKEN),
+        (200, "text/html; charset=utf-8", "", html, wrong),
+        (200, "text/html", "", b"", wrong),
+        (200, "text/html", "br", b"xx", wrong),
+        (202, "application/xhtml+xml", "", html, wrong),
+        (200, "", "", html, wrong),
+        (200, protobuf, "gzip", &gzip(html), wrong),
+    ] {
+        let mut answer = answer(status);
+        answer.body = Bytes::copy_from_slice(body);
+        if !media_type.is_empty() {
+            answer.headers.insert("content-type", media_type.parse().unwrap());
+        }
+        if !coding.is_empty() {
+            answer.headers.insert("content-encoding", coding.parse().unwrap());
+        }
+        let judged = over_http::judge(&answer, &Quote::default());
+        let found = judged
+            .map(|accepted| (accepted.rejected, accepted.unread))
+            .map_err(|fault| fault.failure);
+        assert_eq!(found, expected, "{status} {media_type:?} {coding:?} {body:?}");
     }
 }

@@ -238,10 +238,11 @@ async fn garbage_leaves_it_open_whether_it_was_taken() {
     tail.extend([0; 9]);
     for (answer, words) in [
         (json, "\"application/json\", which is not gRPC"),
-        (endless, "does not end within 64 KiB"),
+        (endless, "does not end within 16 MiB"),
         (grpc_reply("", &ok), "no gRPC message"),
         (grpc_reply(tail, &ok), "no gRPC message"),
-        (grpc_reply(&[1, 0, 0, 0, 0][..], &ok), "no gRPC message"),
+        (grpc_reply(&[1, 0, 0, 0, 0][..], &ok), "none that it names"),
+        (grpc_reply(&[2, 0, 0, 0, 0][..], &ok), "no gRPC message"),
         (grpc_reply(&[0, 0, 0, 0, 2, 7, 7][..], &ok), "no OTLP response"),
         (grpc_reply(&[0; 5][..], &[]), "ends without a status"),
     ] {
@@ -250,6 +251,49 @@ async fn garbage_leaves_it_open_whether_it_was_taken() {
         let error = failed(over_grpc(receiver.address).send(body(1)).await, &[words]);
         assert_eq!(error.retry(), Retry::After(None), "{error}");
         assert!(error.may_have_arrived(), "{error}");
+    }
+}
+
+/// grpc-go answers so to a request that is compressed, whatever it was told to accept.
+#[tokio::test]
+async fn an_answer_may_be_compressed() {
+    let message = ExportMetricsServiceResponse {
+        partial_success: Some(ExportMetricsPartialSuccess {
+            rejected_data_points: 3,
+            error_message: "too old".to_owned(),
+        }),
+    };
+    let frame = |coding: &str, bytes: &[u8]| {
+        let mut body = vec![1];
+        body.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+        body.extend(bytes);
+        let mut reply = grpc_reply(body, &[("grpc-status", "0")]);
+        reply
+            .headers_mut()
+            .insert("grpc-encoding", coding.parse().unwrap());
+        reply
+    };
+    let gzip = |plain: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    // A few kilobytes that stand for a gigabyte are not all read.
+    let bomb = gzip(&[message.encode_to_vec(), vec![0; 8 << 20]].concat());
+    for (answer, expected) in [
+        (frame("gzip", &gzip(&message.encode_to_vec())), Ok((3, false))),
+        (frame("gzip", &gzip(b"")), Ok((0, false))),
+        (frame("gzip", &bomb), Ok((3, false))),
+        (frame("snappy", b"xx"), Err(true)),
+        (frame("gzip", b"xx"), Err(true)),
+    ] {
+        let answer = Mutex::new(Some(answer));
+        let receiver = Receiver::start(true, None, move |_| answer.lock().unwrap().take().unwrap()).await;
+        let answer = over_grpc(receiver.address).send(body(1)).await;
+        let found = answer
+            .map(|accepted| (accepted.rejected, accepted.unread))
+            .map_err(|error| error.is_unreadable() && error.is_confirmed());
+        assert_eq!(found, expected);
     }
 }
 

@@ -191,40 +191,56 @@ async fn redirects_are_not_followed() {
         ],
     );
     assert!(!error.to_string().contains("secret"), "{error}");
-    assert_eq!(error.retry(), Retry::Never);
+    assert_eq!(error.retry(), Retry::After(None), "it is kept");
     assert!(other.received().is_empty());
 }
 
 #[tokio::test]
-async fn garbage_in_a_success_leaves_it_open_whether_it_was_taken() {
-    let receivers: [(Receiver, &str); 5] = [
-        (
-            answering(|| reply(200, &[PROTOBUF], "\u{7}\u{7}\u{7}")).await,
-            "no OTLP response",
-        ),
-        (
-            answering(|| reply(200, &[("content-type", "text/html; charset=utf-8")], "<html>")).await,
-            "content type \"text/html\" instead of",
-        ),
-        (
-            answering(|| reply(200, &[("content-type", "application/json")], "{}")).await,
-            "application/json",
-        ),
-        (
-            answering(|| reply(200, &[PROTOBUF, ("content-encoding", "gzip")], "xx")).await,
-            "answers with content type",
-        ),
-        (
-            answering(|| Response::new(Endless.boxed_unsync())).await,
-            "does not end within 64 KiB",
-        ),
-    ];
-    for (receiver, words) in receivers {
-        let error = failed(over_http(receiver.address).send(body(1)).await, &[words]);
-        assert_eq!(error.failure(), Failure::Garbled, "{error}");
-        assert_eq!(error.retry(), Retry::After(None), "{error}");
-        assert!(error.may_have_arrived(), "{error}");
-    }
+async fn a_web_page_is_named_with_its_address() {
+    let receiver = answering(|| reply(200, &[("content-type", "text/html; charset=utf-8")], "<html>")).await;
+    let error = failed(
+        over_http(receiver.address).send(body(1)).await,
+        &["/v1/metrics: a web page answers (200 OK), no OTLP receiver; check the address"],
+    );
+    assert_eq!(error.retry(), Retry::After(None), "it is kept");
+}
+
+#[tokio::test]
+async fn a_success_with_a_long_or_broken_body_is_a_success() {
+    let message = "x".repeat(100_000);
+    let partial = ExportMetricsServiceResponse {
+        partial_success: Some(ExportMetricsPartialSuccess {
+            rejected_data_points: 3,
+            error_message: message,
+        }),
+    };
+    let bytes = partial.encode_to_vec();
+    let receiver = answering(move || reply(200, &[PROTOBUF], bytes.clone())).await;
+    let accepted = over_http(receiver.address).send(body(1)).await.unwrap();
+    assert_eq!(accepted.rejected, 3);
+    assert!(accepted.remark.starts_with("xxx"), "{}", accepted.remark);
+
+    let receiver = answering(|| {
+        let mut reply = Response::new(Endless.boxed_unsync());
+        reply
+            .headers_mut()
+            .insert("content-type", "application/x-protobuf".parse().unwrap());
+        reply
+    })
+    .await;
+    let accepted = over_http(receiver.address).send(body(1)).await.unwrap();
+    assert!(accepted.unread, "{accepted:?}");
+
+    let address = super::servers::tcp(|mut stream| async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+            .await;
+    })
+    .await;
+    let error = failed(over_http(address).send(body(1)).await, &["broke off"]);
+    assert!(error.is_unreadable() && error.is_confirmed(), "{error}");
 }
 
 #[tokio::test]

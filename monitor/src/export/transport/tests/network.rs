@@ -246,7 +246,7 @@ async fn a_receiver_that_breaks_off_in_its_answer() {
     })
     .await;
     let error = failed(over_http(address).send(body(1)).await, &["broke off", "reset"]);
-    check(&error, Failure::Unanswered, true);
+    check(&error, Failure::Unreadable, true);
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn a_receiver_that_answers_slowly_for_ever() {
     .await;
     let sent = impatient(address, Protocol::HttpProtobuf).send(body(1)).await;
     let error = failed(sent, &["broke off: it did not end within 300ms"]);
-    check(&error, Failure::Unanswered, true);
+    check(&error, Failure::Unreadable, true);
 }
 
 #[tokio::test]
