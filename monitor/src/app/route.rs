@@ -11,7 +11,7 @@ use crate::{
     export::{
         Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, log_events, log_requests,
         log_values,
-        transport::{Connection, EncodedRequest, HeaderValue, Protocol, Signal, TlsFiles},
+        transport::{Connection, EncodedRequest, HeaderValue, Protocol, Proxy, Signal, TlsFiles},
     },
     plugin::{GroupId, Notice, Plugin, Plugins},
 };
@@ -322,6 +322,11 @@ pub(super) fn connection(receiver: &Receiver, signal: Signal) -> Connection {
             key: files.key.clone(),
         }),
         timeout: of.timeout,
+        proxy: of.proxy.as_ref().map(|proxy| Proxy {
+            host: proxy.host.clone(),
+            port: proxy.port,
+            authorization: proxy.authorization.clone(),
+        }),
     }
 }
 
@@ -340,6 +345,7 @@ mod tests {
             headers: Vec::new(),
             tls: None,
             timeout: Duration::from_secs(1),
+            proxy: None,
         };
         Receiver {
             name: name.to_owned(),

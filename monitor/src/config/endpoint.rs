@@ -31,6 +31,8 @@ pub(crate) struct Url {
     pub(crate) port: Option<u16>,
     /// From the first slash; empty without one.
     pub(crate) path: String,
+    /// The path of a Unix socket on this host; then there is no other part.
+    pub(crate) unix: Option<String>,
 }
 
 impl Url {
@@ -46,6 +48,9 @@ impl Url {
                  give credentials as a header"
                     .to_owned(),
             );
+        }
+        if let Some(socket) = text.strip_prefix("unix:") {
+            return Self::of_socket(socket.strip_prefix("//").unwrap_or(socket));
         }
         let (https, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(false), rest),
@@ -85,6 +90,27 @@ impl Url {
             host: host(name)?,
             port: number.map(port).transpose()?,
             path: path.to_owned(),
+            unix: None,
+        })
+    }
+
+    /// A Unix socket on this host.
+    fn of_socket(path: &str) -> Result<Self, String> {
+        /// What a socket's address has room for (unix(7)), without the zero at its end.
+        const LONGEST: usize = 107;
+        if !path.starts_with('/') || path.ends_with('/') {
+            return Err("the path of the socket is not absolute; write unix:///path/to/socket".to_owned());
+        }
+        if path.len() > LONGEST || path.contains(['?', '#']) || path.chars().any(char::is_control) {
+            return Err(format!(
+                "the path of the socket is longer than {LONGEST} bytes, or holds '?', '#' or a control character; \
+                 write another one"
+            ));
+        }
+        Ok(Self {
+            https: Some(false),
+            unix: Some(path.to_owned()),
+            ..Self::of_host(DEFAULT_HOST.to_owned(), None)
         })
     }
 
@@ -106,6 +132,7 @@ impl Url {
             host,
             port,
             path: String::new(),
+            unix: None,
         }
     }
 
@@ -209,8 +236,14 @@ mod tests {
                 host: host.to_owned(),
                 port,
                 path: path.to_owned(),
+                unix: None,
             };
             assert_eq!(Url::parse(text), Ok(want), "{text}");
+        }
+        for text in ["unix:///run/o tel.sock", "unix:/run/o tel.sock"] {
+            let url = Url::parse_whole(text).unwrap();
+            assert_eq!(url.unix.as_deref(), Some("/run/o tel.sock"), "{text}");
+            assert!(url.is_this_host());
         }
         assert_eq!(origin(true, "::1", 4317), "https://[::1]:4317");
         assert_eq!(origin(false, "a", 1), "http://a:1");
@@ -219,9 +252,13 @@ mod tests {
     #[test]
     fn refused_urls() {
         for (text, message) in [
+            ("ftp://x", "the scheme \"ftp\" is not supported; write http://"),
+            ("unix://run/x", "the path of the socket is not absolute"),
+            ("unix:///", "the path of the socket is not absolute"),
+            ("unix:///run/x?a=secret", "the path of the socket is longer than"),
             (
-                "unix:///run/x",
-                "the scheme \"unix\" is not supported; write http://",
+                &format!("unix:///{}", "x".repeat(107)),
+                "the path of the socket is longer than",
             ),
             ("http://me:secret@collector", "the URL holds user info"),
             ("http://me:sec/secret@collector", "the URL holds user info"),

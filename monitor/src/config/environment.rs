@@ -11,7 +11,9 @@ use super::endpoint::withhold_user_info;
 const SUFFIXES: [&str; 2] = ["_INTERVAL", "_PROCESS_FILTER"];
 
 /// Variables with a fixed name.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
+    "NO_PROXY",
+    "no_proxy",
     "KEVMON_PLUGIN_PATH",
     "INSTANA_AGENT_HOST",
     "INSTANA_AGENT_PORT",
@@ -41,6 +43,8 @@ const OPTIONS: [&str; 8] = [
     "CLIENT_KEY",
     "INSECURE",
 ];
+/// Addresses of proxies, which may hold a password.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 /// The option whose values are secrets.
 const HEADERS: &str = "HEADERS";
 
@@ -114,7 +118,7 @@ impl Environment {
 }
 
 fn is_secret(name: &str) -> bool {
-    otlp_option(name) == Some(HEADERS)
+    otlp_option(name) == Some(HEADERS) || PROXIES.contains(&name)
 }
 
 fn is_read(name: &str) -> bool {

@@ -99,6 +99,19 @@ pub struct Connection {
     pub tls: Option<Tls>,
     /// How long one request may take, connecting included.
     pub timeout: Duration,
+    /// The HTTP proxy on the way there.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// User and password, as `Proxy-Authorization` has them (`Basic …`).
+    pub authorization: Option<SecretString>,
 }
 
 /// Largest request that a receiver is sent when nothing says otherwise, bytes: gRPC receivers take 4 MiB by default.

@@ -156,7 +156,8 @@ impl<'a> Settling<'a> {
         let headers = self.headers(signal, own, &target);
         let https = self.is_https(signal, protocol, own, &target, &wanted)?;
         let tls = if https { Some(self.tls(wanted)?) } else { None };
-        let url = self.url(signal, protocol, https, &target);
+        let (url, port) = self.url(signal, protocol, https, &target);
+        let proxy = self.proxy(https, &target.url, port);
         if !https && !target.url.is_this_host() {
             self.warn_of_cleartext(&target);
         }
@@ -167,10 +168,12 @@ impl<'a> Settling<'a> {
             headers,
             tls,
             timeout,
+            proxy,
         })
     }
 
-    fn url(&mut self, signal: Signal, protocol: Protocol, https: bool, target: &Target) -> String {
+    /// The URL of the connection, and its port.
+    fn url(&mut self, signal: Signal, protocol: Protocol, https: bool, target: &Target) -> (String, u16) {
         let Target {
             url, form, origin, ..
         } = target;
@@ -187,8 +190,11 @@ impl<'a> Settling<'a> {
             (None, Protocol::HttpProtobuf, Form::OtelBase | Form::OtelSignal) => 80,
             (None, Protocol::HttpProtobuf, Form::Base | Form::HostAndPort) => DEFAULT_HTTP_PORT,
         };
+        if let Some(socket) = &url.unix {
+            return (format!("unix://{socket}"), port);
+        }
         let base = endpoint::origin(https, &url.host, port);
-        match (protocol, form) {
+        let url = match (protocol, form) {
             (Protocol::Grpc, _) => {
                 if url.path.len() > 1 {
                     let message = "the URL's path has no effect: gRPC has one of its own";
@@ -199,7 +205,8 @@ impl<'a> Settling<'a> {
             (Protocol::HttpProtobuf, Form::OtelSignal) if url.path.is_empty() => base + "/",
             (Protocol::HttpProtobuf, Form::OtelSignal) => base + &url.path,
             (Protocol::HttpProtobuf, _) => base + url.path.trim_end_matches('/') + signal.path(),
-        }
+        };
+        (url, port)
     }
 
     fn warn_of_cleartext(&mut self, target: &Target) {

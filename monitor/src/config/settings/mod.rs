@@ -6,6 +6,7 @@ mod address;
 mod connection;
 mod credentials;
 mod generic;
+mod proxy;
 mod tls;
 
 use std::{net::SocketAddr, path::Path};

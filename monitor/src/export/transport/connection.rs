@@ -76,7 +76,7 @@ pub struct TlsFiles {
 /// How one signal reaches one receiver.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// gRPC: `scheme://host:port`; HTTP: the signal's whole URL.
+    /// gRPC: `scheme://host:port`; HTTP: the signal's whole URL; both: `unix:///path` for a socket of this host.
     pub url: String,
     /// The transport.
     pub protocol: Protocol,
@@ -88,6 +88,19 @@ pub struct Connection {
     pub tls: Option<TlsFiles>,
     /// How long one request may take, connecting included.
     pub timeout: Duration,
+    /// The HTTP proxy on the way there.
+    pub proxy: Option<Proxy>,
+}
+
+/// An HTTP proxy.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The value of `Proxy-Authorization`.
+    pub authorization: Option<SecretString>,
 }
 
 /// One request, as protobuf, on its way to a receiver.

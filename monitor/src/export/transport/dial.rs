@@ -4,13 +4,17 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
@@ -62,6 +66,8 @@ impl Deadline {
 pub(super) struct Peer<'a> {
     pub(super) target: &'a Target,
     pub(super) connection: &'a Connection,
+    /// The receiver has asked for a client certificate, and there is none.
+    pub(super) lacks_certificate: &'a AtomicBool,
 }
 
 impl Peer<'_> {
@@ -69,7 +75,22 @@ impl Peer<'_> {
     pub(super) fn explain(&self, error: &rustls::Error) -> Fault {
         let system = TlsFiles::default();
         let files = self.connection.tls.as_ref().unwrap_or(&system);
-        tls::explain(error, files, &self.target.host)
+        let is_about_certificates =
+            matches!(error, rustls::Error::AlertReceived(alert) if tls::may_want_one(*alert));
+        self.lacks_certificate()
+            .filter(|_| is_about_certificates)
+            .unwrap_or_else(|| tls::explain(error, files, &self.target.host))
+    }
+
+    /// Why a connection ended without a word, where the receiver had asked for a client certificate and got none. Its
+    /// alert may be lost when it closes the connection with what it did not read.
+    pub(super) fn lacks_certificate(&self) -> Option<Fault> {
+        self.lacks_certificate.load(Ordering::Relaxed).then(|| {
+            Fault::unreachable(
+                "the receiver wants a client certificate",
+                "set certificate_file and key_file",
+            )
+        })
     }
 }
 
@@ -90,13 +111,15 @@ impl Drop for Resolver {
 }
 
 impl Resolver {
-    /// The addresses of `target`. An address, and this very host by its name (RFC 6761, 6.3), are known without asking.
+    /// The addresses of `host`. An address, and this very host by its name (RFC 6761, 6.3), are known without asking.
     pub(super) async fn addresses(
         &mut self,
-        target: &Target,
+        host: &str,
+        port: u16,
         deadline: Deadline,
     ) -> Result<Vec<SocketAddr>, Fault> {
-        let (host, port) = (target.host.clone(), target.port);
+        let name = host;
+        let host = host.to_owned();
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
@@ -109,7 +132,7 @@ impl Resolver {
         }
         let unknown = |reason: &str| {
             Fault::unreachable(
-                format!("no address found for the host {}: {reason}", target.host),
+                format!("no address found for the host {name}: {reason}"),
                 "check the name and this system's DNS",
             )
         };
@@ -137,11 +160,11 @@ impl Resolver {
 
 /// Each of the addresses gets an equal part of the time that is left.
 pub(super) async fn connect(
-    target: &Target,
+    host: &str,
+    port: u16,
     addresses: &[SocketAddr],
     deadline: Deadline,
 ) -> Result<TcpStream, Fault> {
-    let (host, port) = (target.host.as_str(), target.port);
     let mut reason = "it has none".to_owned();
     let mut remedy = None;
     for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
@@ -184,6 +207,22 @@ fn refusal(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// The socket at `path`.
+pub(super) async fn connect_unix(path: &Path, deadline: Deadline) -> Result<UnixStream, Fault> {
+    let wrong = |reason: String| {
+        Fault::unreachable(
+            format!("no connection to the socket {}: {reason}", path.display()),
+            "check that the receiver runs, and that kevmon may write to the socket",
+        )
+    };
+    deadline
+        .bound(UnixStream::connect(path), |timeout| {
+            wrong(format!("no answer within {timeout:?}"))
+        })
+        .await?
+        .map_err(|error| wrong(error.to_string()))
+}
+
 /// TLS over `stream`, with whom `peer` says.
 pub(super) async fn secured(
     stream: TcpStream,
@@ -205,13 +244,14 @@ pub(super) async fn secured(
             )
         })
         .await?
-        .map_err(|error| match Ending::of(&error) {
-            Ending::Tls(error) => peer.explain(&error),
-            Ending::Closed => Fault::unreachable(
+        .map_err(|error| match (Ending::of(&error), peer.lacks_certificate()) {
+            (Ending::Tls(error), _) => peer.explain(&error),
+            (_, Some(fault)) => fault,
+            (Ending::Closed, None) => Fault::unreachable(
                 "the receiver closed the connection during the TLS handshake",
                 "check that TLS is spoken on this port",
             ),
-            Ending::Io(reason) => Fault::unreachable(
+            (Ending::Io(reason), None) => Fault::unreachable(
                 format!("the connection was lost during the TLS handshake: {reason}"),
                 "check that TLS is spoken on this port",
             ),

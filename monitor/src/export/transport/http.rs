@@ -10,6 +10,7 @@ use super::{
     content::{self, Content},
     error::{Failure, Fault},
     partial,
+    proxy::UNKNOWN_CLIENT,
     quote::Quote,
 };
 
@@ -99,11 +100,13 @@ pub(super) fn refusal(answer: &Answer, quote: &Quote) -> Fault {
             "check the path of the address, let the receiver take this signal, or send it none",
         ),
         401 | 403 => (Failure::Unauthorized, UNAUTHORIZED),
-        // nginx (ngx_http_special_response.c, 495 and 496): it ends the handshake well and refuses the request.
+        // nginx (ngx_http_special_response.c, 495 and 496) ends the handshake well and refuses the request. Nothing of it
+        // has reached a receiver, so it is kept.
         400 if wants_certificate(answer) => (
-            Failure::Unauthorized,
+            Failure::Unreachable,
             "it wants a client certificate that it trusts: set certificate_file and key_file",
         ),
+        407 => (Failure::Unreachable, UNKNOWN_CLIENT),
         413 => (
             Failure::TooLarge,
             "let it take larger requests, or set max_request_bytes",

@@ -6,7 +6,7 @@
 use std::{
     error::Error,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -18,13 +18,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::task::JoinSet;
+use tokio::{net::TcpStream, task::JoinSet};
 
 use super::{
     answer::{Answer, End},
     connection::Protocol,
-    dial::{Deadline, Peer, Resolver, connect, secured},
+    dial::{Deadline, Peer, Resolver, connect, connect_unix, secured},
     error::{Failure, Fault},
+    proxy,
     request::{Outgoing, Payload},
     socket::{Ending, Socket, Witness},
 };
@@ -71,18 +72,22 @@ impl Link {
         config: Option<Arc<ClientConfig>>,
         deadline: Deadline,
     ) -> Result<Self, Fault> {
-        let addresses = resolver.addresses(peer.target, deadline).await?;
-        let stream = connect(peer.target, &addresses, deadline).await?;
         let witness = Witness::default();
         let mut is_http2 = peer.connection.protocol == Protocol::Grpc;
-        let socket = match config {
-            Some(config) => {
-                let stream = secured(stream, peer, config, deadline).await?;
-                is_http2 |= stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                Socket::new(stream, witness.clone())
+        peer.lacks_certificate.store(false, Ordering::Relaxed);
+        let socket = if let Some(path) = &peer.target.unix {
+            Socket::new(connect_unix(path, deadline).await?, witness.clone())
+        } else {
+            let stream = stream(peer, resolver, deadline).await?;
+            match config {
+                Some(config) => {
+                    let stream = secured(stream, peer, config, deadline).await?;
+                    is_http2 |= stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    Socket::new(stream, witness.clone())
+                }
+                None if peer.target.is_tls => return Err(Fault::settings("TLS is not set up", "")),
+                None => Socket::new(stream, witness.clone()),
             }
-            None if peer.target.is_tls => return Err(Fault::settings("TLS is not set up", "")),
-            None => Socket::new(stream, witness.clone()),
         };
         let tasks = Tasks::default();
         let requests = requests(socket, is_http2, &tasks, deadline).await?;
@@ -199,6 +204,11 @@ impl Link {
                 "check the port",
             );
         }
+        if sight.first.is_empty()
+            && let Some(fault) = peer.lacks_certificate()
+        {
+            return fault;
+        }
         let mut fault = Fault::unanswered(match &sight.ending {
             Some(Ending::Io(reason)) => format!("the connection was lost: {reason}"),
             Some(Ending::Closed) => "the receiver closed the connection before it had answered".to_owned(),
@@ -209,6 +219,34 @@ impl Link {
         }
         fault
     }
+}
+
+/// A connection to the receiver, through the proxy where there is one.
+async fn stream(peer: Peer<'_>, resolver: &mut Resolver, deadline: Deadline) -> Result<TcpStream, Fault> {
+    let (target, proxy) = (peer.target, &peer.connection.proxy);
+    let (host, port) = match proxy {
+        Some(proxy) => (proxy.host.as_str(), proxy.port),
+        None => (target.host.as_str(), target.port),
+    };
+    let connected = async {
+        let addresses = resolver.addresses(host, port, deadline).await?;
+        connect(host, port, &addresses, deadline).await
+    };
+    let mut stream = match (connected.await, proxy) {
+        (Err(fault), Some(_)) => {
+            return Err(Fault {
+                reason: format!("the proxy cannot be reached: {}", fault.reason),
+                ..fault
+            });
+        }
+        (result, _) => result?,
+    };
+    if let Some(proxy) = proxy
+        && !proxy::forwards(peer.connection, target)
+    {
+        proxy::tunnel(&mut stream, proxy, target, deadline).await?;
+    }
+    Ok(stream)
 }
 
 /// A request that hyper gave up.

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Material {
     pub(super) headers: HeaderMap,
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) quote: Quote,
+    /// The receiver has asked for a client certificate, and there is none.
+    pub(super) lacks_certificate: Arc<AtomicBool>,
     files: Vec<(PathBuf, Option<Fingerprint>)>,
     checked: Instant,
 }
@@ -60,12 +62,14 @@ impl Material {
             .map(|path| (path.to_owned(), fingerprint(path)))
             .collect();
         let headers = headers(&connection.headers)?;
+        let lacks_certificate = Arc::default();
         let tls = if is_tls {
             let system = TlsFiles::default();
             let given = connection.tls.as_ref().unwrap_or(&system);
             Some(Arc::new(tls::client_config(
                 given,
                 protocols(connection.protocol),
+                Arc::clone(&lacks_certificate),
             )?))
         } else {
             None
@@ -74,6 +78,7 @@ impl Material {
             quote: Quote::without(&headers),
             headers,
             tls,
+            lacks_certificate,
             files,
             checked: now,
         })

@@ -15,6 +15,7 @@ mod link;
 mod material;
 mod pack;
 mod partial;
+mod proxy;
 mod quote;
 mod request;
 mod sender;
@@ -26,7 +27,7 @@ mod tests;
 mod tls;
 
 pub use answer::Accepted;
-pub use connection::{Connection, EncodedRequest, HeaderValue, Protocol, Signal, TlsFiles};
+pub use connection::{Connection, EncodedRequest, HeaderValue, Protocol, Proxy, Signal, TlsFiles};
 pub use error::{Failure, Retry, SendError};
 pub use pack::{pack, unpack};
 pub use sender::Transport;

@@ -11,6 +11,7 @@ use super::{
     connection::{Connection, Protocol},
     content::CODINGS,
     error::Fault,
+    proxy,
     target::Target,
 };
 
@@ -31,6 +32,8 @@ pub(super) struct Outgoing {
     headers: HeaderMap,
     prefix: Bytes,
     message: Bytes,
+    /// A proxy forwards it: the first line has the whole URL.
+    is_forwarded: bool,
 }
 
 impl Outgoing {
@@ -64,6 +67,10 @@ impl Outgoing {
                 Bytes::new()
             }
         };
+        let is_forwarded = proxy::forwards(connection, target);
+        if is_forwarded && let Some(value) = connection.proxy.as_ref().and_then(proxy::authorization) {
+            headers.insert(header::PROXY_AUTHORIZATION, value);
+        }
         let authority = HeaderValue::from_str(&target.authority)
             .map_err(|error| Fault::settings(format!("the address is unusable: {error}"), ""))?;
         Ok(Self {
@@ -72,6 +79,7 @@ impl Outgoing {
             headers,
             prefix,
             message,
+            is_forwarded,
         })
     }
 
@@ -89,10 +97,12 @@ impl Outgoing {
     pub(super) fn http1(&self) -> Request<Payload> {
         let mut request = self.http2();
         *request.version_mut() = http::Version::HTTP_11;
-        *request.uri_mut() = match self.uri.path_and_query() {
-            Some(path) => Uri::from(path.clone()),
-            None => Uri::from_static("/"),
-        };
+        if !self.is_forwarded {
+            *request.uri_mut() = match self.uri.path_and_query() {
+                Some(path) => Uri::from(path.clone()),
+                None => Uri::from_static("/"),
+            };
+        }
         request.headers_mut().insert(header::HOST, self.authority.clone());
         // hyper names no length of nothing, and some servers want one of every POST (RFC 9110, 8.6).
         if self.message.is_empty() {

@@ -89,6 +89,7 @@ impl Transport {
         let peer = Peer {
             target,
             connection: &self.connection,
+            lacks_certificate: &material.lacks_certificate,
         };
         let remaining = deadline.remaining();
         let outgoing = Outgoing::new(target, &self.connection, &material.headers, body, remaining).await?;

@@ -1,5 +1,7 @@
 //! The address of a receiver, taken apart.
 
+use std::path::PathBuf;
+
 use http::Uri;
 
 use super::{
@@ -20,6 +22,8 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// Whether only TLS will do.
     pub(super) is_tls: bool,
+    /// The socket of this host in place of host and port.
+    pub(super) unix: Option<PathBuf>,
 }
 
 impl Target {
@@ -31,6 +35,10 @@ impl Target {
                 "write scheme://host:port, the scheme http or https",
             )
         };
+        if let Some(socket) = connection.url.strip_prefix("unix://") {
+            return Self::of_socket(socket, connection.protocol, signal)
+                .ok_or_else(|| unusable("it is no URL"));
+        }
         let uri: Uri = connection.url.parse().map_err(|_| unusable("it is no URL"))?;
         let is_tls = match uri.scheme_str() {
             Some("https") => true,
@@ -62,6 +70,24 @@ impl Target {
             authority,
             port: port.unwrap_or(if is_tls { 443 } else { 80 }),
             is_tls,
+            unix: None,
+        })
+    }
+
+    /// The socket at `path`. HTTP wants a host all the same; this one is what gRPC's clients write.
+    fn of_socket(path: &str, protocol: Protocol, signal: Signal) -> Option<Self> {
+        const HOST: &str = "localhost";
+        let service = match protocol {
+            Protocol::Grpc => grpc_path(signal).to_owned(),
+            Protocol::HttpProtobuf => format!("/v1/{}", signal.name()),
+        };
+        Some(Self {
+            uri: format!("http://{HOST}{service}").parse().ok()?,
+            authority: HOST.to_owned(),
+            host: HOST.to_owned(),
+            port: 80,
+            is_tls: false,
+            unix: Some(path.into()),
         })
     }
 }
@@ -118,6 +144,7 @@ mod tests {
             headers: Vec::new(),
             tls: None,
             timeout: Duration::from_secs(1),
+            proxy: None,
         };
         Target::new(&connection, Signal::Logs)
     }

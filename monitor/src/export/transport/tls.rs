@@ -2,14 +2,18 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore,
-    client::{Resumption, WebPkiServerVerifier},
+    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, SignatureScheme,
+    client::{ResolvesClientCert, Resumption, WebPkiServerVerifier},
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    sign::CertifiedKey,
 };
 
 use super::{connection::TlsFiles, error::Fault, material::content, quote::Quote};
@@ -19,7 +23,13 @@ use crate::export::calendar::iso8601_millis;
 static SYSTEM_ROOTS: Mutex<Weak<RootCertStore>> = Mutex::new(Weak::new());
 
 /// A client that trusts and presents what `files` hold, and offers `protocols`.
-pub(super) fn client_config(files: &TlsFiles, protocols: &[&[u8]]) -> Result<ClientConfig, Fault> {
+///
+/// Where there is no client certificate, `lacks_certificate` becomes true when the receiver asks for one.
+pub(super) fn client_config(
+    files: &TlsFiles,
+    protocols: &[&[u8]],
+    lacks_certificate: Arc<AtomicBool>,
+) -> Result<ClientConfig, Fault> {
     let provider = Arc::new(ring::default_provider());
     let roots = match &files.ca {
         Some(path) => Arc::new(roots(path)?),
@@ -41,7 +51,7 @@ pub(super) fn client_config(files: &TlsFiles, protocols: &[&[u8]]) -> Result<Cli
                 .with_client_auth_cert(chain, private_key(key)?)
                 .map_err(|error| unfit(&error, certificate, key))?
         }
-        (None, None) => builder.with_no_client_auth(),
+        (None, None) => builder.with_client_cert_resolver(Arc::new(NoCertificate(lacks_certificate))),
         _ => {
             return Err(Fault::settings(
                 "a client certificate needs its key, and the other way round",
@@ -53,6 +63,38 @@ pub(super) fn client_config(files: &TlsFiles, protocols: &[&[u8]]) -> Result<Cli
     // A resumed session would go on with the certificates that were rotated out; connections live long anyway.
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// No client certificate, and whether the receiver has asked for one.
+#[derive(Debug)]
+struct NoCertificate(Arc<AtomicBool>);
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+/// Whether a receiver that wants a client certificate may say so by this alert.
+pub(super) fn may_want_one(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::HandshakeFailure
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecodeError
+            | Alert::UnexpectedMessage
+    )
 }
 
 fn system_roots() -> Result<Arc<RootCertStore>, Fault> {

@@ -132,6 +132,7 @@ fn destination(receiver: &str, signal: Signal, address: SocketAddr) -> Destinati
             headers: Vec::new(),
             tls: None,
             timeout: Duration::from_millis(400),
+            proxy: None,
         },
         max_request: 4 << 20,
     }

@@ -391,3 +391,51 @@ fn cleartext_to_another_host_is_named() {
         ]
     );
 }
+
+#[test]
+fn proxies_by_scheme_and_never_for_this_host() {
+    let variables = [
+        ("HTTPS_PROXY", "http://me:secret@tls-proxy:3128"),
+        ("http_proxy", "proxy"),
+        ("NO_PROXY", "near.example,10.0.0.0/8"),
+    ];
+    for (url, expected) in [
+        ("https://far.example", Some(("tls-proxy", 3128))),
+        ("http://far.example", Some(("proxy", 80))),
+        ("http://near.example", None),
+        ("https://a.near.example", None),
+        ("https://10.1.2.3", None),
+        ("http://localhost:4317", None),
+        ("https://[::1]:4317", None),
+        ("unix:///run/otel.sock", None),
+    ] {
+        let case = Case {
+            variables: &variables,
+            plugins: &[url],
+            ..Case::default()
+        };
+        let settings = case.settle().expect("no faults");
+        let metrics = &settings.receivers.last().expect("the plugin's").metrics;
+        let proxy = metrics
+            .proxy
+            .as_ref()
+            .map(|proxy| (proxy.host.as_str(), proxy.port));
+        assert_eq!(proxy, expected, "{url}");
+        assert!(!format!("{settings:?}").contains("secret"), "{url}");
+        if url.starts_with("unix") {
+            assert_eq!(metrics.url, url);
+        }
+    }
+    let case = Case {
+        variables: &[("HTTP_PROXY", "socks5://secret@proxy")],
+        plugins: &["http://far.example"],
+        ..Case::default()
+    };
+    let faults = case.settle().expect_err("no such proxies");
+    let said = faults[0].to_string();
+    assert!(
+        said.starts_with("environment: HTTP_PROXY: the proxy's scheme is not http")
+            && !said.contains("secret"),
+        "{said}"
+    );
+}

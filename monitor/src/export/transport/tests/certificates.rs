@@ -63,16 +63,29 @@ impl Identity {
 
     /// A server that shows this certificate, and lets in only the clients of `clients`, if given.
     pub(super) fn server(&self, clients: Option<&Authority>, protocols: &[&str]) -> ServerConfig {
+        self.config(clients, false, protocols)
+    }
+
+    /// A server that shows this certificate, asks for a client's of `clients`, and goes on without one.
+    pub(super) fn asking_server(&self, clients: &Authority, protocols: &[&str]) -> ServerConfig {
+        self.config(Some(clients), true, protocols)
+    }
+
+    fn config(&self, clients: Option<&Authority>, goes_on: bool, protocols: &[&str]) -> ServerConfig {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .unwrap();
         let builder = match clients {
-            Some(authority) => builder.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(authority.roots(), provider)
-                    .build()
-                    .unwrap(),
-            ),
+            Some(authority) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(authority.roots(), provider);
+                let verifier = if goes_on {
+                    verifier.allow_unauthenticated()
+                } else {
+                    verifier
+                };
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
             None => builder.with_no_client_auth(),
         };
         let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()];

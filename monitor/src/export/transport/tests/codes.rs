@@ -127,6 +127,7 @@ fn http(answer: &Answer) -> SendError {
 fn every_http_status() {
     for status in 300..600 {
         let expected = match status {
+            407 => (AGAIN, false, false),
             300..400 => (AGAIN, false, false),
             404 => (Retry::Never, false, true),
             429 | 503 => (AGAIN, false, false),

@@ -6,6 +6,7 @@ mod grpc;
 mod headers;
 mod http;
 mod network;
+mod proxy;
 mod servers;
 mod tls;
 
@@ -31,6 +32,7 @@ fn plain(url: impl Into<String>, protocol: Protocol) -> Connection {
         headers: Vec::new(),
         tls: None,
         timeout: Duration::from_secs(10),
+        proxy: None,
     }
 }
 

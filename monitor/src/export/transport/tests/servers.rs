@@ -138,6 +138,27 @@ async fn accepted(stream: TcpStream, config: Option<Arc<ServerConfig>>, is_http2
     }
 }
 
+/// Answers over a Unix socket at `path`.
+pub(super) fn on_socket(
+    path: &std::path::Path,
+    is_http2: bool,
+    answer: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+) -> Arc<Mutex<Vec<Received>>> {
+    let listener = tokio::net::UnixListener::bind(path).expect("a free path");
+    let received: Arc<Mutex<Vec<Received>>> = Arc::default();
+    let state = State {
+        received: Arc::clone(&received),
+        answer: Arc::new(answer),
+    };
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("accepts");
+            tokio::spawn(serve(stream, is_http2, state.clone()));
+        }
+    });
+    received
+}
+
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_http2: bool, state: State) {
     let io = TokioIo::new(stream);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -1,9 +1,10 @@
 //! TLS: who is trusted, who is let in, and what is said when not.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use http::Version;
 use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Folder, body,
@@ -207,6 +208,42 @@ async fn a_receiver_that_wants_client_certificates() {
             .unwrap();
     }
     assert_eq!(receiver.received().len(), 2);
+}
+
+/// The alert is lost where the receiver closes with something unread; that it had asked is known all the same. nginx says it
+/// with a page.
+#[tokio::test]
+async fn a_receiver_that_wants_a_client_certificate_and_does_not_say_so() {
+    let scene = Scene::new();
+    let ca = scene.ca();
+    let config = Arc::new(scene.server.asking_server(&scene.authority, &PROTOCOLS));
+    let address = tcp(move |stream| {
+        let acceptor = TlsAcceptor::from(Arc::clone(&config));
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let stream = stream.into_inner().0.into_std().unwrap();
+            rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        }
+    })
+    .await;
+    let page = "<html><head><title>400 No required SSL certificate was sent</title></head></html>";
+    let nginx = Receiver::start(false, Some(scene.server.server(None, &PROTOCOLS)), move |_| {
+        reply(400, &[("content-type", "text/html")], page)
+    })
+    .await;
+    for protocol in BOTH {
+        for address in [address, nginx.address] {
+            let mut connection = plain(format!("https://localhost:{}", address.port()), protocol);
+            connection.tls = Some(trusting(&ca));
+            let error = failed(
+                Transport::new(connection, Signal::Metrics).send(body(1)).await,
+                &["wants a client certificate", "set certificate_file and key_file"],
+            );
+            check(&error);
+        }
+    }
 }
 
 #[tokio::test]
