@@ -10,6 +10,7 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
+pub mod answers;
 pub mod certificates;
 pub mod cgroup;
 pub mod checks;
@@ -18,6 +19,7 @@ pub mod daemon;
 pub mod delivery;
 pub mod executable;
 pub mod fake;
+pub mod grpcio;
 pub mod history;
 pub mod http;
 pub mod invocations;

@@ -5,6 +5,7 @@ mod deb;
 mod distribution;
 mod ebpf;
 mod fuzz;
+mod grpcio;
 mod imports;
 mod linker;
 mod nginx;

@@ -66,7 +66,7 @@ fn runs(launcher: &Path) -> bool {
 
 /// A Python with venv and pip. The system's own comes first: rotel's program needs a libpython of the same version,
 /// which the system's packages have.
-fn find_or_install_python() -> Result<PathBuf> {
+pub(crate) fn find_or_install_python() -> Result<PathBuf> {
     if let Some(python) = find_python() {
         return Ok(python);
     }
