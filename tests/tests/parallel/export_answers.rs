@@ -1,11 +1,6 @@
 //! Every way in which a server may answer, as a matrix: each answer has one expectation, and none makes kevmon send a
 //! request without end while newer ones wait behind it, unless nothing has taken it.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
-
 use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use kevmon_tests::{

@@ -1,8 +1,4 @@
 //! kevmon's log: what it says at which level, and the file that it goes to.
-#![expect(
-    clippy::expect_used,
-    reason = "a failed assumption in a test is a failed test"
-)]
 
 use std::{
     fs,
