@@ -10,13 +10,15 @@ const DEPTH: usize = 32;
 const LONGEST: usize = 4096;
 /// What stands before the name of one of the plugin's attributes.
 const METADATA: &str = "resource_metadata.";
-/// The fields of a host.
-const FIELDS: [&str; 5] = [
-    "resource_id",
-    "resource_class",
-    "resource_subclass",
-    "resource_type",
-    "resource_endpoint",
+/// The fields of a host, and what they are where the plugin's attributes do not say otherwise; nothing: the host's name.
+const FIELDS: [(&str, &str); 7] = [
+    ("resource_id", ""),
+    ("resource_site", "local"),
+    ("resource_class", "system"),
+    ("resource_subclass", "host"),
+    ("resource_type", "generic"),
+    ("resource_endpoint", ""),
+    ("resource_plugin", "kevmon"),
 ];
 
 /// A filter: comparisons, joined by AND, OR and NOT.
@@ -39,7 +41,7 @@ enum Node {
 pub(crate) struct HostResource<'a> {
     /// `resource_id`, and `resource_endpoint`.
     pub(crate) host: &'a str,
-    /// `resource_metadata.NAME`.
+    /// `resource_metadata.NAME`. One that has the name of a field stands for that field.
     pub(crate) attributes: &'a BTreeMap<String, String>,
 }
 
@@ -92,16 +94,13 @@ impl Node {
 }
 
 fn value_of<'a>(field: &str, resource: HostResource<'a>) -> Option<&'a str> {
-    match field {
-        "resource_id" | "resource_endpoint" => Some(resource.host),
-        "resource_class" => Some("system"),
-        "resource_subclass" => Some("host"),
-        "resource_type" => Some("generic"),
-        other => {
-            let name = other.strip_prefix(METADATA)?;
-            resource.attributes.get(name).map(String::as_str)
-        }
+    let attribute = |name: &str| resource.attributes.get(name).map(String::as_str);
+    if let Some(name) = field.strip_prefix(METADATA) {
+        return attribute(name);
     }
+    let (_, usual) = FIELDS.iter().find(|(name, _)| *name == field)?;
+    let usual = if usual.is_empty() { resource.host } else { usual };
+    Some(attribute(field).unwrap_or(usual))
 }
 
 /// Without recursion: after a mismatch the last `%` takes one character more.
@@ -261,10 +260,10 @@ impl Parser {
 
     fn comparison(&mut self) -> Result<Node, String> {
         let field = self.field()?;
-        if self.take("=") {
+        if self.take("=") || self.take("eq") {
             return Ok(Node::In(field, vec![self.value()?]));
         }
-        if self.take("!=") {
+        if self.take("!=") || self.take("ne") {
             let node = Node::In(field, vec![self.value()?]);
             return Ok(Node::Not(Box::new(node)));
         }
@@ -286,16 +285,24 @@ impl Parser {
         Ok(if negated { Node::Not(Box::new(node)) } else { node })
     }
 
+    /// A field's name, in any case; the name of an attribute as it is written.
     fn field(&mut self) -> Result<String, String> {
-        let known = FIELDS.join(", ");
+        let known = FIELDS.map(|(name, _)| name).join(", ");
         let Some(token) = self.peek().cloned() else {
             return Err(format!("ends too early; name a field: {known}, {METADATA}NAME"));
         };
         self.at += 1;
-        if !token.literal && (FIELDS.contains(&token.text.as_str()) || token.text.starts_with(METADATA)) {
-            return Ok(token.text);
+        let lower = token.text.to_ascii_lowercase();
+        if !token.literal && FIELDS.iter().any(|(name, _)| *name == lower) {
+            return Ok(lower);
         }
-        let remedy = match nearest(&token.text, FIELDS) {
+        if !token.literal
+            && lower.starts_with(METADATA)
+            && let Some(name) = token.text.get(METADATA.len()..)
+        {
+            return Ok(format!("{METADATA}{name}"));
+        }
+        let remedy = match nearest(&token.text, FIELDS.map(|(name, _)| name)) {
             Some(near) if !token.literal => format!("did you mean {near}?"),
             _ => format!("known: {known}, {METADATA}NAME"),
         };
@@ -355,6 +362,21 @@ mod tests {
             ("resource_metadata.tier = 'front'", true),
             ("resource_metadata.other = 'front'", false),
             ("resource_metadata.other != 'front'", true),
+            ("resource_site = 'local'", true),
+            ("resource_site != \"local\"", false),
+            ("resource_site IN ('dc1', 'local')", true),
+            ("resource_site NOT LIKE 'dc%'", true),
+            ("resource_plugin = 'kevmon'", true),
+            ("resource_plugin = 'plugin_discovery_from_json_file'", false),
+            ("resource_endpoint LIKE 'web1%'", true),
+            (
+                "RESOURCE_SITE EQ 'local' and Resource_Metadata.tier ne 'back'",
+                true,
+            ),
+            (
+                "resource_id eq 'web1.example' AND resource_class ne 'network'",
+                true,
+            ),
         ] {
             assert_eq!(
                 ResourceFilter::parse(filter).unwrap().fits(host),
@@ -365,11 +387,28 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_of_a_fields_name_stands_for_the_field() {
+        for (field, _) in FIELDS {
+            let attributes = BTreeMap::from([(field.to_owned(), "mine".to_owned())]);
+            let host = HostResource {
+                host: "web1",
+                attributes: &attributes,
+            };
+            let none = HostResource {
+                attributes: &BTreeMap::new(),
+                ..host
+            };
+            let filter = ResourceFilter::parse(&format!("{field} = 'mine'")).unwrap();
+            assert!(filter.fits(host) && !filter.fits(none), "{field}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_and_where() {
         for (filter, expected) in [
             (
                 "",
-                "ends too early; name a field: resource_id, resource_class, resource_subclass, resource_type, resource_endpoint, resource_metadata.NAME",
+                "ends too early; name a field: resource_id, resource_site, resource_class, resource_subclass, resource_type, resource_endpoint, resource_plugin, resource_metadata.NAME",
             ),
             (
                 "resource_idd = 'a'",
