@@ -41,6 +41,7 @@ pub mod rotel;
 pub mod same_pid;
 pub mod sample;
 pub mod scratch;
+pub mod script;
 pub mod spans;
 pub mod telemetry;
 pub mod tick;

@@ -147,6 +147,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     exports.look_for_unconfirmed(keeper.last_commit());
     let config = args.config.as_deref();
     let mut collectors = Collectors::new(custom::places(&args.proc_root, &state, config, &settings));
+    collectors.remember(keeper.collector_runs());
     collectors.update(watch.plugins(), std::time::Instant::now());
     let mut daemon = Daemon {
         state,
@@ -448,6 +449,7 @@ impl Daemon {
                 saved.last_exit = service.reading.last_exit.map(unix);
             }
         }
+        self.keeper.add_collector_runs(self.collectors.take_runs());
         self.keeper
             .commit(collection.time, self.clock, self.wall, saved, &notices);
         collection.tick_cpu += output::cpu_time().saturating_sub(cpu);

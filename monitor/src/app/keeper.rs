@@ -9,7 +9,9 @@ use super::original::{self, Who};
 use crate::{
     config::Environment,
     export::{HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
-    plugin::{Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors},
+    plugin::{
+        Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors, collector::CollectorRun,
+    },
     process::Moment,
     store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError},
 };
@@ -82,6 +84,8 @@ pub(super) struct Keeper {
     keys: BTreeMap<GroupId, Arc<GroupKey>>,
     /// Ends that the opening brought to light; the first commit takes them.
     closed: Vec<HistoryRow>,
+    /// Runs of collectors that the next commit takes.
+    runs: Vec<CollectorRun>,
     failing: bool,
     failures: u64,
 }
@@ -106,6 +110,7 @@ impl Keeper {
             ),
             keys,
             closed: Vec::new(),
+            runs: Vec::new(),
             failing: false,
             failures: 0,
         };
@@ -211,6 +216,7 @@ impl Keeper {
             time,
             groups,
             history,
+            runs: std::mem::take(&mut self.runs),
         }) {
             Ok(()) if std::mem::take(&mut self.failing) => {
                 info!("{}: the state is written again", store.path().display());
@@ -222,6 +228,20 @@ impl Keeper {
                     error!("{reason}; trying again at every collection; nothing is lost until kevmon ends");
                 }
             }
+        }
+    }
+
+    /// When collectors ran last, before this start.
+    pub(super) fn collector_runs(&self) -> Vec<CollectorRun> {
+        self.store
+            .as_ref()
+            .map_or_else(Vec::new, |store| store.collector_runs())
+    }
+
+    /// Collectors that have run, for the next commit.
+    pub(super) fn add_collector_runs(&mut self, runs: Vec<CollectorRun>) {
+        if self.store.is_some() {
+            self.runs.extend(runs);
         }
     }
 

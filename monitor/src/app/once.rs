@@ -1,5 +1,7 @@
 //! `--run-once`: one collection over a short window, for people and for cron.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use tracing::{error, info};
 
@@ -19,6 +21,9 @@ use crate::{
         transport::{Signal, Transport},
     },
 };
+
+/// Whether a program that stays has brought values is looked at this often.
+const COLLECTORS_POLL: Duration = Duration::from_millis(20);
 
 /// Runs once.
 ///
@@ -47,7 +52,9 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     look.wait(args.window()).await;
     // Each has a time limit of its own.
     while collectors.is_running() {
-        collectors.ended().await;
+        // A program that stays may say nothing at all.
+        let _: Result<(), tokio::time::error::Elapsed> =
+            tokio::time::timeout(COLLECTORS_POLL, collectors.ended()).await;
     }
     let (mut window, mut kept) = look.collect();
     custom::add(&mut collectors, &mut window);

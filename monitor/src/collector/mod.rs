@@ -3,10 +3,14 @@
 
 mod builtin;
 pub mod confine;
+mod following;
 mod format;
 mod http;
+mod last_runs;
+mod lines;
 mod log;
 mod run;
+mod stream;
 mod values;
 
 use std::{
@@ -16,19 +20,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use following::Following;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
 use crate::{
     plugin::{
         GroupId, Plugin,
-        collector::{CollectorReading, CollectorSpec, CustomValue, FilePath, Source},
+        collector::{CollectorReading, CollectorRun, CollectorSpec, CustomValue, FilePath, Source},
         rates::Rates,
     },
     process::ProcessKey,
 };
+use last_runs::LastRuns;
 use log::LogBudget;
 use run::{Context, Outcome};
+use stream::News;
 use values::Sums;
 
 /// Runs at once: five hundred plugins may be due together.
@@ -53,8 +60,8 @@ type Id = (String, String);
 pub struct Collectors {
     places: Arc<Places>,
     entries: BTreeMap<Id, Entry>,
-    to: mpsc::UnboundedSender<(Id, u64, Outcome)>,
-    from: mpsc::UnboundedReceiver<(Id, u64, Outcome)>,
+    to: mpsc::UnboundedSender<(Id, u64, News)>,
+    from: mpsc::UnboundedReceiver<(Id, u64, News)>,
     logs: HashMap<String, LogBudget>,
     /// Tells a run of a collector from one of an earlier collector of its name.
     generation: u64,
@@ -64,6 +71,7 @@ pub struct Collectors {
     turns: Arc<Semaphore>,
     /// Every failure is told, not the first of its kind alone.
     tells_all: bool,
+    last_runs: LastRuns,
 }
 
 struct Entry {
@@ -74,6 +82,8 @@ struct Entry {
     due: Instant,
     generation: u64,
     running: bool,
+    /// Of a program that stays.
+    following: Option<Following>,
     sums: Sums,
     rates: Rates,
     waiting: Vec<CustomValue>,
@@ -109,7 +119,18 @@ impl Collectors {
             going: BTreeSet::new(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             tells_all: false,
+            last_runs: LastRuns::default(),
         }
+    }
+
+    /// When collectors ran last, before kevmon started: to be told before the first of them.
+    pub fn remember(&mut self, runs: Vec<CollectorRun>) {
+        self.last_runs.remember(runs);
+    }
+
+    /// Those that began to run since the last call, to be kept over kevmon's restarts.
+    pub fn take_runs(&mut self) -> Vec<CollectorRun> {
+        self.last_runs.take_new()
     }
 
     /// To whoever is trying a plugin out every failure is told.
@@ -121,41 +142,51 @@ impl Collectors {
         }
     }
 
-    /// What is out of reach from now on.
+    /// What is out of reach from now on; programs that run, and could reach some of it, are started again.
     pub fn set_places(&mut self, places: Places) {
-        self.places = Arc::new(places);
+        let before = std::mem::replace(&mut self.places, Arc::new(places));
+        if following::is_out_of_reach(&self.places.denied, &before.denied) {
+            return;
+        }
+        let now = Instant::now();
+        for entry in self.entries.values_mut() {
+            if let Some(following) = &mut entry.following {
+                following.stop();
+                self.generation += 1;
+                entry.generation = self.generation;
+                entry.due = now;
+            }
+        }
     }
 
-    /// These plugins' collectors from now on. One that is the same as before goes on; a new one is due at once.
+    /// These plugins' collectors from now on. One that is the same as before goes on; a new one is due at once, or an interval
+    /// after its last run.
     pub fn update<'a>(&mut self, plugins: impl Iterator<Item = (GroupId, &'a Arc<Plugin>)>, now: Instant) {
         let mut before = std::mem::take(&mut self.entries);
+        let unix = run::unix_now();
         for (group, plugin) in plugins {
             for spec in &plugin.collectors {
                 let id = (plugin.label(), spec.name.clone());
                 let interval = spec.interval.unwrap_or(plugin.interval);
                 let entry = match before.remove(&id) {
-                    Some(entry) if *entry.spec == *spec && entry.plugin.settings == plugin.settings => {
-                        Entry {
-                            group,
-                            plugin: Arc::clone(plugin),
-                            due: entry.due.min(now + interval),
-                            interval,
-                            ..entry
-                        }
+                    Some(entry) if entry.goes_on(spec, plugin, interval) => {
+                        entry.moved_to(group, plugin, interval, now)
                     }
                     known => {
                         self.generation += 1;
                         let known = known.map(|entry| (entry.runs, entry.failures));
                         let (runs, failures) = known.unwrap_or_default();
+                        let due = self.last_runs.first(&id, spec, plugin, interval, (now, unix));
                         Entry {
                             group,
                             plugin: Arc::clone(plugin),
                             spec: Arc::new(spec.clone()),
                             interval,
-                            due: now,
+                            due,
                             generation: self.generation,
                             // Of the one before it: never two at once.
                             running: self.going.contains(&id),
+                            following: Following::of(spec, interval),
                             sums: Sums::default(),
                             rates: Rates::default(),
                             waiting: Vec::new(),
@@ -176,17 +207,36 @@ impl Collectors {
         self.entries.values().map(|entry| entry.due).min()
     }
 
-    /// Some run has not ended yet.
+    /// Some run has not ended yet, or some program that stays has brought nothing yet and may still do so.
     pub fn is_running(&self) -> bool {
-        self.entries.values().any(|entry| entry.running)
+        let is_awaited = |entry: &Entry| match &entry.following {
+            Some(following) => following.is_awaited(Instant::now()),
+            None => true,
+        };
+        self.entries
+            .values()
+            .any(|entry| entry.running && is_awaited(entry))
     }
 
     /// Starts those that are due. `members` gives a group's live members. Needs a tokio runtime.
     pub fn start_due(&mut self, now: Instant, mut members: impl FnMut(GroupId) -> Vec<ProcessKey>) {
         for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.due <= now) {
-            entry.due += entry.interval;
-            if entry.due <= now {
-                entry.due = now + entry.interval;
+            if let Some(following) = &mut entry.following {
+                let is_silent = entry.running && following.is_silent();
+                entry.due = now + following.look(entry.running);
+                if is_silent {
+                    let reason =
+                        "it runs and has written no value for longer than silence; look at what it does";
+                    entry.failed("silent", &format!("{}: {}", id.0, id.1), reason);
+                }
+                if entry.running {
+                    continue;
+                }
+            } else {
+                entry.due += entry.interval;
+                if entry.due <= now {
+                    entry.due = now + entry.interval;
+                }
             }
             if entry.running {
                 // Never two at once.
@@ -208,6 +258,7 @@ impl Collectors {
                 places: Arc::clone(&self.places),
                 plugin: Arc::clone(&entry.plugin),
                 spec: Arc::clone(&entry.spec),
+                interval: entry.interval,
                 members: if of_members {
                     members(entry.group)
                 } else {
@@ -215,8 +266,17 @@ impl Collectors {
                 },
             };
             entry.running = true;
+            self.last_runs
+                .began(id, &entry.spec, &entry.plugin, run::unix_now());
             self.going.insert(id.clone());
             let (id, generation, to) = (id.clone(), entry.generation, self.to.clone());
+            if let Some(following) = &mut entry.following {
+                following.begin(now, context, move |news| {
+                    // Without a receiver kevmon is ending.
+                    let _: Result<(), mpsc::error::SendError<_>> = to.send((id.clone(), generation, news));
+                });
+                continue;
+            }
             let turns = Arc::clone(&self.turns);
             tokio::spawn(async move {
                 // Never closed; a run without a turn would be one too many, and no more.
@@ -227,7 +287,8 @@ impl Collectors {
                     Err(error) => Outcome::failed("panicked", format!("it panicked: {error}")),
                 };
                 // Without a receiver kevmon is ending.
-                let _: Result<(), mpsc::error::SendError<_>> = to.send((id, generation, outcome));
+                let _: Result<(), mpsc::error::SendError<_>> =
+                    to.send((id, generation, News::Ended(outcome)));
             });
         }
     }
@@ -247,25 +308,46 @@ impl Collectors {
         }
     }
 
-    fn take_up(&mut self, (id, generation, outcome): (Id, u64, Outcome)) {
-        self.going.remove(&id);
+    fn take_up(&mut self, (id, generation, news): (Id, u64, News)) {
+        let has_ended = matches!(news, News::Ended(_));
+        if has_ended {
+            self.going.remove(&id);
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return; // of a plugin that is no more
         };
-        entry.running = false;
+        let now = Instant::now();
+        if has_ended {
+            entry.running = false;
+        }
         if entry.generation != generation {
+            if has_ended && entry.following.is_some() {
+                entry.due = now; // the one before it is out of the way
+            }
             return; // of what it was before
         }
-        entry.runs += 1;
         let label = format!("{}: {}", id.0, id.1);
+        let outcome = match news {
+            News::Ended(outcome) => {
+                entry.runs += 1;
+                if let Some(following) = &mut entry.following {
+                    entry.due = now + following.ended(now);
+                }
+                outcome
+            }
+            News::Brought(outcome) => outcome,
+        };
         let budget = self.logs.entry(id.0.clone()).or_default();
         for line in outcome.stderr.lines() {
-            if budget.allows(line.len(), Instant::now()) {
+            if budget.allows(line.len(), now) {
                 info!("{label}: stderr: {line}");
             }
         }
-        if let Some(suppressed) = budget.take_suppressed(Instant::now()) {
+        if let Some(suppressed) = budget.take_suppressed(now) {
             warn!("{label}: {suppressed} bytes of its log are left out: more than 2,000 a second");
+        }
+        if !has_ended && outcome.found.is_empty() {
+            return; // a word on standard error
         }
         let made = values::make(
             &entry.spec,
@@ -275,16 +357,30 @@ impl Collectors {
             (&mut entry.sums, &mut entry.rates),
             self.places.is_taken,
         );
+        if let Some(following) = entry.following.as_mut().filter(|_| !made.values.is_empty()) {
+            following.heard();
+            entry.due = now + following.look(true);
+        }
         entry.waiting.extend(made.values);
+        let mut failures: Vec<_> = outcome.failures.into_iter().chain(made.failures).collect();
         let over = entry.waiting.len().saturating_sub(WAITING);
-        entry.waiting.drain(..over);
-        let failures = outcome.failures.into_iter().chain(made.failures);
-        let mut well = true;
+        if over > 0 {
+            entry.waiting.drain(..over);
+            let reason =
+                format!("more than {WAITING} values wait for a collection; the oldest {over} are left out");
+            failures.push(("overflow", reason));
+        }
+        let well = failures.is_empty();
         for (kind, reason) in failures {
-            well = false;
             entry.failed(kind, &label, &reason);
         }
-        if well && entry.failing.iter().any(|kind| *kind != OVERLAP) {
+        // One line that can be read says little of a program that stays: it is well after a while without a failure.
+        let is_well = well
+            && entry
+                .following
+                .as_ref()
+                .is_none_or(|following| following.is_well(now));
+        if is_well && entry.failing.iter().any(|kind| *kind != OVERLAP) {
             entry.failing.retain(|kind| *kind == OVERLAP);
             info!("{label}: works again");
         }
@@ -331,9 +427,35 @@ impl Collectors {
 }
 
 impl Entry {
+    /// Nothing has changed that its runs depend on.
+    fn goes_on(&self, spec: &CollectorSpec, plugin: &Plugin, interval: Duration) -> bool {
+        let is_told_the_interval = self.following.is_some(); // at its start, and never again
+        *self.spec == *spec
+            && self.plugin.settings == plugin.settings
+            && (self.interval == interval || !is_told_the_interval)
+    }
+
+    /// The same collector, of another state of its plugin.
+    fn moved_to(self, group: GroupId, plugin: &Arc<Plugin>, interval: Duration, now: Instant) -> Self {
+        let due = match self.following {
+            Some(_) => self.due,
+            None => self.due.min(now + interval),
+        };
+        Self {
+            group,
+            plugin: Arc::clone(plugin),
+            due,
+            interval,
+            ..self
+        }
+    }
+
     /// Counts a failure; a kind of failure is told when it begins.
     fn failed(&mut self, kind: &'static str, label: &str, reason: &str) {
         *self.failures.entry(kind).or_default() += 1;
+        if let Some(following) = &mut self.following {
+            following.failed(Instant::now());
+        }
         if self.tells_all {
             warn!("{label}: {kind}: {reason}");
         } else if self.failing.insert(kind) {

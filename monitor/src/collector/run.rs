@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::time::timeout;
@@ -41,6 +41,8 @@ pub(super) struct Context {
     pub(super) places: Arc<Places>,
     pub(super) plugin: Arc<Plugin>,
     pub(super) spec: Arc<CollectorSpec>,
+    /// Time between two runs, or between two samples of a program that stays.
+    pub(super) interval: Duration,
     /// Of a collector that reads a file of each member.
     pub(super) members: Vec<ProcessKey>,
 }
@@ -74,7 +76,7 @@ impl Outcome {
     }
 }
 
-fn unix_now() -> u64 {
+pub(super) fn unix_now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
@@ -162,6 +164,7 @@ fn order(
         job,
         user,
         timeout_ms: u64::try_from(context.spec.timeout.as_millis()).unwrap_or(u64::MAX),
+        follow: false,
         output,
         memory,
         denied: context.places.denied.clone(),
@@ -170,8 +173,13 @@ fn order(
     }
 }
 
-async fn command(context: &Context, format: Format) -> Outcome {
+/// What it takes to start a command, whether it is waited for or followed.
+///
+/// # Errors
+/// The user that it should run as cannot be had.
+pub(super) fn command_order(context: &Context) -> Result<Order, String> {
     let Source::Command {
+        stream,
         argv,
         user,
         output,
@@ -181,15 +189,20 @@ async fn command(context: &Context, format: Format) -> Outcome {
         ..
     } = &context.spec.source
     else {
-        return Outcome::default();
+        return Err("it is no command".to_owned());
     };
-    let user = match user_of(user.as_deref()) {
-        Ok(user) => user,
-        Err(reason) => return Outcome::failed("refused", reason),
-    };
-    let mut variables: BTreeMap<String, String> = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C")]
+    let user = user_of(user.as_deref())?;
+    let interval = context.interval.as_secs_f64().to_string();
+    let given = [
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("LANG", "C"),
+        ("KEVMON_INTERVAL", &interval),
+    ];
+    let mut variables: BTreeMap<String, String> = given
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
+    let instance = context.plugin.instance.iter();
+    variables.extend(instance.map(|id| ("KEVMON_INSTANCE".to_owned(), id.clone())));
     let settings = context.plugin.settings.iter();
     variables.extend(settings.map(|(name, value)| (format!("KEVMON_SETTING_{name}"), value.clone())));
     variables.extend(environment.clone());
@@ -200,7 +213,17 @@ async fn command(context: &Context, format: Format) -> Outcome {
         environment: variables,
         folder: folder.unwrap_or_else(|| PathBuf::from("/")),
     };
-    let order = order(context, job, user, *output, *memory, *allow_unconfined);
+    Ok(Order {
+        follow: stream.is_some(),
+        ..order(context, job, user, *output, *memory, *allow_unconfined)
+    })
+}
+
+async fn command(context: &Context, format: Format) -> Outcome {
+    let order = match command_order(context) {
+        Ok(order) => order,
+        Err(reason) => return Outcome::failed("refused", reason),
+    };
     let (report, told) = match confine::carry_out(&order).await {
         Ok(carried_out) => carried_out,
         Err(error) => {
@@ -226,7 +249,7 @@ async fn command(context: &Context, format: Format) -> Outcome {
 }
 
 /// What is wrong with how a run ended.
-fn ended(report: &Report, context: &Context) -> Option<(&'static str, String)> {
+pub(super) fn ended(report: &Report, context: &Context) -> Option<(&'static str, String)> {
     let hint = report
         .stderr
         .lines()
@@ -254,6 +277,7 @@ fn ended(report: &Report, context: &Context) -> Option<(&'static str, String)> {
             "output_limit",
             "it wrote more than max_output and was ended; write less, or raise max_output".to_owned(),
         )),
+        End::Stopped => None, // as kevmon wanted
         End::Refused(reason) => Some(("refused", reason.clone())),
     }
 }

@@ -1,10 +1,7 @@
 //! From what an output holds to what is exported: names, types and units as the plugin wants them, sums with their starts,
 //! rates of counters.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     format::{Raw, RawValue},
@@ -13,7 +10,8 @@ use super::{
 use crate::{
     plugin::{
         collector::{
-            CollectorSpec, Custom, CustomValue, MetricKind, MetricSpec, Place, Transform, ValueType,
+            CollectorSpec, Custom, CustomValue, METRICS_GROUP, MetricKind, MetricSpec, Place, Source,
+            Transform, ValueType,
         },
         rates::Rates,
     },
@@ -33,13 +31,14 @@ type Attributes = Vec<(String, String)>;
 pub(super) struct Sums(HashMap<(String, Attributes), (u64, f64)>);
 
 impl Sums {
-    /// Since when `value` counts: since it was first seen, or since it fell. Unix ns.
+    /// Since when `value` counts: since it was first seen, since it fell, or since the clock was set back behind that. Unix
+    /// ns.
     fn start(&mut self, name: &str, attributes: &Attributes, value: f64, time: u64) -> Option<u64> {
         let full = self.0.len() >= MOST_SERIES;
         let key = (name.to_owned(), attributes.clone());
         match self.0.get_mut(&key) {
             Some((start, last)) => {
-                if value < *last {
+                if value < *last || time < *start {
                     *start = time;
                 }
                 *last = value;
@@ -71,16 +70,22 @@ pub(super) fn make(
     is_taken: fn(&str) -> bool,
 ) -> Made {
     let mut made = Made {
-        failures: missing(spec, &found),
+        failures: if is_stream(spec) {
+            Vec::new() // each line has some of them
+        } else {
+            missing(spec, &found)
+        },
         ..Made::default()
     };
-    let mut seen = HashSet::new();
+    let mut claims = Claims::default();
     for Found {
-        parsed,
+        mut parsed,
         process,
         time,
     } in found
     {
+        // Counters and rates need their samples in order; where no value has a time of its own, nothing moves.
+        parsed.values.sort_by_key(|raw| raw.time.unwrap_or(time));
         for raw in parsed.values {
             let asked = spec.metrics.iter().find(|metric| is_of(metric, &raw));
             if asked.is_none() && !spec.metrics.is_empty() {
@@ -94,28 +99,38 @@ pub(super) fn make(
                 continue;
             }
             let at = raw.time.unwrap_or(time);
-            let series = (name.clone(), attributes.clone(), at);
-            if seen.contains(&series) {
-                let reason = format!(
-                    "{name} has two values at one time and the first is kept; give them an attribute in which they \
-                     differ"
-                );
+            let claim = Claim {
+                kind: ClaimKind::of(&raw, asked),
+                group: raw.group.as_ref().map(|group| group.number),
+                at,
+            };
+            let series = (name.clone(), attributes.clone());
+            if let Err(reason) = claims.check(&series, claim) {
                 made.failures.push(("duplicate", reason));
                 continue;
             }
-            let of_raw = Counted {
+            let counted = Counted {
                 raw: &raw,
                 attributes: &attributes,
                 at,
             };
-            let in_transform =
-                |one: &&Transform| raw.group.as_deref() == Some(&one.group) || one.group == spec.name;
-            let asked_rates = transforms.iter().filter(in_transform);
-            made.values
-                .extend(asked_rates.filter_map(|one| of_raw.rate(one, interval, rates)));
+            for rate in counted.rates(spec, transforms, interval, rates) {
+                let series = (rate.name.clone(), rate.attributes.clone());
+                let of_rate = Claim {
+                    kind: ClaimKind::Gauge,
+                    ..claim
+                };
+                match claims.check(&series, of_rate) {
+                    Ok(()) => {
+                        claims.add(series, of_rate);
+                        made.values.push(rate);
+                    }
+                    Err(reason) => made.failures.push(("duplicate", reason)),
+                }
+            }
             match value(&raw, asked, &attributes, (at, time), sums) {
                 Ok(value) => {
-                    seen.insert(series);
+                    claims.add(series, claim);
                     made.values.push(CustomValue {
                         name: name.clone(),
                         unit: asked.map_or_else(String::new, |metric| metric.unit.clone()),
@@ -132,6 +147,75 @@ pub(super) fn make(
     made
 }
 
+fn is_stream(spec: &CollectorSpec) -> bool {
+    matches!(spec.source, Source::Command { stream: Some(_), .. })
+}
+
+/// The series that an output has brought so far. One series has one kind, one value at a time, and one value in a metrics
+/// group.
+#[derive(Debug, Default)]
+struct Claims(HashMap<(String, Attributes), Vec<Claim>>);
+
+/// One value of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Claim {
+    kind: ClaimKind,
+    /// Number of its metrics group, where it came in one.
+    group: Option<usize>,
+    /// When it was measured, Unix ns.
+    at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClaimKind {
+    Gauge,
+    Counter,
+    Text,
+}
+
+impl ClaimKind {
+    fn of(raw: &RawValue, asked: Option<&MetricSpec>) -> Self {
+        match (&raw.value, kind_of(raw, asked)) {
+            (Raw::Text(_), _) => Self::Text,
+            (_, MetricKind::Counter) => Self::Counter,
+            (_, MetricKind::Gauge) => Self::Gauge,
+        }
+    }
+}
+
+impl Claims {
+    /// Whether a value may go with those before it.
+    ///
+    /// # Errors
+    /// Why it may not, and what to do.
+    fn check(&self, series: &(String, Attributes), claim: Claim) -> Result<(), String> {
+        let Some(before) = self.0.get(series) else {
+            return Ok(());
+        };
+        let name = &series.0;
+        if before.iter().any(|one| one.kind != claim.kind) {
+            return Err(format!(
+                "{name} is of two types under the same attributes and the first is kept; name one of the two otherwise"
+            ));
+        }
+        if claim.group.is_some() && before.iter().any(|one| one.group == claim.group) {
+            return Err(format!(
+                "{name} is twice in one metrics group and the first is kept; use two groups, or two names"
+            ));
+        }
+        if before.iter().any(|one| one.at == claim.at) {
+            return Err(format!(
+                "{name} has two values at one time and the first is kept; give them an attribute in which they differ"
+            ));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, series: (String, Attributes), claim: Claim) {
+        self.0.entry(series).or_default().push(claim);
+    }
+}
+
 /// A value that may be a counter of some transform.
 struct Counted<'a> {
     raw: &'a RawValue,
@@ -141,26 +225,57 @@ struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    /// What it grows by, where the transform asks for that and there is something to compare it with.
-    fn rate(&self, transform: &Transform, interval: Duration, rates: &mut Rates) -> Option<CustomValue> {
-        let number = number(&self.raw.value)?;
+    /// How fast it grows, for each group of rates that it goes into; none where there is nothing to compare it with.
+    fn rates(
+        &self,
+        spec: &CollectorSpec,
+        transforms: &[Transform],
+        interval: Duration,
+        rates: &mut Rates,
+    ) -> Vec<CustomValue> {
         let name = &self.raw.name;
-        if !transform.counters.contains(name) {
-            return None;
-        }
+        let group = self.raw.group.as_ref();
+        let is_of_group =
+            |one: &Transform| group.is_some_and(|group| group.kind == one.group) || one.group == spec.name;
+        let wanted = |one: &&Transform| is_of_group(one) && one.counters.contains(name);
+        let mut results: Vec<&str> = transforms
+            .iter()
+            .filter(wanted)
+            .map(|one| one.result.as_str())
+            .collect();
+        results.sort_unstable();
+        results.dedup();
+        let Some(number) = number(&self.raw.value).filter(|_| !results.is_empty()) else {
+            return Vec::new();
+        };
+        // A group may be sampled less often than its collector runs.
         let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        let rate = rates.rate(name, self.attributes, number, self.at, nanos)?;
-        let mut attributes = self.attributes.clone();
-        attributes.push(("kevmon.metrics_group".to_owned(), transform.result.clone()));
-        Some(CustomValue {
-            name: format!("{name}_rate"),
-            unit: "1/s".to_owned(),
-            description: format!("Growth of {name} a second"),
-            value: Custom::Float(rate),
-            attributes,
-            time: self.at,
-        })
+        let nanos = nanos.max(group.and_then(|group| group.interval).unwrap_or(0));
+        let Some(rate) = rates.rate(name, self.attributes, number, self.at, nanos) else {
+            return Vec::new();
+        };
+        let of_result = |result: &str| {
+            let mut attributes = self.attributes.clone();
+            attributes.retain(|(key, _)| key != METRICS_GROUP);
+            attributes.push((METRICS_GROUP.to_owned(), result.to_owned()));
+            attributes.sort();
+            CustomValue {
+                name: format!("{name}_rate"),
+                unit: "1/s".to_owned(),
+                description: format!("Growth of {name} a second"),
+                value: Custom::Float(rate),
+                attributes,
+                time: self.at,
+            }
+        };
+        results.into_iter().map(of_result).collect()
     }
+}
+
+/// Gauge or counter: as the plugin file says, else as the output says.
+fn kind_of(raw: &RawValue, asked: Option<&MetricSpec>) -> MetricKind {
+    let asked = asked.and_then(|metric| metric.kind);
+    asked.or(raw.kind).unwrap_or(MetricKind::Gauge)
 }
 
 /// Metrics that are declared by name and that an output did not hold. (Those with a place of their own are told by it.)
@@ -252,11 +367,7 @@ fn value(
         );
         return Err(("type", reason));
     };
-    let kind = asked
-        .and_then(|metric| metric.kind)
-        .or(raw.kind)
-        .unwrap_or(MetricKind::Gauge);
-    Ok(match (typed, kind) {
+    Ok(match (typed, kind_of(raw, asked)) {
         (Raw::Text(text), MetricKind::Gauge) => Custom::Text(text),
         (Raw::Text(_), MetricKind::Counter) => {
             return Err((
@@ -294,7 +405,7 @@ fn value(
 #[cfg(test)]
 mod tests {
     use super::{super::format, *};
-    use crate::plugin::collector::{DEFAULT_TIMEOUT, Format, Source};
+    use crate::plugin::collector::{DEFAULT_TIMEOUT, Format};
 
     const S: u64 = 1_000_000_000;
 
@@ -443,6 +554,223 @@ mod tests {
             [Custom::Int(1), Custom::Int(1), Custom::Text("ready".into())]
         );
         assert_eq!(made.failures[0].0, "name_taken");
+    }
+
+    /// A metrics group of one metric, as its output has it.
+    fn group(kind: &str, device: &str, (name, value, metric): (&str, i64, &str), seconds: u64) -> String {
+        format!(
+            r#"{{"metrics_group_type":"{kind}","metrics_group_interval":60,"metrics_group_schema_version":"0.2","resource":{{"resource_id":"{device}"}},"metrics":[{{"metric_name":"{name}","metric_value":{value},"metric_type":"{metric}","metric_creation_timestamp":{seconds}}}],"dimensions":[]}}"#
+        ) + "\n"
+    }
+
+    fn groups(text: &str, time: u64) -> Vec<Found> {
+        vec![Found {
+            parsed: format::parse(Format::Panoptes, text.as_bytes(), &[]),
+            process: None,
+            time,
+        }]
+    }
+
+    fn written(values: &[CustomValue]) -> Vec<String> {
+        let one = |of: &CustomValue| {
+            let attributes = of.attributes.iter().map(|(key, value)| format!(" {key}={value}"));
+            format!("{} {:?}{}", of.name, of.value, attributes.collect::<String>())
+        };
+        values.iter().map(one).collect()
+    }
+
+    /// Two groups, and two devices, of one metric: each is a series of its own, whatever their times, and so are their sums
+    /// and rates.
+    #[test]
+    fn groups_and_devices_are_series_of_their_own() {
+        let transforms = ["cpu", "disk"].map(|group| Transform {
+            group: group.into(),
+            result: format!("{group}_rates"),
+            counters: vec!["n".into()],
+        });
+        let (mut sums, mut rates) = Default::default();
+        let mut run = |text: &str, at: u64| {
+            let every = Duration::from_secs(60);
+            let spec = spec(Vec::new());
+            make(
+                &spec,
+                &transforms,
+                groups(text, at * S),
+                every,
+                (&mut sums, &mut rates),
+                |_| false,
+            )
+        };
+        let all = |at: u64, by: i64| {
+            [("cpu", "r1", 100), ("disk", "r1", 5), ("cpu", "r2", 70)]
+                .map(|(kind, device, value)| group(kind, device, ("n", value + by, "counter"), at))
+                .concat()
+        };
+        let made = run(&all(1_000, 0), 1_000);
+        assert_eq!(made.failures, []);
+        assert_eq!(
+            written(&made.values),
+            [
+                "n IntSum { value: 100, start: 1000000000000 } kevmon.metrics_group=cpu resource_id=r1",
+                "n IntSum { value: 5, start: 1000000000000 } kevmon.metrics_group=disk resource_id=r1",
+                "n IntSum { value: 70, start: 1000000000000 } kevmon.metrics_group=cpu resource_id=r2",
+            ]
+        );
+        let made = run(&all(1_060, 120), 1_060);
+        assert_eq!(made.failures, []);
+        assert_eq!(
+            written(&made.values),
+            [
+                "n_rate Float(2.0) kevmon.metrics_group=cpu_rates resource_id=r1",
+                "n IntSum { value: 220, start: 1000000000000 } kevmon.metrics_group=cpu resource_id=r1",
+                "n_rate Float(2.0) kevmon.metrics_group=disk_rates resource_id=r1",
+                "n IntSum { value: 125, start: 1000000000000 } kevmon.metrics_group=disk resource_id=r1",
+                "n_rate Float(2.0) kevmon.metrics_group=cpu_rates resource_id=r2",
+                "n IntSum { value: 190, start: 1000000000000 } kevmon.metrics_group=cpu resource_id=r2",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_series_has_one_type_and_one_value_in_a_group() {
+        let double = group("g", "r", ("n", 1, "gauge"), 10).replace(
+            "}],",
+            r#"},{"metric_name":"n","metric_value":2,"metric_type":"gauge","metric_creation_timestamp":11}],"#,
+        );
+        for (text, kept, part) in [
+            (double, 1, "twice in one metrics group"),
+            (
+                group("g", "r", ("n", 1, "gauge"), 10) + &group("g", "r", ("n", 2, "counter"), 11),
+                1,
+                "of two types",
+            ),
+            (
+                group("g", "r", ("n", 1, "gauge"), 10) + &group("g", "r", ("n", 2, "gauge"), 10),
+                1,
+                "two values at one time",
+            ),
+            // Two samples, and two types in two groups.
+            (
+                group("g", "r", ("n", 1, "gauge"), 10) + &group("g", "r", ("n", 2, "gauge"), 11),
+                2,
+                "",
+            ),
+            (
+                group("g", "r", ("n", 1, "gauge"), 10) + &group("h", "r", ("n", 2, "counter"), 10),
+                2,
+                "",
+            ),
+        ] {
+            let (mut sums, mut rates) = Default::default();
+            let every = Duration::from_secs(60);
+            let found = groups(&text, 20 * S);
+            let made = make(
+                &spec(Vec::new()),
+                &[],
+                found,
+                every,
+                (&mut sums, &mut rates),
+                |_| false,
+            );
+            assert_eq!(made.values.len(), kept, "{text}");
+            let first = &made.values[0].value;
+            assert!(matches!(first, Custom::Int(1)), "{first:?}: the first is kept");
+            assert_eq!(
+                made.failures.len(),
+                usize::from(!part.is_empty()),
+                "{:?}",
+                made.failures
+            );
+            for (kind, reason) in &made.failures {
+                assert!(*kind == "duplicate" && reason.contains(part), "{reason}");
+            }
+        }
+    }
+
+    /// A group's samples may come in any order, and less often than its collector runs.
+    #[test]
+    fn samples_go_by_their_times_and_gaps_by_the_groups_interval() {
+        let transforms = [Transform {
+            group: "g".into(),
+            result: "out".into(),
+            counters: vec!["n".into()],
+        }];
+        let (mut sums, mut rates) = Default::default();
+        let text = [(1_120, 30), (1_000, 10), (1_060, 20)]
+            .map(|(at, value)| group("g", "r", ("n", value, "counter"), at))
+            .concat();
+        let every = Duration::from_secs(10);
+        let found = groups(&text, 1_200 * S);
+        let made = make(
+            &spec(Vec::new()),
+            &transforms,
+            found,
+            every,
+            (&mut sums, &mut rates),
+            |_| false,
+        );
+        assert_eq!(made.failures, []);
+        let starts: Vec<_> = made.values.iter().filter(|of| of.name == "n").collect();
+        assert!(
+            starts
+                .iter()
+                .all(|of| matches!(of.value, Custom::IntSum { start, .. } if start == 1_000 * S)),
+            "{starts:?}"
+        );
+        let rates = made.values.iter().filter(|of| of.name == "n_rate");
+        assert_eq!(
+            rates.count(),
+            2,
+            "60 s apart, of a collector that runs every 10 s"
+        );
+    }
+
+    /// Both a collector and a group may have the name of a transform; several may ask for one counter.
+    #[test]
+    fn a_counter_of_several_transforms_has_a_rate_in_each() {
+        let transform = |group: &str, result: &str| Transform {
+            group: group.into(),
+            result: result.into(),
+            counters: vec!["n".into()],
+        };
+        let transforms = [
+            transform("c", "one"),
+            transform("g", "two"),
+            transform("h", "two"),
+        ];
+        let (mut sums, mut rates) = Default::default();
+        let mut run = |text: &str, at: u64| {
+            let every = Duration::from_secs(60);
+            let spec = spec(Vec::new());
+            make(
+                &spec,
+                &transforms,
+                groups(text, at * S),
+                every,
+                (&mut sums, &mut rates),
+                |_| false,
+            )
+        };
+        run(&group("g", "r", ("n", 0, "counter"), 1_000), 1_000);
+        let made = run(&group("g", "r", ("n", 60, "counter"), 1_060), 1_060);
+        let of_rate = made.values.iter().filter(|of| of.name == "n_rate").cloned();
+        assert_eq!(
+            written(&of_rate.collect::<Vec<_>>()),
+            [
+                "n_rate Float(1.0) kevmon.metrics_group=one resource_id=r",
+                "n_rate Float(1.0) kevmon.metrics_group=two resource_id=r",
+            ]
+        );
+        // Two groups whose rates would be one series.
+        let both = |at: u64, value: i64| {
+            ["g", "h"]
+                .map(|kind| group(kind, "r", ("n", value, "counter"), at))
+                .concat()
+        };
+        run(&both(1_120, 120), 1_120);
+        let made = run(&both(1_180, 180), 1_180);
+        assert_eq!(made.failures.len(), 2, "{:?}", made.failures);
+        assert!(made.failures.iter().all(|(kind, _)| *kind == "duplicate"));
     }
 
     #[test]

@@ -42,13 +42,18 @@ pub fn load(
     let generic = generic_interval(environment, overrides, &mut loaded.faults);
     let mut taken = BTreeSet::new();
     if sources.process_names.is_empty() || !sources.plugins.is_empty() {
-        let files = read_files(sources, settings, &mut loaded);
+        let files = read_files(sources, environment, settings, &mut loaded);
         taken.extend(files.iter().flat_map(PluginFile::names));
         let chosen = select(sources, files, &mut loaded);
         let (receivers, names) = destinations::settle(&chosen, environment, overrides, settings);
         loaded.receivers = receivers;
-        for (file, receivers) in chosen.into_iter().zip(names) {
-            loaded.warnings.extend(cut_filter(&file, environment));
+        for (mut file, receivers) in chosen.into_iter().zip(names) {
+            loaded.warnings.extend(cut_filters(&file, environment));
+            let faults = file.take_of_services(environment, overrides.interval.is_none());
+            if !faults.is_empty() {
+                loaded.faults.extend(faults);
+                continue;
+            }
             let plugins =
                 settle_file(&file, environment, overrides, generic).and_then(|(patterns, interval)| {
                     file.into_plugins(&patterns, interval, &receivers, &overrides.settings)
@@ -82,6 +87,7 @@ pub fn load(
 /// The files' contents, each name once. Files with faults are left out, their faults kept.
 fn read_files(
     sources: &PluginSources,
+    environment: &Environment,
     settings: Option<&SettingsFile>,
     loaded: &mut Loaded,
 ) -> Vec<PluginFile> {
@@ -91,10 +97,13 @@ fn read_files(
     let mut names = Names::default();
     let mut files = Vec::new();
     for (path, text) in found.files {
-        let Parsed { file, mut faults } = match text {
+        let Parsed { mut file, mut faults } = match text {
             Ok(text) => plugin_file::parse(&path, &text),
             Err(fault) => plugin_file::refused(&path, fault),
         };
+        if faults.is_empty() {
+            faults = file.take_services(environment);
+        }
         faults.extend(destinations::unknown(&file, settings));
         faults.sort_by_key(Finding::line);
         let first = match names.claim(&file) {
@@ -133,6 +142,7 @@ fn read_files(
 #[derive(Default)]
 struct Names {
     by_name: BTreeMap<String, PathBuf>,
+    /// Names and files by what their variables begin with.
     by_prefix: BTreeMap<String, (String, PathBuf)>,
 }
 
@@ -164,14 +174,17 @@ impl Names {
                 return Claim::Taken(finding(message));
             }
         }
-        let prefix = prefix_of(name);
-        if let Some((other, first)) = self.by_prefix.get(&prefix) {
-            let (name, other) = (quoted(name), quoted(other));
-            let both = format!("{name} and {other} of {}", first.display());
-            return Claim::Fault(finding(format!(
-                "{both} share the environment variables {prefix}*"
-            )));
+        for name in [name.clone()].into_iter().chain(file.names()) {
+            let prefix = prefix_of(&name);
+            if let Some((other, first)) = self.by_prefix.get(&prefix) {
+                let (name, other) = (quoted(&name), quoted(other));
+                let both = format!("{name} and {other} of {}", first.display());
+                return Claim::Fault(finding(format!(
+                    "{both} share the environment variables {prefix}*"
+                )));
+            }
         }
+        let prefix = prefix_of(name);
         if prefix == COLLECTION {
             let name = quoted(name);
             return Claim::Fault(finding(format!(
@@ -179,9 +192,10 @@ impl Names {
             )));
         }
         for name in [name.clone()].into_iter().chain(file.names()) {
+            let prefix = prefix_of(&name);
+            self.by_prefix.insert(prefix, (name.clone(), path.clone()));
             self.by_name.insert(name, path.clone());
         }
-        self.by_prefix.insert(prefix, (name.clone(), path.clone()));
         Claim::Own
     }
 }
@@ -192,8 +206,8 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
     for name in &asked {
         let fault = |message: String| Finding::in_flag(Some("--plugin"), message);
         match files.iter().find(|file| file.name == *name) {
-            Some(file) if file.enabled && file.is_for(&sources.host) => {}
-            Some(file) if file.enabled => {
+            Some(file) if (file.enabled || sources.also_disabled) && file.is_for(&sources.host) => {}
+            Some(file) if file.enabled || sources.also_disabled => {
                 let message = format!(
                     "{} is not for this host: monitoring.resource_filter of {} does not fit {}",
                     quoted(name),
@@ -227,7 +241,8 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
     let mut chosen = Vec::new();
     for mut file in files {
         let elsewhere = !file.is_for(&sources.host);
-        if !file.enabled || elsewhere {
+        let is_tried_out = sources.also_disabled && asked.contains(file.name.as_str());
+        if elsewhere || !(file.enabled || is_tried_out) {
             loaded.disabled.push(Disabled {
                 name: file.name,
                 path: file.path,
@@ -255,7 +270,10 @@ fn settle_file(
     let mut faults = Vec::new();
     let mut patterns = file.patterns.clone();
     let variable = format!("{prefix}PROCESS_FILTER");
-    if let Some(text) = environment.get(&variable) {
+    // For a list of names it is a list, which has been taken.
+    if let Some(text) = environment.get(&variable)
+        && file.native.process_names.is_none()
+    {
         match pattern::compile(text) {
             Ok(pattern) => patterns = vec![pattern],
             Err(error) => {
@@ -285,14 +303,20 @@ fn settle_file(
     }
 }
 
-/// A `<PLUGIN>_PROCESS_FILTER` that fits a cut `comm` alone.
-fn cut_filter(file: &PluginFile, environment: &Environment) -> Option<Warning> {
-    let variable = format!("{}PROCESS_FILTER", prefix_of(&file.name));
-    let text = environment
-        .get(&variable)
-        .filter(|text| pattern::fits_cut_names_only(text))?;
-    let (message, remedy) = pattern::cut_name(text, file.matching)?;
-    Some(Finding::in_variable(&variable, message).remedy(remedy))
+/// Each `<PLUGIN>_PROCESS_FILTER` that fits a cut `comm` alone.
+fn cut_filters(file: &PluginFile, environment: &Environment) -> Vec<Warning> {
+    let names = [file.name.clone()].into_iter().chain(file.names());
+    let variables: BTreeSet<String> = names
+        .map(|name| format!("{}PROCESS_FILTER", prefix_of(&name)))
+        .collect();
+    let cut = |variable: &String| {
+        let text = environment
+            .get(variable)
+            .filter(|text| pattern::fits_cut_names_only(text))?;
+        let (message, remedy) = pattern::cut_name(text, file.matching)?;
+        Some(Finding::in_variable(variable, message).remedy(remedy))
+    };
+    variables.iter().filter_map(cut).collect()
 }
 
 fn generic_interval(

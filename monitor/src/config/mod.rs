@@ -28,6 +28,7 @@ mod pattern;
 mod plugin_file;
 mod programs;
 mod resource_filter;
+mod runners;
 mod scalar;
 mod settings_keys;
 pub mod size;
@@ -76,6 +77,8 @@ pub struct PluginSources {
     pub search_path: Vec<PathBuf>,
     /// Names of the plugins to run; empty: all.
     pub plugins: Vec<String>,
+    /// Those run even where their files switch them off: somebody tries one out.
+    pub also_disabled: bool,
     /// This host's name, for `monitoring.resource_filter`.
     pub host: String,
     /// Patterns of ad hoc plugins. With these and no `plugins`, no file is read.
@@ -95,6 +98,7 @@ impl Default for PluginSources {
             .map(PathBuf::from)
             .to_vec(),
             plugins: Vec::new(),
+            also_disabled: false,
             host: String::new(),
             process_names: Vec::new(),
         }

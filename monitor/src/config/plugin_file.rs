@@ -2,6 +2,7 @@
 //! once, and the typed content of what it says.
 
 mod plugins;
+mod services;
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +16,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+pub(crate) use self::services::ByService;
 use super::{
     discover,
     finding::{Fault, Finding, Warning, quoted},
@@ -65,6 +67,8 @@ pub(crate) struct PluginFile {
     /// What it exports to: names of the settings file and URLs, each with its line.
     pub(crate) endpoints: Vec<(usize, EndpointText)>,
     pub(crate) native: Native,
+    /// What the environment says of single services of `process_names`, by their plugins' names.
+    pub(crate) by_service: BTreeMap<String, ByService>,
     processes: bool,
     most_processes: usize,
     rank: Rank,
@@ -101,6 +105,7 @@ impl PluginFile {
             matching: Matching::default(),
             endpoints: Vec::new(),
             native: Native::default(),
+            by_service: BTreeMap::new(),
             processes: false,
             most_processes: DEFAULT_MOST_PROCESSES,
             rank: Rank::default(),

@@ -1,8 +1,11 @@
 //! The programs that plugin files name: who can write one decides what kevmon runs, as with the files themselves.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use super::{Faulty, Loaded, finding::Finding, trust::Trusted};
+use super::{Faulty, Loaded, finding::Finding, runners, trust::Trusted};
 use crate::plugin::{Plugin, collector::Source};
 
 /// Takes out plugins whose programs somebody else can write. What is not there is told when it is to be run.
@@ -12,6 +15,7 @@ pub(super) fn refuse_writable(loaded: &mut Loaded) {
     loaded.plugins.retain(|plugin| {
         let found: Vec<_> = programs(plugin)
             .filter_map(|program| {
+                let program = program.as_path();
                 let metadata = fs::metadata(program).ok()?;
                 let wrong = trusted.check(program, &metadata).err()?;
                 let message = format!("{}: {}", program.display(), wrong.message);
@@ -35,12 +39,22 @@ pub(super) fn refuse_writable(loaded: &mut Loaded) {
     loaded.faulty.extend(faulty);
 }
 
-fn programs(plugin: &Plugin) -> impl Iterator<Item = &Path> {
-    plugin
-        .collectors
-        .iter()
-        .filter_map(|collector| match &collector.source {
-            Source::Command { argv, .. } => argv.first().map(Path::new),
-            _ => None,
-        })
+/// The programs of a plugin's commands. What a runner is given to run counts as one: it is taken from the plugin's folder.
+fn programs(plugin: &Plugin) -> impl Iterator<Item = PathBuf> {
+    let folder = plugin.origin.as_deref().and_then(Path::parent);
+    let folder = folder.unwrap_or(Path::new("")).to_owned();
+    plugin.collectors.iter().flat_map(move |collector| {
+        let Source::Command { argv, .. } = &collector.source else {
+            return Vec::new();
+        };
+        let program = argv.first().map(PathBuf::from);
+        let name = program.as_deref().and_then(|program| program.file_name());
+        let runs_others = name
+            .and_then(|name| name.to_str())
+            .is_some_and(runners::is_runner);
+        let arguments = argv.iter().skip(1).filter(|_| runs_others);
+        let modules = arguments.map(|argument| folder.join(argument));
+        let modules: Vec<PathBuf> = modules.filter(|module| module.is_file()).collect();
+        program.into_iter().chain(modules).collect()
+    })
 }

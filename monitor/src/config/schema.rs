@@ -255,6 +255,8 @@ pub const KEYS: &[Key] = &[
     key(OWN, COLLECTOR, "kind", KINDS, Role::Own, "required"),
     key(OWN, COLLECTOR, "interval", INTERVAL, Role::Own, "the plugin's"),
     key(OWN, COLLECTOR, "timeout", TIMEOUT, Role::Own, "`\"10s\"`"),
+    key(OWN, COLLECTOR, "stream", Kind::Flag, Role::Own, "`false`"),
+    key(OWN, COLLECTOR, "silence", INTERVAL, Role::Own, "three of the plugin's intervals"),
     key(OWN, COLLECTOR, "path", Kind::Text, Role::Own, "required for `file`"),
     key(OWN, COLLECTOR, "command", Kind::List, Role::Own, "required for `command`"),
     key(OWN, COLLECTOR, "url", Kind::Text, Role::Own, "required for `http`"),

@@ -212,6 +212,12 @@ regex = '^Threads:\s+(\d+)$'
 name = "four"
 kind = "builtin"
 builtin = "host_pressure"
+[[collector]]
+name = "five"
+kind = "command"
+command = ["kevmon-scalyr-runner", "module.py"]
+stream = true
+silence = "2m"
 [transforms]
 one = "rate:rates:the_mean"
 "#;

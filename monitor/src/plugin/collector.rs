@@ -14,6 +14,9 @@ pub const DEFAULT_MEMORY: u64 = 512 << 20;
 /// Bytes of a file that are read.
 pub const FILE_BYTES: u64 = 64 << 10;
 
+/// The attribute that names the metrics group of a value or a rate.
+pub const METRICS_GROUP: &str = "kevmon.metrics_group";
+
 /// What of `/proc/{pid}` a collector may read: numbers, and nothing that a process keeps to itself (its environment,
 /// memory, arguments, open files). `io` and `smaps_rollup` are kept from whoever is in a Landlock domain
 /// (security/landlock/task.c); kevmon exports what they hold itself.
@@ -60,8 +63,10 @@ pub enum Source {
         /// Read it also on a kernel without Landlock.
         allow_unconfined: bool,
     },
-    /// A program's standard output.
+    /// A program's standard output: when the program has ended, or line by line while it runs.
     Command {
+        /// Set where the program stays and its lines are read as they come.
+        stream: Option<Stream>,
         /// The program, absolute, and its arguments; settings have been put in.
         argv: Vec<String>,
         /// What its output looks like.
@@ -90,6 +95,13 @@ pub enum Source {
     },
     /// Code of kevmon's own, by its name.
     BuiltIn(String),
+}
+
+/// How a program that stays running is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// No value for so long is a failure; `None`: three of the plugin's intervals.
+    pub silence: Option<Duration>,
 }
 
 /// The path of a `file` collector.
@@ -229,6 +241,19 @@ pub enum Custom {
     },
     /// Text: a log record `kevmon.value`.
     Text(String),
+}
+
+/// A collector's last run, as it is kept over kevmon's restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorRun {
+    /// Its plugin, with the instance.
+    pub plugin: String,
+    /// Its name.
+    pub collector: String,
+    /// Of what it does: another one's last run is not this one's.
+    pub fingerprint: String,
+    /// When it began, Unix ns.
+    pub time: u64,
 }
 
 /// What is counted of a collector.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 /// A gap of more intervals than this has no rate.
 const GAP: u64 = 3;
+/// Counters of which the last sample is held.
+const MOST_SERIES: usize = 20_000;
 
 /// A counter's name and attributes.
 type Series = (String, Vec<(String, String)>);
@@ -17,7 +19,7 @@ pub struct Rates {
 impl Rates {
     /// The rate of the counter `name` with these attributes, of which `value` was measured at `time` (Unix ns), per second,
     /// for a collector that runs every `interval` ns. `None` at a first sample, after a gap of more than three intervals, for
-    /// a time that has not moved on, and for a counter that has fallen.
+    /// a time that has not moved on, for a counter that has fallen, and for more counters than are held.
     pub fn rate(
         &mut self,
         name: &str,
@@ -27,6 +29,9 @@ impl Rates {
         interval: u64,
     ) -> Option<f64> {
         let key = (name.to_owned(), attributes.to_vec());
+        if self.last.len() >= MOST_SERIES && !self.last.contains_key(&key) {
+            return None;
+        }
         let (before, last) = self.last.insert(key, (time, value))?;
         let elapsed = time.checked_sub(before).filter(|elapsed| *elapsed > 0)?;
         let too_long = elapsed > interval.saturating_mul(GAP);

@@ -14,6 +14,7 @@ mod identities;
 mod lock;
 mod migrate;
 mod open;
+mod runs;
 mod schema;
 mod seed;
 pub mod spool;
@@ -22,7 +23,7 @@ mod tests;
 mod unpaired_ends;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -37,7 +38,7 @@ pub use holder::Named;
 pub use open::Note;
 
 pub use crate::plugin::KeptGroup;
-use crate::plugin::{Plugin, SavedGroup};
+use crate::plugin::{Plugin, SavedGroup, collector::CollectorRun};
 use elsewhere::Elsewhere;
 use groups::Written;
 use identities::Identities;
@@ -64,6 +65,8 @@ pub struct Commit {
     pub groups: Vec<(Arc<GroupKey>, SavedGroup)>,
     /// What has happened since the last commit.
     pub history: Vec<HistoryRow>,
+    /// Collectors that have run since the last commit.
+    pub runs: Vec<CollectorRun>,
 }
 
 /// The daemon's store. No second one can be opened on the same file while this one lives.
@@ -98,6 +101,8 @@ struct Unwritten {
     /// By key; no more than the database would keep.
     history: HashMap<String, VecDeque<HistoryRow>>,
     outage: Option<Outage>,
+    /// The last one of each collector.
+    runs: BTreeMap<(String, String), CollectorRun>,
 }
 
 impl Store {
@@ -247,6 +252,17 @@ impl Store {
         self.group(key)
     }
 
+    /// When collectors ran last, as far as earlier runs of kevmon kept it.
+    pub fn collector_runs(&self) -> Vec<CollectorRun> {
+        runs::load(&self.connection).unwrap_or_else(|error| {
+            warn!(
+                "{}: the last runs of collectors are not known: {error}",
+                self.path.display()
+            );
+            Vec::new()
+        })
+    }
+
     /// Ends the outage at `now_unix`, ns: when kevmon watches again, which is later than the opening. To be told before
     /// the first commit.
     pub fn attached(&mut self, now_unix: u64) {
@@ -350,6 +366,7 @@ impl Store {
         if self.identities.is_due(time) {
             self.identities.write(&transaction, time)?;
         }
+        runs::write(&transaction, &self.unwritten.runs, time)?;
         transaction
             .prepare_cached(
                 "INSERT INTO state (id, boot_id, last_commit, run) VALUES (1, ?1, ?2, ?3)
@@ -373,6 +390,9 @@ impl Unwritten {
                 rows.pop_front();
             }
             rows.push_back(row);
+        }
+        for run in commit.runs {
+            self.runs.insert((run.plugin.clone(), run.collector.clone()), run);
         }
     }
 }

@@ -212,7 +212,8 @@ const VERSION_3: &[&str] = &[
     ) STRICT",
 ];
 
-/// Restarts name the process that they replaced, also over a restart of kevmon.
+/// Restarts name the process that they replaced, also over a restart of kevmon; when collectors ran last (`plugin` is its
+/// name with the instance).
 const VERSION_4: &[&str] = &[
     "ALTER TABLE history ADD COLUMN previous_pid INTEGER CHECK (previous_pid BETWEEN 0 AND 4294967295)",
     "ALTER TABLE history ADD COLUMN previous_start_time INTEGER",
@@ -239,6 +240,13 @@ const VERSION_4: &[&str] = &[
         sender_signal INTEGER CHECK (sender_signal BETWEEN 0 AND 255)
     ) STRICT",
     "CREATE INDEX unpaired_end_by_group ON unpaired_end (group_id, end_boottime_ns)",
+    "CREATE TABLE collector_run (
+        plugin TEXT NOT NULL,
+        collector TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        last_run INTEGER NOT NULL,
+        PRIMARY KEY (plugin, collector)
+    ) STRICT, WITHOUT ROWID",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

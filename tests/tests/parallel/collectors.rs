@@ -118,7 +118,7 @@ fn a_program_has_no_privileges_and_a_clean_environment() {
         (value("Uid.x"), value("groups.x")),
         ("65534".to_owned(), "65534".to_owned())
     );
-    assert_eq!(value("vars.x").trim(), "GIVEN LANG PATH");
+    assert_eq!(value("vars.x").trim(), "GIVEN KEVMON_INTERVAL LANG PATH");
     // ls opens the directory itself.
     assert_eq!(value("fds.x").trim(), "0 1 2 3");
     daemon.terminate();
@@ -234,6 +234,39 @@ fn never_two_at_once_and_failures_are_counted() {
     let log = daemon.stderr();
     assert_eq!(log.matches("still_running").count(), 1, "told once: {log}");
     daemon.terminate();
+}
+
+/// What runs every five minutes does not run at each start; what it has become does.
+#[test]
+fn last_runs_are_kept_over_restarts() {
+    let state = Scratch::new();
+    let database = state.path().join("metadata.db");
+    let database = database.to_str().unwrap();
+    let script = Script::new("interval = \"300s\"", "echo ran.x 1");
+    let runs = |what: &str| {
+        let mut daemon = script.start(&["--metadata-db-path", database]);
+        // A run that begins at once brings its value within the first collections.
+        while daemon.ticks().len() < 8 {
+            daemon.next_tick(LIMIT);
+        }
+        let found = daemon
+            .ticks()
+            .iter()
+            .filter(|tick| found(tick, "hostile", "ran.x").is_some());
+        let count = found.count();
+        eprintln!("{what}: {count} runs");
+        daemon.terminate();
+        count
+    };
+    assert_eq!(runs("the first start"), 1);
+    assert_eq!(runs("the second start"), 0);
+    let file = PathBuf::from(script.folder.path()).join("hostile/plugin.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("300s", "1s")).unwrap();
+    assert!(runs("a shorter interval") >= 1);
+    fs::write(&file, text.replace("\"./run.sh\"", "\"./run.sh\", \"changed\"")).unwrap();
+    assert_eq!(runs("another command"), 1);
+    assert_eq!(runs("the same again"), 0);
 }
 
 #[test]
@@ -389,12 +422,14 @@ fn a_file_of_each_member() {
     daemon.terminate();
 }
 
+/// As it is shipped: switched off, and asked for by name.
 #[test]
 fn the_shipped_coin_works_within_its_bounds() {
     let folder = PluginDir::new();
     let shipped = PluginDir::shipped().join("random_coin");
     let text = fs::read_to_string(shipped.join("plugin.toml")).unwrap();
-    let file = folder.write("random_coin", &text.replace("enabled = false", "enabled = true"));
+    assert!(text.contains("\nenabled = false\n"), "{text}");
+    let file = folder.write("random_coin", &text);
     executable::copy(
         shipped.join("random_coin.sh"),
         file.with_file_name("random_coin.sh"),
@@ -402,11 +437,8 @@ fn the_shipped_coin_works_within_its_bounds() {
     for part in file.ancestors().skip(1).take(2) {
         fs::set_permissions(part, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let output = kevmon::run_once(&["--plugins-dir", folder.path(), "--output", "json"]);
-    output.assert_code(0);
-    let tick = output.json();
-    let uniform: f64 = found(&tick, "random_coin", "uniform").unwrap().parse().unwrap();
-    assert!((0.0..1.0).contains(&uniform), "{uniform}");
+    let output = kevmon::run_once(&["--plugins-dir", folder.path()]);
+    output.assert_code(2); // nobody has asked for it by name
     let run = |settings: &[&str]| {
         let args = [
             "plugin",
@@ -417,10 +449,26 @@ fn the_shipped_coin_works_within_its_bounds() {
             "--interval",
             "500ms",
             "--count",
-            "2",
+            "3",
         ];
         kevmon::run(&[&args[..], settings].concat())
     };
+    let output = run(&[]);
+    output.assert_code(0);
+    let lines = output
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_once(" uniform "));
+    let uniform: Vec<f64> = lines.map(|(_, value)| value.parse().unwrap()).collect();
+    assert!(
+        uniform.len() >= 2 && uniform.iter().all(|one| (0.0..1.0).contains(one)),
+        "{uniform:?}"
+    );
+    assert!(
+        uniform.windows(2).all(|pair| pair[0] != pair[1]),
+        "random: {uniform:?}"
+    );
+    assert!(!output.stderr.contains("leftovers"), "{}", output.stderr);
     let output = run(&["--set", "gauss_mean=8.5", "--set", "gauss_stddev=0"]);
     output.assert_code(0);
     assert!(
@@ -435,4 +483,57 @@ fn the_shipped_coin_works_within_its_bounds() {
         "{}",
         output.stderr
     );
+}
+
+/// Each awk has a generator of its own; the numbers are the kernel's, and `od` has ended before awk does.
+#[test]
+fn the_coin_is_random_with_every_awk() {
+    let scratch = Scratch::new();
+    let script = PluginDir::shipped().join("random_coin/random_coin.sh");
+    let is_there = |program: &str| {
+        let places = ["/usr/bin", "/bin", "/usr/local/bin"];
+        places
+            .iter()
+            .any(|folder| std::path::Path::new(folder).join(program).exists())
+    };
+    let all = ["awk", "mawk", "gawk", "busybox awk", "original-awk"];
+    let present: Vec<&str> = all
+        .into_iter()
+        .filter(|awk| awk.split(' ').next().is_some_and(is_there))
+        .collect();
+    assert!(!present.is_empty(), "missing prerequisite: no awk");
+    for awk in present {
+        let folder = scratch.path().join(awk.replace(' ', "-"));
+        fs::create_dir(&folder).unwrap();
+        let program = awk.split(' ').next().unwrap();
+        let path = ["/usr/bin", "/bin", "/usr/local/bin"]
+            .map(|folder| PathBuf::from(folder).join(program))
+            .into_iter()
+            .find(|path| path.exists());
+        // busybox goes by the name that it is called by.
+        symlink(path.unwrap(), folder.join("awk")).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..5 {
+            let output = std::process::Command::new("sh")
+                .arg(&script)
+                .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+                .env("KEVMON_SETTING_gauss_mean", "8.5")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                output.status.success(),
+                "{awk}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let lines: Vec<&str> = text.lines().collect();
+            let [uniform, gauss] = lines[..] else {
+                panic!("{awk}: {text:?}")
+            };
+            let number = |line: &str, name: &str| line.strip_prefix(name).unwrap().parse::<f64>().unwrap();
+            assert!((0.0..1.0).contains(&number(uniform, "uniform ")), "{awk}: {text}");
+            assert!((5.0..12.0).contains(&number(gauss, "gauss ")), "{awk}: {text}");
+            assert!(seen.insert(text.clone()), "{awk} gave the same twice: {text}");
+        }
+    }
 }

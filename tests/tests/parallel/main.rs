@@ -10,6 +10,8 @@
 mod accounting;
 mod bad_input;
 mod collectors;
+mod collectors_python;
+mod collectors_stream;
 mod command_lines;
 mod cron;
 mod events;

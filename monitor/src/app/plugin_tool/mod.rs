@@ -51,9 +51,11 @@ fn schema() -> Result<Exit> {
 
 /// All plugins of `directories`, or of the search path, as a daemon would load them.
 fn load(directories: Vec<PathBuf>, plugins: Vec<String>, overrides: &Overrides) -> Loaded {
+    // Whoever names a plugin here tries it out, switched on or off.
     let sources = PluginSources {
         directories,
         plugins,
+        also_disabled: true,
         ..PluginSources::default()
     };
     let environment = Environment::of_this_process();

@@ -11,16 +11,18 @@ use crate::{
 
 /// Lines of one plugin at one time.
 pub(super) struct Lines {
-    head: String,
+    /// The plugin and its instance, in brackets.
+    of: String,
+    time: u64,
     text: String,
 }
 
 impl Lines {
     pub(super) fn new(plugin: &Plugin, time: u64) -> Self {
-        let time = iso8601_millis(time).replace('T', " ");
         let id = plugin.instance.as_deref().unwrap_or_default();
         Self {
-            head: format!("{time} [{}({id})]", plugin.name),
+            of: format!("[{}({id})]", plugin.name),
+            time,
             text: String::new(),
         }
     }
@@ -60,14 +62,14 @@ impl Lines {
         }
     }
 
-    /// What a collector brought.
+    /// What a collector brought, with the time at which it was measured.
     pub(super) fn custom(&mut self, value: &CustomValue) {
         let written = match &value.value {
             Custom::Int(number) | Custom::IntSum { value: number, .. } => number.to_string(),
             Custom::Float(number) | Custom::FloatSum { value: number, .. } => number.to_string(),
             Custom::Text(text) => quoted(text),
         };
-        self.line(&value.name, &written, &value.attributes);
+        self.line(value.time, &value.name, &written, &value.attributes);
     }
 
     fn measure(
@@ -87,11 +89,12 @@ impl Lines {
                 durations.counts.iter().sum::<u64>().to_string()
             }
         };
-        self.line(name, &written, &pairs);
+        self.line(self.time, name, &written, &pairs);
     }
 
-    fn line(&mut self, name: &str, value: &str, pairs: &[(String, String)]) {
-        self.text.push_str(&format!("{} {name} {value}", self.head));
+    fn line(&mut self, time: u64, name: &str, value: &str, pairs: &[(String, String)]) {
+        let time = iso8601_millis(time).replace('T', " ");
+        self.text.push_str(&format!("{time} {} {name} {value}", self.of));
         for (key, value) in pairs {
             self.text.push_str(&format!(" {key}={}", word(value)));
         }
@@ -147,9 +150,9 @@ mod tests {
                 .iter()
                 .map(|&(key, value)| (key.into(), value.into()))
                 .collect(),
-            time: 0,
+            time: 1_406_665_326_789_000_000,
         };
-        let time = 1_406_665_326_789_000_000;
+        let collected = 1_406_665_330_000_000_000;
         for (instance, custom, line) in [
             (
                 None,
@@ -172,7 +175,7 @@ mod tests {
                 instance: instance.map(str::to_owned),
                 ..plugin("web")
             };
-            let mut lines = Lines::new(&plugin, time);
+            let mut lines = Lines::new(&plugin, collected);
             lines.custom(&custom);
             assert_eq!(lines.finish(), format!("2014-07-29 20:22:06.789Z {line}\n"));
         }

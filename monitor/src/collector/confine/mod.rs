@@ -3,6 +3,7 @@
 //! has the whole list.
 
 mod child;
+mod following;
 mod reading;
 mod supervisor;
 
@@ -15,6 +16,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use following::{Word, follow};
 pub use supervisor::supervise;
 
 /// The hidden subcommand that is the supervisor.
@@ -32,8 +34,10 @@ pub struct Order {
     pub job: Job,
     /// As this user and group, and in no other group; `None`: as kevmon's own.
     pub user: Option<(u32, u32)>,
-    /// Ended after this time, ms.
+    /// Ended after this time, ms; a program that is followed runs until kevmon ends it.
     pub timeout_ms: u64,
+    /// The program stays, and writes to the supervisor's own standard output.
+    pub follow: bool,
     /// Ended with more bytes of output.
     pub output: u64,
     /// Bytes of address space.
@@ -102,6 +106,8 @@ pub enum End {
     TimedOut,
     /// It wrote too much.
     TooMuchOutput,
+    /// kevmon asked for its end.
+    Stopped,
     /// It was not begun: it could not be confined as it should, or not be started.
     Refused(String),
 }

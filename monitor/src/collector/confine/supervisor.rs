@@ -4,11 +4,11 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
-use super::{End, Order, Report, child};
+use super::{End, Order, Report, child, following};
 
 /// Bytes of standard error that are kept.
 const STDERR: usize = 2_000;
@@ -23,9 +23,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Standard input holds no order, or nobody reads the report.
 pub fn supervise() -> io::Result<()> {
     die_with_parent();
-    let mut text = Vec::new();
-    io::stdin().take(LONGEST_ORDER).read_to_end(&mut text)?;
-    let order: Order = serde_json::from_slice(&text)?;
+    // An object of JSON says itself where it ends; standard input may stay open behind it.
+    let input = io::stdin().lock().take(LONGEST_ORDER);
+    let mut orders = serde_json::Deserializer::from_reader(input).into_iter::<Order>();
+    let order = orders.next().ok_or(io::ErrorKind::UnexpectedEof)??;
+    if order.follow {
+        return follow(&order);
+    }
     let (report, output) = match start(&order) {
         Ok(running) => running.watch(&order),
         Err(reason) => (
@@ -44,17 +48,37 @@ pub fn supervise() -> io::Result<()> {
     out.flush()
 }
 
+fn follow(order: &Order) -> io::Result<()> {
+    // The end of standard input is what ends this process: killed, it could end nothing of what the program had started.
+    // SAFETY: prctl(2) with plain integers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+    match start(order) {
+        Ok(running) => {
+            following::leave_stdout()?;
+            following::stay(&running)
+        }
+        Err(reason) => following::refuse(reason),
+    }
+}
+
 /// A confined process and what it writes.
-struct Running {
-    pid: libc::pid_t,
+pub(super) struct Running {
+    pub(super) pid: libc::pid_t,
+    /// Empty where the process writes to this one's own.
     stdout: OwnedFd,
-    stderr: OwnedFd,
+    pub(super) stderr: OwnedFd,
     /// Its end is the end of everything that it started, wherever that has gone (pid_namespaces(7)).
     own_namespace: bool,
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| format!("pipe: {error}"))
+}
+
+/// Nothing to read, and this process's own standard output to write to.
+fn own_stdout() -> io::Result<(OwnedFd, OwnedFd)> {
+    let nothing = fs::File::open("/dev/null")?;
+    Ok((nothing.into(), io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// SIGKILL when kevmon ends, however it does.
@@ -70,7 +94,12 @@ fn start(order: &Order) -> Result<Running, String> {
     // Needs CAP_SYS_ADMIN; without, strays are looked for one by one.
     // SAFETY: unshare(2) of this single-threaded process takes plain flags.
     let own_namespace = unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0;
-    let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
+    let (out_read, out_write) = if order.follow {
+        own_stdout().map_err(|error| format!("standard output: {error}"))?
+    } else {
+        pipe()?
+    };
+    let (err_read, err_write) = pipe()?;
     // What keeps the child from beginning comes through here; an exec closes it.
     let (failed_read, failed_write) = pipe()?;
     // SAFETY: this process has one thread, so the child may do whatever it likes.
@@ -213,7 +242,7 @@ impl Running {
     }
 
     /// How it ended, once it has. It is not reaped yet, so that its pid and its group stay its own until all are dead.
-    fn ended(&self) -> Option<End> {
+    pub(super) fn ended(&self) -> Option<End> {
         // SAFETY: a siginfo of zeros is a valid one; waitid(2) fills it.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -230,7 +259,7 @@ impl Running {
     }
 
     /// Ends it and everything that it started; returns how many were left beside it.
-    fn kill(&self) -> u64 {
+    pub(super) fn kill(&self) -> u64 {
         // SAFETY: kill(2) takes plain integers; the pid is our child's, which has not been reaped, and its group is its own.
         unsafe {
             libc::kill(-self.pid, libc::SIGKILL);

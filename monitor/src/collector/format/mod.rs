@@ -37,7 +37,18 @@ pub(super) struct RawValue {
     /// When it was measured, Unix ns, where the format says.
     pub(super) time: Option<u64>,
     /// The metrics group that it is in, where the format has such.
-    pub(super) group: Option<String>,
+    pub(super) group: Option<Group>,
+}
+
+/// The metrics group that a value came in.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    /// Its type; empty where the output does not say.
+    pub(super) kind: String,
+    /// Its place among the groups of the output, from 0.
+    pub(super) number: usize,
+    /// Time between two samples, ns, where the output says.
+    pub(super) interval: Option<u64>,
 }
 
 /// What an output holds.

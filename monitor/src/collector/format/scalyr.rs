@@ -64,7 +64,7 @@ fn value(line: &str) -> Result<RawValue, String> {
     })
 }
 
-/// Words between blanks; in double quotes a word may hold blanks, and `\"` and `\\`.
+/// Words between blanks; in double quotes a word may hold blanks, and the escapes of a JSON string.
 struct Words<'a>(&'a str);
 
 impl Iterator for Words<'_> {
@@ -76,17 +76,19 @@ impl Iterator for Words<'_> {
             self.0 = rest;
             return None;
         }
-        let (mut word, mut quoted, mut escaped) = (String::new(), false, false);
-        for (at, c) in rest.char_indices() {
+        let (mut word, mut quoted, mut at) = (String::new(), false, 0);
+        while let Some(c) = rest[at..].chars().next() {
+            let from = at;
+            at += c.len_utf8();
             match c {
-                _ if escaped => {
-                    word.push(c);
-                    escaped = false;
+                '\\' if quoted => {
+                    let (letter, length) = escape(&rest[at..]);
+                    word.extend(letter);
+                    at += length;
                 }
-                '\\' if quoted => escaped = true,
                 '"' => quoted = !quoted,
                 c if c.is_whitespace() && !quoted => {
-                    self.0 = &rest[at..];
+                    self.0 = &rest[from..];
                     return Some(Ok(word));
                 }
                 c => word.push(c),
@@ -99,4 +101,36 @@ impl Iterator for Words<'_> {
             Ok(word)
         })
     }
+}
+
+/// The character that an escape stands for, by what follows its backslash, and how many bytes of that it takes. What JSON
+/// does not know stands for itself.
+fn escape(behind: &str) -> (Option<char>, usize) {
+    let Some(c) = behind.chars().next() else {
+        return (None, 0);
+    };
+    let plain = match c {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'u' => {
+            let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
+            let Some(first) = unit(&behind[1..]) else {
+                return (Some(char::REPLACEMENT_CHARACTER), 1);
+            };
+            let second = behind[5..].strip_prefix("\\u").and_then(unit);
+            let pair = [first, second.unwrap_or_default()];
+            // Two halves of one character, or one that is whole.
+            let (units, length) = match char::decode_utf16(pair).next() {
+                Some(Ok(c)) if c.len_utf16() == 2 => (&pair[..], 11),
+                _ => (&pair[..1], 5),
+            };
+            let c = char::decode_utf16(units.iter().copied()).next();
+            return (c.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)), length);
+        }
+        other => other,
+    };
+    (Some(plain), c.len_utf8())
 }

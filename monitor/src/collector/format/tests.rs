@@ -69,6 +69,28 @@ fn scalyr_lines() {
     );
 }
 
+/// Scalyr writes texts as JSON strings.
+#[test]
+fn texts_in_quotes_have_jsons_escapes() {
+    let lines = r#"a "x\"y\\z"
+b "1\n2\t3\/" k="\u00e4\u20ac\ud83d\ude00"
+c "\u12" k="\ud83dx"
+d \n
+"#;
+    let parsed = parse(Format::Scalyr, lines.as_bytes(), &[]);
+    assert_eq!(
+        told(&parsed),
+        [
+            "a \"x\\\"y\\\\z\"",
+            "b \"1\\n2\\t3/\" k=\u{e4}\u{20ac}\u{1f600}",
+            "c \"\u{fffd}12\" k=\u{fffd}x",
+            "d \"\\\\n\"",
+        ],
+        "{:?}",
+        parsed.problems
+    );
+}
+
 #[test]
 fn the_tutorials_metrics_group() {
     let group = r#"{"metrics_group_type": "example", "metrics_group_interval": 60,
@@ -80,8 +102,8 @@ fn the_tutorials_metrics_group() {
         ],
         "dimensions": [{"dimension_name": "cpu_no", "dimension_value": "5"}]}"#;
     let expected = [
-        "cpu_load 0.3f Gauge cpu_no=5",
-        "context_switch_count 50i Counter cpu_no=5",
+        "cpu_load 0.3f Gauge kevmon.metrics_group=example resource_id=tutorial_device cpu_no=5",
+        "context_switch_count 50i Counter kevmon.metrics_group=example resource_id=tutorial_device cpu_no=5",
     ];
     let parsed = parse(Format::Panoptes, group.as_bytes(), &[]);
     assert_eq!(
@@ -92,7 +114,16 @@ fn the_tutorials_metrics_group() {
         parsed.values[0].time.map(|time| time / 1_000_000),
         Some(1_580_339_222_681)
     );
-    assert_eq!(parsed.values[0].group.as_deref(), Some("example"));
+    let group_of = |parsed: &Parsed| {
+        parsed.values[0]
+            .group
+            .clone()
+            .map(|group| (group.kind, group.interval))
+    };
+    assert_eq!(
+        group_of(&parsed),
+        Some(("example".to_owned(), Some(60_000_000_000)))
+    );
     let list = format!("[{group}, {group}]");
     assert_eq!(parse(Format::Panoptes, list.as_bytes(), &[]).values.len(), 4);
     let lines = format!(
@@ -108,6 +139,82 @@ fn the_tutorials_metrics_group() {
         parsed.problems
     );
     assert_eq!(parse(Format::Panoptes, b"{", &[]).faulty, 1);
+}
+
+/// What tells series apart: the group's type, and of its resource what names it, not what describes it.
+#[test]
+fn a_groups_type_and_resource_are_attributes() {
+    let group = |kind: &str, resource: &str, dimensions: &str| {
+        format!(
+            r#"{{"metrics_group_type": {kind}, "metrics_group_schema_version": "0.2", {resource}
+            "metrics": [{{"metric_name": "n", "metric_value": 1, "metric_type": "gauge"}}], "dimensions": [{dimensions}]}}"#
+        )
+    };
+    let whole = r#""resource": {"resource_site": "s", "resource_class": "c", "resource_subclass": "u", "resource_type": "t",
+        "resource_id": "i", "resource_endpoint": "e", "resource_metadata": {"_resource_ttl": "900"},
+        "resource_creation_timestamp": 1580339222.6, "resource_plugin": "p"},"#;
+    let dimension = |name: &str| format!(r#"{{"dimension_name": "{name}", "dimension_value": "d"}}"#);
+    for (text, expected) in [
+        (
+            group(r#""g""#, whole, ""),
+            "n 1i Gauge kevmon.metrics_group=g resource_site=s resource_class=c resource_subclass=u resource_type=t \
+             resource_id=i resource_endpoint=e resource_plugin=p",
+        ),
+        (group(r#""g""#, "", ""), "n 1i Gauge kevmon.metrics_group=g"),
+        (group("null", "", ""), "n 1i Gauge"),
+        (
+            group(r#""""#, r#""resource": null,"#, &dimension("a")),
+            "n 1i Gauge a=d",
+        ),
+        (
+            group(
+                r#""g""#,
+                r#""resource": {"resource_id": 7, "resource_site": "", "resource_plugin": null},"#,
+                "",
+            ),
+            "n 1i Gauge kevmon.metrics_group=g resource_id=7",
+        ),
+        // A dimension comes behind what it has the name of, and the first of a name is kept.
+        (
+            group(
+                r#""g""#,
+                r#""resource": {"resource_id": "i"},"#,
+                &dimension("resource_id"),
+            ),
+            "n 1i Gauge kevmon.metrics_group=g resource_id=i resource_id=d",
+        ),
+    ] {
+        let parsed = parse(Format::Panoptes, text.as_bytes(), &[]);
+        assert_eq!(
+            (told(&parsed), parsed.problems),
+            (vec![expected.to_owned()], vec![]),
+            "{text}"
+        );
+    }
+    for (resource, part) in [
+        (r#""resource": "router","#, "the resource is no object"),
+        (r#""resource": {"resource_id": ["a"]},"#, "resource_id is neither"),
+    ] {
+        let parsed = parse(Format::Panoptes, group(r#""g""#, resource, "").as_bytes(), &[]);
+        assert!(
+            parsed.values.is_empty() && parsed.problems[0].contains(part),
+            "{resource}: {parsed:?}"
+        );
+    }
+}
+
+#[test]
+fn a_metric_without_a_time_has_its_groups() {
+    let text = r#"{"metrics_group_type": "g", "metrics_group_schema_version": "0.2", "metrics_group_creation_timestamp": 100.5,
+        "metrics": [{"metric_name": "a", "metric_value": 1, "metric_type": "gauge"},
+                    {"metric_name": "b", "metric_value": 1, "metric_type": "gauge", "metric_creation_timestamp": 101},
+                    {"metric_name": "c", "metric_value": 1, "metric_type": "gauge", "metric_creation_timestamp": -1}]}"#;
+    let parsed = parse(Format::Panoptes, text.as_bytes(), &[]);
+    let times: Vec<_> = parsed.values.iter().map(|value| value.time).collect();
+    assert_eq!(
+        times,
+        [100_500_000_000, 101_000_000_000, 100_500_000_000].map(Some)
+    );
 }
 
 #[test]

@@ -8,10 +8,10 @@ use regex::Regex;
 
 use super::At;
 use crate::{
-    config::{finding::quoted, value::Value, walk::Entry},
+    config::{finding::quoted, runners, value::Value, walk::Entry},
     plugin::collector::{
         CollectorSpec, DEFAULT_MEMORY, DEFAULT_OUTPUT, DEFAULT_TIMEOUT, FilePath, Format, MetricKind,
-        MetricSpec, PROCESS_FILES, Place, Source, ValueType,
+        MetricSpec, PROCESS_FILES, Place, Source, Stream, ValueType,
     },
 };
 
@@ -22,6 +22,9 @@ pub(crate) struct CollectorKeys {
     kind: Option<String>,
     interval: Option<Duration>,
     timeout: Option<Duration>,
+    /// With the line.
+    stream: Option<At<bool>>,
+    silence: Option<At<Duration>>,
     path: Option<At<String>>,
     command: Option<At<Vec<String>>>,
     url: Option<At<String>>,
@@ -87,6 +90,8 @@ impl CollectorKeys {
             ("kind", Value::Text(kind)) => self.kind = Some(kind),
             ("interval", Value::Duration(interval)) => self.interval = Some(interval),
             ("timeout", Value::Duration(timeout)) => self.timeout = Some(timeout),
+            ("stream", Value::Flag(stream)) => self.stream = Some((entry.line, stream)),
+            ("silence", Value::Duration(silence)) => self.silence = Some((entry.line, silence)),
             ("path", Value::Text(path)) => self.path = Some((entry.line, path)),
             ("command", Value::Texts(command)) => self.command = Some((entry.line, command)),
             ("url", Value::Text(url)) => self.url = Some((entry.line, url)),
@@ -100,6 +105,10 @@ impl CollectorKeys {
             ("allow_unconfined", Value::Flag(allow)) => self.allow_unconfined = allow,
             _ => {}
         }
+    }
+
+    fn is_stream(&self) -> bool {
+        self.stream.is_some_and(|(_, stream)| stream)
     }
 
     fn format(&self) -> Format {
@@ -128,13 +137,19 @@ impl CollectorKeys {
             },
             "command" => {
                 let mut argv: Vec<String> = self.command.as_ref()?.1.iter().map(|text| fill(text)).collect();
-                if let Some(program) = argv.first_mut()
-                    && let Some(beside) = program.strip_prefix("./")
-                {
-                    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-                    *program = folder.join(beside).to_str()?.to_owned();
+                if let Some(program) = argv.first_mut() {
+                    if let Some(beside) = program.strip_prefix("./") {
+                        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+                        *program = folder.join(beside).to_str()?.to_owned();
+                    } else if runners::is_runner(program) {
+                        *program = runners::find(program).to_str()?.to_owned();
+                    }
                 }
+                let stream = self.is_stream().then_some(Stream {
+                    silence: self.silence.map(|(_, silence)| silence),
+                });
                 Source::Command {
+                    stream,
                     argv,
                     format: self.format(),
                     user: self.user.clone(),

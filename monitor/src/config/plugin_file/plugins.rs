@@ -51,8 +51,9 @@ impl PluginFile {
         let mut plugins: Vec<Result<Plugin, Vec<Fault>>> = Vec::new();
         if let Some((_, names)) = &self.native.process_names {
             for (name, process) in self.names().into_iter().zip(names) {
-                let patterns = pattern::compile(process).into_iter().collect();
-                plugins.push(one(name, process, patterns, None));
+                let given = self.by_service.get(&name).and_then(|own| own.pattern.clone());
+                let pattern = given.or_else(|| pattern::compile(process).ok());
+                plugins.push(one(name, process, pattern.into_iter().collect(), None));
             }
         } else if self.native.instances.is_empty() {
             plugins.push(one(
@@ -80,7 +81,9 @@ impl PluginFile {
                 .instances
                 .iter()
                 .find(|instance| Some(&instance.id) == plugin.instance.as_ref());
-            plugin.interval = interval(own.and_then(|instance| instance.interval));
+            let of_service = self.by_service.get(&plugin.name).and_then(|own| own.interval);
+            plugin.interval =
+                of_service.unwrap_or_else(|| interval(own.and_then(|instance| instance.interval)));
             all.push(plugin);
         }
         Ok(all)

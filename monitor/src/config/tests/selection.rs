@@ -67,6 +67,141 @@ fn a_filter_replaces_the_patterns() {
     );
 }
 
+/// The variables of a plugin hold for all of its services, and each service, a plugin of its own, has its own.
+#[test]
+fn variables_of_several_services() {
+    let folder = Folder::new();
+    let file = "schema = 1\n[service]\nprocess_names = ['Web', 'Worker']\n[monitoring]\ninterval = 30";
+    folder.write("shop/plugin.toml", file);
+    let shown = |pairs: &[(&str, &str)], flag: Option<u64>| {
+        let overrides = Overrides {
+            interval: flag.map(std::time::Duration::from_secs),
+            ..Overrides::default()
+        };
+        let loaded = load(&folder.sources(), &variables(pairs), &overrides, None);
+        assert!(loaded.faults.is_empty(), "{pairs:?}: {:?}", loaded.faults);
+        let plugins = loaded.plugins.iter().map(|plugin| {
+            let patterns: Vec<&str> = plugin.patterns.iter().map(regex::Regex::as_str).collect();
+            let (name, service) = (&plugin.name, &plugin.service.original);
+            format!(
+                "{name} {service} {} {}s",
+                patterns.join(","),
+                plugin.interval.as_secs()
+            )
+        });
+        plugins.collect::<Vec<_>>()
+    };
+    type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
+    let cases: [Case<'_>; 7] = [
+        (
+            &[],
+            [
+                "shop-web default.Web Web 30s",
+                "shop-worker default.Worker Worker 30s",
+            ],
+        ),
+        (
+            &[("SHOP_INTERVAL", "5")],
+            [
+                "shop-web default.Web Web 5s",
+                "shop-worker default.Worker Worker 5s",
+            ],
+        ),
+        (
+            &[("SHOP_INTERVAL", "5"), ("SHOP_WEB_INTERVAL", "7")],
+            [
+                "shop-web default.Web Web 7s",
+                "shop-worker default.Worker Worker 5s",
+            ],
+        ),
+        (
+            &[("SHOP_WEB_PROCESS_FILTER", "^web2$")],
+            [
+                "shop-web default.Web ^web2$ 30s",
+                "shop-worker default.Worker Worker 30s",
+            ],
+        ),
+        // Other services in place of the file's; one that has a name of the file's is that one.
+        (
+            &[("SHOP_PROCESS_FILTER", "^web$, Db{1,2}")],
+            [
+                "shop-web default.Web ^web$ 30s",
+                "shop-db-1-2 default.Db{1,2} Db{1,2} 30s",
+            ],
+        ),
+        (
+            &[
+                ("SHOP_PROCESS_FILTER", "web,db"),
+                ("SHOP_DB_PROCESS_FILTER", "^db2$"),
+                ("SHOP_DB_INTERVAL", "2"),
+            ],
+            ["shop-web default.Web web 30s", "shop-db default.db ^db2$ 2s"],
+        ),
+        (
+            &[("SHOP_WORKER_INTERVAL", "1m"), ("COLLECTION_INTERVAL", "9")],
+            [
+                "shop-web default.Web Web 30s",
+                "shop-worker default.Worker Worker 60s",
+            ],
+        ),
+    ];
+    for (pairs, expected) in cases {
+        assert_eq!(shown(pairs, None), expected, "{pairs:?}");
+    }
+    let flag = shown(&[("SHOP_WEB_INTERVAL", "7"), ("SHOP_INTERVAL", "5")], Some(3));
+    assert_eq!(
+        flag,
+        [
+            "shop-web default.Web Web 3s",
+            "shop-worker default.Worker Worker 3s"
+        ]
+    );
+    for (pair, part) in [
+        (
+            ("SHOP_PROCESS_FILTER", "["),
+            "SHOP_PROCESS_FILTER: \"[\" is not a valid regular expression",
+        ),
+        (
+            ("SHOP_PROCESS_FILTER", "web,^web$"),
+            "SHOP_PROCESS_FILTER: \"^web$\" makes the same service",
+        ),
+        (
+            ("SHOP_PROCESS_FILTER", "web,.*"),
+            "SHOP_PROCESS_FILTER: \".*\" has no letter",
+        ),
+        (
+            ("SHOP_WEB_PROCESS_FILTER", "("),
+            "SHOP_WEB_PROCESS_FILTER: \"(\" is not a valid",
+        ),
+        (
+            ("SHOP_WORKER_INTERVAL", "soon"),
+            "SHOP_WORKER_INTERVAL: \"soon\" is not a length of time",
+        ),
+    ] {
+        let loaded = load(
+            &folder.sources(),
+            &variables(&[pair]),
+            &Overrides::default(),
+            None,
+        );
+        let told: Vec<String> = loaded.faults.iter().map(ToString::to_string).collect();
+        assert!(
+            told.iter().any(|fault| fault.contains(part)),
+            "{pair:?}: {told:?}"
+        );
+    }
+    folder.write(
+        "shop_web/plugin.toml",
+        "schema = 1\n[service]\nprocess_name = 'a'",
+    );
+    let loaded = load_plain(&folder.sources());
+    let told = loaded.faults.iter().map(ToString::to_string).collect::<String>();
+    assert!(
+        told.contains("share the environment variables SHOP_WEB_*"),
+        "{told}"
+    );
+}
+
 #[test]
 fn ad_hoc_plugins() {
     let folder = Folder::new();

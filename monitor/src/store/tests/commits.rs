@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{BOOT, NOW, Random, Scratch, assert_groups, count, filled, key, open, ready};
 use crate::{
-    plugin::SavedGroup,
+    plugin::{SavedGroup, collector::CollectorRun},
     process::{BootTime, Tgid},
     store::{
         Commit, GroupKey, HistoryRow, KEPT, Store, StoreError, history,
@@ -280,4 +280,38 @@ fn durability_is_a_choice() {
     assert_eq!(synchronous(&store), 1, "NORMAL");
     store.set_durable(true).unwrap();
     assert_eq!(synchronous(&store), 2);
+}
+
+/// The last run of each collector, of whichever commit; what is too old to decide anything goes.
+#[test]
+fn last_runs_of_collectors_are_kept() {
+    const HOUR: u64 = 3600 * 1_000_000_000;
+    let scratch = Scratch::new();
+    let run = |collector: &str, time: u64| CollectorRun {
+        plugin: "shop(a)".to_owned(),
+        collector: collector.to_owned(),
+        fingerprint: "f".to_owned(),
+        time,
+    };
+    let commit = |store: &mut Store, time: u64, runs: Vec<CollectorRun>| {
+        let commit = Commit {
+            time,
+            runs,
+            ..Commit::default()
+        };
+        store.commit(commit).unwrap();
+    };
+    let mut store = open(&scratch.store());
+    assert_eq!(store.collector_runs(), []);
+    commit(&mut store, NOW, vec![run("one", NOW), run("two", NOW)]);
+    commit(&mut store, NOW + HOUR, vec![run("one", NOW + HOUR)]);
+    commit(&mut store, NOW + HOUR, Vec::new());
+    drop(store);
+    let mut store = open(&scratch.store());
+    assert_eq!(store.collector_runs(), [run("one", NOW + HOUR), run("two", NOW)]);
+    commit(&mut store, NOW + 25 * HOUR, vec![run("three", NOW + 25 * HOUR)]);
+    assert_eq!(
+        store.collector_runs(),
+        [run("one", NOW + HOUR), run("three", NOW + 25 * HOUR)]
+    );
 }

@@ -14,7 +14,7 @@ use crate::{
     store::{
         Commit, Event, Note, Store, StoreError,
         open::{Loaded, Opening},
-        schema::{STEPS, Step},
+        schema::{PRESENT, STEPS, Step},
     },
 };
 
@@ -71,7 +71,7 @@ fn assert_migrated(fixture: &Fixture, scratch: &Scratch, before: &[Table]) {
     let (name, path) = (fixture.name, scratch.store());
     assert_eq!(originals(dump(&path)), originals(before.to_vec()), "{name}");
     assert_eq!(dump(&backup(scratch, fixture.version)), before, "{name}");
-    assert_eq!(count(&path, "PRAGMA user_version"), 4, "{name}");
+    assert_eq!(count(&path, "PRAGMA user_version"), i64::from(PRESENT), "{name}");
     let services = SERVICE_ROWS.len() as i64;
     assert_eq!(count(&path, "SELECT count(*) FROM service"), services, "{name}");
     let store = open(&path);
@@ -105,7 +105,7 @@ fn assert_migrated(fixture: &Fixture, scratch: &Scratch, before: &[Table]) {
     );
     let metrics = services * METRIC_ROWS.len() as i64;
     assert_eq!(count(&path, "SELECT count(*) FROM metric"), metrics, "{name}");
-    let ours = "SELECT count(*) FROM schema_version WHERE version = '3.0' AND updated_date = '2026-11-21T03:26:19.000'";
+    let ours = "SELECT count(*) FROM schema_version WHERE version = '4.0' AND updated_date = '2026-11-21T03:26:19.000'";
     assert_eq!(count(&path, ours), 1, "{name}");
     let copies = scratch
         .files()
@@ -141,6 +141,19 @@ fn the_versions_of_the_original_stay_recorded() {
     open(&scratch.store());
     let versions = "SELECT group_concat(version) = '1.0,2.0,3.0,4.0' FROM (SELECT version FROM schema_version ORDER BY id)";
     assert_eq!(count(&scratch.store(), versions), 1);
+}
+
+/// As the first kevmon left it: its groups go on, and what came later is there and empty.
+#[test]
+fn the_first_version_of_our_own() {
+    let scratch = Scratch::new();
+    drop(run(&scratch.store(), &STEPS[..1], &mut |_| Ok(())).unwrap());
+    let store = open(&scratch.store());
+    let expected = Note::Migrated {
+        from: "3.0".to_owned(),
+        copy: backup(&scratch, "3.0"),
+    };
+    assert_eq!((store.notes(), store.collector_runs()), (&[expected][..], vec![]));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::{
     config::{
         endpoint,
         finding::{Fault, Finding, nearest, quoted},
+        runners,
     },
     plugin::collector::Format,
 };
@@ -26,6 +27,8 @@ const TAKES: [(&str, &[&str]); 4] = [
         &[
             "command",
             "format",
+            "stream",
+            "silence",
             "user",
             "environment",
             "max_output",
@@ -88,6 +91,7 @@ impl CollectorKeys {
             self.add_names(&mut faults, line);
             self.add_settings(&mut faults, line, takes[0], settings);
             self.add_format(&mut faults, line, kind, takes);
+            self.add_stream(&mut faults, line, kind);
             self.add_metrics(&mut faults);
         }
         faults.found
@@ -121,7 +125,7 @@ impl CollectorKeys {
         }
         if let Some((line, command)) = &self.command {
             let program = command.first().map_or("", String::as_str);
-            if !(program.starts_with('/') || program.starts_with("./")) {
+            if !(program.starts_with('/') || program.starts_with("./") || runners::is_runner(program)) {
                 let message = format!(
                     "the program {} is neither absolute nor beside the plugin file",
                     quoted(program)
@@ -204,6 +208,45 @@ impl CollectorKeys {
         if self.metrics.is_empty() && names_nothing {
             let remedy = "text and JSON name no values of themselves: write one for each value";
             faults.add(line, "metric", "has no [[collector.metric]]", remedy);
+        }
+    }
+
+    /// Keys that a program which stays does not go with, and those that only it has.
+    fn add_stream(&self, faults: &mut Faults<'_>, line: usize, kind: &str) {
+        if kind != "command" {
+            return; // that it has no meaning there is said
+        }
+        if !self.is_stream() {
+            if let Some((line, _)) = self.silence {
+                let remedy =
+                    "write stream = true, or remove it; a run that takes too long is ended by timeout";
+                faults.add(line, "silence", "has no meaning without stream = true", remedy);
+            }
+            return;
+        }
+        for (key, remedy) in [
+            (
+                "interval",
+                "remove it: the program runs all the time, and finds the plugin's interval in KEVMON_INTERVAL",
+            ),
+            (
+                "timeout",
+                "remove it: the program runs all the time; silence says how long no value may come",
+            ),
+        ] {
+            if let Some((_, line)) = self.given.iter().find(|(given, _)| given == key) {
+                faults.add(*line, key, "stands beside stream = true", remedy);
+            }
+        }
+        if !matches!(self.format(), Format::Scalyr | Format::Panoptes) {
+            let line = self.format.as_ref().map_or(line, |(line, _)| *line);
+            let message = "is not read line by line, as stream = true asks for";
+            faults.add(
+                line,
+                "format",
+                message,
+                "write scalyr or panoptes, or remove stream",
+            );
         }
     }
 
