@@ -32,8 +32,20 @@ pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
         let Some((name, line, value)) = assignment(statement, &mut notes) else {
             continue;
         };
-        match python::literal(value) {
-            Ok(value) => {
+        match python::usual(value) {
+            Ok((Value::Null, variables)) if !variables.is_empty() => {
+                let why = "it is a variable of the environment without a default";
+                notes.add(line, format!("{name} is not carried over: {why}"));
+            }
+            Ok((value, variables)) => {
+                for variable in variables {
+                    let instead = instead_of(&name);
+                    let text = format!(
+                        "{name} is taken as it is where {} is not set, a variable that kevmon does not read{instead}",
+                        quoted(&variable)
+                    );
+                    notes.add(line, text);
+                }
                 if let Some(before) = seen.insert(name.clone(), line) {
                     notes.add(
                         before,
@@ -46,6 +58,15 @@ pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
         }
     }
     constants.finish(notes)
+}
+
+/// What kevmon reads in place of a variable that gave the constant `name`.
+fn instead_of(name: &str) -> &'static str {
+    match name {
+        "PROCESS_NAME" | "PROCESS_NAMES" => " (<PLUGIN>_PROCESS_FILTER does the same)",
+        "COLLECTION_INTERVAL" | "INTERVAL" => " unless it is <PLUGIN>_INTERVAL or COLLECTION_INTERVAL",
+        _ => "",
+    }
 }
 
 /// The assignment that a statement is; anything else becomes a note.
@@ -104,6 +125,9 @@ impl Constants {
                 self.attributes.clear();
                 map.into_iter().for_each(|entry| self.attribute(entry, notes));
             }
+            // The guide's copy of PROCESS_NAME, by its own variable.
+            ("PROCESS_FILTER", Value::Text(text))
+                if self.name.as_ref().is_some_and(|(name, _)| *name == text) => {}
             ("__all__" | "__author__", _) => {}
             (name, value) => {
                 let text = format!(
@@ -194,10 +218,11 @@ impl Constants {
             Some(interval) => writer.set("interval", interval),
             None => writer.comment("interval = 60"),
         }
+        // The framework's own plugin.toml of the same plugin says nothing of it, and is read with the default.
         writer.comment(
-            "The original framework's view: gauges and means over processes whose parent is no member.",
+            "The original framework's view, gauges and means over processes whose parent is no member:",
         );
-        writer.set("aggregate", "\"roots\"");
+        writer.comment("aggregate = \"roots\"");
         if let Some(template) = &self.template {
             writer.table(&["otel_config"]);
             writer.set("service_name_template", &written(template));
@@ -206,6 +231,7 @@ impl Constants {
             name,
             toml: writer.finish(),
             notes: notes.finish(),
+            module: None,
         })
     }
 

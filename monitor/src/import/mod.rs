@@ -30,6 +30,10 @@ pub enum Kind {
     Scalyr,
     /// A `.panoptes-plugin` file.
     Panoptes,
+    /// The Python of a Scalyr monitor.
+    ScalyrModule,
+    /// The Python of a Panoptes polling plugin.
+    PanoptesModule,
 }
 
 /// Something that the plugin file does not say as the original did.
@@ -59,6 +63,8 @@ pub struct Imported {
     pub toml: String,
     /// What could not be carried over.
     pub notes: Vec<Note>,
+    /// The file of Python that the plugin runs; it has to stand beside the plugin file.
+    pub module: Option<String>,
 }
 
 /// Why nothing could be imported: what is wrong; what to do.
@@ -171,7 +177,14 @@ pub fn detect(file_name: &str, text: &str) -> Result<Kind, ImportError> {
         return Ok(Kind::Panoptes);
     }
     if name.ends_with(".py") {
-        return Ok(Kind::Legacy);
+        let has = |word: &str| text.contains(word);
+        return Ok(if has("ScalyrMonitor") && has("scalyr_agent") {
+            Kind::ScalyrModule
+        } else if has("PanoptesPollingPlugin") && has("yahoo_panoptes") {
+            Kind::PanoptesModule
+        } else {
+            Kind::Legacy
+        });
     }
     if name.ends_with(".json") {
         return Ok(Kind::Scalyr);
@@ -208,17 +221,17 @@ pub fn detect(file_name: &str, text: &str) -> Result<Kind, ImportError> {
 }
 
 /// Imports `bytes`, which were found under `file_name`. `module` is the Python source of a Scalyr monitor, for the
-/// bounds of its settings.
+/// bounds of its settings, or of a Panoptes plugin.
 ///
 /// # Errors
 /// It is no such file, is damaged, or defines no plugin.
 pub fn import(file_name: &str, bytes: &[u8], module: Option<&[u8]>) -> Result<Vec<Imported>, ImportError> {
     let text = readable(bytes)?;
     let kind = detect(file_name, text)?;
-    if module.is_some() && kind != Kind::Scalyr {
+    if module.is_some() && !matches!(kind, Kind::Scalyr | Kind::Panoptes) {
         return Err(ImportError::new(
             None,
-            "a module's source tells the settings of a Scalyr monitor, and this is none",
+            "a module's source goes with a Scalyr configuration or a .panoptes-plugin file, and this is neither",
             "leave --module out",
         ));
     }
@@ -229,7 +242,17 @@ pub fn import(file_name: &str, bytes: &[u8], module: Option<&[u8]>) -> Result<Ve
             scalyr::import(text, settings.transpose()?)
         }
         Kind::Panoptes => panoptes::import(text).map(|plugin| vec![plugin]),
+        Kind::ScalyrModule => {
+            let settings = scalyr_module::settings(text)?;
+            Ok(vec![scalyr::of_source(file_name, settings)])
+        }
+        Kind::PanoptesModule => Ok(vec![panoptes::of_source(file_name)]),
     }
+}
+
+/// The name of a module by its file.
+fn stem(file_name: &str) -> &str {
+    file_name.strip_suffix(".py").unwrap_or(file_name)
 }
 
 fn readable(bytes: &[u8]) -> Result<&str, ImportError> {

@@ -4,7 +4,7 @@
 use super::{
     ImportError, Imported, Notes, Value,
     legacy::interval,
-    one_line, plugin_name, quoted,
+    one_line, plugin_name, quoted, stem,
     writer::{Writer, text as written},
 };
 
@@ -79,7 +79,7 @@ pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
     writer.table(&["otel_config"]);
     writer.set("service_name_template", "\"{plugin_name}\"");
     transforms(&mut writer, &lines, &mut notes);
-    collector(&mut writer, &name, get("core", "module"), &mut notes);
+    let module = collector(&mut writer, &name, get("core", "module"), &mut notes);
     for line in &lines {
         let known = match line.section.as_str() {
             "core" => ["name", "module"].contains(&line.key.as_str()),
@@ -100,7 +100,30 @@ pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
         name,
         toml: writer.finish(),
         notes: notes.finish(),
+        module: Some(module),
     })
+}
+
+/// The plugin of a module of which there is the source alone, and no `.panoptes-plugin` file.
+pub(super) fn of_source(file_name: &str) -> Imported {
+    let mut notes = Notes::default();
+    let name = plugin_name(&stem(file_name).to_lowercase(), None, &mut notes);
+    let mut writer = Writer::new("a Panoptes polling plugin");
+    writer.table(&["plugin"]);
+    writer.set("name", &written(&name));
+    writer.table(&["otel_config"]);
+    writer.set("service_name_template", "\"{plugin_name}\"");
+    runner(&mut writer, &name, &file_of(file_name));
+    notes.add(
+        None,
+        "its .panoptes-plugin file has more: import that one for the interval, the filter and the transforms",
+    );
+    Imported {
+        name,
+        toml: writer.finish(),
+        notes: notes.finish(),
+        module: Some(file_of(file_name)),
+    }
 }
 
 fn capital(word: &str) -> String {
@@ -108,28 +131,45 @@ fn capital(word: &str) -> String {
     first.to_uppercase() + rest
 }
 
-fn collector(writer: &mut Writer, name: &str, module: Option<&Line>, notes: &mut Notes) {
+/// The name of a module's file: a path is another host's.
+fn file_of(module: &str) -> String {
+    let last = module.rsplit('/').next().unwrap_or(module);
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let name: String = stem(last)
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    format!("{name}.py")
+}
+
+fn runner(writer: &mut Writer, name: &str, file: &str) {
     writer.array_table("collector");
     writer.set("name", &written(name));
     writer.set("kind", "\"command\"");
-    writer.comment(
-        "To be written: a program beside this file that prints metrics groups as JSON, schema version 0.2.",
+    writer.comment("Runs the module, which stands beside this file, once an interval as Panoptes does.");
+    writer.set(
+        "command",
+        &format!("[{}, {}]", written("kevmon-panoptes-runner"), written(file)),
     );
-    writer.set("command", &format!("[{}]", written(&format!("./{name}"))));
     writer.set("format", "\"panoptes\"");
-    let (line, what) = match module {
-        Some(module) => (
-            Some(module.number),
-            format!("the Python of {}", quoted(&module.value)),
-        ),
-        None => (None, "the plugin's Python".to_owned()),
+}
+
+/// The collector that runs the plugin's module; returns the name of its file.
+fn collector(writer: &mut Writer, name: &str, module: Option<&Line>, notes: &mut Notes) -> String {
+    let file = match module {
+        Some(module) => file_of(&module.value),
+        None => file_of(name),
+    };
+    runner(writer, name, &file);
+    let what = match module {
+        Some(module) => format!("the Python of {}", quoted(&module.value)),
+        None => "the plugin's Python".to_owned(),
     };
     notes.add(
-        line,
-        format!(
-            "{what} is not carried over: write the program ./{name}, which prints its metrics groups as JSON"
-        ),
+        module.map(|module| module.number),
+        format!("{what} is run as it is: {file} has to stand beside plugin.toml"),
     );
+    file
 }
 
 /// `<group> = rate:<result>:<counter,…>`

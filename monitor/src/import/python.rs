@@ -250,30 +250,63 @@ impl Lexer<'_> {
 
 /// The literal that `spots` are, all of them; else why they are none.
 pub(super) fn literal(spots: &[Spot]) -> Result<Value, &'static str> {
-    let mut reader = Reader { spots };
-    let value = reader.value()?;
-    if !reader.is_next(',') {
-        return reader.spots.is_empty().then_some(value).ok_or(NO_LITERAL);
+    match usual(spots)? {
+        (value, variables) if variables.is_empty() => Ok(value),
+        _ => Err(NO_LITERAL),
     }
-    // A tuple needs no parentheses.
+}
+
+/// The value that `spots` have where no variable of the environment is set, and the variables that they ask for; else why
+/// that cannot be told.
+pub(super) fn usual(spots: &[Spot]) -> Result<(Value, Vec<String>), &'static str> {
+    let mut reader = Reader {
+        spots,
+        variables: Vec::new(),
+    };
+    let value = reader.value()?;
     let mut list = vec![value];
+    let is_tuple = reader.is_next(','); // which needs no parentheses
     while reader.skip(',') {
         if !reader.spots.is_empty() {
             list.push(reader.value()?);
         }
     }
-    reader
-        .spots
-        .is_empty()
-        .then_some(Value::List(list))
-        .ok_or(NO_LITERAL)
+    if !reader.spots.is_empty() {
+        return Err(NO_LITERAL);
+    }
+    let value = match list.pop() {
+        Some(only) if !is_tuple => only,
+        last => {
+            list.extend(last);
+            Value::List(list)
+        }
+    };
+    Ok((value, reader.variables))
 }
 
 const NO_LITERAL: &str = "it is no literal value";
 
+/// A variable that is asked for without a default ends Python, or gives None.
+const NO_DEFAULT: &str = "it is a variable of the environment without a default";
+
 /// Brackets are balanced and bounded in depth: [`tokens`] saw to that.
 struct Reader<'a> {
     spots: &'a [Spot],
+    /// Variables of the environment that were asked for.
+    variables: Vec<String>,
+}
+
+/// What Python takes for false.
+fn is_falsy(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Int(number) => *number == 0,
+        Value::Float(number) => *number == 0.0,
+        Value::Text(text) => text.is_empty(),
+        Value::List(list) => list.is_empty(),
+        Value::Map(map) => map.is_empty(),
+    }
 }
 
 impl Reader<'_> {
@@ -291,7 +324,160 @@ impl Reader<'_> {
         is
     }
 
+    /// Takes names with dots between them, and what opens a bracket behind them, where they are next.
+    fn take(&mut self, path: &[&str], open: char) -> bool {
+        let mut at = 0;
+        for (index, name) in path.iter().enumerate() {
+            let is = |offset: usize, token: &Token| {
+                self.spots.get(offset).is_some_and(|spot| spot.token == *token)
+            };
+            if index > 0 {
+                if !is(at, &Token::Sign('.')) {
+                    return false;
+                }
+                at += 1;
+            }
+            if !is(at, &Token::Name((*name).to_owned())) {
+                return false;
+            }
+            at += 1;
+        }
+        let opens = self
+            .spots
+            .get(at)
+            .is_some_and(|spot| spot.token == Token::Sign(open));
+        if opens {
+            self.spots = &self.spots[at + 1..];
+        }
+        opens
+    }
+
+    /// A value, or the first of several with `or` between them that Python takes for true.
     fn value(&mut self) -> Result<Value, &'static str> {
+        let mut value = self.term()?;
+        while matches!(self.spots.first(), Some(spot) if spot.token == Token::Name("or".to_owned())) {
+            self.spots = &self.spots[1..];
+            let other = self.term()?;
+            if is_falsy(&value) {
+                value = other;
+            }
+        }
+        Ok(value)
+    }
+
+    /// A value, with what is called on it.
+    fn term(&mut self) -> Result<Value, &'static str> {
+        let mut value = match self.variable()? {
+            Some(value) => value,
+            None => match self.conversion()? {
+                Some(value) => value,
+                None => self.plain()?,
+            },
+        };
+        loop {
+            let method = ["strip", "lower", "upper", "split"].into_iter().find(|name| {
+                let of = [".", name, "("].into_iter().zip(self.spots);
+                of.filter(|(sign, spot)| match &spot.token {
+                    Token::Name(other) => other == sign,
+                    Token::Sign(other) => *sign == other.to_string(),
+                    _ => false,
+                })
+                .count()
+                    == 3
+            });
+            let (Some(method), Value::Text(text)) = (method, &value) else {
+                return Ok(value);
+            };
+            self.spots = &self.spots[3..];
+            let (arguments, _) = self.list(')')?;
+            value = match (method, &arguments[..]) {
+                ("strip", []) => Value::Text(text.trim().to_owned()),
+                ("lower", []) => Value::Text(text.to_lowercase()),
+                ("upper", []) => Value::Text(text.to_uppercase()),
+                ("split", []) => Value::List(
+                    text.split_whitespace()
+                        .map(|one| Value::Text(one.to_owned()))
+                        .collect(),
+                ),
+                ("split", [Value::Text(by)]) if !by.is_empty() => Value::List(
+                    text.split(by.as_str())
+                        .map(|one| Value::Text(one.to_owned()))
+                        .collect(),
+                ),
+                _ => return Err(NO_LITERAL),
+            };
+        }
+    }
+
+    /// A variable of the environment, as it is where it is not set: its default, or nothing.
+    fn variable(&mut self) -> Result<Option<Value>, &'static str> {
+        const CALLS: [&[&str]; 5] = [
+            &["os", "environ", "get"],
+            &["environ", "get"],
+            &["os", "getenv"],
+            &["getenv"],
+            &["os", "environ", "setdefault"],
+        ];
+        if !CALLS.iter().any(|call| self.take(call, '(')) {
+            let indexed = self.take(&["os", "environ"], '[') || self.take(&["environ"], '[');
+            return if indexed { Err(NO_DEFAULT) } else { Ok(None) };
+        }
+        if let [first, second, ..] = self.spots
+            && first.token == Token::Name("key".to_owned())
+            && second.token == Token::Sign('=')
+        {
+            self.spots = &self.spots[2..];
+        }
+        let Value::Text(name) = self.value()? else {
+            return Err(NO_LITERAL);
+        };
+        self.variables.push(name);
+        let mut default = Value::Null;
+        if self.skip(',') && !self.is_next(')') {
+            if let [first, second, ..] = self.spots
+                && first.token == Token::Name("default".to_owned())
+                && second.token == Token::Sign('=')
+            {
+                self.spots = &self.spots[2..];
+            }
+            default = self.value()?;
+            self.skip(',');
+        }
+        if !self.skip(')') {
+            return Err(NO_LITERAL);
+        }
+        Ok(Some(default))
+    }
+
+    /// `int(…)`, `float(…)`, `str(…)` and `bool(…)` of a value.
+    fn conversion(&mut self) -> Result<Option<Value>, &'static str> {
+        let kinds = ["int", "float", "str", "bool"];
+        let Some(kind) = kinds.into_iter().find(|kind| self.take(&[kind], '(')) else {
+            return Ok(None);
+        };
+        let value = self.value()?;
+        if !self.skip(')') {
+            return Err(NO_LITERAL);
+        }
+        let converted = match (kind, value) {
+            (_, Value::Null) => return Err(NO_DEFAULT),
+            ("int", Value::Text(text)) => number_of(text.trim(), ""),
+            ("float", Value::Text(text)) => number_of(text.trim(), "").map(|number| match number {
+                Value::Int(whole) => Value::Float(whole as f64),
+                other => other,
+            }),
+            ("int", Value::Float(number)) => number_of(&format!("{:.0}", number.trunc()), ""),
+            ("float", Value::Int(number)) => Ok(Value::Float(number as f64)),
+            ("int", value @ Value::Int(_)) | ("float", value @ Value::Float(_)) => Ok(value),
+            ("str", value @ Value::Text(_)) => Ok(value),
+            ("str", Value::Int(number)) => Ok(Value::Text(number.to_string())),
+            ("bool", value) => Ok(Value::Bool(!is_falsy(&value))),
+            _ => Err(NO_LITERAL),
+        };
+        converted.map(Some)
+    }
+
+    fn plain(&mut self) -> Result<Value, &'static str> {
         let (spot, rest) = self.spots.split_first().ok_or("the value is missing")?;
         self.spots = rest;
         match &spot.token {

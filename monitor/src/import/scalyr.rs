@@ -5,6 +5,7 @@ use super::{
     legacy::interval,
     pattern, plugin_name, quoted, relaxed,
     scalyr_module::{Setting, Type},
+    stem,
     writer::{Writer, plain, text as written},
 };
 
@@ -73,6 +74,20 @@ pub(super) fn import(text: &str, settings: Option<Vec<Setting>>) -> Result<Vec<I
         plugins.push(plugin);
     }
     Ok(plugins)
+}
+
+/// The plugin of a module of which there is the source alone, and no configuration.
+pub(super) fn of_source(file_name: &str, settings: Vec<Setting>) -> Imported {
+    let monitor = Monitor {
+        module: stem(file_name).to_owned(),
+        id: None,
+        interval: None,
+        disabled: false,
+        fields: Vec::new(),
+        line: 1,
+    };
+    let module = monitor.module.clone();
+    of_module(&module, vec![monitor], Some(&settings), Notes::default())
 }
 
 /// The entries, with the lines where they are known.
@@ -158,15 +173,17 @@ fn of_module(
     let mut writer = Writer::new(&format!("a Scalyr configuration (module {module})"));
     writer.table(&["plugin"]);
     writer.set("name", &written(&name));
-    let toml = if last == "linux_process_metrics" {
+    let is_kevmons_own = last == "linux_process_metrics";
+    let toml = if is_kevmons_own {
         processes(writer, &monitors, instances, &mut notes)
     } else {
-        command(writer, &name, &monitors, instances, settings, &mut notes)
+        command(writer, last, &monitors, instances, settings, &mut notes)
     };
     Imported {
         name,
         toml,
         notes: notes.finish(),
+        module: (!is_kevmons_own).then(|| module_file(last)),
     }
 }
 
@@ -300,10 +317,17 @@ fn template(writer: &mut Writer) {
     writer.set("service_name_template", "\"{plugin_name}\"");
 }
 
-/// Any other module: a command has to be written, and gets the settings.
+/// The file of a module, as far as it can be one.
+fn module_file(last: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let name: String = last.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    format!("{name}.py")
+}
+
+/// Any other module: the runner loads it as it is, and gets the settings.
 fn command(
     mut writer: Writer,
-    name: &str,
+    last: &str,
     monitors: &[Monitor],
     instances: bool,
     known: Option<&[Setting]>,
@@ -335,19 +359,23 @@ fn command(
             writer.set("value", &value);
         }
     }
+    let file = module_file(last);
     writer.array_table("collector");
-    writer.set("name", &written(name));
+    writer.set("name", &written(&plugin_name(last, None, &mut Notes::default())));
     writer.set("kind", "\"command\"");
     writer.comment(
-        "To be written: a program beside this file that prints lines \"metric value key=value…\". It finds",
+        "Runs the module, which stands beside this file, and goes on running as Scalyr's agent does.",
     );
-    writer.comment("each setting in KEVMON_SETTING_<NAME>.");
-    writer.set("command", &format!("[{}]", written(&format!("./{name}"))));
+    writer.set(
+        "command",
+        &format!("[{}, {}]", written("kevmon-scalyr-runner"), written(&file)),
+    );
+    writer.set("stream", "true");
     writer.set("format", "\"scalyr\"");
     let line = monitors.first().map(|monitor| monitor.line);
     notes.add(
         line,
-        format!("the module's Python is not carried over: write the program ./{name}, which prints \"metric value key=value…\""),
+        format!("the module's Python is run as it is: {file} has to stand beside plugin.toml"),
     );
     if let (true, Some(first)) = (instances, monitors.first()) {
         let all_disabled = monitors.iter().all(|monitor| monitor.disabled);

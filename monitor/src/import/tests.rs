@@ -100,6 +100,8 @@ fn python_literals() {
         let value = python::literal(&spots[4..end]).ok();
         assert_eq!(value, name.map(|name| Value::Text(name.to_owned())), "{written}");
     }
+    let spots = python::tokens("os.environ.get('X', 'a')").unwrap();
+    assert!(python::literal(&spots[..spots.len() - 1]).is_err(), "no literal");
     for (written, value) in [
         ("1_000", Value::Int(1000)),
         ("-0x1F", Value::Int(-31)),
@@ -140,6 +142,123 @@ fn what_python_does_beside_assigning_is_noted_with_its_line() {
     assert_eq!(at(&table, "service/process_name"), r"'My App\(\?!x\)'");
 }
 
+/// A constant that asks the environment has its default, where it has one.
+#[test]
+fn defaults_of_variables() {
+    let text = |text: &str| Ok(Value::Text(text.to_owned()));
+    let texts = |all: &[&str]| {
+        Ok(Value::List(
+            all.iter().map(|one| Value::Text((*one).to_owned())).collect(),
+        ))
+    };
+    for (written, value, variables) in [
+        ("os.environ.get('X', 'app')", text("app"), 1),
+        ("os.environ.get(\"X\",\n  default = r'^a$',)", text("^a$"), 1),
+        ("environ.get('X', 'a' 'b')", text("ab"), 1),
+        ("os.getenv('X', 'app')", text("app"), 1),
+        ("getenv(key='X', default='app')", text("app"), 1),
+        ("os.environ.get('X') or 'app'", text("app"), 1),
+        ("os.environ.get('X') or os.getenv('Y') or 'app'", text("app"), 2),
+        ("os.environ.get('X', os.environ.get('Y', 'app'))", text("app"), 2),
+        ("(os.getenv('X', ' App ').strip().lower())", text("app"), 1),
+        ("os.getenv('X', 'a,b').split(',')", texts(&["a", "b"]), 1),
+        ("os.getenv('X', 'a b').split()", texts(&["a", "b"]), 1),
+        ("['a', os.getenv('X', 'b')]", texts(&["a", "b"]), 1),
+        ("int(os.environ.get('X', '60'))", Ok(Value::Int(60)), 1),
+        ("int(os.environ.get('X', 60))", Ok(Value::Int(60)), 1),
+        ("float(os.environ.get('X') or 2)", Ok(Value::Float(2.0)), 1),
+        ("str(os.environ.get('X', 'a'))", text("a"), 1),
+        ("'a' or os.getenv('X')", text("a"), 1),
+        ("os.environ.get('X')", Ok(Value::Null), 1),
+        ("os.getenv('X', None)", Ok(Value::Null), 1),
+        ("os.environ['X']", Err(()), 0),
+        ("int(os.environ.get('X'))", Err(()), 0),
+        ("os.environ.get('X', f'{a}b')", Err(()), 0),
+        ("os.environ.get('X', DEFAULT)", Err(()), 0),
+        ("os.environ.get('X', 'a') + 'b'", Err(()), 0),
+        ("'a' if os.getenv('X') else 'b'", Err(()), 0),
+        ("os.environ.get('X', 'a'", Err(()), 0),
+        ("config.get('X', 'a')", Err(()), 0),
+        ("os.getenv('X', 'a').encode()", Err(()), 0),
+    ] {
+        let Ok(spots) = python::tokens(written) else {
+            assert_eq!(value, Err(()), "{written}");
+            continue;
+        };
+        let found = python::usual(&spots[..spots.len() - 1]);
+        let asked = found.as_ref().map_or(0, |(_, variables)| variables.len());
+        assert_eq!(
+            (found.map(|(value, _)| value).map_err(|_| ()), asked),
+            (value, variables),
+            "{written}"
+        );
+    }
+}
+
+/// The guide's example of settings by environment.
+#[test]
+fn the_guides_variables() {
+    let text = "import os\n\nPROCESS_NAME = 'MyApp'\nPLUGIN_NAME = os.getenv('MYAPP_NAME') or 'myapp'\n\
+                COLLECTION_INTERVAL = int(os.environ.get('MYAPP_INTERVAL', '30'))\n\
+                PROCESS_FILTER = os.environ.get('MYAPP_PROCESS_FILTER', PROCESS_NAME)\n\
+                SERVICE_NAMESPACE = f'{COMPANY}'\nVERSION = os.environ.get('MYAPP_VERSION')\n\
+                CUSTOM_ATTRIBUTES = {'env': os.environ.get('ENV', 'test')}\n";
+    let (table, imported) = one("__init__.py", text, None);
+    for (path, value) in [
+        ("plugin/name", "\"myapp\""),
+        ("plugin/version", "-"),
+        ("monitoring/interval", "30"),
+        ("monitoring/aggregate", "-"),
+        ("service/process_name", "\"MyApp\""),
+        ("service/attributes/env", "\"test\""),
+    ] {
+        assert_eq!(at(&table, path), value, "{path}");
+    }
+    for (line, part) in [
+        (4, "\"MYAPP_NAME\" is not set"),
+        (5, "unless it is <PLUGIN>_INTERVAL"),
+        (6, "PROCESS_FILTER is not carried over"),
+        (7, "an f-string is put together while Python runs"),
+        (8, "without a default"),
+        (9, "\"ENV\" is not set"),
+    ] {
+        assert!(
+            noted(&imported, Some(line), part),
+            "{line} {part}: {:?}",
+            imported.notes
+        );
+    }
+}
+
+/// A module alone, without the file that configures it.
+#[test]
+fn modules_of_python() {
+    const MONITOR: &str = include_str!("../../../tests/fixtures/runners/random_coin_monitor.py");
+    const POLLING: &str = include_str!("../../../tests/fixtures/runners/tutorial_plugin.py");
+    let (table, imported) = one("random_coin_monitor.py", MONITOR, None);
+    assert_eq!(imported.module.as_deref(), Some("random_coin_monitor.py"));
+    for (path, value) in [
+        ("plugin/name", "\"random_coin_monitor\""),
+        ("settings/gauss_mean/max", "10.0"),
+        ("settings/gauss_stddev/default", "0.25"),
+        ("monitoring/interval", "30"),
+        ("collector/0/stream", "true"),
+        (
+            "collector/0/command",
+            "[\"kevmon-scalyr-runner\", \"random_coin_monitor.py\"]",
+        ),
+    ] {
+        assert_eq!(at(&table, path), value, "{path}");
+    }
+    let (table, imported) = one("tutorial_plugin.py", POLLING, None);
+    assert_eq!(imported.module.as_deref(), Some("tutorial_plugin.py"));
+    assert_eq!(
+        at(&table, "collector/0/command"),
+        "[\"kevmon-panoptes-runner\", \"tutorial_plugin.py\"]"
+    );
+    assert_eq!(at(&table, "collector/0/stream"), "-", "once an interval");
+}
+
 #[test]
 fn scalyrs_example_with_its_bounds() {
     let (table, imported) = one("agent.json", AGENT, Some(COIN));
@@ -154,7 +273,11 @@ fn scalyrs_example_with_its_bounds() {
         ("settings/gauss_stddev/value", "5.0"),
         ("monitoring/interval", "30"),
         ("collector/0/format", "\"scalyr\""),
-        ("collector/0/command", "[\"./random_coin_test\"]"),
+        ("collector/0/stream", "true"),
+        (
+            "collector/0/command",
+            "[\"kevmon-scalyr-runner\", \"random_coin_test.py\"]",
+        ),
         ("instance", "-"),
     ] {
         assert_eq!(at(&table, path), value, "{path}");
@@ -223,11 +346,15 @@ fn panoptes_tutorial() {
         ("service/namespace", "\"metrics\""),
         ("transforms/example", "\"rate:example:context_switch_count\""),
         ("collector/0/format", "\"panoptes\""),
+        (
+            "collector/0/command",
+            "[\"kevmon-panoptes-runner\", \"tutorial_polling_plugin.py\"]",
+        ),
     ] {
         assert_eq!(at(&table, path), value, "{path}");
     }
     assert!(
-        noted(&imported, Some(3), "tutorial_plugin"),
+        noted(&imported, Some(3), "tutorial_polling_plugin.py has to stand"),
         "{:?}",
         imported.notes
     );

@@ -3,8 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use kevmon_tests::{
-    executable,
-    plugin_dir::published_names,
+    plugin_dir::{PluginDir, published_names},
     plugin_tool::{assert_told, fixture, plugin},
     scratch::Scratch,
 };
@@ -82,27 +81,31 @@ fn every_published_example_is_imported() {
     }
 }
 
-/// Imports into a folder that the collectors' user may enter, and puts `program` where the plugin file wants it.
-fn imported_with(file: &str, extra: &[&str], name: &str, program: &str) -> Scratch {
+/// Imports a file and its module into a folder that the collectors' user may enter, for the runner of this repository.
+fn imported_with(file: &str, module: &str, name: &str) -> Scratch {
     let scratch = Scratch::new();
     let output = scratch.path().to_str().unwrap();
-    plugin(&[&["import", &fixture(file), "--output", output], extra].concat()).assert_code(0);
+    let imported = plugin(&["import", file, "--module", module, "--output", output]);
+    imported.assert_code(0);
     let folder = scratch.path().join(name);
-    let path = folder.join(name);
-    executable::write(&path, program);
-    for path in [scratch.path(), &folder, &path] {
+    for path in [scratch.path(), &folder] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+    let runners = PluginDir::shipped().join("runners").canonicalize().unwrap();
+    let file = folder.join("plugin.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("command = [\"kevmon-"), "{text}");
+    let text = text.replace("[\"kevmon-", &format!("[\"{}/kevmon-", runners.display()));
+    fs::write(&file, text).unwrap();
     scratch
 }
 
-/// Scalyr's tutorial monitor with the module's own bounds, once somebody has written its program.
+/// Scalyr's tutorial monitor, as it is, with the module's own bounds.
 #[test]
 fn an_imported_scalyr_monitor_runs() {
-    let coin = include_str!("../../../plugins/random_coin/random_coin.sh");
     let module = fixture("random_coin_test.py");
     let name = "random_coin_test";
-    let folder = imported_with("agent.json", &["--module", &module], name, coin);
+    let folder = imported_with(&fixture("agent.json"), &module, name);
     let run = |settings: &[&str]| {
         let folder = folder.path().to_str().unwrap();
         let args = [
@@ -122,7 +125,7 @@ fn an_imported_scalyr_monitor_runs() {
     assert_told(
         &steady,
         &[
-            " [random_coin_test()] gauss 8.5",
+            " [random_coin_test()] gauss 8.5 count=1\n",
             " [random_coin_test()] uniform 0.",
         ],
     );
@@ -134,24 +137,25 @@ fn an_imported_scalyr_monitor_runs() {
     assert_told(&far, &["10.5 is out of bounds; write 0 to 10"]);
 }
 
-/// Panoptes' tutorial plugin with its transform, once somebody has written its program and named this host.
+/// Panoptes' tutorial plugin with its transform, counting what the host counts, once somebody has named this host.
 #[test]
 fn an_imported_panoptes_plugin_runs() {
-    let group = r#"#!/bin/sh
-now=$(date +%s.%N)
-while read -r name value _; do [ "$name" = ctxt ] && switches=$value; done </proc/stat
-cat <<END
-{"metrics_group_type": "example", "metrics_group_interval": 1, "metrics_group_creation_timestamp": $now,
- "metrics_group_schema_version": "0.2", "resource": {"resource_id": "tutorial_device"},
- "metrics": [
-  {"metric_creation_timestamp": $now, "metric_name": "cpu_load", "metric_value": 0.3, "metric_type": "gauge"},
-  {"metric_creation_timestamp": $now, "metric_name": "context_switch_count", "metric_value": $switches,
-   "metric_type": "counter"}],
- "dimensions": [{"dimension_name": "cpu_no", "dimension_value": "5"}]}
-END
-"#;
+    let scratch = Scratch::new();
+    let module = scratch.path().join("tutorial_polling_plugin.py");
+    let tutorial = include_str!("../../fixtures/runners/tutorial_plugin.py");
+    let switches = "[int(line.split()[1]) for line in open('/proc/stat') if line.startswith('ctxt')][0]";
+    let counting = tutorial.replace(
+        "'context_switch_count', 50,",
+        &format!("'context_switch_count', {switches},"),
+    );
+    assert_ne!(counting, tutorial);
+    fs::write(&module, counting).unwrap();
     let name = "tutorial-plugin";
-    let folder = imported_with("tutorial.panoptes-plugin", &[], name, group);
+    let folder = imported_with(
+        &fixture("tutorial.panoptes-plugin"),
+        module.to_str().unwrap(),
+        name,
+    );
     let run = || {
         let folder = folder.path().to_str().unwrap();
         plugin(&[
@@ -196,6 +200,50 @@ END
             here.stdout
         );
     }
+}
+
+/// A module alone becomes a plugin that runs it.
+#[test]
+fn a_module_of_python_is_imported_and_copied() {
+    let scratch = Scratch::new();
+    let output = scratch.path().to_str().unwrap();
+    for (module, name, parts) in [
+        (
+            "random_coin_monitor",
+            "random_coin_monitor",
+            &["stream = true", "kevmon-scalyr-runner", "max = 10.0"][..],
+        ),
+        (
+            "tutorial_plugin",
+            "tutorial_plugin",
+            &["kevmon-panoptes-runner", "format = \"panoptes\""],
+        ),
+    ] {
+        let file = fixture(&format!("../runners/{module}.py"));
+        plugin(&["import", &file, "--output", output]).assert_code(0);
+        let folder = scratch.path().join(name);
+        let text = fs::read_to_string(folder.join("plugin.toml")).unwrap();
+        parts
+            .iter()
+            .for_each(|part| assert!(text.contains(part), "no {part} in:\n{text}"));
+        let copied = fs::read_to_string(folder.join(format!("{module}.py"))).unwrap();
+        assert_eq!(copied, fs::read_to_string(&file).unwrap(), "unchanged");
+    }
+    let variables = fixture("variables/__init__.py");
+    let imported = plugin(&["import", &variables]);
+    imported.assert_code(0);
+    assert_told(
+        &imported,
+        &[
+            "process_name = \"MyApp\"",
+            "interval = 60",
+            "__init__.py:5: COLLECTION_INTERVAL is taken as it is where \"MYAPP_INTERVAL\" is not set",
+        ],
+    );
+    assert!(
+        !imported.stdout.contains("\naggregate"),
+        "as plugin.toml of the same plugin has it"
+    );
 }
 
 #[test]

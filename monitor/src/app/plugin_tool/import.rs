@@ -29,7 +29,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<Exit> {
         Some(None) => return Ok(Exit::Usage),
     };
     let shown = args.file.display();
-    let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+    let name = name_of(&args.file);
     let plugins = match import::import(&name, &bytes, module.as_deref()) {
         Ok(plugins) => plugins.into_iter().map(accepted).collect::<Result<Vec<_>, _>>(),
         Err(error) => {
@@ -68,8 +68,34 @@ pub(super) fn run(args: &ImportArgs) -> Result<Exit> {
             return Ok(Exit::Usage);
         }
         print(&format!("{}\n", path.display()))?;
+        // The module, where there is one to copy: the source that was given, or the file that was imported itself.
+        let source = module.as_ref().or(name.ends_with(".py").then_some(&bytes));
+        if let (Some(file), Some(source)) = (&plugin.module, source) {
+            let path = path.with_file_name(file);
+            let text = String::from_utf8_lossy(source);
+            if let Err(fault) = write_new(&path, &text) {
+                complain(fault);
+                return Ok(Exit::Usage);
+            }
+            print(&format!("{}\n", path.display()))?;
+        }
     }
     Ok(Exit::Success)
+}
+
+/// The name that a file is imported under: of a package of Python, which is in an `__init__.py`, the package's.
+fn name_of(file: &Path) -> String {
+    let name = |path: &Path| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let package = file.parent().map(name).filter(|package| !package.is_empty());
+    match package {
+        Some(package) if name(file) == "__init__.py" => format!("{package}.py"),
+        _ => name(file),
+    }
 }
 
 /// The plugin with what configuration refuses commented out and noted: an original may say what no plugin file can.
