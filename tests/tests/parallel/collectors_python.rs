@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,8 +11,11 @@ use std::{
 };
 
 use kevmon_tests::{
+    http::Client,
     kevmon,
     plugin_dir::PluginDir,
+    receiver::Receiver,
+    scratch::Scratch,
     script::{PLUGIN, Script, values},
     tick::Tick,
     wait,
@@ -353,7 +357,15 @@ fn two_groups_and_two_devices_are_four_series() {
     let devices = r#"[{"resource_id": "r1", "resource_endpoint": "192.0.2.1", "resource_class": "network"},
                       {"resource_id": "r2", "resource_endpoint": "192.0.2.2", "resource_class": "network"}]"#;
     script.write("devices.json", devices);
-    let mut daemon = script.start(&[]);
+    let receiver = Receiver::start();
+    let settings = Scratch::new();
+    let page = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let file = settings.path().join("kevmon.toml");
+    let text = format!("schema = 1\n[prometheus]\nenabled = true\nlisten = \"{page}\"\n");
+    fs::write(&file, text).unwrap();
+    let endpoint = format!("http://127.0.0.1:{}", receiver.port());
+    let arguments = ["--endpoint", &endpoint, "--config", file.to_str().unwrap()];
+    let mut daemon = script.start(&arguments);
     let tick = daemon.wait_until("their rates", LIMIT, |tick| {
         values(tick, "octets_rate").len() == 4
     });
@@ -389,6 +401,38 @@ fn two_groups_and_two_devices_are_four_series() {
     for counter in daemon.ticks().iter().flat_map(|tick| values(tick, "octets")) {
         let start = counter["start_time"].as_u64().unwrap();
         assert!(start <= counter["time"].as_u64().unwrap(), "{counter}");
+    }
+    // The same in OTLP, and on the page.
+    let series = receiver.wait_for("four series", LIMIT, |points| {
+        let of_octets = points.iter().filter(|point| point.metric == "octets");
+        let series = of_octets.map(|point| {
+            let attribute = |key: &str| point.attributes.get(key).cloned().unwrap_or_default();
+            assert!(point.start_time <= point.time, "{point:?}");
+            format!(
+                "{} {}",
+                attribute("resource_id"),
+                attribute("kevmon.metrics_group")
+            )
+        });
+        let series: std::collections::BTreeSet<String> = series.collect();
+        (series.len() >= 4).then(|| series.into_iter().collect::<Vec<_>>())
+    });
+    assert_eq!(series, ["r1 in", "r1 out", "r2 in", "r2 out"]);
+    let found = wait::until("the page with them", LIMIT, || {
+        let body = Client::plain(page.port()).get("/metrics").unwrap().body;
+        let body = String::from_utf8(body).unwrap();
+        let lines = body.lines().filter(|line| line.starts_with("octets_total{"));
+        let all: Vec<String> = lines.map(str::to_owned).collect();
+        (!all.is_empty()).then_some(all)
+    });
+    for of in &series {
+        let (device, kind) = of.split_once(' ').unwrap();
+        let labels = [
+            format!("resource_id=\"{device}\""),
+            format!("kevmon_metrics_group=\"{kind}\""),
+        ];
+        let fits = |line: &&String| labels.iter().all(|label| line.contains(label.as_str()));
+        assert_eq!(found.iter().filter(fits).count(), 1, "{of}: {found:?}");
     }
     assert!(!daemon.stderr().contains(": duplicate: "), "{}", daemon.stderr());
     daemon.terminate();
