@@ -271,10 +271,10 @@ fn floods_wait_and_delay_no_other() {
             failure(&daemon, kind);
         }
         let before = resident(daemon.pid());
-        let (mut times, mut most) = (Vec::new(), 0);
+        let (mut times, mut brought) = (Vec::new(), 0);
         while times.len() < 30 {
             let tick = daemon.next_tick(LIMIT);
-            most = most.max(values(&tick, "a.b").len());
+            brought += values(&tick, "a.b").len();
             if tick.group("other").is_some() {
                 times.push(tick.time());
             }
@@ -287,7 +287,9 @@ fn floods_wait_and_delay_no_other() {
         );
         let grown = resident(daemon.pid()).saturating_sub(before);
         assert!(grown < 40 * mib, "{flood}: {grown} bytes more");
-        assert!(most <= 20_000, "{flood}: {most} values in one collection");
+        let seconds = (times[29] - times[0]) / 1_000_000_000 + 1;
+        let most = 1_000 * usize::try_from(seconds).unwrap() + 8_000; // and what few reads may hold
+        assert!(brought <= most, "{flood}: {brought} values in {seconds} s");
         daemon.terminate();
     }
 }

@@ -1,7 +1,7 @@
 //! OTLP metrics as a page of Prometheus's text format (0.0.4), or of OpenMetrics 1.0. Pure.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::{self, Write},
 };
 
@@ -47,8 +47,35 @@ struct Family {
     kind: Kind,
     unit: Option<&'static str>,
     help: String,
-    /// Its samples, written.
+    /// Its samples, written: those that are no plain numbers.
     samples: String,
+    /// Its plain numbers, each series once.
+    numbers: Numbers,
+}
+
+/// The latest number of each series. A collection may hold several of one, at several times; a page has room for one.
+#[derive(Default)]
+struct Numbers {
+    /// Labels, time and value, in the order in which the series came.
+    series: Vec<(String, u64, String)>,
+    /// Where a series is, by its labels.
+    places: HashMap<String, usize>,
+}
+
+impl Numbers {
+    fn add(&mut self, labels: String, time: u64, value: String) {
+        match self.places.get(&labels) {
+            Some(&place) => {
+                if let Some(known) = self.series.get_mut(place).filter(|known| known.1 <= time) {
+                    (known.1, known.2) = (time, value);
+                }
+            }
+            None => {
+                self.places.insert(labels.clone(), self.series.len());
+                self.series.push((labels, time, value));
+            }
+        }
+    }
 }
 
 /// Renders what was measured last. Sums that are not cumulative are left out, as is what Prometheus has no type for.
@@ -64,6 +91,7 @@ pub(super) fn page(resources: &[ResourceMetrics], format: Format) -> Page {
                 unit: None,
                 help: "Attributes of the service, by job and instance".to_owned(),
                 samples: String::new(),
+                numbers: Numbers::default(),
             });
             write_sample(&mut family.samples, ("target", "_info"), &target.info(), "1");
         }
@@ -179,16 +207,14 @@ fn add(
         unit,
         help: metric.description.clone(),
         samples: String::new(),
+        numbers: Numbers::default(),
     });
     if family.kind != kind {
         return Err(name);
     }
     match &metric.data {
-        Some(Data::Gauge(gauge)) => numbers(&mut family.samples, (&name, ""), &gauge.data_points, common),
-        Some(Data::Sum(sum)) => {
-            let suffix = if kind == Kind::Counter { "_total" } else { "" };
-            numbers(&mut family.samples, (&name, suffix), &sum.data_points, common);
-        }
+        Some(Data::Gauge(gauge)) => numbers(&mut family.numbers, &gauge.data_points, common),
+        Some(Data::Sum(sum)) => numbers(&mut family.numbers, &sum.data_points, common),
         Some(Data::Histogram(histogram)) => histogram
             .data_points
             .iter()
@@ -204,14 +230,14 @@ fn is_recorded(flags: u32) -> bool {
     flags & DataPointFlags::NoRecordedValueMask as u32 == 0
 }
 
-fn numbers(to: &mut String, name: (&str, &str), points: &[NumberDataPoint], common: &str) {
+fn numbers(to: &mut Numbers, points: &[NumberDataPoint], common: &str) {
     for point in points.iter().filter(|point| is_recorded(point.flags)) {
         let value = match point.value {
             Some(number_data_point::Value::AsInt(integer)) => integer.to_string(),
             Some(number_data_point::Value::AsDouble(double)) => number(double),
             None => continue,
         };
-        write_sample(to, name, &with(common, &point.attributes), &value);
+        to.add(with(common, &point.attributes), point.time_unix_nano, value);
     }
 }
 
@@ -260,7 +286,7 @@ fn number(value: f64) -> String {
 }
 
 fn write_family(to: &mut String, name: &str, family: &Family, format: Format) -> fmt::Result {
-    if family.samples.is_empty() {
+    if family.samples.is_empty() && family.numbers.series.is_empty() {
         return Ok(());
     }
     // The older format knows the names of the samples only.
@@ -285,5 +311,13 @@ fn write_family(to: &mut String, name: &str, family: &Family, format: Format) ->
         writeln!(to, "# UNIT {name} {unit}")?;
     }
     to.push_str(&family.samples);
+    let suffix = if family.kind == Kind::Counter {
+        "_total"
+    } else {
+        ""
+    };
+    for (labels, _, value) in &family.numbers.series {
+        write_sample(to, (name, suffix), labels, value);
+    }
     Ok(())
 }

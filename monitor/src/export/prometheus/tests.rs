@@ -219,6 +219,39 @@ fn a_name_has_one_type_and_what_has_ended_is_left_out() {
     assert!(!page.text.contains("\nstarts{"), "no gauge of that name");
 }
 
+/// A program that stays may bring several values of one series in a collection; a page may hold a series once.
+#[test]
+fn of_several_values_of_a_series_the_latest() {
+    use crate::plugin::collector::{Custom, CustomValue};
+    let mut collection = of(&["web"]);
+    let value = |name: &str, group: &str, value: Custom, time: u64| CustomValue {
+        name: name.to_owned(),
+        unit: String::new(),
+        description: String::new(),
+        value,
+        attributes: vec![("group".to_owned(), group.to_owned())],
+        time,
+    };
+    let sum = |value| Custom::IntSum { value, start: 1 };
+    collection.services[0].extra.custom = vec![
+        value("depth", "a", Custom::Int(1), 10),
+        value("depth", "b", Custom::Int(7), 10),
+        value("depth", "a", Custom::Int(3), 30),
+        value("depth", "a", Custom::Int(2), 20),
+        value("jobs", "a", sum(5), 10),
+        value("jobs", "a", sum(9), 11),
+    ];
+    for format in [Format::Text, Format::OpenMetrics] {
+        let page = rendered(&collection, format);
+        let samples = |name: &str| {
+            let all = family(&page.text, name).into_iter();
+            all.filter(|line| !line.starts_with('#')).collect::<Vec<_>>()
+        };
+        assert_eq!(samples("depth"), ["depth,group=\"a\"} 3", "depth,group=\"b\"} 7"]);
+        assert_eq!(samples("jobs"), ["jobs_total,group=\"a\"} 9"]);
+    }
+}
+
 #[test]
 fn the_latest_reading_of_each_plugin_until_it_is_out_of_date() {
     let start = Instant::now();
