@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    executable,
     scratch::{self, Scratch},
     workload::Running,
 };
@@ -257,19 +258,15 @@ impl Invocations {
 
     /// Writes an executable file and returns its path.
     fn file(&self, name: &str, text: &str) -> String {
-        use std::os::unix::fs::PermissionsExt;
         let path = self.scratch.path().join(name);
-        fs::write(&path, text).expect("a file in the scratch directory");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("our own file");
+        executable::write(&path, text);
         path.to_str().expect("a UTF-8 scratch directory").to_owned()
     }
 
-    /// A copy of bash, under its own name a program like any other. Made by a process of its own: a descriptor that a
-    /// child of another test inherits would keep it from being executed.
+    /// A copy of bash, under its own name a program like any other.
     fn program(&self, name: &str) -> String {
         let path = self.scratch.path().join(name);
-        let copied = Command::new("cp").arg("/bin/bash").arg(&path).status();
-        assert!(copied.expect("cp(1)").success(), "cannot copy bash");
+        executable::copy("/bin/bash", &path);
         path.to_str().expect("a UTF-8 scratch directory").to_owned()
     }
 

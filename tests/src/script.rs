@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::{kevmon::Daemon, plugin_dir::PluginDir, tick::Tick};
+use crate::{executable, kevmon::Daemon, plugin_dir::PluginDir, tick::Tick};
 
 /// Name of the plugin.
 pub const PLUGIN: &str = "scripted";
@@ -50,8 +50,7 @@ impl Script {
     /// Writes a file beside the plugin file, which everybody may execute.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = PathBuf::from(self.path()).join(PLUGIN).join(name);
-        fs::write(&path, text).expect("a file in the scratch directory");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file of the test's own");
+        executable::write(&path, text);
         path
     }
 

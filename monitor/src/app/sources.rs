@@ -98,6 +98,11 @@ impl Sources {
         }
     }
 
+    /// The settings file, whether it exists or not.
+    pub(super) fn settings_file(&self) -> PathBuf {
+        config::settings_path(self.args.config.as_deref()).to_owned()
+    }
+
     /// What the files look like from outside.
     pub(super) fn survey(&self) -> Survey {
         let settings: &Path = config::settings_path(self.args.config.as_deref());

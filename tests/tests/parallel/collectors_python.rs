@@ -11,6 +11,7 @@ use std::{
 };
 
 use kevmon_tests::{
+    executable,
     http::Client,
     kevmon,
     plugin_dir::PluginDir,
@@ -501,8 +502,8 @@ fn a_runner_is_found_beside_kevmon() {
     let folder = PluginDir::new();
     let place = |name: &str| PathBuf::from(folder.path()).join(name);
     fs::create_dir(place("bin")).unwrap();
-    fs::copy(kevmon::binary(), place("bin/kevmon")).unwrap();
-    fs::copy(runner("scalyr"), place("bin/kevmon-scalyr-runner")).unwrap();
+    executable::copy(kevmon::binary(), place("bin/kevmon"));
+    executable::copy(runner("scalyr"), place("bin/kevmon-scalyr-runner"));
     let text = "schema = 1\n[[collector]]\nname = \"c\"\nkind = \"command\"\nstream = true\ncommand = \
                 [\"kevmon-scalyr-runner\", \"random_coin_monitor.py\"]\n";
     let file = folder.write("plugins/coin", text);

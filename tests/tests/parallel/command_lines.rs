@@ -6,9 +6,10 @@ use std::{fs, os::unix::process::CommandExt, process::Command, time::Duration};
 use kevmon_tests::{
     checks,
     columns::Columns,
+    executable,
     kevmon::Daemon,
     plugin_dir::PluginDir,
-    scratch, truth, wait,
+    scratch, truth,
     workload::{Program, Running},
 };
 
@@ -218,12 +219,10 @@ fn a_path_of_any_length_gives_its_last_name() {
 }
 
 fn write_script(path: &std::path::Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    // Another test's child may hold a file open that is being written: then it is busy for a moment.
     let written = path.with_extension("new");
-    fs::write(&written, text).expect("the scratch directory");
-    fs::set_permissions(&written, fs::Permissions::from_mode(0o755)).expect("our own file");
-    wait::until("the script", wait::SOON, || fs::rename(&written, path).ok());
+    executable::write(&written, text);
+    // A script that runs is replaced, not written over.
+    fs::rename(&written, path).expect("the scratch directory");
 }
 
 #[test]

@@ -174,8 +174,9 @@ fn starts_what_appears(name: &str, mut daemon: Daemon, folder: &Path) {
 
 #[test]
 fn a_folder_that_comes_to_a_running_daemon_is_seen_in_time() {
-    let scratch = Scratch::new();
-    let folder = scratch.path().join("a/b/plugins");
+    // Two folders: what is watched in one of them tells nothing of the other.
+    let (scratch, apart) = (Scratch::new(), Scratch::new());
+    let folder = apart.path().join("a/b/plugins");
     let program = Program::new(WORKLOAD, "comes");
     let here = scratch.path().join("here/steady");
     fs::create_dir_all(&here).unwrap();
@@ -184,7 +185,7 @@ fn a_folder_that_comes_to_a_running_daemon_is_seen_in_time() {
     let mut daemon = Daemon::start_with(&[], &[("KEVMON_PLUGIN_PATH", &path)]);
     std::thread::sleep(SETTLED);
     // What appears beside it is of no interest.
-    fs::create_dir(scratch.path().join("other")).unwrap();
+    fs::create_dir(apart.path().join("other")).unwrap();
     fs::create_dir_all(folder.join("late")).unwrap();
     fs::write(
         folder.join("late/plugin.toml"),

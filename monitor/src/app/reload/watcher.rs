@@ -49,8 +49,10 @@ const CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
-/// What makes a folder that does not exist yet: the next part of its path appears.
+/// What makes a folder that does not exist yet, or puts another one in its place: a part of its path appears or goes.
 const APPEARS: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
@@ -74,9 +76,10 @@ struct Inotify {
     seen: Option<Survey>,
     /// A folder could not be watched, which the log has said.
     refused: bool,
-    /// Folders that exist on the way to folders that do not, each with the name that is missing in it.
+    /// Folders in which a folder with plugins stands, or would stand, each with that one's name. Of a folder whose
+    /// parents do not exist either, the nearest one above that does, with the name that is missing there.
     awaited: BTreeSet<(PathBuf, OsString)>,
-    /// The same by watch descriptor, for watches that are there for nothing else.
+    /// Names that matter, by watch descriptor, of folders in which nothing else does: a busy one costs little.
     names: BTreeMap<i32, BTreeSet<OsString>>,
 }
 
@@ -193,10 +196,18 @@ impl Watcher {
 
     fn watch_folders(&mut self) {
         let roots = self.sources.folders();
-        let awaited: BTreeSet<(PathBuf, OsString)> = roots.iter().filter_map(|root| awaited(root)).collect();
-        // A folder that is replaced by another one is seen where it stands.
-        let parents = roots.iter().filter_map(|root| parent(root));
-        let folders: Vec<PathBuf> = self.seen.folders().cloned().chain(parents).collect();
+        // A folder that does not exist yet, or is replaced by another one, is seen where it stands.
+        let stands = roots
+            .iter()
+            .filter_map(|root| Some((parent(root)?, root.file_name()?.to_owned())));
+        let awaited: BTreeSet<(PathBuf, OsString)> = roots
+            .iter()
+            .filter_map(|root| awaited(root))
+            .chain(stands)
+            .collect();
+        let folders: Vec<PathBuf> = self.seen.folders().cloned().collect();
+        let settings = self.sources.settings_file();
+        let settings = parent(&settings).zip(settings.file_name().map(OsStr::to_owned));
         let Some(inotify) = &mut self.inotify else { return };
         if inotify.awaited == awaited
             && inotify
@@ -226,16 +237,19 @@ impl Watcher {
             match inotify::add_watch(inotify.descriptor.get_ref(), folder, CHANGES) {
                 Ok(watch) => drop(watched.insert(watch)),
                 Err(rustix::io::Errno::NOENT) => {}
-                Err(error) => refused = Some((folder, error)),
+                Err(error) => refused = Some((folder.clone(), error)),
             }
         }
-        for (folder, name) in &awaited {
+        let named = awaited.iter().map(|(folder, name)| (folder, name, APPEARS));
+        let settings = settings.iter().map(|(folder, name)| (folder, name, CHANGES));
+        for (folder, name, flags) in named.chain(settings) {
             // Added to what is watched there already.
-            let flags = APPEARS.union(WatchFlags::MASK_ADD);
-            if let Ok(watch) = inotify::add_watch(inotify.descriptor.get_ref(), folder, flags)
-                && !watched.contains(&watch)
-            {
-                inotify.names.entry(watch).or_default().insert(name.clone());
+            let flags = flags.union(WatchFlags::MASK_ADD);
+            match inotify::add_watch(inotify.descriptor.get_ref(), folder, flags) {
+                Ok(watch) if watched.contains(&watch) => {}
+                Ok(watch) => drop(inotify.names.entry(watch).or_default().insert(name.clone())),
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+                Err(error) => refused = Some((folder.clone(), error)),
             }
         }
         inotify.awaited = awaited;
@@ -267,7 +281,7 @@ impl Inotify {
         })
     }
 
-    /// Takes what was told. Returns whether any of it may be a change: not what appears beside a folder that is awaited.
+    /// Takes what was told. Returns whether any of it may be a change: not what happens to other names in a folder that is watched for one.
     fn drain(&self) -> bool {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(self.descriptor.get_ref(), &mut buffer);
