@@ -23,6 +23,16 @@ use serde_json::{Value, json};
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// A child that does not outlive a failed test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A program, and the state that the runs share.
 struct Setup {
     program: Program,
@@ -221,19 +231,21 @@ fn a_run_that_is_killed_takes_nothing_back() {
         truth::spawn(&setup.program, &["exit", "0"]).reap();
         assert_eq!(steady.ask("user 50"), "ok");
         let mut command = setup.command(&["--window", "30s"]);
-        let mut killed = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut killed = Killed(
+            command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
         let lock = format!("{}.lock", setup.database.display());
         wait::until("the run to have the state", LIMIT, || {
             let text = fs::read_to_string(&lock).unwrap_or_default();
-            text.starts_with(&format!("{}\n", killed.id())).then_some(())
+            text.starts_with(&format!("{}\n", killed.0.id())).then_some(())
         });
         std::thread::sleep(Duration::from_millis(300 * round));
-        killed.kill().unwrap();
-        killed.wait().unwrap();
+        killed.0.kill().unwrap();
+        killed.0.wait().unwrap();
         setup.run(&[]);
         assert_eq!(setup.counts(COUNTS), [0, 0, 0, 0, 1, 1]);
     }
@@ -381,7 +393,7 @@ fn the_line_of_a_crontab_that_starts_a_daemon_each_minute_leaves_one() {
             .current_dir(scratch.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut first = first.spawn().unwrap();
+        let first = Killed(first.spawn().unwrap());
         let lock = scratch.path().join("metadata.db.lock");
         wait::until("the first one", LIMIT, || {
             let text = fs::read_to_string(&lock).unwrap_or_default();
@@ -393,7 +405,7 @@ fn the_line_of_a_crontab_that_starts_a_daemon_each_minute_leaves_one() {
             next.assert_code(4);
             assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
             assert!(
-                next.stderr.contains(&format!("pid {},", first.id())),
+                next.stderr.contains(&format!("pid {},", first.0.id())),
                 "{}",
                 next.stderr
             );
@@ -403,8 +415,6 @@ fn the_line_of_a_crontab_that_starts_a_daemon_each_minute_leaves_one() {
             let kept = from_cron(&scratch, &["--run-once", "--keep", "--if-not-running"]);
             assert_eq!((kept.code, kept.stdout.as_str()), (Some(0), ""), "{kept:?}");
         }
-        first.kill().unwrap();
-        first.wait().unwrap();
     }
 }
 
