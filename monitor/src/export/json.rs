@@ -320,7 +320,7 @@ mod tests {
             line["exports"],
             json!([{
                 "receiver": "default", "signal": "metrics", "delivered": 40, "lost": { "refused": 3, "age": 2 },
-                "repeated": 1, "failures": 5, "waiting_requests": 6, "waiting_bytes": 700, "away": true,
+                "repeated": 1, "failures": 5, "unreadable_answers": 0, "waiting_requests": 6, "waiting_bytes": 700, "away": true,
                 "closed": false,
             }])
         );

@@ -121,8 +121,8 @@ fn every_metric_is_told_and_documented() {
         .filter(|request| request.signal == Signal::Metrics)
         .map(|request| request.items)
         .sum();
-    // Three of the process, five for each of two lanes, two of the program, one collection, three attempts.
-    assert_eq!(items, 3 + 5 * 2 + 2 + 1 + 3);
+    // Three of the process, six for each of two receivers, two of the program, one collection, three attempts.
+    assert_eq!(items, 3 + 6 * 2 + 2 + 1 + 3);
 }
 
 #[test]
