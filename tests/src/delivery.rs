@@ -164,7 +164,8 @@ pub fn wait_for_tick(fake: &Fake, plugins: &[String], time: u64, limit: Duration
     });
 }
 
-/// Asserts that each tick came at its place in a grid of `interval`, to a tenth of it.
+/// Asserts that each tick came at its place in a grid of `interval`: nine of ten to a tenth of it, and all to three tenths,
+/// as other tests run at the same time. What holds kevmon up lasts for seconds.
 pub fn assert_on_time(ticks: &[Tick], interval: Duration) {
     let step = u64::try_from(interval.as_nanos()).expect("a short interval");
     let times: Vec<u64> = ticks.iter().filter(|tick| !tick.last()).map(Tick::time).collect();
@@ -184,14 +185,17 @@ pub fn assert_on_time(ticks: &[Tick], interval: Duration) {
             pair[1]
         );
     }
-    for (time, phase) in times
-        .iter()
-        .map(|time| (time, (time - times[0] + step / 2) % step))
-    {
-        let off = phase.abs_diff(middle);
+    let mut late = 0;
+    for time in &times {
+        let off = ((time - times[0] + step / 2) % step).abs_diff(middle);
+        late += usize::from(off > step / 10);
         assert!(
-            off <= step / 10,
+            off <= step * 3 / 10,
             "the tick of {time} is {off} ns off its place in a grid of {step} ns: {times:?}"
         );
     }
+    assert!(
+        late <= times.len().div_ceil(10),
+        "{late} ticks are more than a tenth of {step} ns off their places: {times:?}"
+    );
 }

@@ -170,6 +170,11 @@ impl Matcher {
         !self.cmdlines.is_empty()
     }
 
+    /// Whether no plugin's patterns may fit a title.
+    pub fn ignores_titles(&self) -> bool {
+        self.titles.is_empty()
+    }
+
     /// How often to look at the title of a process with these names, which belongs to `groups`. `of_family`: a process that
     /// is looked at by its own name started it.
     pub fn interest_in_title(&self, identity: &Identity, groups: &[GroupId], of_family: bool) -> Interest {

@@ -5,14 +5,18 @@
 //!
 //! - A pattern's *beginning* is the text that every match of the whole title begins with (`^nginx: worker` has one,
 //!   `worker` and `^(.*)x` have none). A process is *related* to it when the beginning begins with one of the process's
-//!   names, or the name with the beginning's first word: a program writes its own name first. Related processes, and
+//!   names as a word, or the name with the beginning's first word: a program writes its own name first. Related processes, and
 //!   processes that a related one started, are looked at soon after their start and at each tick.
 //! - A pattern without a beginning, and one whose beginning can only be a title's (`^shop: worker`: no executable is called
 //!   so), may fit the title of any program. Processes that such a pattern does not match already are looked at once, an
 //!   interval after their start.
 //! - A group that a process belongs to whatever its title is, asks for no look.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+};
 
 use regex::Regex;
 use regex_syntax::hir::{Look, literal::Extractor};
@@ -94,7 +98,7 @@ impl Titles {
         }
         for beginning in beginnings {
             let word = first_word(&beginning);
-            if word.len() >= WORD {
+            if word.len() >= WORD && !beginning.ends_with(word) {
                 self.lengths.insert(word.len());
                 self.words.entry(word.to_owned()).or_default().push(index);
             }
@@ -159,18 +163,40 @@ impl Titles {
         if self.beginnings.is_empty() {
             return related;
         }
-        for name in identity.without_title().filter(|name| !name.is_empty()) {
-            let name = name.to_lowercase();
-            let begins = self.beginnings.range(name.clone()..);
-            for (_, patterns) in begins.take_while(|(beginning, _)| beginning.starts_with(&name)) {
-                related.extend(patterns);
+        let mut seen: [&str; 3] = [""; 3];
+        for (at, name) in identity.without_title().enumerate() {
+            if !seen.contains(&name) {
+                self.relate(&lower(name), &mut related);
             }
-            for &length in self.lengths.range(..=name.len()) {
-                let word = name.get(..length).and_then(|word| self.words.get(word));
-                related.extend(word.into_iter().flatten());
-            }
+            seen[at.min(2)] = name;
         }
         related
+    }
+
+    fn relate(&self, name: &str, related: &mut Vec<usize>) {
+        let begins = self
+            .beginnings
+            .range::<str, _>((Bound::Included(name), Bound::Unbounded));
+        let begins = begins.take_while(|(beginning, _)| beginning.starts_with(name));
+        for (_, patterns) in begins.filter(|(beginning, _)| ends_a_name(&beginning[name.len()..])) {
+            related.extend(patterns);
+        }
+        for &length in self.lengths.range(..=name.len()) {
+            let word = name.get(..length).and_then(|word| self.words.get(word));
+            related.extend(word.into_iter().flatten());
+        }
+    }
+}
+
+/// In lower case; most names are already.
+fn lower(name: &str) -> Cow<'_, str> {
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
+    {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.to_lowercase())
     }
 }
 
@@ -212,6 +238,11 @@ fn first_word(beginning: &str) -> &str {
         .next()
         .unwrap_or("");
     word.rsplit('/').next().unwrap_or(word)
+}
+
+/// Whether a name that stands before this is over: `nginx` is in `nginx: worker`, and not in `nginx-proxy`.
+fn ends_a_name(rest: &str) -> bool {
+    !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// Whether no program's name and no path begins so.
@@ -264,9 +295,10 @@ mod tests {
             ("^sshd: ", "sshd-session", Always),
             ("^nginx$", "nginx", None),
             ("^nginx$", "bash", None),
-            ("^nginx-proxy$", "nginx", Always),
+            ("^nginx-proxy$", "nginx", None),
+            ("^nginx$", "nginx-debug", None),
+            ("^nginx .*x", "nginx", Always),
             ("^nginx: worker", "bash", Once),
-            ("^nginx$", "nginx-debug", Always),
             ("nginx", "nginx", None),
             ("nginx", "bash", Once),
             ("worker", "nginx", Once),

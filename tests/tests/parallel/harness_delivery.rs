@@ -176,7 +176,7 @@ fn a_copy_after_a_lost_acknowledgement_is_none_too_many() {
 }
 
 #[test]
-fn ticks_are_on_time_within_a_tenth_of_their_interval() {
+fn nine_of_ten_ticks_are_on_time_within_a_tenth_of_their_interval() {
     let holds = |offsets: &[u64]| {
         let ticks: Vec<Tick> = (0..)
             .zip(offsets)
@@ -187,9 +187,11 @@ fn ticks_are_on_time_within_a_tenth_of_their_interval() {
     };
     let ms = 1_000_000;
     assert!(holds(&[0, 20 * ms, 0, 90 * ms, 0]));
-    assert!(!holds(&[0, 0, 110 * ms, 0, 0]));
+    assert!(holds(&[0, 0, 110 * ms, 0, 0]), "one of ten may be late …");
+    assert!(!holds(&[0, 110 * ms, 0, 110 * ms, 0, 0, 0]), "… and no other");
+    assert!(!holds(&[0, 0, 310 * ms, 0, 0]));
     // The first tick is late; all others are not.
-    assert!(!holds(&[200 * ms, 0, 0, 0, 0]));
+    assert!(!holds(&[400 * ms, 0, 0, 0, 0]));
     assert!(!holds(&[0, 0, SECOND, SECOND, SECOND]), "one tick is missing");
 }
 

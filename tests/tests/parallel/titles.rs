@@ -37,19 +37,22 @@ fn a_title_is_found_whoever_came_first() {
     let mut columns = Columns::new();
     let by = |pattern: &str| format!("process_name = '{pattern}'");
     let shown = Some(name);
-    columns.add("worker", &by(&format!("^{name}: worker")), 2, shown);
+    // A member is listed under the name that matched.
+    let [worker, master] = ["worker*", "master*"].map(|rest| format!("{name}: {rest}"));
+    let (worker, master) = (Some(worker.as_str()), Some(master.as_str()));
+    columns.add("worker", &by(&format!("^{name}: worker")), 2, worker);
     columns.add(
         "slash",
         &by(&format!("^{name}: worker process /srv/x$")),
         1,
-        shown,
+        worker,
     );
-    columns.add("padded", &by(&format!("^{name}: worker$")), 1, shown);
+    columns.add("padded", &by(&format!("^{name}: worker$")), 1, worker);
     columns.add(
         "master",
         &by(&format!("^{name}: master process /usr/sbin/{name}$")),
         1,
-        shown,
+        master,
     );
     columns.add("program", &by(&format!("^{name}$")), 4, shown);
     columns.add("last", &by("^x$"), 0, None);
@@ -121,7 +124,7 @@ fn a_title_that_is_written_late_is_a_join_and_another_one_a_leave() {
         "worker",
         &format!("process_name = '^{name}: worker$'"),
         1,
-        Some(name),
+        Some(&format!("{name}: worker")),
     );
     let mut early = columns.early();
     let mut running = program.start(&["title", "--argv-only", &"x".repeat(200)]);
@@ -155,13 +158,13 @@ fn workers_of_a_master_are_told_by_their_titles() {
         "workers",
         &format!("process_name = '^{name}: worker'"),
         3,
-        Some(name),
+        Some(&format!("{name}: worker*")),
     );
     columns.add(
         "master",
         &format!("process_name = '^{name}: master'"),
         1,
-        Some(name),
+        Some(&format!("{name}: master*")),
     );
     columns.add("none", &format!("process_name = '^{unique}: worker'"), 0, None);
     let mut early = columns.early();

@@ -39,17 +39,20 @@ impl Looks {
     fn plan(&mut self, new: Vec<(ProcessKey, Interest)>, interval: Duration) -> u64 {
         let now = Instant::now();
         let mut left_out = 0;
-        let mut push = |queue: &mut VecDeque<(Instant, ProcessKey)>, delay, key| {
-            if queue.len() < WAITING {
+        let push = |queue: &mut VecDeque<(Instant, ProcessKey)>, delay, key| {
+            let has_room = queue.len() < WAITING;
+            if has_room {
                 queue.push_back((now + delay, key));
-            } else {
-                left_out += 1;
             }
+            has_room
         };
         for (key, interest) in new {
             match interest {
                 Interest::None => {}
-                Interest::Once => push(&mut self.once, interval.min(LATEST), key),
+                Interest::Once => {
+                    left_out += u64::from(!push(&mut self.once, interval.min(LATEST), key));
+                }
+                // Without room it is looked at by the next tick at the latest.
                 Interest::Always => {
                     push(&mut self.soon, SOON, key);
                     push(&mut self.again, AGAIN, key);

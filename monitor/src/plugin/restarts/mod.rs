@@ -178,10 +178,16 @@ impl RestartPairing {
     /// established by then (for [`OVERLAP`] at least) has a successor that starts before its end: roots that start together
     /// are no replacements of each other.
     fn in_time(&self, start: BootTime, end: &RootEnd) -> bool {
-        if start <= end.since || start.since(end.time) > self.window {
+        // Of a root that was found missing, an earlier run of kevmon may have known before this one did.
+        let since = if end.is_seen() {
+            end.since
+        } else {
+            end.since.min(end.key.start)
+        };
+        if start <= since || start.since(end.time) > self.window {
             return false;
         }
-        let hand_over = end.time.since(start) <= OVERLAP && start.since(end.since) >= OVERLAP;
+        let hand_over = end.time.since(start) <= OVERLAP && start.since(since) >= OVERLAP;
         // Of an end that was not seen, nobody knows how long before it was.
         start >= end.time || hand_over || !end.is_seen()
     }

@@ -21,18 +21,25 @@ impl Tracker {
         groups: &[GroupId],
         parent: Option<ProcessKey>,
     ) -> Interest {
-        let of_family = parent.is_some_and(|parent| {
-            self.looks.always.contains(&parent)
-                && self
-                    .table
-                    .get(parent)
-                    .is_some_and(|parent| self.matcher.may_write_titles(&parent.identity))
-        });
+        if self.matcher.ignores_titles() {
+            return Interest::None;
+        }
+        let of_family = !self.looks.always.is_empty()
+            && parent.is_some_and(|parent| {
+                self.looks.always.contains(&parent)
+                    && self
+                        .table
+                        .get(parent)
+                        .is_some_and(|parent| self.matcher.may_write_titles(&parent.identity))
+            });
         self.matcher.interest_in_title(identity, groups, of_family)
     }
 
     /// A process has come, or goes by other names. `interest` is what [`Tracker::interest`] says of it.
     pub(super) fn note_interest(&mut self, key: ProcessKey, interest: Interest) {
+        if interest == Interest::None && self.looks.always.is_empty() {
+            return; // all but always
+        }
         let known_always = match interest {
             Interest::Always => !self.looks.always.insert(key),
             Interest::Once | Interest::None => {
@@ -96,7 +103,9 @@ impl Tracker {
     /// is counted once, for each of the groups.
     pub(super) fn note_unknown(&mut self, key: ProcessKey, unknown: &[GroupId]) {
         if unknown.is_empty() {
-            self.unknown.remove(&key);
+            if !self.unknown.is_empty() {
+                self.unknown.remove(&key);
+            }
             return;
         }
         if self.unknown.get(&key).is_some_and(|known| known == unknown) {

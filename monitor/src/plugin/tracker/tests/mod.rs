@@ -8,6 +8,7 @@ mod reload;
 mod restarts;
 mod single;
 mod snapshots;
+mod titles;
 mod usage;
 
 use std::collections::HashSet;
