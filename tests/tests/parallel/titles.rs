@@ -43,7 +43,7 @@ fn a_title_is_found_whoever_came_first() {
     columns.add("worker", &by(&format!("^{name}: worker")), 2, worker);
     columns.add(
         "slash",
-        &by(&format!("^{name}: worker process /srv/x$")),
+        &by(&format!("^{name}: worker process /srv/{unique}$")),
         1,
         worker,
     );
@@ -55,7 +55,7 @@ fn a_title_is_found_whoever_came_first() {
         master,
     );
     columns.add("program", &by(&format!("^{name}$")), 4, shown);
-    columns.add("last", &by("^x$"), 0, None);
+    columns.add("last", &by(&format!("^{unique}$")), 0, None);
     // Without a beginning, and of a program that is called otherwise.
     columns.add("inside", &by(&format!("{unique}: cache [0-9]+$")), 1, None);
     columns.add("other", &by(&format!("^shop-{unique}: cache")), 1, None);
@@ -80,7 +80,7 @@ fn a_title_is_found_whoever_came_first() {
     );
     let mut early = columns.early();
     let mut running = vec![
-        titled(&program, &format!("{name}: worker process /srv/x")),
+        titled(&program, &format!("{name}: worker process /srv/{unique}")),
         titled(&program, &format!("{name}: worker")),
         titled(&program, &format!("{name}: master process /usr/sbin/{name}")),
         titled(&program, &format!("shop-{unique}: cache 7")),
