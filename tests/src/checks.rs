@@ -106,7 +106,8 @@ pub fn assert_usage_of_storm(tick: &Tick, group: Group<'_>, truth: &Truth) {
         ("voluntary_ctx_switches", truth.voluntary),
         ("nonvoluntary_ctx_switches", truth.involuntary),
     ] {
-        let bounds = expected - unsettled * SWITCHES_ON_THE_WAY_OUT..=expected + truth.count / 100;
+        // One child in twenty, where the machine is busy with other things.
+        let bounds = expected - unsettled * SWITCHES_ON_THE_WAY_OUT..=expected + truth.count / 20;
         assert!(
             bounds.contains(&group.int(metric)),
             "{metric} outside {bounds:?}: {}",

@@ -11,6 +11,7 @@
 mod cpu_usage;
 mod export_series;
 mod harness_times;
+mod hostile_collector;
 mod large_groups;
 mod limits;
 mod long_arguments;
