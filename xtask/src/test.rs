@@ -24,7 +24,10 @@ use programs::{Program, Programs};
 use times::Times;
 
 /// End-to-end tests that run at the same time, for each processor: most of the time they wait.
-const TESTS_PER_PROCESSOR: usize = 3;
+const TESTS_PER_PROCESSOR: usize = 2;
+
+/// Parallel tests that are run once more by themselves where they fail, at most: more of them are no accident.
+const AGAIN: usize = 8;
 
 /// The flag of test programs that says how many tests run at the same time.
 const TEST_THREADS: &str = "--test-threads";
@@ -128,6 +131,8 @@ struct Run<'a> {
     root: Option<Root>,
     programs: Option<Programs>,
     times: Times,
+    /// Parallel tests that passed only when nothing else ran.
+    alone: Vec<String>,
 }
 
 /// Runs the selected stages up to the first that fails; the serial tests also run after failed parallel ones.
@@ -147,6 +152,7 @@ pub(crate) fn run(
         root: None,
         programs: None,
         times: Times::default(),
+        alone: Vec::new(),
     };
     let mut reports: Vec<Report> = Vec::new();
     for stage in Stage::ALL.into_iter().filter(|stage| stage.selected(selection)) {
@@ -157,7 +163,13 @@ pub(crate) fn run(
         let outcome = if failed { Outcome::NotRun } else { run.timed(stage) };
         reports.push(Report { stage, outcome });
     }
-    eprint!("{}{}", run.times.slowest(), summary(&reports));
+    let alone = std::mem::take(&mut run.alone);
+    eprint!(
+        "{}{}{}",
+        run.times.slowest(),
+        passed_alone(&alone),
+        summary(&reports)
+    );
     let passed = reports
         .iter()
         .all(|report| matches!(report.outcome, Outcome::Passed(_)));
@@ -215,9 +227,17 @@ impl Run<'_> {
             }
             Stage::ParallelTests => {
                 let threads = thread::available_parallelism().map_or(1, usize::from) * TESTS_PER_PROCESSOR;
-                self.end_to_end(|programs| programs.parallel.as_ref(), threads)
+                self.times.take_failed();
+                self.end_to_end(
+                    |programs| programs.parallel.as_ref(),
+                    threads,
+                    self.filters.to_vec(),
+                )
+                .or_else(|error| self.again_alone(error))
             }
-            Stage::SerialTests => self.end_to_end(|programs| programs.serial.as_ref(), 1),
+            Stage::SerialTests => {
+                self.end_to_end(|programs| programs.serial.as_ref(), 1, self.filters.to_vec())
+            }
         }
     }
 
@@ -271,13 +291,24 @@ impl Run<'_> {
         let outage = std::env::var_os(OUTAGE).map(PathBuf::from);
         environment.extend(outage.as_deref().map(|seconds| (OUTAGE, seconds)));
         let mut command = root.command_with(&program.executable, &environment);
-        command.current_dir(&program.folder).args(self.filters);
+        command.current_dir(&program.folder).args(&arguments);
         let says_how_many = |argument: &OsString| argument.to_string_lossy().starts_with(TEST_THREADS);
-        if !self.filters.iter().any(says_how_many) {
+        if !arguments.iter().any(says_how_many) {
             command.args([TEST_THREADS, &threads.to_string()]);
         }
         self.times.run(&mut command)
     }
+}
+
+/// Names the parallel tests that failed at first; empty where there are none.
+fn passed_alone(tests: &[String]) -> String {
+    if tests.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\nfailed while others ran, and passed alone:\n  {}\n",
+        tests.join("\n  ")
+    )
 }
 
 fn with_remedy<T>(result: Result<T>, remedy: &str) -> Result<T> {
@@ -352,6 +383,13 @@ mod tests {
                 Stage::SerialTests
             ]
         );
+    }
+
+    #[test]
+    fn tests_that_passed_alone_are_named() {
+        assert_eq!(passed_alone(&[]), "");
+        let text = passed_alone(&["a::b".to_owned(), "c::d".to_owned()]);
+        assert!(text.contains("passed alone:\n  a::b\n  c::d\n"), "{text}");
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod command_lines;
 mod cron;
 mod events;
 mod export;
-mod export_answers;
 mod export_deltas;
 mod export_ends;
 mod export_faults;

@@ -9,6 +9,7 @@
 )]
 
 mod cpu_usage;
+mod export_answers;
 mod export_series;
 mod harness_times;
 mod hostile_collector;

@@ -18,7 +18,11 @@ pub(crate) const ALLOW_UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 
 /// Finished tests and their times, in the order in which they ended.
 #[derive(Debug, Default)]
-pub(crate) struct Times(Vec<(String, Duration)>);
+pub(crate) struct Times {
+    all: Vec<(String, Duration)>,
+    /// Tests that failed since the last [`Times::take_failed`].
+    failed: Vec<String>,
+}
 
 impl Times {
     /// Runs a test program and passes its output on.
@@ -74,19 +78,27 @@ impl Times {
             .and_then(|result| result.rsplit_once('<'))
             .and_then(|(_, seconds)| seconds.parse().ok());
         if let Some(Ok(time)) = seconds.map(Duration::try_from_secs_f64) {
-            self.0.push((name.to_owned(), time));
+            self.all.push((name.to_owned(), time));
+            if result.starts_with("FAILED") {
+                self.failed.push(name.to_owned());
+            }
         }
+    }
+
+    /// The tests that have failed since the last call.
+    pub(crate) fn take_failed(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.failed)
     }
 
     /// The tests that took longest, one a line; empty where no test ran.
     pub(crate) fn slowest(mut self) -> String {
-        self.0.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-        self.0.truncate(LISTED);
-        if self.0.is_empty() {
+        self.all.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        self.all.truncate(LISTED);
+        if self.all.is_empty() {
             return String::new();
         }
         let mut text = String::from("\nslowest tests:\n");
-        for (name, time) in self.0 {
+        for (name, time) in self.all {
             text.push_str(&format!("  {:8.1} s  {name}\n", time.as_secs_f64()));
         }
         text
@@ -115,6 +127,8 @@ mod tests {
             times.note(other);
         }
         times.note("test group::bad ... FAILED <99.000s>");
+        assert_eq!(times.take_failed(), ["group::bad"]);
+        assert!(times.take_failed().is_empty(), "each once");
         let text = times.slowest();
         let lines: Vec<&str> = text.trim().lines().collect();
         assert_eq!(lines.len(), 1 + LISTED, "{text}");
@@ -141,6 +155,6 @@ mod tests {
         let mut passed_on = Vec::new();
         assert!(times.run_to(&mut command, &mut passed_on).is_err());
         assert_eq!(passed_on, b"test a ... ok <0.250s>\n");
-        assert_eq!(times.0, [("a".to_owned(), Duration::from_millis(250))]);
+        assert_eq!(times.all, [("a".to_owned(), Duration::from_millis(250))]);
     }
 }

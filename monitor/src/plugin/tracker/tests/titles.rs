@@ -57,19 +57,19 @@ fn title(text: &str) -> Arguments {
 /// A member, one that may be, or none, by what is known of `java -cp LONG` and excluded or not.
 #[test]
 fn what_is_known_decides_or_leaves_it_open() {
-    let cut = |text: &str| runs("java", &["java", "-cp"], Some(text));
+    let cut = |text: &str| runs("engine", &["engine", "-cp"], Some(text));
     for (text, exclude, identity, member, unclear) in [
         ("Main", "", cut("a:b"), false, true),
         ("Main", "", cut("a:Main"), true, false),
         ("Main$", "", cut("a:Main"), false, true),
-        ("^java -cp", "", cut("a:b"), true, false),
-        ("^/usr/bin/java", "", cut("a:b"), false, false),
-        ("^java -cp", "test", cut("a:b"), false, true),
-        ("^java -cp", "^test", cut("a:b"), true, false),
-        ("^java -cp", "-cp", cut("a:b"), false, false),
+        ("^engine -cp", "", cut("a:b"), true, false),
+        ("^/usr/bin/engine", "", cut("a:b"), false, false),
+        ("^engine -cp", "test", cut("a:b"), false, true),
+        ("^engine -cp", "^test", cut("a:b"), true, false),
+        ("^engine -cp", "-cp", cut("a:b"), false, false),
         ("Main", "-cp", cut("a:b"), false, false),
-        ("Main", "", runs("java", &["java", "Main"], None), true, false),
-        ("Main", "", runs("java", &["java"], None), false, false),
+        ("Main", "", runs("engine", &["engine", "Main"], None), true, false),
+        ("Main", "", runs("engine", &["engine"], None), false, false),
     ] {
         let case = format!("{text} without {exclude:?}: {identity:?}");
         let mut tracker = Tracker::new(vec![by_cmdline(text, exclude)], BootTime(0)).unwrap();
@@ -102,7 +102,7 @@ fn only_groups_that_it_may_belong_to_are_unclear() {
         ..by_cmdline("Main", "")
     };
     let mut tracker = Tracker::new(
-        vec![of_user(33), of_user(0), plugin("^java$"), plugin("^other$")],
+        vec![of_user(33), of_user(0), plugin("^engine$"), plugin("^other$")],
         BootTime(0),
     )
     .unwrap();
@@ -114,11 +114,11 @@ fn only_groups_that_it_may_belong_to_are_unclear() {
             ..Facts::default()
         },
     );
-    tracker.apply(executes(process, runs("java", &["java"], Some("-cp"))));
+    tracker.apply(executes(process, runs("engine", &["engine"], Some("-cp"))));
     let unclear = [0, 1, 2, 3].map(|group| tracker.is_unclear(GroupId(group)));
     assert_eq!(unclear, [false, true, false, false]);
     // Read at last: it belongs there.
-    tracker.retitle(process, title("java\0-cp\0Main"), BootTime(3_000 * MS));
+    tracker.retitle(process, title("engine\0-cp\0Main"), BootTime(3_000 * MS));
     assert!(!tracker.is_unclear(GroupId(1)));
     assert_eq!(read(&mut tracker, 1, 3_000).process_count, 1);
     // Its end ends a doubt, too.
@@ -130,11 +130,20 @@ fn only_groups_that_it_may_belong_to_are_unclear() {
             ..Facts::default()
         },
     );
-    tracker.apply(executes(brief, runs("java", &["java"], Some("-cp"))));
+    tracker.apply(executes(brief, runs("engine", &["engine"], Some("-cp"))));
     assert!(tracker.is_unclear(GroupId(1)));
     end(&mut tracker, 4_000, brief, 0, 0);
     assert!(!tracker.is_unclear(GroupId(1)));
     assert_eq!(tracker.unknown_verdicts(GroupId(1)), 2);
+}
+
+/// What is cut off may hold the name of what an interpreter runs: groups by name are concerned, too.
+#[test]
+fn a_name_behind_the_cut_may_be_any() {
+    let mut tracker = tracker(&["^java$", "^other$"]);
+    tracker.apply(executes(key(10, 5), runs("java", &["java"], Some("-cp"))));
+    let unclear = [0, 1].map(|group| tracker.is_unclear(GroupId(group)));
+    assert_eq!(unclear, [false, true], "the executable's name is known");
 }
 
 #[test]
