@@ -228,16 +228,10 @@ impl Run<'_> {
             Stage::ParallelTests => {
                 let threads = thread::available_parallelism().map_or(1, usize::from) * TESTS_PER_PROCESSOR;
                 self.times.take_failed();
-                self.end_to_end(
-                    |programs| programs.parallel.as_ref(),
-                    threads,
-                    self.filters.to_vec(),
-                )
-                .or_else(|error| self.again_alone(error))
+                self.end_to_end(|programs| programs.parallel.as_ref(), threads, self.filters)
+                    .or_else(|error| self.again_alone(error))
             }
-            Stage::SerialTests => {
-                self.end_to_end(|programs| programs.serial.as_ref(), 1, self.filters.to_vec())
-            }
+            Stage::SerialTests => self.end_to_end(|programs| programs.serial.as_ref(), 1, self.filters),
         }
     }
 
@@ -268,8 +262,32 @@ impl Run<'_> {
         failed
     }
 
-    /// Runs one of the programs of end-to-end tests as root, `threads` tests at a time unless the filters say how many.
-    fn end_to_end(&mut self, choose: impl Fn(&Programs) -> Option<&Program>, threads: usize) -> Result<()> {
+    /// Runs the parallel tests that failed once more, one at a time: what others take of the machine is no fault of kevmon's.
+    /// Which tests these were is said at the end.
+    fn again_alone(&mut self, error: anyhow::Error) -> Result<()> {
+        let failed = self.times.take_failed();
+        if failed.is_empty() || failed.len() > AGAIN {
+            return Err(error);
+        }
+        shell::say(format_args!(
+            "test: {} failed while others ran; once more, one at a time",
+            failed.len()
+        ));
+        let mut arguments = vec![OsString::from("--exact")];
+        arguments.extend(failed.iter().map(OsString::from));
+        self.end_to_end(|programs| programs.parallel.as_ref(), 1, &arguments)?;
+        self.alone = failed;
+        Ok(())
+    }
+
+    /// Runs one of the programs of end-to-end tests as root with `arguments`, `threads` tests at a time unless these say how
+    /// many.
+    fn end_to_end(
+        &mut self,
+        choose: impl Fn(&Programs) -> Option<&Program>,
+        threads: usize,
+        arguments: &[OsString],
+    ) -> Result<()> {
         let programs = self.programs()?;
         let program = choose(programs).context("the build stage left no end-to-end tests")?;
         let kevmon = programs
@@ -291,7 +309,7 @@ impl Run<'_> {
         let outage = std::env::var_os(OUTAGE).map(PathBuf::from);
         environment.extend(outage.as_deref().map(|seconds| (OUTAGE, seconds)));
         let mut command = root.command_with(&program.executable, &environment);
-        command.current_dir(&program.folder).args(&arguments);
+        command.current_dir(&program.folder).args(arguments);
         let says_how_many = |argument: &OsString| argument.to_string_lossy().starts_with(TEST_THREADS);
         if !arguments.iter().any(says_how_many) {
             command.args([TEST_THREADS, &threads.to_string()]);

@@ -152,13 +152,14 @@ impl Matcher {
             return false;
         }
         let named = self.named(identity);
-        let may_be_excluded = |group: &GroupId| {
-            self.asks.get(group).is_some_and(|asks| {
-                excluded(&asks.selectors.exclude, asks.matching, identity) == Answer::Open
-            })
+        let excluded = |group: &GroupId| match self.asks.get(group) {
+            Some(asks) => excluded(&asks.selectors.exclude, asks.matching, identity),
+            None => Answer::No,
         };
+        let is_open = |group: &GroupId| excluded(group) != Answer::Yes;
+        let may_be_excluded = |group: &GroupId| excluded(group) == Answer::Open;
         let shown = |group: &GroupId| self.shows_arguments.contains(group);
-        !named.open.is_empty()
+        named.open.iter().any(is_open)
             || named
                 .groups
                 .iter()

@@ -128,8 +128,7 @@ impl Titles {
         if !of_family && related.is_empty() && self.any.is_empty() {
             return Interest::None; // all but always
         }
-        let program = identity.without_arguments();
-        let matters = |index: &usize| !self.patterns[*index].is_decided(&program);
+        let matters = |index: &usize| !self.patterns[*index].is_decided(identity);
         let all = 0..self.patterns.len();
         if related.iter().any(matters) || (of_family && all.into_iter().any(|index| matters(&index))) {
             Interest::Always
@@ -201,11 +200,13 @@ fn lower(name: &str) -> Cow<'_, str> {
 }
 
 impl Pattern {
-    /// Whether a process that runs this program belongs to the group whatever its arguments are.
-    fn is_decided(&self, program: &Identity) -> bool {
+    /// Whether a process with these names belongs to the group whatever its arguments are.
+    fn is_decided(&self, identity: &Identity) -> bool {
         self.matching == Matching::Name
             && !self.excludes
-            && program.names().any(|name| self.regex.is_match(name))
+            && identity
+                .without_title()
+                .any(|name| !name.is_empty() && self.regex.is_match(name))
     }
 }
 

@@ -93,15 +93,6 @@ impl Identity {
         .into_iter()
     }
 
-    /// The same without its arguments: what no title changes.
-    pub fn without_arguments(&self) -> Self {
-        Self {
-            argv: Vec::new(),
-            cut: None,
-            ..self.clone()
-        }
-    }
-
     /// Whether there may be a name in the part of the arguments that is not known: `argv[0]` itself, or the script that an
     /// interpreter runs. Asked of whatever finds a script by trying what could come next.
     pub fn names_are_open(&self) -> bool {
@@ -110,8 +101,10 @@ impl Identity {
         if self.argv.is_empty() {
             return true;
         }
-        let mut continued = self.without_arguments();
-        continued.argv.clone_from(&self.argv);
+        let mut continued = Self {
+            cut: None,
+            ..self.clone()
+        };
         if cut.starts_with('-') {
             continued.argv.push(cut.clone());
         }
@@ -129,9 +122,12 @@ impl Identity {
 ///
 /// Empty where the path is a reference to an open file or to the process itself (`/proc/self/exe`), which names nothing.
 pub(super) fn argv0_name<'a>(argv0: &'a str, exe: &str) -> &'a str {
+    if !argv0.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        return paths::program_name(argv0); // all but always
+    }
     let text = argv0.trim_end();
     let last = paths::program_name(text);
-    let Some(blank) = text.find(char::is_whitespace) else {
+    let Some(blank) = text.find(|c: char| c.is_ascii_whitespace()) else {
         return last;
     };
     let (first, rest) = text.split_at(blank);

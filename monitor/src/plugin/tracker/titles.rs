@@ -142,7 +142,11 @@ impl Tracker {
 
     /// The process is followed no more.
     pub(super) fn forget_titles(&mut self, key: ProcessKey) {
-        self.looks.always.remove(&key);
-        self.unknown.remove(&key);
+        if !self.looks.always.is_empty() {
+            self.looks.always.remove(&key);
+        }
+        if !self.unknown.is_empty() {
+            self.unknown.remove(&key);
+        }
     }
 }
