@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
-use kevmon_common::{Counters, Failure, Key, Mark, Verdict};
+use kevmon_common::{ARGUMENTS_MOST, Counters, Failure, Key, Mark, Verdict};
 
 /// All lifecycle records, in one ring: reservation order is causal across CPUs. The loader sets its size.
 #[map]
@@ -23,10 +23,10 @@ static VERDICTS: HashMap<Key, Verdict> = HashMap::with_max_entries(1 << 15, 0);
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
-/// How many records an exec may send for the part of its arguments that does not fit its own record. Userspace writes it,
-/// at the start and whenever its plugins change.
+/// How many of the [`ARGUMENTS_MOST`] records for arguments that do not fit its own record an exec leaves out. Userspace
+/// writes it, at the start and whenever its plugins change; what executes before that leaves out none.
 #[map]
-static ARGUMENT_RECORDS: Array<u32> = Array::with_max_entries(1, 0);
+static ARGUMENTS_LEFT_OUT: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Bytes waiting in the ring that wake the reader; the loader sets it to a quarter of the ring.
 #[unsafe(no_mangle)]
@@ -141,10 +141,11 @@ pub(crate) fn is_crowded() -> bool {
     EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= wake_at * 2
 }
 
-/// [`ARGUMENT_RECORDS`].
+/// How many records an exec may send for arguments that do not fit its own.
 #[inline(always)]
 pub(crate) fn argument_records() -> u32 {
-    ARGUMENT_RECORDS.get(0).copied().unwrap_or(0)
+    let left_out = ARGUMENTS_LEFT_OUT.get(0).copied().unwrap_or(0);
+    ARGUMENTS_MOST.saturating_sub(left_out)
 }
 
 /// As long as the longest path (`PATH_MAX`, include/uapi/linux/limits.h).

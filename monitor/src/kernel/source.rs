@@ -77,8 +77,8 @@ pub struct KernelSource {
     kept: u64,
     /// Records taken from the ring.
     received: u64,
-    /// How many records an exec may send for long arguments.
-    argument_records: Array<MapData, u32>,
+    /// How many records for long arguments an exec leaves out.
+    arguments_left_out: Array<MapData, u32>,
     /// Parts of arguments whose exec's record is still to come.
     arguments: KeyMap<Vec<u8>>,
     iterators: Iterators,
@@ -120,7 +120,7 @@ impl KernelSource {
         give_back_memory();
         let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
         let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
-        let argument_records = map("ARGUMENT_RECORDS")?;
+        let arguments_left_out = map("ARGUMENTS_LEFT_OUT")?;
         let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
         let offsets = &attached.offsets;
         Ok(Self {
@@ -135,7 +135,7 @@ impl KernelSource {
             ),
             kept: 0,
             received: 0,
-            argument_records: argument_records.try_into().map_err(LoadError::Map)?,
+            arguments_left_out: arguments_left_out.try_into().map_err(LoadError::Map)?,
             arguments: KeyMap::default(),
             iterators: {
                 let (snapshot, sample) = &attached.iterators;
@@ -212,8 +212,12 @@ impl KernelSource {
 
     /// Has execs send long arguments in full, up to the bound, or only as much as names may stand in. From the next exec on.
     pub fn send_arguments(&mut self, all: bool) {
-        let records = if all { ARGUMENTS_MOST } else { RECORDS_FOR_NAMES };
-        if let Err(error) = self.argument_records.set(0, records, 0) {
+        let left_out = if all {
+            0
+        } else {
+            ARGUMENTS_MOST - RECORDS_FOR_NAMES
+        };
+        if let Err(error) = self.arguments_left_out.set(0, left_out, 0) {
             // They are read from /proc then, while the process lives.
             warn!("the kernel side was not told how much of long arguments to send: {error}");
         }
