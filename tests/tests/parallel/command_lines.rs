@@ -170,7 +170,11 @@ fn a_plugin_that_comes_later_gets_long_arguments_too() {
             .is_some_and(|group| group.int("process_count") == 1)
     });
     let ended = truth::spawn(&program, &["exit", "0", &class_path(20_000), &word]).reap();
-    let tick = daemon.tick_after(ended.truth.last_reap, Duration::from_millis(500), LIMIT);
+    // The two plugins are not collected at the same time.
+    let settled = ended.truth.last_reap + 500_000_000;
+    let tick = daemon.wait_until("the service", LIMIT, |tick| {
+        tick.time() >= settled && tick.group("service").is_some()
+    });
     let group = tick.expect_group("service");
     assert_eq!((group.int("starts"), group.int("exits")), (1, 1), "{}", group.0);
     assert_eq!(before.finish().status, 0);
