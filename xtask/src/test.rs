@@ -26,7 +26,7 @@ use times::Times;
 /// End-to-end tests that run at the same time, for each processor: most of the time they wait.
 const TESTS_PER_PROCESSOR: usize = 2;
 
-/// Parallel tests that are run once more by themselves where they fail, at most: more of them are no accident.
+/// End-to-end tests that are run once more by themselves where they fail, at most: more of them are no accident.
 const AGAIN: usize = 8;
 
 /// The flag of test programs that says how many tests run at the same time.
@@ -131,7 +131,7 @@ struct Run<'a> {
     root: Option<Root>,
     programs: Option<Programs>,
     times: Times,
-    /// Parallel tests that passed only when nothing else ran.
+    /// Tests that failed at first and passed by themselves.
     alone: Vec<String>,
 }
 
@@ -229,9 +229,13 @@ impl Run<'_> {
                 let threads = thread::available_parallelism().map_or(1, usize::from) * TESTS_PER_PROCESSOR;
                 self.times.take_failed();
                 self.end_to_end(|programs| programs.parallel.as_ref(), threads, self.filters)
-                    .or_else(|error| self.again_alone(error))
+                    .or_else(|error| self.again_alone(|programs| programs.parallel.as_ref(), error))
             }
-            Stage::SerialTests => self.end_to_end(|programs| programs.serial.as_ref(), 1, self.filters),
+            Stage::SerialTests => {
+                self.times.take_failed();
+                self.end_to_end(|programs| programs.serial.as_ref(), 1, self.filters)
+                    .or_else(|error| self.again_alone(|programs| programs.serial.as_ref(), error))
+            }
         }
     }
 
@@ -262,21 +266,25 @@ impl Run<'_> {
         failed
     }
 
-    /// Runs the parallel tests that failed once more, one at a time: what others take of the machine is no fault of kevmon's.
-    /// Which tests these were is said at the end.
-    fn again_alone(&mut self, error: anyhow::Error) -> Result<()> {
+    /// Runs the tests that failed once more, by themselves: what others take of the machine is no fault of kevmon's. Which
+    /// tests these were is said at the end.
+    fn again_alone(
+        &mut self,
+        choose: impl Fn(&Programs) -> Option<&Program>,
+        error: anyhow::Error,
+    ) -> Result<()> {
         let failed = self.times.take_failed();
         if failed.is_empty() || failed.len() > AGAIN {
             return Err(error);
         }
         shell::say(format_args!(
-            "test: {} failed while others ran; once more, one at a time",
+            "test: {} failed; once more, by themselves",
             failed.len()
         ));
         let mut arguments = vec![OsString::from("--exact")];
         arguments.extend(failed.iter().map(OsString::from));
-        self.end_to_end(|programs| programs.parallel.as_ref(), 1, &arguments)?;
-        self.alone = failed;
+        self.end_to_end(choose, 1, &arguments)?;
+        self.alone.extend(failed);
         Ok(())
     }
 
@@ -318,15 +326,12 @@ impl Run<'_> {
     }
 }
 
-/// Names the parallel tests that failed at first; empty where there are none.
+/// Names the tests that failed at first; empty where there are none.
 fn passed_alone(tests: &[String]) -> String {
     if tests.is_empty() {
         return String::new();
     }
-    format!(
-        "\nfailed while others ran, and passed alone:\n  {}\n",
-        tests.join("\n  ")
-    )
+    format!("\nfailed at first, and passed alone:\n  {}\n", tests.join("\n  "))
 }
 
 fn with_remedy<T>(result: Result<T>, remedy: &str) -> Result<T> {
