@@ -7,9 +7,12 @@ DETAILS is 1 for a google.rpc.Status with a RetryInfo of one second. Prints `por
 
 import hashlib
 import sys
+import threading
 from concurrent import futures
 
 import grpc
+
+TURN = threading.Lock()
 
 COMPRESSIONS = {
     "none": grpc.Compression.NoCompression,
@@ -29,6 +32,13 @@ def field(number, value):
 RETRY_INFO = field(1, b"type.googleapis.com/google.rpc.RetryInfo") + field(2, field(1, b"\x08\x01"))
 
 
+def tell(line):
+    """Writes a line as a whole."""
+    with TURN:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
 class Handler(grpc.GenericRpcHandler):
     def __init__(self, name, code, details):
         self.name = name
@@ -40,7 +50,8 @@ class Handler(grpc.GenericRpcHandler):
 
         def answer(request, context):
             digest = hashlib.sha1(request).hexdigest()
-            print("asked", self.name, method, digest, flush=True)
+            # One write: several threads print, and print() writes each argument by itself.
+            tell(f"asked {self.name} {method} {digest}")
             if self.code is not grpc.StatusCode.OK:
                 if self.details:
                     status = bytes([8, self.code.value[0]]) + field(3, RETRY_INFO)
@@ -60,5 +71,5 @@ for argument in sys.argv[1:]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     servers.append(server)
-    print("port", name, port, flush=True)
+    tell(f"port {name} {port}")
 sys.stdin.read()
