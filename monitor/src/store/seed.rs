@@ -1,5 +1,9 @@
 //! A further daemon's new database begins with what the one at the path knows of its groups: counters go on when plugins
 //! that one daemon ran are given to daemons of their own.
+//!
+//! `elsewhere` does not replace this. It takes over groups alone, at each start, from whichever database has the newest
+//! account of them. What is copied here is what a daemon needs once and no group has: the ids of host, services and
+//! metrics, the outages, the history, and when collectors ran last.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -11,14 +15,10 @@ use super::{
     files, open,
 };
 
-/// Tables whose rows belong to a group.
-const OF_GROUPS: [&str; 5] = [
-    "history",
-    "accumulator",
-    "exit_count",
-    "duration_bucket",
-    "member",
-];
+/// The tables whose rows belong to a group, as their foreign keys say: a table that a later schema adds is among them.
+const OF_GROUPS: &str =
+    "SELECT t.name, k.\"from\" FROM sqlite_schema AS t, pragma_foreign_key_list(t.name) AS k
+    WHERE t.type = 'table' AND k.\"table\" = 'watched_group'";
 
 /// Makes the database at `path` with what `base` keeps of the groups `keys`; nothing where it keeps nothing. A failure is
 /// said: the groups then begin anew.
@@ -83,6 +83,13 @@ fn keys_of(connection: &Connection) -> rusqlite::Result<Vec<(i64, String, u64)>>
     rows.collect()
 }
 
+/// Each table that refers to a group, and the column with the group's id.
+pub(super) fn of_groups(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare(OF_GROUPS)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
 /// Deletes what belongs to other groups from the database at `part`. Where the daemon at the path has begun a run without
 /// these groups, its first outage tells when they were kept last: from there they go on.
 fn keep_only(part: &Path, mine: &[(i64, u64)]) -> rusqlite::Result<()> {
@@ -92,8 +99,8 @@ fn keep_only(part: &Path, mine: &[(i64, u64)]) -> rusqlite::Result<()> {
     for (id, _) in mine {
         connection.execute("INSERT INTO mine (id) VALUES (?1)", [id])?;
     }
-    for table in OF_GROUPS {
-        let statement = format!("DELETE FROM {table} WHERE group_id NOT IN (SELECT id FROM mine)");
+    for (table, column) in of_groups(&connection)? {
+        let statement = format!("DELETE FROM \"{table}\" WHERE \"{column}\" NOT IN (SELECT id FROM mine)");
         connection.execute(&statement, [])?;
     }
     connection.execute(

@@ -10,6 +10,7 @@ mod kills;
 mod measure;
 mod migration;
 mod opening;
+mod seed;
 mod spool;
 
 use std::{
