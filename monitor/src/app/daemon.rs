@@ -450,6 +450,7 @@ impl Daemon {
             }
         }
         self.keeper.add_collector_runs(self.collectors.take_runs());
+        self.exports.announce(collection.time);
         self.keeper
             .commit(collection.time, self.clock, self.wall, saved, &notices);
         collection.tick_cpu += output::cpu_time().saturating_sub(cpu);

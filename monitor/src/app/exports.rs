@@ -200,17 +200,17 @@ impl Exports {
         self.delivery.ask_again();
     }
 
-    /// Finds out whether the last collection of the run before this one, of time `last` (Unix ns), was settled: where
-    /// kevmon was killed, nobody knows, unless it waits in the spool for every receiver.
-    pub(super) fn look_for_unconfirmed(&mut self, last: Option<u64>) {
-        let (Some(last), Some(end)) = (last, self.delivery.last_end()) else {
+    /// Finds out whether the last collection was settled that the run before this one handed over: where kevmon was killed,
+    /// nobody knows, unless it waits in the spool for every receiver. `stored` is the store's last commit, Unix ns.
+    pub(super) fn look_for_unconfirmed(&mut self, stored: Option<u64>) {
+        let Some(last) = self.delivery.unsettled(stored) else {
             return;
         };
         let kept = self
             .routes
             .receivers()
             .all(|receiver| self.delivery.keeps(receiver, last));
-        if end < last && !kept {
+        if !kept {
             self.unconfirmed = 1;
             warn!(
                 "kevmon was killed after the collection of {}: whether that has arrived is not known; it is counted as \
@@ -230,6 +230,13 @@ impl Exports {
             telemetry.set_host(host);
         }
         self.host = host.clone();
+    }
+
+    /// A collection of `time` (Unix ns) is about to be committed and handed over.
+    pub(super) fn announce(&self, time: u64) {
+        if self.routes.receivers().next().is_some() {
+            self.delivery.announce(time);
+        }
     }
 
     /// Hands a collection over, and what happened since the last one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kevmon_tests::{
     fake::{Behaviour, Fake},
-    kevmon::Daemon,
+    kevmon::{self, Daemon},
     telemetry::{lane, own},
     wait,
     watched::Watched,
@@ -85,5 +85,52 @@ fn a_collection_that_nobody_answered_before_a_kill_is_unconfirmed() {
         "{}",
         daemon.stderr()
     );
+    daemon.terminate();
+}
+
+/// `kevmon --run-once --keep` writes to the same state and hands nothing over.
+#[test]
+fn what_cron_ran_meanwhile_is_not_taken_for_a_killed_daemon_s() {
+    let watched = Watched::new(WORKLOAD, "cronned", 1, "1s", "");
+    let mut fake = Fake::start();
+    let url = fake.url();
+    let database = watched.database().to_str().unwrap().to_owned();
+    let start = || watched.start(&["--endpoint", &url]);
+    let cron = || {
+        let flags = ["--window", "200ms", "--metadata-db-path", &database];
+        kevmon::run_once(&[&flags[..], &watched.plugin_args()].concat()).assert_code(0);
+    };
+    let unconfirmed = |daemon: &Daemon| daemon.ticks()[0].number("unconfirmed");
+
+    fake.always(Behaviour::Accept);
+    start().terminate();
+    cron();
+    let mut daemon = start();
+    assert_eq!(
+        unconfirmed(&daemon),
+        0,
+        "it had ended in order: {}",
+        daemon.stderr()
+    );
+
+    // Killed, and all of it waits on disk.
+    fake.stop();
+    daemon.next_tick(LIMIT);
+    daemon.next_tick(LIMIT);
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.kill();
+    cron();
+    let daemon = start();
+    assert_eq!(unconfirmed(&daemon), 0, "it waits: {}", daemon.stderr());
+    daemon.terminate();
+
+    // Killed, and what was on its way is in memory alone.
+    let fake = Fake::start();
+    fake.always(Behaviour::Hang);
+    let endpoint = fake.url();
+    watched.start(&["--endpoint", &endpoint]).kill();
+    cron();
+    let daemon = watched.start(&["--endpoint", &endpoint]);
+    assert_eq!(unconfirmed(&daemon), 1, "{}", daemon.stderr());
     daemon.terminate();
 }

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     export::transport::{EncodedRequest, Signal, unpack},
     store::{
         StoreError,
-        spool::{Dropped, Limits, Parcel, Spool, Spooled, Tally},
+        spool::{Dropped, LastRun, Limits, Parcel, Spool, Spooled, Tally},
     },
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Backlog {
     path: Option<PathBuf>,
     limits: Limits,
     spool: Option<Spool>,
+    /// The spool knows that this run hands collections over.
+    is_noted: bool,
     /// When it was last tried to open it, Unix ns.
     tried: u64,
     failing: bool,
@@ -57,6 +59,7 @@ impl Backlog {
             path: path.map(Path::to_owned),
             limits,
             spool: None,
+            is_noted: false,
             tried: now_unix,
             failing: false,
             failures: 0,
@@ -70,6 +73,7 @@ impl Backlog {
     pub(super) fn try_open(&mut self, now_unix: u64) {
         let Some(path) = &self.path else { return };
         self.tried = now_unix;
+        self.is_noted = false;
         let result = Spool::open(path, self.limits, now_unix);
         self.spool = self.said(result);
     }
@@ -207,6 +211,20 @@ impl Backlog {
         self.failures
     }
 
+    /// Notes that the collection of `time` (Unix ns) is handed over. Only a first note that fails is said: after it the file
+    /// is known to be one of a run that has not ended, and whatever is wrong with the disk, the store says so as well.
+    pub(super) fn note_collection(&mut self, time: u64) {
+        let Some(spool) = &mut self.spool else { return };
+        let result = spool.note_collection(time);
+        if self.is_noted {
+            if let Err(reason) = result {
+                debug!("{reason}");
+            }
+        } else {
+            self.is_noted = self.said(result).is_some();
+        }
+    }
+
     /// Notes that the collection of `time` was settled before an orderly end.
     pub(super) fn note_end(&mut self, time: u64) {
         if let Some(spool) = &mut self.spool {
@@ -215,9 +233,9 @@ impl Backlog {
         }
     }
 
-    /// The collection with which the last run ended in order; `None` where it did not, or nobody knows.
-    pub(super) fn last_end(&mut self) -> Option<u64> {
-        let result = self.spool.as_ref()?.last_end();
+    /// How the last run came to its end that used this spool; `None` where nobody knows.
+    pub(super) fn last_run(&mut self) -> Option<LastRun> {
+        let result = self.spool.as_ref()?.last_run();
         self.said(result).flatten()
     }
 

@@ -38,7 +38,7 @@ use super::output::unix_now;
 use crate::{
     export::transport::{Connection, EncodedRequest, Signal, Transport, below},
     metrics::ExportReading,
-    store::spool::{Dropped, Limits, Why},
+    store::spool::{Dropped, LastRun, Limits, Why},
 };
 
 /// Bytes held in memory of all lanes together, where there is no spool.
@@ -85,7 +85,7 @@ pub(super) type Observer = Box<dyn Fn(Attempt) + Send + Sync>;
 /// The lanes and their senders.
 pub(super) struct Delivery {
     shared: Arc<Shared>,
-    last_end: Option<u64>,
+    last_run: Option<LastRun>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -116,8 +116,8 @@ struct LaneName {
 struct State {
     queues: Vec<Queue>,
     backlog: Backlog,
-    /// Something has been handed over: until the end comes, this run looks killed.
-    begun: bool,
+    /// The collection that is handed over, or was last, Unix ns.
+    collection: Option<u64>,
 }
 
 impl Delivery {
@@ -125,7 +125,7 @@ impl Delivery {
     /// Needs a tokio runtime.
     pub(super) fn start(destinations: Vec<Destination>, spool: &SpoolPlace, observer: Observer) -> Self {
         let mut backlog = Backlog::open(spool.path.as_deref(), spool.limits, unix_now());
-        let last_end = backlog.last_end();
+        let last_run = backlog.last_run();
         let known: HashSet<String> = destinations.iter().map(Destination::name).collect();
         for lane in backlog.lanes().iter().filter(|lane| !known.contains(*lane)) {
             warn!(
@@ -138,7 +138,7 @@ impl Delivery {
             state: Mutex::new(State {
                 queues: Vec::new(),
                 backlog,
-                begun: false,
+                collection: None,
             }),
             ending: watch::Sender::new(false),
             observer,
@@ -146,7 +146,7 @@ impl Delivery {
         });
         let mut delivery = Self {
             shared,
-            last_end,
+            last_run,
             tasks: Vec::new(),
         };
         delivery.add(destinations);
@@ -191,10 +191,20 @@ impl Delivery {
         Courier(Arc::clone(&self.shared))
     }
 
-    /// The collection with which the last run ended in order; before all others when it was killed, `None` when nobody
-    /// knows.
-    pub(super) fn last_end(&self) -> Option<u64> {
-        self.last_end
+    /// The last collection (Unix ns) of the run before this one that used the spool, where that was killed. Other runs may
+    /// have written to the store since, such as cron's: they hand nothing over here. `stored` is the store's last commit,
+    /// for a spool that an earlier version of kevmon wrote.
+    pub(super) fn unsettled(&self, stored: Option<u64>) -> Option<u64> {
+        let last = self.last_run.filter(|last| !last.ended)?;
+        last.collection.or(stored)
+    }
+
+    /// The collection of `time` (Unix ns) is about to be committed and handed over. Told before the commit: what a kill leaves
+    /// in between is then unconfirmed rather than lost without a word.
+    pub(super) fn announce(&self, time: u64) {
+        let mut state = self.shared.state();
+        state.collection = Some(time);
+        state.backlog.note_collection(time);
     }
 
     /// Whether a request of the collection of `time` (Unix ns) waits for this receiver.
@@ -442,10 +452,9 @@ impl State {
         let now = unix_now();
         if self.backlog.is_to_be_opened(now) && !self.queues.iter().any(Queue::sends_held) {
             self.backlog.try_open(now);
-            self.begun = false;
-        }
-        if !std::mem::replace(&mut self.begun, true) {
-            self.backlog.note_end(0);
+            if let Some(time) = self.collection {
+                self.backlog.note_collection(time);
+            }
         }
     }
 

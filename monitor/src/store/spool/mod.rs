@@ -124,6 +124,15 @@ pub struct LaneState {
     pub old: Loss,
 }
 
+/// The last run that handed collections over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRun {
+    /// It ended in order.
+    pub ended: bool,
+    /// Its last collection, Unix ns; `None`: an earlier version of kevmon did not say.
+    pub collection: Option<u64>,
+}
+
 /// A lane as it is in the file, or will be with the next transaction.
 #[derive(Debug, Clone)]
 struct Lane {
@@ -325,37 +334,58 @@ impl Spool {
             .map_err(|error| doing.sqlite(error))
     }
 
-    /// Notes how far a run has come: the time of the collection (Unix ns) after which it ended in order, or 0 as long as
-    /// it has not.
+    /// Notes that the collection of `time` (Unix ns) is handed over: until [`Self::note_end`], this run looks killed after
+    /// it.
+    ///
+    /// # Errors
+    /// It is not noted.
+    pub fn note_collection(&mut self, time: u64) -> Result<(), StoreError> {
+        self.note(
+            "INSERT INTO run (id, end_time, last_time) VALUES (1, 0, ?1)
+             ON CONFLICT (id) DO UPDATE SET end_time = 0, last_time = excluded.last_time",
+            time,
+            "note a collection",
+        )
+    }
+
+    /// Notes that this run ended in order after the collection of `time`, Unix ns.
     ///
     /// # Errors
     /// It is not noted.
     pub fn note_end(&mut self, time: u64) -> Result<(), StoreError> {
-        let doing = Doing {
-            path: &self.path,
-            what: "note the end",
-        };
-        self.connection
-            .execute(
-                "INSERT INTO run (id, end_time) VALUES (1, ?1)
-                 ON CONFLICT (id) DO UPDATE SET end_time = excluded.end_time",
-                [time.cast_signed()],
-            )
-            .map(drop)
-            .map_err(|error| doing.sqlite(error))
+        self.note(
+            "INSERT INTO run (id, end_time) VALUES (1, ?1)
+             ON CONFLICT (id) DO UPDATE SET end_time = excluded.end_time",
+            time,
+            "note the end",
+        )
     }
 
-    /// What [`Self::note_end`] was told last; `None` for a new file.
+    fn note(&self, statement: &str, time: u64, what: &'static str) -> Result<(), StoreError> {
+        let path = &self.path;
+        self.connection
+            .prepare_cached(statement)
+            .and_then(|mut statement| statement.execute([time.cast_signed()]))
+            .map(drop)
+            .map_err(|error| Doing { path, what }.sqlite(error))
+    }
+
+    /// How the last run that handed collections over came to its end; `None` for a new file.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn last_end(&self) -> Result<Option<u64>, StoreError> {
+    pub fn last_run(&self) -> Result<Option<LastRun>, StoreError> {
         let doing = Doing {
             path: &self.path,
             what: "read the last end",
         };
         self.connection
-            .query_row("SELECT end_time FROM run", [], |row| unsigned(row, 0))
+            .query_row("SELECT end_time, last_time FROM run", [], |row| {
+                Ok(LastRun {
+                    ended: unsigned(row, 0)? != 0,
+                    collection: row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned),
+                })
+            })
             .optional()
             .map_err(|error| doing.sqlite(error))
     }

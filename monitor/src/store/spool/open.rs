@@ -45,9 +45,13 @@ CREATE TABLE request (
 CREATE INDEX request_by_lane ON request (lane_id);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    end_time INTEGER NOT NULL
+    end_time INTEGER NOT NULL,
+    last_time INTEGER
 ) STRICT;
 ";
+
+/// A spool that an earlier version made lacks this column. Such a version still reads and writes the file with it.
+const LAST_TIME: &str = "ALTER TABLE run ADD COLUMN last_time INTEGER";
 
 /// What an opened file holds.
 pub(super) struct Loaded {
@@ -130,6 +134,9 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection::write_ahead(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE)?;
+    if !connection.column_exists(None, "run", "last_time")? {
+        connection.execute_batch(LAST_TIME)?;
+    }
     connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")
 }
 

@@ -449,8 +449,9 @@ fn what_cannot_be_sent_at_the_end_is_sent_by_the_next_run() {
         let (folder, address) = (Folder::new(), free_port());
         let lanes = || vec![destination("default", Signal::Metrics, address)];
         let delivery = start(&folder, lanes());
-        assert_eq!(delivery.last_end(), None, "nobody knows yet");
+        assert_eq!(delivery.unsettled(Some(SECOND)), None, "nobody knows yet");
         for second in 0..3 {
+            delivery.announce(second * SECOND);
             let one = vec![request(Signal::Metrics, second, 1)];
             delivery.courier().push("default", Signal::Metrics, one);
         }
@@ -462,17 +463,44 @@ fn what_cannot_be_sent_at_the_end_is_sent_by_the_next_run() {
         let receiver = Receiver::default();
         tokio::spawn(receiver.clone().serve(address));
         let delivery = start(&folder, lanes());
-        assert_eq!(delivery.last_end(), Some(2 * SECOND), "it ended in order");
+        assert_eq!(delivery.unsettled(Some(9 * SECOND)), None, "it ended in order");
         until("all three", || receiver.taken().len() == 3).await;
         assert_eq!(receiver.taken(), collections(0..3));
         let lane = reading(&delivery, "default", Signal::Metrics);
         assert_eq!(lane.repeated, 0, "no connection, no duplicate: {lane:?}");
         let one = vec![request(Signal::Metrics, 3, 1)];
+        delivery.announce(3 * SECOND);
         delivery.courier().push("default", Signal::Metrics, one);
         delivery.kill().await;
 
         let delivery = start(&folder, lanes());
-        assert_eq!(delivery.last_end(), Some(0), "it was killed");
+        assert_eq!(
+            delivery.unsettled(Some(9 * SECOND)),
+            Some(3 * SECOND),
+            "it was killed, whatever the store was given since"
+        );
+        // One that hands no collection over changes nothing, and one that ends in order settles it.
+        delivery.kill().await;
+        let delivery = start(&folder, lanes());
+        assert_eq!(delivery.unsettled(None), Some(3 * SECOND));
+        delivery.finish(9 * SECOND, Duration::from_millis(200)).await;
+        assert_eq!(start(&folder, lanes()).unsettled(Some(10 * SECOND)), None);
+    });
+}
+
+#[test]
+fn what_kevmon_tells_of_itself_is_no_collection_that_may_be_lost() {
+    run(async {
+        let folder = Folder::new();
+        let lanes = || vec![destination("default", Signal::Traces, free_port())];
+        let delivery = start(&folder, lanes());
+        delivery.announce(SECOND);
+        delivery.finish(SECOND, Duration::from_millis(200)).await;
+        let delivery = start(&folder, lanes());
+        let one = vec![request(Signal::Traces, 2, 1)];
+        delivery.courier().push("default", Signal::Traces, one);
+        delivery.kill().await;
+        assert_eq!(start(&folder, lanes()).unsettled(Some(SECOND)), None);
     });
 }
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::{ROOMY, drain, parcel, spool};
 use crate::store::{
     StoreError,
-    spool::{Parcel, Spool},
+    spool::{LastRun, Parcel, Spool},
     tests::{self, Content, NOW, Random, Scratch, content},
 };
 
@@ -215,4 +215,42 @@ fn every_table_and_column_is_documented() {
             "{table} has a column {column}"
         );
     }
+}
+
+#[test]
+fn one_of_an_earlier_version_is_used_and_still_that_versions() {
+    let scratch = Scratch::new();
+    let parcels = filled(&scratch);
+    Connection::open(scratch.store())
+        .unwrap()
+        .execute_batch("ALTER TABLE run DROP COLUMN last_time; INSERT INTO run (id, end_time) VALUES (1, 0)")
+        .unwrap();
+    let mut newer = spool(&scratch.store(), ROOMY);
+    let run = |collection| {
+        Some(LastRun {
+            ended: false,
+            collection,
+        })
+    };
+    assert_eq!(newer.last_run().unwrap(), run(None));
+    newer.note_collection(NOW).unwrap();
+    assert_eq!(newer.last_run().unwrap(), run(Some(NOW)));
+    newer.note_end(NOW).unwrap();
+    assert_eq!(
+        newer.last_run().unwrap(),
+        Some(LastRun {
+            ended: true,
+            collection: Some(NOW)
+        })
+    );
+    drop(newer);
+    // What such a version runs.
+    Connection::open(scratch.store())
+        .unwrap()
+        .execute_batch(
+            "INSERT INTO run (id, end_time) VALUES (1, 5)
+             ON CONFLICT (id) DO UPDATE SET end_time = excluded.end_time",
+        )
+        .unwrap();
+    assert_eq!(drain(&mut spool(&scratch.store(), ROOMY), "a"), parcels);
 }
