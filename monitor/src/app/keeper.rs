@@ -288,16 +288,22 @@ impl Keeper {
         }
     }
 
-    /// What an earlier run kept of a plugin that comes while kevmon runs, and that this run has not kept yet. Ends that
+    /// What an earlier run kept of each plugin that comes while kevmon runs, and that this run has not kept yet. Ends that
     /// another boot brought to light go into the history.
-    pub(super) fn of_before(&mut self, plugin: &Plugin, now_unix: u64) -> Option<KeptGroup> {
-        let key = Arc::new(key(plugin));
-        let kept = self.store.as_mut()?.group_of_before(&key.key, now_unix)?;
-        if !kept.same_boot {
-            self.closed
-                .extend(HistoryRow::of_closed(&key, &kept.saved, now_unix));
+    pub(super) fn of_before(&mut self, plugins: &[Arc<Plugin>], now_unix: u64) -> Vec<Option<KeptGroup>> {
+        let Some(store) = &mut self.store else {
+            return vec![None; plugins.len()];
+        };
+        let keys: Vec<Arc<GroupKey>> = plugins.iter().map(|plugin| Arc::new(key(plugin))).collect();
+        let names: Vec<&str> = keys.iter().map(|key| key.key.as_str()).collect();
+        let all = store.groups_of_before(&names, now_unix);
+        for (key, kept) in keys.iter().zip(&all) {
+            if let Some(kept) = kept.as_ref().filter(|kept| !kept.same_boot) {
+                self.closed
+                    .extend(HistoryRow::of_closed(key, &kept.saved, now_unix));
+            }
         }
-        Some(kept)
+        all
     }
 
     /// What was kept of these groups, as the exports take it.

@@ -6,8 +6,9 @@
 //! state again in whatever order the daemons start. A daemon that was told the same as a running one, or runs a plugin
 //! that a running one runs, is refused.
 //!
-//! Choosing happens under a lock of its own (`<path>.starting.lock`), held for some milliseconds: of two daemons that start
-//! together, the second sees what the first has chosen. docs/adr/0014 gives the reasons.
+//! Choosing happens under a lock of its own (`<path>.starting.lock`): of two daemons that start together, the second sees
+//! what the first has chosen. It is held for one look at the others' locks and never while somebody waits, because running
+//! daemons take it when they reload. docs/adr/0014 gives the reasons.
 
 use std::{
     fs::File,
@@ -31,8 +32,10 @@ const WAIT_FOR_ENDING: Duration = Duration::from_secs(5);
 /// Any other one so long: it may be about to end, and a child of any process holds a copy of its parent's locks between
 /// fork and exec.
 const WAIT: Duration = Duration::from_millis(400);
-/// Another start may take so long, its wait included.
+/// A start waits so long for others that look at the same moment.
 const WAIT_TO_START: Duration = Duration::from_secs(10);
+/// A daemon that reloads waits so long: its collections wait with it.
+const WAIT_TO_CHANGE: Duration = Duration::from_millis(100);
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// What a daemon is to watch.
@@ -71,27 +74,33 @@ impl Claim {
         let base = files::real_path(asked)?;
         files::expect_file(&base)?;
         let began = Instant::now();
-        let _starting = enter(&base)?;
         loop {
-            let running = running(&base)?;
-            let conflict = running.iter().find_map(|other| conflict(other, &base, wanted));
-            let Some((other, plugin)) = conflict else {
-                if let Some(claim) = Self::choose(&base, &running, wanted)? {
-                    return Ok(claim);
-                }
-                continue; // taken in between by a version that knows nothing of this
-            };
-            let ends = other.holder.as_ref().is_some_and(|holder| holder.ending);
-            if began.elapsed() > if ends { WAIT_FOR_ENDING } else { WAIT } {
-                let holder = other.holder.as_ref().map_or_else(Named::unknown, Holder::named);
-                return Err(StoreError::InUse {
-                    path: other.path.clone(),
-                    holder: Box::new(holder),
-                    plugin,
-                });
+            if let Some(claim) = Self::try_take(&base, wanted, began)? {
+                return Ok(claim);
             }
             std::thread::sleep(BETWEEN_TRIES);
         }
+    }
+
+    /// One try of a start that began then. `None`: somebody who may be about to end has what is wanted.
+    fn try_take(base: &Path, wanted: Wanted<'_>, began: Instant) -> Result<Option<Self>, StoreError> {
+        let _starting = enter(base, WAIT_TO_START)?;
+        let running = running(base)?;
+        let conflict = running.iter().find_map(|other| conflict(other, base, wanted));
+        let Some((other, plugin)) = conflict else {
+            // `None`: taken in between by a version that knows nothing of this.
+            return Self::choose(base, &running, wanted);
+        };
+        let ends = other.holder.as_ref().is_some_and(|holder| holder.ending);
+        if began.elapsed() <= if ends { WAIT_FOR_ENDING } else { WAIT } {
+            return Ok(None);
+        }
+        let holder = other.holder.as_ref().map_or_else(Named::unknown, Holder::named);
+        Err(StoreError::InUse {
+            path: other.path.clone(),
+            holder: Box::new(holder),
+            plugin,
+        })
     }
 
     fn choose(base: &Path, running: &[Running], wanted: Wanted<'_>) -> Result<Option<Self>, StoreError> {
@@ -124,9 +133,22 @@ impl Claim {
     /// From now on this daemon runs `plugins`, except those that another one runs, which are returned with its name.
     ///
     /// # Errors
-    /// Nothing could be found out: nothing has changed.
+    /// Whether another one runs some of them could not be found out: this daemon is noted as running all of them.
     pub(super) fn change(&mut self, plugins: &[String]) -> Result<Vec<(String, Named)>, StoreError> {
-        let _starting = enter(&self.base)?;
+        let refused = self.run_by_others(plugins);
+        let others = refused.as_deref().unwrap_or_default();
+        self.holder.plugins = plugins
+            .iter()
+            .filter(|plugin| !others.iter().any(|(refused, _)| refused == *plugin))
+            .cloned()
+            .collect();
+        self.lock.write(&self.holder);
+        refused
+    }
+
+    /// Those of `plugins` that another daemon runs, and which one.
+    fn run_by_others(&self, plugins: &[String]) -> Result<Vec<(String, Named)>, StoreError> {
+        let _starting = enter(&self.base, WAIT_TO_CHANGE)?;
         let mut refused = Vec::new();
         for other in running(&self.base)?
             .iter()
@@ -136,12 +158,6 @@ impl Claim {
             let theirs = plugins.iter().filter(|plugin| holder.plugins.contains(plugin));
             refused.extend(theirs.map(|plugin| (plugin.clone(), holder.named())));
         }
-        self.holder.plugins = plugins
-            .iter()
-            .filter(|plugin| !refused.iter().any(|(refused, _)| refused == *plugin))
-            .cloned()
-            .collect();
-        self.lock.write(&self.holder);
         Ok(refused)
     }
 
@@ -210,8 +226,8 @@ fn conflict<'a>(
     Some((other, Some(both.clone())))
 }
 
-/// The right to choose, until it is dropped.
-fn enter(base: &Path) -> Result<File, StoreError> {
+/// The right to choose, until it is dropped; waits for it up to `wait`.
+fn enter(base: &Path, wait: Duration) -> Result<File, StoreError> {
     let path = files::beside(base, ".starting.lock");
     let failed = |source| StoreError::io(&path, "take its lock", source);
     let file = File::options()
@@ -226,7 +242,7 @@ fn enter(base: &Path) -> Result<File, StoreError> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) if began.elapsed() < WAIT_TO_START => {
+            Err(std::fs::TryLockError::WouldBlock) if began.elapsed() < wait => {
                 std::thread::sleep(BETWEEN_TRIES);
             }
             Err(std::fs::TryLockError::WouldBlock) => return Err(failed(io::ErrorKind::TimedOut.into())),

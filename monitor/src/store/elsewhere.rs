@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use rusqlite::Connection;
 use tracing::warn;
 
 use super::{
@@ -89,6 +90,9 @@ fn groups_of(
     connection
         .execute_batch("BEGIN")
         .map_err(|error| doing.sqlite(error))?;
+    if !has_any(&connection, keys).map_err(|error| doing.sqlite(error))? {
+        return Ok(Vec::new());
+    }
     let (last, groups) = open::groups_of(&connection, doing)?;
     let Some(last) = last else {
         return Ok(Vec::new());
@@ -109,4 +113,15 @@ fn groups_of(
             (key, Elsewhere { time, kept })
         })
         .collect())
+}
+
+/// Whether the database has one of these groups. Most have none, and what they hold need not be read.
+fn has_any(connection: &Connection, keys: &BTreeSet<String>) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare("SELECT 1 FROM watched_group WHERE key = ?1")?;
+    for key in keys {
+        if statement.exists([key])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

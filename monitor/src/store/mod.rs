@@ -236,20 +236,29 @@ impl Store {
         })
     }
 
-    /// The same of a group that comes while this daemon runs; `None` also where this run has kept it already.
-    pub fn group_of_before(&mut self, key: &str, now_unix: u64) -> Option<KeptGroup> {
-        let is_kept = self.group_ids.get(key).is_some_and(|row| row.run == self.run);
-        if is_kept || self.unwritten.groups.contains_key(key) {
-            return None;
+    /// The same of groups that come while this daemon runs, in the order of `keys`; `None` also for one that this run has
+    /// kept already. Reads each of the other databases on the path once, however many groups come.
+    pub fn groups_of_before(&mut self, keys: &[&str], now_unix: u64) -> Vec<Option<KeptGroup>> {
+        let is_kept = |key: &str| {
+            self.group_ids.get(key).is_some_and(|row| row.run == self.run)
+                || self.unwritten.groups.contains_key(key)
+        };
+        let new: BTreeSet<String> = keys
+            .iter()
+            .filter(|key| !is_kept(key))
+            .map(|&key| key.to_owned())
+            .collect();
+        if !new.is_empty() {
+            let outage = self.outage;
+            self.adopt(&new, now_unix);
+            // This daemon was there meanwhile.
+            self.outage = outage;
+            if self.unwritten.outage.is_some() {
+                self.unwritten.outage = outage;
+            }
         }
-        let outage = self.outage;
-        self.adopt(&BTreeSet::from([key.to_owned()]), now_unix);
-        // This daemon was there meanwhile.
-        self.outage = outage;
-        if self.unwritten.outage.is_some() {
-            self.unwritten.outage = outage;
-        }
-        self.group(key)
+        let of = |&key: &&str| new.contains(key).then(|| self.group(key)).flatten();
+        keys.iter().map(of).collect()
     }
 
     /// When collectors ran last, as far as earlier runs of kevmon kept it.

@@ -192,10 +192,7 @@ impl Applied {
             .map(|(group, plugin)| (group, Arc::new(plugin)))
             .collect();
         let new: Vec<Arc<Plugin>> = new.into_iter().map(Arc::new).collect();
-        let kept: Vec<Option<KeptGroup>> = new
-            .iter()
-            .map(|plugin| keeper.of_before(plugin, output::unix_now()))
-            .collect();
+        let kept: Vec<Option<KeptGroup>> = keeper.of_before(&new, output::unix_now());
         let come = new.iter().cloned().zip(kept.clone()).collect();
         let ids = match watch.replan(&gone, changed.clone(), come) {
             Ok(ids) => ids,

@@ -11,6 +11,7 @@ mod measure;
 mod migration;
 mod opening;
 mod seed;
+mod sharing;
 mod spool;
 
 use std::{
