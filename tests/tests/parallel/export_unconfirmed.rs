@@ -89,22 +89,23 @@ fn a_collection_that_nobody_answered_before_a_kill_is_unconfirmed() {
 }
 
 /// `kevmon --run-once --keep` writes to the same state and hands nothing over.
+fn cron(watched: &Watched) {
+    let database = watched.database().to_str().unwrap();
+    let flags = ["--window", "200ms", "--metadata-db-path", database];
+    kevmon::run_once(&[&flags[..], &watched.plugin_args()].concat()).assert_code(0);
+}
+
 #[test]
 fn what_cron_ran_meanwhile_is_not_taken_for_a_killed_daemon_s() {
     let watched = Watched::new(WORKLOAD, "cronned", 1, "1s", "");
     let mut fake = Fake::start();
     let url = fake.url();
-    let database = watched.database().to_str().unwrap().to_owned();
     let start = || watched.start(&["--endpoint", &url]);
-    let cron = || {
-        let flags = ["--window", "200ms", "--metadata-db-path", &database];
-        kevmon::run_once(&[&flags[..], &watched.plugin_args()].concat()).assert_code(0);
-    };
     let unconfirmed = |daemon: &Daemon| daemon.ticks()[0].number("unconfirmed");
 
     fake.always(Behaviour::Accept);
     start().terminate();
-    cron();
+    cron(&watched);
     let mut daemon = start();
     assert_eq!(
         unconfirmed(&daemon),
@@ -119,18 +120,30 @@ fn what_cron_ran_meanwhile_is_not_taken_for_a_killed_daemon_s() {
     daemon.next_tick(LIMIT);
     std::thread::sleep(Duration::from_millis(300));
     daemon.kill();
-    cron();
+    cron(&watched);
     let daemon = start();
     assert_eq!(unconfirmed(&daemon), 0, "it waits: {}", daemon.stderr());
     daemon.terminate();
+}
 
-    // Killed, and what was on its way is in memory alone.
+#[test]
+fn a_kill_is_not_forgotten_over_what_cron_ran_since() {
+    let watched = Watched::new(WORKLOAD, "kept", 1, "1s", "");
     let fake = Fake::start();
+    let url = fake.url();
     fake.always(Behaviour::Hang);
-    let endpoint = fake.url();
-    watched.start(&["--endpoint", &endpoint]).kill();
-    cron();
-    let daemon = watched.start(&["--endpoint", &endpoint]);
-    assert_eq!(unconfirmed(&daemon), 1, "{}", daemon.stderr());
+    let daemon = watched.start(&["--endpoint", &url]);
+    let last = daemon.ticks()[0].number("time");
+    daemon.kill();
+    cron(&watched);
+    let daemon = watched.start(&["--endpoint", &url]);
+    let log = daemon.stderr();
+    assert_eq!(daemon.ticks()[0].number("unconfirmed"), 1, "{log}");
+    let told = log.lines().find(|line| line.contains("unconfirmed"));
+    let seconds = last / 1_000_000_000 % 60;
+    assert!(
+        told.is_some_and(|line| line.contains(&format!(":{seconds:02}."))),
+        "not of {last}: {log}"
+    );
     daemon.terminate();
 }
