@@ -55,7 +55,13 @@ struct Interpreter {
 }
 
 /// A machine without these runs no tests.
-const NEEDED: [&str; 4] = ["/bin/bash", "/bin/sh", "/usr/bin/perl", "/usr/bin/python3"];
+const NEEDED: [&str; 5] = [
+    "/bin/bash",
+    "/bin/sh",
+    "/usr/bin/awk",
+    "/usr/bin/perl",
+    "/usr/bin/python3",
+];
 
 const SHELL: &str = "echo ready; read x; :";
 
@@ -375,6 +381,24 @@ impl Invocations {
             "3",
             Vec::new(),
             "/bin/bash",
+        );
+        // awk is none of the interpreters whose options are known: its script goes by the path that was executed, here one
+        // that no record holds.
+        let tag = self.tag();
+        let name = format!("{tag}.awk");
+        let folder = format!("{tag}/{}/{}", "d".repeat(150), "e".repeat(150));
+        fs::create_dir_all(self.scratch.path().join(&folder)).expect("a folder of our own");
+        let text = "#!/usr/bin/awk -f\nBEGIN { print \"ready\"; fflush(); getline < \"-\" }\n";
+        let path = self.file(&format!("{folder}/{name}"), text);
+        let named = vec![name.clone()];
+        self.add(
+            "a script of awk, 300 bytes deep".into(),
+            &tag,
+            &path,
+            &[],
+            &name,
+            named,
+            "/usr/bin/awk",
         );
         // env(1) is gone when the script runs.
         let tag = self.tag();

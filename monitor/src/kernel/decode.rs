@@ -5,14 +5,14 @@ use std::mem::offset_of;
 
 use kevmon_common::{
     ARGUMENTS_LEN, ARGUMENTS_LONG_LEN, ARGV_LEN, ArgumentsHead, CGROUP_PATH_LEN, CgroupHead, CgroupRecord,
-    END_OOM, EXE_LEN, EXEC_ARGV_CUT, EndRecord, ExecHead, ExecRecord, FILENAME_LEN, ForkRecord, Header, Kind,
-    RENAME_UNHEARD, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED,
-    SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, UID_UNKNOWN,
+    END_OOM, EXE_LEN, EXEC_ARGV_CUT, EXEC_FILENAME_CUT, EndRecord, ExecHead, ExecRecord, FILENAME_LEN,
+    ForkRecord, Header, Kind, RENAME_UNHEARD, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM,
+    SNAPSHOT_RENAMED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, UID_UNKNOWN,
 };
 
 use crate::process::{
     Arguments, BootTime, Counter, Ending, Event, FactIds, Identity, ProcessKey, Seen, SeenEnd, Sender, Tgid,
-    Usage, executable_name,
+    Usage, end_of_a_path, executable_name,
 };
 
 /// Types that any bytes of the right length are a value of: integers and arrays of integers, without padding.
@@ -141,6 +141,7 @@ impl Blind {
         };
         let argv = text_at(offset_of!(ExecRecord, argv), ARGV_LEN, head.argv_len)?;
         let arguments = exec_arguments(&head, argv, before);
+        let filename = text_at(offset_of!(ExecRecord, filename), FILENAME_LEN, head.filename_len)?;
         Some(Event::Exec {
             key: key(&head.header.key),
             time: BootTime(head.header.time),
@@ -149,11 +150,7 @@ impl Blind {
             identity: Identity {
                 comm: text(until_nul(&head.comm)),
                 exe: executable(text_at(offset_of!(ExecRecord, exe), EXE_LEN, head.exe_len)?),
-                filename: text(text_at(
-                    offset_of!(ExecRecord, filename),
-                    FILENAME_LEN,
-                    head.filename_len,
-                )?),
+                filename: exec_filename(&head, filename),
                 argv: arguments.whole,
                 cut: arguments.cut,
             },
@@ -237,6 +234,15 @@ fn sender(sender: &kevmon_common::Sender) -> Option<Sender> {
         comm: text(until_nul(&sender.comm)),
         signal,
     })
+}
+
+/// The path that was executed. Of a path that does not fit, the kernel side sends the end, or nothing.
+fn exec_filename(head: &ExecHead, filename: &[u8]) -> String {
+    let path = text(filename);
+    if head.header.flags & EXEC_FILENAME_CUT == 0 || path.is_empty() {
+        return path;
+    }
+    end_of_a_path(&path)
 }
 
 /// The arguments of an exec: the beginning in its own record, and what came before it. Unless that is all of what was sent,

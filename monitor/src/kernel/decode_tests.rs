@@ -510,3 +510,28 @@ fn arguments_are_put_together_or_said_to_be_cut() {
         "more than is ever sent"
     );
 }
+
+#[test]
+fn of_a_path_that_does_not_fit_the_end_is_known() {
+    let path = |end: &[u8], flags| {
+        let mut record = exec();
+        record.head.header.flags = flags;
+        record.head.filename_len = u32::try_from(end.len()).unwrap();
+        record.filename = array(end);
+        let Some(Event::Exec { identity, .. }) = BLIND.event(&bytes(&record), &[]) else {
+            panic!("an exec");
+        };
+        identity.filename
+    };
+    assert_eq!(path(b"srv/app.awk", 0), "srv/app.awk");
+    assert_eq!(
+        path(b"srv/app.awk", EXEC_FILENAME_CUT),
+        end_of_a_path("srv/app.awk")
+    );
+    assert_eq!(
+        path(b"\xbc/app.awk", EXEC_FILENAME_CUT),
+        end_of_a_path("/app.awk"),
+        "half a letter"
+    );
+    assert_eq!(path(b"", EXEC_FILENAME_CUT), "", "nothing is known of it");
+}

@@ -15,7 +15,7 @@ pub struct Identity {
     pub comm: String,
     /// Base name of the executable file (an interpreter's, for a script); empty for kernel threads.
     pub exe: String,
-    /// The path as given to execve(2), where it was seen: a script's own path.
+    /// The path as given to execve(2), where it was seen: a script's own path. Of a long one [`paths::end_of_a_path`].
     pub filename: String,
     /// The argument vector, or its first arguments where it was cut; each of them whole.
     pub argv: Vec<String>,
@@ -112,7 +112,7 @@ impl Identity {
         let mut arguments = self.argv.iter().skip(1).take(DEEPEST);
         if !self.filename.is_empty() {
             return arguments
-                .find(|argument| **argument == self.filename)
+                .find(|argument| paths::is_path(argument, &self.filename))
                 .map(String::as_str);
         }
         // Found running: `argv[0]` is the interpreter's path, and `comm` is the script's name, cut, and neither the
@@ -236,6 +236,22 @@ mod tests {
         for (identity, expected) in cases {
             assert_eq!(identity.names().collect::<Vec<_>>(), expected, "{identity:?}");
         }
+    }
+
+    #[test]
+    fn a_script_below_a_deep_folder_is_named_by_the_end_of_its_path() {
+        let path = format!("/opt/{}/report.awk", "x".repeat(300));
+        let end = paths::end_of_a_path(&path[path.len() - 255..]);
+        let early = identity("gawk", &end, &["/usr/bin/awk", "-f", &path], "report.awk");
+        let late = identity("gawk", "", &["/usr/bin/awk", "-f", &path], "report.awk");
+        for one in [&early, &late] {
+            assert_eq!(one.name(), "report.awk", "{one:?}");
+            assert!(one.names().any(|name| name == "report.awk"));
+        }
+        let other = identity("gawk", &end, &["/usr/bin/awk", "-f", "/opt/other.awk"], "gawk");
+        assert_eq!(other.script(), "");
+        let unread = identity("gawk", &end, &[], "report.awk");
+        assert_eq!(unread.script(), "report.awk");
     }
 
     #[test]

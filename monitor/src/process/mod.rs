@@ -21,6 +21,7 @@ pub use facts::{FactIds, Facts};
 pub use gauges::{Gauges, Host};
 pub use identity::{Identity, executable_name};
 pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};
+pub use paths::end_of_a_path;
 pub use program::{Likeness, Program};
 pub use table::{Process, ProcessTable, State};
 pub use usage::{Counter, Usage};

@@ -16,6 +16,22 @@ pub fn program_name(path: &str) -> &str {
     }
 }
 
+/// Stands before the end of a path whose beginning is not known. No path holds a NUL.
+const END: &str = "\0/";
+
+/// The end of a longer path, as [`is_path`] knows it again. It may begin within a letter.
+pub fn end_of_a_path(end: &str) -> String {
+    format!("{END}{}", end.trim_start_matches('\u{fffd}'))
+}
+
+/// Whether `path` is the one that is known as `known`, as a whole or by its end.
+pub fn is_path(path: &str, known: &str) -> bool {
+    match known.strip_prefix(END) {
+        Some(end) => path.ends_with(end),
+        None => path == known,
+    }
+}
+
 /// Whether the path leads to an open file or to a process's own executable, whose last component is no file's name.
 pub fn is_a_reference(path: &str) -> bool {
     let mut parts = path.rsplit('/').filter(|part| !matches!(*part, "" | "."));
@@ -84,5 +100,23 @@ mod tests {
         ] {
             assert_eq!(program_name(path), name, "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_path_is_known_by_its_end() {
+        let known = end_of_a_path("x/tool.awk");
+        assert_eq!(program_name(&known), "tool.awk");
+        assert!(is_path("/opt/x/tool.awk", &known));
+        assert!(!is_path("/opt/y/tool.awk", &known));
+        assert!(!is_path("tool.awk", &known));
+        // Half a letter stands at the beginning.
+        assert!(is_path(
+            "/opt/gr\u{fc}n/tool.awk",
+            &end_of_a_path("\u{fffd}n/tool.awk")
+        ));
+        // The name alone takes all the room that there is.
+        assert_eq!(program_name(&end_of_a_path("tool.awk")), "tool.awk");
+        assert!(is_path("/opt/tool.awk", "/opt/tool.awk"));
+        assert!(!is_path("/opt/x/tool.awk", "x/tool.awk"), "this one is whole");
     }
 }
