@@ -269,14 +269,14 @@ pub struct PartOfArguments<'a> {
     pub text: &'a [u8],
 }
 
-/// The process that executes, for the record of an exec that parts of its arguments came before.
-pub fn executes(bytes: &[u8]) -> Option<ProcessKey> {
-    if kind(bytes) != Some(Kind::Exec) {
+/// The process of an exec's or a free's record: parts of arguments that came before belong to that exec, or to one whose
+/// record was lost. An exec that counts none of them may have sent an empty one.
+pub fn executes_or_is_freed(bytes: &[u8]) -> Option<ProcessKey> {
+    if !matches!(kind(bytes)?, Kind::Exec | Kind::Free) {
         return None;
     }
-    let before: u32 = record(bytes.get(offset_of!(ExecHead, argv_before)..)?)?;
     let header: Header = record(bytes)?;
-    (before > 0).then(|| key(&header.key))
+    Some(key(&header.key))
 }
 
 /// `None` for any other record.

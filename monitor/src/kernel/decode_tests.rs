@@ -535,3 +535,20 @@ fn of_a_path_that_does_not_fit_the_end_is_known() {
     );
     assert_eq!(path(b"", EXEC_FILENAME_CUT), "", "nothing is known of it");
 }
+
+#[test]
+fn an_exec_and_a_free_end_what_is_held_of_arguments() {
+    let mut silent = exec();
+    silent.head.argv_before = 0;
+    for record in [bytes(&exec()), bytes(&silent), bytes(&end(Kind::Free))] {
+        assert_eq!(executes_or_is_freed(&record), Some(process_key()));
+    }
+    for record in [
+        bytes(&fork()),
+        bytes(&rename()),
+        bytes(&end(Kind::Exit)),
+        Vec::new(),
+    ] {
+        assert_eq!(executes_or_is_freed(&record), None);
+    }
+}

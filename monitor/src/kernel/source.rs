@@ -16,7 +16,8 @@ use tracing::warn;
 
 use super::{
     cgroups::Cgroups,
-    decode::{self, Blind, PartOfArguments},
+    decode::{self, Blind},
+    held_arguments::HeldArguments,
     iterator::Iterators,
     losses::{self, Losses, Records},
     lost::Lost,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Event, FactIds, Judgement, KeyMap, ProcessKey, Recovered, Sample, Seen},
+    process::{BootTime, Event, FactIds, Judgement, ProcessKey, Recovered, Sample, Seen},
 };
 
 /// The programs' own log, at `--log-level debug`.
@@ -37,8 +38,6 @@ const MARKS: u32 = 1 << 16;
 /// Records for long arguments where no plugin looks at command lines: an interpreter's options rarely take more, and of
 /// what a `cc1` is called with no more is copied.
 const RECORDS_FOR_NAMES: u32 = 1;
-/// Processes of which parts of arguments are held at most.
-const HELD_ARGUMENTS: usize = 256;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// … and of the initial time namespace (`PROC_TIME_INIT_INO`).
@@ -80,7 +79,7 @@ pub struct KernelSource {
     /// How many records for long arguments an exec leaves out.
     arguments_left_out: Array<MapData, u32>,
     /// Parts of arguments whose exec's record is still to come.
-    arguments: KeyMap<Vec<u8>>,
+    arguments: HeldArguments,
     iterators: Iterators,
     blind: Blind,
     cgroups: Cgroups,
@@ -136,7 +135,7 @@ impl KernelSource {
             kept: 0,
             received: 0,
             arguments_left_out: arguments_left_out.try_into().map_err(LoadError::Map)?,
-            arguments: KeyMap::default(),
+            arguments: HeldArguments::default(),
             iterators: {
                 let (snapshot, sample) = &attached.iterators;
                 let clone = |program: &aya::programs::ProgramFd, name| {
@@ -188,12 +187,13 @@ impl KernelSource {
                 continue;
             }
             if let Some(part) = decode::part_of_arguments(&record) {
-                hold(&mut self.arguments, &part);
+                self.arguments.hold(&part);
                 continue;
             }
-            let before = decode::executes(&record)
-                .and_then(|key| self.arguments.remove(&key))
-                .unwrap_or_default();
+            let before = match decode::executes_or_is_freed(&record) {
+                Some(key) => self.arguments.take(key),
+                None => Vec::new(),
+            };
             match self.blind.event(&record, &before) {
                 Some(event) => {
                     match &event {
@@ -399,19 +399,6 @@ impl KernelSource {
             .min()
             .map(|since| BootTime(since.0.saturating_add(delay)))
     }
-}
-
-/// Keeps a part of the arguments of a process whose exec's record is still to come.
-fn hold(held: &mut KeyMap<Vec<u8>>, part: &PartOfArguments<'_>) {
-    // Those whose exec's record was lost are never asked for.
-    if held.len() >= HELD_ARGUMENTS {
-        held.clear();
-    }
-    let text = held.entry(part.key).or_default();
-    if part.is_first {
-        text.clear();
-    }
-    text.extend_from_slice(part.text);
 }
 
 /// Loading takes some 40 MB for the kernel's types, which the allocator would keep.
