@@ -166,6 +166,18 @@ const PHP: Grammar = grammar(
         ("run", Text),
         ("rz", Text),
         ("server", Value),
+        ("zend-extension", Value),
+    ],
+);
+
+/// php-cgi(1), and cgi_main.c of 8.2: `-b` serves FastCGI, where requests name the scripts; `-T` takes a number of runs.
+const PHP_CGI: Grammar = grammar(
+    &[("b", Text), ("f", Script), ("Tcdz", Value)],
+    &[
+        ("bindpath", Text),
+        ("define", Value),
+        ("file", Script),
+        ("php-ini", Value),
         ("timing", Value),
         ("zend-extension", Value),
     ],
@@ -227,6 +239,10 @@ pub(super) fn php(arguments: &[String]) -> Runs<'_> {
         Ok(None) => Runs::Nothing,
         Err(found) => found,
     }
+}
+
+pub(super) fn php_cgi(arguments: &[String]) -> Runs<'_> {
+    PHP_CGI.read(arguments)
 }
 
 pub(super) fn lua(arguments: &[String]) -> Runs<'_> {
