@@ -3,7 +3,7 @@
 use super::{
     Runs,
     grammar::{
-        Effect::{self, Script, Text, Value},
+        Effect::{self, Text, Value},
         Grammar, Words,
     },
 };
@@ -115,24 +115,28 @@ const DOTNET: Grammar = grammar(
     ],
 );
 
-/// `dotnet run --help` of 10.
-const DOTNET_RUN: Grammar = grammar(
-    &[("p", Script), ("acefrv", Value)],
-    &[
-        ("arch", Value),
-        ("artifacts-path", Value),
-        ("configuration", Value),
-        ("environment", Value),
-        ("file", Script),
-        ("framework", Value),
-        ("launch-profile", Value),
-        ("os", Value),
-        ("project", Script),
-        ("property", Value),
-        ("runtime", Value),
-        ("verbosity", Value),
-    ],
-);
+/// `dotnet run --help` and `dotnet watch --help` of 10: options that take a value, joined by `=` or `:`, or the next
+/// argument. Letters do not cluster; `-p` and `--project` are read apart.
+const DOTNET_RUN: [&str; 18] = [
+    "--arch",
+    "--artifacts-path",
+    "--configuration",
+    "--environment",
+    "--framework",
+    "--launch-profile",
+    "--os",
+    "--property",
+    "--runtime",
+    "--verbosity",
+    "-a",
+    "-c",
+    "-e",
+    "-f",
+    "-lp",
+    "-property",
+    "-r",
+    "-v",
+];
 
 /// The first operand and what follows it.
 fn operand<'a>(grammar: &Grammar, arguments: &'a [String]) -> Result<(&'a str, &'a [String]), Runs<'a>> {
@@ -187,12 +191,8 @@ pub(super) fn dotnet(arguments: &[String]) -> Runs<'_> {
     };
     match first {
         "exec" => DOTNET.read(rest),
-        "run" => dotnet_run(rest),
-        "watch" => match DOTNET_RUN.walk(rest) {
-            Ok(Some(at)) if rest[at] == "run" => dotnet_run(&rest[at + 1..]),
-            Err(found) => found,
-            _ => Runs::Nothing,
-        },
+        "run" => dotnet_run(rest, false),
+        "watch" => dotnet_run(rest, true),
         "tool" => match rest {
             [run, name, ..] if run == "run" && !name.starts_with('-') => Runs::Module(name),
             _ => Runs::Nothing,
@@ -202,11 +202,47 @@ pub(super) fn dotnet(arguments: &[String]) -> Runs<'_> {
     }
 }
 
-/// A project, or a source file as the operand; else the project of the working directory, which is not known.
-fn dotnet_run(arguments: &[String]) -> Runs<'_> {
-    match DOTNET_RUN.walk(arguments) {
-        Ok(Some(at)) if arguments[at].ends_with(".cs") => Runs::Script(&arguments[at]),
-        Ok(_) => Runs::Unknown,
-        Err(found) => found,
+/// The project that an option names, or a source file as the first operand; else the project of the working directory,
+/// which is not known. Operands do not end the options (System.CommandLine). `dotnet watch` may have `run` before them.
+fn dotnet_run(arguments: &[String], is_watch: bool) -> Runs<'_> {
+    let mut rest = arguments.iter().map(String::as_str);
+    let mut source = None;
+    let mut operands = 0;
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            break;
+        }
+        if !argument.starts_with('-') || argument == "-" {
+            let is_subcommand = is_watch && operands == 0 && argument == "run";
+            if !is_subcommand {
+                operands += 1;
+            }
+            if operands == 1 && argument.ends_with(".cs") {
+                source = Some(argument);
+            }
+            continue;
+        }
+        let (option, joined) = match argument.find(['=', ':']) {
+            Some(at) => (&argument[..at], Some(&argument[at + 1..])),
+            None => (argument, None),
+        };
+        match option {
+            "--project" | "--file" => {
+                if let Some(path) = joined.or_else(|| rest.next()) {
+                    return Runs::Script(path);
+                }
+            }
+            // A property has an equals sign; the project was named so before .NET 6 (RunCommand.cs of the SDK,
+            // UsingRunCommandShorthandProjectOption).
+            "-p" => match joined.or_else(|| rest.next()) {
+                Some(project) if !project.contains('=') => return Runs::Script(project),
+                _ => {}
+            },
+            option if joined.is_none() && DOTNET_RUN.contains(&option) => {
+                rest.next();
+            }
+            _ => {}
+        }
     }
+    source.map_or(Runs::Unknown, Runs::Script)
 }
