@@ -16,6 +16,10 @@ pub(super) enum Effect {
     Rest,
     /// The same, where a colon begins it; else a flag (`perl -d:NYTProf`, `perl -de 1`).
     Colon,
+    /// The same, where an equals sign begins it; else a flag (`deno -N=host`, `deno -Nc deno.json`).
+    Equals,
+    /// Takes the next argument unless that is an option (`deno --lock FILE`).
+    Optional,
     /// Its value is a program text, and no script follows (`perl -e`).
     Text,
     /// The first operand is a program text (`sh -c`).
@@ -167,7 +171,10 @@ impl Grammar {
         let further = if joined.is_some() { 1 } else { 2 };
         let value = joined.or_else(|| next.first().map(String::as_str));
         match effect {
-            Effect::Flag | Effect::Rest | Effect::Colon => Step::On(1),
+            Effect::Flag | Effect::Rest | Effect::Colon | Effect::Equals => Step::On(1),
+            Effect::Optional if joined.is_some() || next.first().is_none_or(|next| is_option(next)) => {
+                Step::On(1)
+            }
             effect => decide(walk, effect, value, further),
         }
     }
@@ -182,7 +189,8 @@ impl Grammar {
             match effect {
                 Effect::Flag => {}
                 Effect::Colon if rest.trim_start_matches('t').starts_with([':', '=']) => break,
-                Effect::Colon => {}
+                Effect::Equals if rest.starts_with('=') => break,
+                Effect::Colon | Effect::Equals => {}
                 Effect::Next => taken += 1,
                 Effect::OperandIsText => walk.operand_is_text = true,
                 Effect::Stdin => walk.stdin = true,
@@ -203,7 +211,7 @@ impl Grammar {
 fn decide<'a>(walk: &mut Walk, effect: Effect, value: Option<&'a str>, further: usize) -> Step<'a> {
     let named = |run: fn(&'a str) -> Runs<'a>| Step::Found(value.map_or(Runs::Nothing, run));
     match effect {
-        Effect::Value | Effect::Next => Step::On(further),
+        Effect::Value | Effect::Next | Effect::Optional => Step::On(further),
         Effect::Before => {
             walk.had_text = true;
             Step::On(further)
@@ -220,6 +228,10 @@ fn decide<'a>(walk: &mut Walk, effect: Effect, value: Option<&'a str>, further: 
             walk.stdin = true;
             Step::On(1)
         }
-        Effect::Flag | Effect::Rest | Effect::Colon => Step::On(1),
+        Effect::Flag | Effect::Rest | Effect::Colon | Effect::Equals => Step::On(1),
     }
+}
+
+fn is_option(argument: &str) -> bool {
+    argument.starts_with('-') && argument != "-"
 }

@@ -21,18 +21,24 @@ const fn grammar(
     }
 }
 
-/// `deno run --help` of 2.5. Permissions and most others take values with `=` alone.
+/// `deno run --help` of 2.6, and cli/args/flags.rs. Permissions and most others take values with `=` alone, also
+/// within a cluster.
 const DENO: Grammar = grammar(
-    &[("LIc", Value), ("ANPRSWE", Effect::Rest)],
+    &[("Lc", Value), ("EINPRSWrt", Effect::Equals)],
     &[
         ("cert", Value),
         ("conditions", Value),
         ("config", Value),
+        ("cpu-prof-dir", Value),
+        ("cpu-prof-interval", Value),
+        ("cpu-prof-name", Value),
         ("ext", Value),
         ("host", Value),
         ("import", Value),
         ("import-map", Value),
+        ("importmap", Value),
         ("location", Value),
+        ("lock", Effect::Optional),
         ("log-level", Value),
         ("minimum-dependency-age", Value),
         ("port", Value),
@@ -60,6 +66,8 @@ const BUN: Grammar = grammar(
     &[
         ("conditions", Value),
         ("console-depth", Value),
+        ("cpu-prof-dir", Value),
+        ("cpu-prof-name", Value),
         ("cwd", Value),
         ("define", Value),
         ("dns-result-order", Value),
@@ -68,6 +76,7 @@ const BUN: Grammar = grammar(
         ("env-file", Value),
         ("eval", Text),
         ("extension-order", Value),
+        ("feature", Value),
         ("fetch-preconnect", Value),
         ("filter", Value),
         ("import", Value),
