@@ -65,7 +65,7 @@ const NEEDED: [&str; 5] = [
 
 const SHELL: &str = "echo ready; read x; :";
 
-const INTERPRETERS: [Interpreter; 14] = [
+const INTERPRETERS: [Interpreter; 15] = [
     Interpreter {
         programs: &["/bin/bash"],
         suffix: ".sh",
@@ -156,6 +156,9 @@ const INTERPRETERS: [Interpreter; 14] = [
             "--require C S",
             "--require=C S",
             "--no-warnings S",
+            "--env_file C S",
+            "--max_http_header_size 16384 S",
+            "--trace-require-module all S",
             "-e T V",
         ],
     },
@@ -177,13 +180,26 @@ const INTERPRETERS: [Interpreter; 14] = [
         programs: &["/usr/bin/php"],
         suffix: ".php",
         text: "echo 'ready', chr(10); fgets(STDIN);",
-        lines: &["S", "-f S --", "-d k=V S", "-d k=V -f S --", "-r T -- V"],
+        lines: &[
+            "S",
+            "-f S --",
+            "-d k=V S",
+            "-d k=V -f S --",
+            "-t V S",
+            "-r T -- V",
+        ],
     },
     Interpreter {
         programs: &["/usr/bin/lua5.4", "/usr/bin/lua"],
         suffix: ".lua",
         text: "io.stdout:write('ready', string.char(10)) io.stdout:flush() io.read()",
         lines: &["S", "-l string S", "-e local_x=1 S", "-W S"],
+    },
+    Interpreter {
+        programs: &["/usr/bin/luajit"],
+        suffix: ".lua",
+        text: "io.stdout:write('ready', string.char(10)) io.stdout:flush() io.read()",
+        lines: &["S", "-l string S", "-joff S", "-j off -O3 S", "-e local_x=1 S"],
     },
     Interpreter {
         programs: &["/usr/bin/tclsh"],
@@ -395,7 +411,8 @@ impl Invocations {
             "a script of awk, 300 bytes deep".into(),
             &tag,
             &path,
-            &[],
+            // What follows is no option of awk's.
+            &["--"],
             &name,
             named,
             "/usr/bin/awk",

@@ -43,6 +43,8 @@ pub(super) enum Words {
     Double,
     /// The same, and `-word`.
     Either,
+    /// The same, and `_` stands for `-` within a word of two dashes.
+    EitherOrUnderscores,
 }
 
 /// The grammar of one program.
@@ -150,7 +152,7 @@ impl Grammar {
         };
         match option.strip_prefix('-') {
             Some(word) => self.word(walk, word, next),
-            None if self.written == Words::Either && self.has_word(option) => self.word(walk, option, next),
+            None if self.written != Words::Double && self.has_word(option) => self.word(walk, option, next),
             None => self.cluster(walk, option, next),
         }
     }
@@ -160,13 +162,23 @@ impl Grammar {
         self.words.iter().any(|(word, _)| *word == name)
     }
 
+    /// Whether `name` is this word, however the program lets it be written.
+    fn is_word(&self, word: &str, name: &str) -> bool {
+        let may_have_underscores = self.written == Words::EitherOrUnderscores;
+        let letter = |byte: u8| match byte {
+            b'_' if may_have_underscores => b'-',
+            byte => byte,
+        };
+        word.len() == name.len() && name.bytes().map(letter).eq(word.bytes())
+    }
+
     /// A long option, without its dashes.
     fn word<'a>(&self, walk: &mut Walk, word: &'a str, next: &'a [String]) -> Step<'a> {
         let (name, joined) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (word, None),
         };
-        let known = self.words.iter().find(|(word, _)| *word == name);
+        let known = self.words.iter().find(|(word, _)| self.is_word(word, name));
         let effect = known.map_or(Effect::Flag, |(_, effect)| *effect);
         let further = if joined.is_some() { 1 } else { 2 };
         let value = joined.or_else(|| next.first().map(String::as_str));

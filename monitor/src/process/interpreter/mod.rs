@@ -121,7 +121,7 @@ fn family(name: &str) -> Option<Reader> {
 }
 
 /// Whether `name` is `stem` with no more than a version and the like behind it: `python3.13t`, `python3-dbg`,
-/// `lua5.4`, `ksh93`, `mksh-static`, `perl5.36-x86_64-linux-gnu`.
+/// `lua5.4`, `ksh93`, `mksh-static`, `perl5.36-x86_64-linux-gnu`, `luajit-2.1.0-beta3`, `ruby.ruby3.2` (openSUSE).
 fn is_called(name: &str, stem: &str) -> bool {
     /// What builds are called besides their versions.
     const BUILDS: [&str; 20] = [
@@ -149,19 +149,41 @@ fn is_called(name: &str, stem: &str) -> bool {
     let Some(rest) = name.strip_prefix(stem) else {
         return false;
     };
-    // The version right behind the stem, with the letters of a build: 3.13t, 3.8dm.
+    // The version right behind the stem, with the letters of a build: 3.13t, 3.8dm; or of a release to come: 3.14.0rc1.
     let version = if rest.starts_with(|letter: char| letter.is_ascii_digit()) {
-        rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.')
-            .trim_start_matches(['t', 'd', 'm', 'u'])
+        let letters = rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+        let (first, more) = letters.split_at(letters.find('-').unwrap_or(letters.len()));
+        if is_prerelease(first) || first.strip_prefix(['a', 'b']).is_some_and(is_number) {
+            more
+        } else {
+            letters.trim_start_matches(['t', 'd', 'm', 'u'])
+        }
     } else {
         rest
     };
-    let is_version = |part: &str| part.starts_with(|letter: char| letter.is_ascii_digit());
-    version.is_empty()
-        || (version.starts_with(['-', '.'])
-            && version[1..]
-                .split('-')
-                .all(|part| is_version(part) || BUILDS.contains(&part)))
+    let is_known = |part: &str| {
+        is_version(part.strip_prefix('v').unwrap_or(part))
+            || is_prerelease(part)
+            || part.strip_prefix(stem).is_some_and(is_number)
+            || BUILDS.contains(&part)
+    };
+    version.is_empty() || (version.starts_with(['-', '.']) && version[1..].split('-').all(is_known))
+}
+
+fn is_version(part: &str) -> bool {
+    part.starts_with(|letter: char| letter.is_ascii_digit())
+}
+
+/// Digits and dots.
+fn is_number(part: &str) -> bool {
+    is_version(part) && part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// `beta3`, `rc1`.
+fn is_prerelease(part: &str) -> bool {
+    ["alpha", "beta", "rc", "pre"]
+        .iter()
+        .any(|stage| part.strip_prefix(stage).is_some_and(is_number))
 }
 
 /// A program of many applets, run through a link or with the applet as its first argument.

@@ -60,8 +60,13 @@ const RUBY: Grammar = grammar(
 );
 
 /// `node --help` of 20 and 24, doc/api/cli.md. Options do not cluster; those of V8 take values with `=` alone, and so
-/// do `--inspect` and its kin.
-const NODE: Grammar = either(&[
+/// do `--inspect` and its kin. Underscores stand for dashes (src/node_options-inl.h, OptionsParser::Parse).
+const NODE: Grammar = Grammar {
+    written: Words::EitherOrUnderscores,
+    ..either(NODE_WORDS)
+};
+
+const NODE_WORDS: &[(&str, Effect)] = &[
     ("C", Value),
     ("allow-fs-read", Value),
     ("allow-fs-write", Value),
@@ -87,6 +92,7 @@ const NODE: Grammar = either(&[
     ("experimental-policy", Value),
     ("experimental-sea-config", Value),
     ("experimental-specifier-resolution", Value),
+    ("experimental-test-isolation", Value),
     ("heap-prof-dir", Value),
     ("heap-prof-interval", Value),
     ("heap-prof-name", Value),
@@ -100,6 +106,7 @@ const NODE: Grammar = either(&[
     ("loader", Value),
     ("localstorage-file", Value),
     ("max-http-header-size", Value),
+    ("max-old-space-size-percentage", Value),
     ("network-family-autoselection-attempt-timeout", Value),
     ("openssl-config", Value),
     ("p", Text),
@@ -124,10 +131,13 @@ const NODE: Grammar = either(&[
     ("test-coverage-functions", Value),
     ("test-coverage-include", Value),
     ("test-coverage-lines", Value),
+    ("test-global-setup", Value),
     ("test-isolation", Value),
     ("test-name-pattern", Value),
+    ("test-random-seed", Value),
     ("test-reporter", Value),
     ("test-reporter-destination", Value),
+    ("test-rerun-failures", Value),
     ("test-shard", Value),
     ("test-skip-pattern", Value),
     ("test-timeout", Value),
@@ -136,12 +146,13 @@ const NODE: Grammar = either(&[
     ("tls-keylog", Value),
     ("trace-event-categories", Value),
     ("trace-event-file-pattern", Value),
+    ("trace-require-module", Value),
     ("unhandled-rejections", Value),
     ("use-largepages", Value),
     ("v8-pool-size", Value),
     ("watch-kill-signal", Value),
     ("watch-path", Value),
-]);
+];
 
 /// `node inspect`'s own options, before the script.
 const NODE_INSPECT: Grammar = either(&[("p", Value), ("port", Value)]);
