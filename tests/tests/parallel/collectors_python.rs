@@ -47,7 +47,12 @@ fn plugin(system: &str, module: &str, arguments: &[&str], keys: &str) -> Script 
 }
 
 /// What a runner does with a module, by itself.
-fn by_hand(system: &str, module: &str, arguments: &[&str], variables: &[(&str, &str)]) -> kevmon::Output {
+pub(super) fn by_hand(
+    system: &str,
+    module: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> kevmon::Output {
     let script = plugin(system, module, &[], "");
     let mut command = Command::new(runner(system));
     let folder = Path::new(script.path()).join(PLUGIN);

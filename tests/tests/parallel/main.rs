@@ -11,6 +11,7 @@ mod accounting;
 mod bad_input;
 mod collectors;
 mod collectors_python;
+mod collectors_settings;
 mod collectors_stream;
 mod command_lines;
 mod cron;
