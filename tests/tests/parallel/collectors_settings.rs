@@ -1,4 +1,4 @@
-//! What the runners of Python plugins make of texts: settings.
+//! What the runners of Python plugins make of texts: settings, `-c`, and values that JSON has no words for.
 
 use super::collectors_python::by_hand;
 
@@ -65,6 +65,66 @@ fn a_setting_is_a_text_until_the_module_says_what_it_is() {
         output
             .stderr
             .contains("the value 10 in field \"limit\" is too great"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn a_configuration_may_have_comments_with_quotes_in_them() {
+    for (config, expected) in [
+        ("{share: 1 // don't\n, device: 'x'}", "share 1"),
+        ("{share: 2, // \"one\n}", "share 2"),
+        ("{/* it's, */ share: 3}", "share 3"),
+        ("{share: 4 /* {\n\"share\": 5} // */, }", "share 4"),
+        ("{device: \"http://x/*y*/\"}", r#"device "http://x/*y*/""#),
+        ("{'device': 'a//b'}", r#"device "a//b""#),
+        (r#"{device: 'it\'s "so"'}"#, r#"device "it's \"so\"""#),
+        ("{names: ['a', // one\n 'b', /* two */ ]}", r#"names "a|b""#),
+    ] {
+        let output = by_hand("scalyr", TELLS, &["--once", "-c", config], &[]);
+        output.assert_code(0);
+        assert!(
+            output.stdout.lines().any(|line| line == expected),
+            "{config}: no {expected} in {}",
+            output.stdout
+        );
+    }
+}
+
+const FINITE: &str = r#"
+from yahoo_panoptes.polling.polling_plugin import PanoptesPollingPlugin
+from yahoo_panoptes.framework.metrics import (PanoptesMetricsGroupSet, PanoptesMetricsGroup, PanoptesMetric,
+                                              PanoptesMetricType, PanoptesMetricDimension)
+
+class Finite(PanoptesPollingPlugin):
+    def run(self, context):
+        groups = PanoptesMetricsGroupSet()
+        group = PanoptesMetricsGroup(context.data, 'Infinity', 60)
+        group.add_dimension(PanoptesMetricDimension('device', 'Infinity-NaN'))
+        group.add_metric(PanoptesMetric('load', 0.5, PanoptesMetricType.GAUGE))
+        for value in context.config['main'].get('others', '').split():
+            group.add_metric(PanoptesMetric('odd_' + value, float(value), PanoptesMetricType.GAUGE))
+        groups.add(group)
+        return groups
+"#;
+
+#[test]
+fn only_a_value_that_is_not_finite_is_left_out() {
+    let output = by_hand("panoptes", FINITE, &[], &[]);
+    output.assert_code(0);
+    assert!(output.stdout.contains("Infinity-NaN"), "{}", output.stdout);
+    assert_eq!(output.stderr, "", "nothing is left out");
+    let variables = [("KEVMON_SETTING_others", "nan inf 1e3")];
+    let output = by_hand("panoptes", FINITE, &[], &variables);
+    output.assert_code(0);
+    assert!(
+        output.stdout.contains("odd_1e3") && !output.stdout.contains("odd_nan"),
+        "{}",
+        output.stdout
+    );
+    assert!(
+        output.stderr.contains("2 values are not finite"),
         "{}",
         output.stderr
     );
