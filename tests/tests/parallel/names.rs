@@ -2,7 +2,7 @@
 //! names that they are listed under are the same.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -53,25 +53,35 @@ fn plugins(folder: &PluginDir, index: usize, invocation: &Invocation) -> Vec<(St
     for (at, value) in invocation.not_names.iter().enumerate() {
         add(&format!("value{at}"), "name", value.clone(), None);
     }
-    if invocation.exe.contains(&invocation.tag) {
-        add(
-            "exe",
-            "exe",
-            format!("^{}$", invocation.exe),
-            Some(invocation.exe.clone()),
-        );
-    }
     plugins
 }
 
-fn listed(tick: &Tick, plugin: &str) -> Listed {
+/// One plugin for each executable, by the executable's name.
+fn executables(folder: &PluginDir, invocations: &[Invocation]) -> BTreeMap<String, String> {
+    let names: BTreeSet<&str> = invocations.iter().map(|of| of.exe.as_str()).collect();
+    let plugin = |(index, name): (usize, &str)| {
+        let plugin = format!("exe{index}");
+        let escaped = name.replace('.', "[.]").replace('+', "[+]");
+        write(folder, &plugin, "exe", &format!("^{escaped}$"));
+        (name.to_owned(), plugin)
+    };
+    names.into_iter().enumerate().map(plugin).collect()
+}
+
+/// Those of `pids` that a plugin lists; an interpreter may run for others, too.
+fn listed(tick: &Tick, plugin: &str, pids: &[u32]) -> Listed {
     let group = tick.expect_group(plugin);
     let members = group.members().into_iter();
-    members.map(|member| (member.pid, member.name)).collect()
+    let mut listed: Listed = members
+        .map(|member| (member.pid, member.name))
+        .filter(|(pid, _)| pids.contains(pid))
+        .collect();
+    listed.sort();
+    listed
 }
 
 /// What differs from `expected` once it has had time to come true.
-fn differences(daemon: &mut Daemon, expected: &BTreeMap<String, Listed>) -> Vec<String> {
+fn differences(daemon: &mut Daemon, expected: &BTreeMap<String, Listed>, pids: &[u32]) -> Vec<String> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let tick = daemon.next_tick(LIMIT);
@@ -79,7 +89,7 @@ fn differences(daemon: &mut Daemon, expected: &BTreeMap<String, Listed>) -> Vec<
             continue;
         }
         let differ = expected.iter().filter_map(|(plugin, expected)| {
-            let found = listed(&tick, plugin);
+            let found = listed(&tick, plugin, pids);
             (found != *expected).then(|| format!("{plugin}: {found:?}, not {expected:?}"))
         });
         let differ: Vec<String> = differ.collect();
@@ -103,10 +113,12 @@ fn members_and_names_are_the_same_however_a_process_is_seen() {
         .iter()
         .map(|(index, invocation)| plugins(&folder, *index, invocation))
         .collect();
+    let executables = executables(&folder, &invocations.all);
     let args = ["--plugins-dir", folder.path()];
     let mut early = Daemon::start(&args);
     let running: Vec<Running> = invocations.all.iter().map(Invocation::start).collect();
-    let expected: BTreeMap<String, Listed> = plugins
+    let pids: Vec<u32> = running.iter().map(Running::pid).collect();
+    let mut expected: BTreeMap<String, Listed> = plugins
         .into_iter()
         .zip(&running)
         .flat_map(|(plugins, running)| {
@@ -116,9 +128,14 @@ fn members_and_names_are_the_same_however_a_process_is_seen() {
                 .map(move |(plugin, name)| (plugin, listed(name).into_iter().collect()))
         })
         .collect();
+    for (invocation, &pid) in invocations.all.iter().zip(&pids) {
+        let listed = expected.entry(executables[&invocation.exe].clone()).or_default();
+        listed.push((pid, invocation.exe.clone()));
+        listed.sort();
+    }
     let mut faults = Vec::new();
     let mut compare = |column: &str, daemon: &mut Daemon| {
-        let differ = differences(daemon, &expected);
+        let differ = differences(daemon, &expected, &pids);
         faults.extend(differ.into_iter().map(|fault| format!("{column}: {fault}")));
     };
     compare("started under its eyes", &mut early);
