@@ -2,6 +2,7 @@
 //! TLS when told to; for client certificates [`crate::nginx`] stands before it.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
@@ -41,15 +42,20 @@ pub struct VictoriaMetrics {
 impl VictoriaMetrics {
     /// Starts the program that `KEVMON_VICTORIA_METRICS` names, in cleartext.
     pub fn start() -> Self {
-        Self::launch(None)
+        Self::launch(None, &[])
+    }
+
+    /// The same, calling metrics as Prometheus would.
+    pub fn start_with_prometheus_names() -> Self {
+        Self::launch(None, &["-opentelemetry.usePrometheusNaming"])
     }
 
     /// Starts it with TLS: it shows `server`, for which `authority` vouches.
     pub fn start_tls(server: &Identity, authority: &Authority) -> Self {
-        Self::launch(Some((server, authority)))
+        Self::launch(Some((server, authority)), &[])
     }
 
-    fn launch(tls: Option<(&Identity, &Authority)>) -> Self {
+    fn launch(tls: Option<(&Identity, &Authority)>, flags: &[&str]) -> Self {
         let program = kevmon::required("KEVMON_VICTORIA_METRICS", "the VictoriaMetrics program");
         let scratch = Scratch::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -68,6 +74,7 @@ impl VictoriaMetrics {
         let child = command
             .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
             .arg(format!("-storageDataPath={}", data.display()))
+            .args(flags)
             .args(["-retentionPeriod=1d", "-memory.allowedBytes=128MB"])
             .current_dir(scratch.path())
             .stdin(Stdio::null())
@@ -148,6 +155,15 @@ impl VictoriaMetrics {
             }
         }
         samples
+    }
+
+    /// The names of all metrics that it has.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.get("/internal/force_flush");
+        let answer = self.get("/api/v1/label/__name__/values");
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        let names = answer["data"].as_array().expect("a list").iter();
+        names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
 
     fn get(&self, path: &str) -> String {

@@ -1,7 +1,6 @@
 //! All ways out of the daemon but the JSON lines: receivers, kevmon's own telemetry, OTLP/JSON and Prometheus.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     config::{
         Settings,
-        receiver::{JsonTarget, Receiver},
+        receiver::{JsonTarget, PrometheusPage, Receiver},
     },
     export::{
         Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Observed, ProgramTime, Run,
@@ -120,7 +119,7 @@ impl Exports {
         let lines = settings.outputs.otlp_json.as_ref().map(line_target);
         let otlp_json = lines.map(Lines::start).transpose().context("OTLP/JSON lines")?;
         let page = settings.outputs.prometheus;
-        let prometheus = page.map(|address| serve(address, &host)).transpose()?;
+        let prometheus = page.map(|page| serve(page, &host)).transpose()?;
         let encoder = || {
             let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
             kept.told_before(&plugins, &mut requests);
@@ -376,9 +375,9 @@ fn line_target(of: &JsonTarget) -> LineTarget {
 }
 
 /// Serves the page for Prometheus from now on, as long as the runtime is there.
-fn serve(address: SocketAddr, host: &HostIdentity) -> Result<LatestReadings> {
-    let latest = LatestReadings::new(host.clone());
-    let server = PrometheusServer::bind(address, latest.clone())?;
+fn serve(page: PrometheusPage, host: &HostIdentity) -> Result<LatestReadings> {
+    let latest = LatestReadings::new(host.clone(), page.created);
+    let server = PrometheusServer::bind(page.address, latest.clone())?;
     info!("Prometheus: http://{}/metrics", server.address()?);
     tokio::spawn(async move {
         let Err(error) = server.serve().await;

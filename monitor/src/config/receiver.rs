@@ -251,6 +251,15 @@ pub enum JsonTarget {
 pub struct Outputs {
     /// OTLP/JSON lines.
     pub otlp_json: Option<JsonTarget>,
-    /// Address of the Prometheus text endpoint.
-    pub prometheus: Option<SocketAddr>,
+    /// The endpoint that Prometheus reads.
+    pub prometheus: Option<PrometheusPage>,
+}
+
+/// The page for Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrometheusPage {
+    /// Where it is served.
+    pub address: SocketAddr,
+    /// Whether it shows when each sum began (`_created`, OpenMetrics alone).
+    pub created: bool,
 }

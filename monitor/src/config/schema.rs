@@ -111,6 +111,8 @@ pub enum Role {
     Prometheus,
     /// Where it listens.
     PrometheusListen,
+    /// Whether its page shows when sums began.
+    PrometheusCreated,
     /// One of the keys of kevmon's own schema that [`super::native`] takes, by table and name.
     Own,
     /// For the reader of the file alone (an author, a version).

@@ -39,6 +39,8 @@ pub struct SettingsFile {
     pub(crate) telemetry: Telemetry,
     pub(crate) otlp_json: Option<JsonTarget>,
     pub(crate) prometheus: Option<Given<SocketAddr>>,
+    /// Whether that page shows `_created`, also where a flag gave the address.
+    pub(crate) prometheus_created: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Warning>,
     /// Whether its tables could be read at all, so that a name that it has not is one that does not exist.
@@ -202,6 +204,7 @@ impl Content for Reading<'_> {
             (Role::PrometheusListen, Value::Listen(address)) => {
                 self.listen = Some(Given::new(address, origin));
             }
+            (Role::PrometheusCreated, Value::Flag(created)) => self.file.prometheus_created = created,
             (role, value) => {
                 if let Value::Headers(headers) = &value {
                     self.warn_of_readable_secrets(headers, &origin);

@@ -155,6 +155,7 @@ pub(crate) mod tests {
             cpu_usage: None,
             cpu_utilization: None,
             memory_usage: None,
+            memory_utilization: None,
             rss: Some(0),
             vms: Some(0),
             fds: Some(0),

@@ -15,7 +15,7 @@ use crate::{
 
 /// The version of OpenTelemetry's semantic conventions that names of theirs come from: `service.*`, `host.*`,
 /// `process.*`.
-pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.38.0";
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// Namespace of kevmon's UUIDv5 names.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b65_766d_6f6e_4f54_8c50_7365_7276_6963);

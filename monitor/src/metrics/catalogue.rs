@@ -220,84 +220,87 @@ pub const JSON_ONLY: &[Metric] = catalogue! {
         "Re-executions in place";
 };
 
-/// `naming = "otel"`: the semantic conventions for process metrics (1.38), as sums over the group, and what they
-/// have no name for under `kevmon.`.
+/// `naming = "otel"`: metrics of the group, under `kevmon.group.`. Where the semantic conventions (1.44) have a metric of a
+/// process for the same, the rest of the name, the unit, the instrument and the attributes are its own; `process.` itself
+/// is for single processes.
 const OTEL: &[Metric] = catalogue! {
-    "process.cpu.time", "s", Counter, Usage,
+    "kevmon.group.cpu.time", "s", Counter, Usage,
         |r| split("cpu.mode", [
             ("user", seconds(r.usage.get(Sum::User))),
             ("system", seconds(r.usage.get(Sum::System))),
         ]),
         "CPU time";
-    "process.cpu.utilization", "1", Gauge, Watch,
+    "kevmon.group.cpu.utilization", "1", Gauge, Watch,
         |r| split("cpu.mode", [
             ("user", r.cpu_utilization.map(|(user, _)| Float(user))),
             ("system", r.cpu_utilization.map(|(_, system)| Float(system))),
         ]),
         "CPU time since the last collection, over the elapsed time and the CPUs available";
-    "process.memory.usage", "By", UpDownCounter, Watch, |r| integer(r.rss),
+    "kevmon.group.memory.usage", "By", UpDownCounter, Watch, |r| integer(r.rss),
         "Physical memory in use";
-    "process.memory.virtual", "By", UpDownCounter, Watch, |r| integer(r.vms),
+    "kevmon.group.memory.utilization", "1", Gauge, Watch, |r| float(r.memory_utilization),
+        "Physical memory in use, over the host's";
+    "kevmon.group.memory.virtual", "By", UpDownCounter, Watch, |r| integer(r.vms),
         "Virtual memory";
-    "process.disk.io", "By", Counter, Usage,
+    "kevmon.group.disk.io", "By", Counter, Usage,
         |r| split("disk.io.direction", [
             ("read", r.usage.get(Sum::ReadBytes).map(Integer)),
             ("write", r.usage.get(Sum::WriteBytes).map(Integer)),
         ]),
         "Bytes transferred from and to storage";
-    "process.thread.count", "{thread}", UpDownCounter, Watch, |r| integer(r.threads),
+    "kevmon.group.thread.count", "{thread}", UpDownCounter, Watch, |r| integer(r.threads),
         "Threads";
-    "process.unix.file_descriptor.count", "{file_descriptor}", UpDownCounter, Watch, |r| integer(r.fds),
+    "kevmon.group.unix.file_descriptor.count", "{file_descriptor}", UpDownCounter, Watch, |r| integer(r.fds),
         "Open file descriptors";
-    "process.context_switches", "{context_switch}", Counter, Usage,
+    "kevmon.group.context_switches", "{context_switch}", Counter, Usage,
         |r| split("process.context_switch.type", [
             ("voluntary", r.usage.get(Sum::Voluntary).map(Integer)),
             ("involuntary", r.usage.get(Sum::Involuntary).map(Integer)),
         ]),
         "Context switches";
-    "process.paging.faults", "{fault}", Counter, Usage,
+    "kevmon.group.paging.faults", "{fault}", Counter, Usage,
         |r| split("system.paging.fault.type", [
             ("minor", r.usage.get(Sum::MinorFaults).map(Integer)),
             ("major", r.usage.get(Sum::MajorFaults).map(Integer)),
         ]),
         "Page faults";
-    "process.uptime", "s", Gauge, Watch, |r| float(r.uptime.map(|uptime| uptime.as_secs_f64())),
+    "kevmon.group.uptime", "s", Gauge, Watch, |r| float(r.uptime.map(|uptime| uptime.as_secs_f64())),
         "Age of the oldest live process";
-    "kevmon.process.count", "{process}", UpDownCounter, Watch, |r| integer((!r.unlisted).then_some(r.process_count)),
+    "kevmon.group.process.count", "{process}", UpDownCounter, Watch, |r| integer((!r.unlisted).then_some(r.process_count)),
         "Live processes";
-    "kevmon.process.starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.starts)),
+    "kevmon.group.starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.starts)),
         "Processes that started and whose parent is not in the group";
-    "kevmon.process.worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
+    "kevmon.group.worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
         "Processes that were started by a process of the group";
-    "kevmon.process.restarts", "{restart}", Counter, Watch, restarts,
+    "kevmon.group.restarts", "{restart}", Counter, Watch, restarts,
         "Starts that took the place of an ended process, and re-executions, by `kevmon.restart.kind`";
-    "kevmon.process.exits", "{process}", Counter, Watch, |r| exits::points(&r.exits),
+    "kevmon.group.exits", "{process}", Counter, Watch, |r| exits::points(&r.exits),
         "Processes that ended, by `kevmon.exit.reason` and what goes with it";
-    "kevmon.process.joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
+    "kevmon.group.joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
         "Processes that came otherwise than by a start: found running, renamed, returned";
-    "kevmon.process.leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
+    "kevmon.group.leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
         "Processes that live on under another name";
-    "kevmon.process.run_queue.wait_time", "s", Counter, Usage, |r| one(seconds(r.usage.get(Sum::RunDelay))),
+    "kevmon.group.run_queue.wait_time", "s", Counter, Usage, |r| one(seconds(r.usage.get(Sum::RunDelay))),
         "Time that threads were ready to run and waited for a CPU";
-    "kevmon.process.memory.peak", "By", Gauge, Watch, |r| integer(r.peak_rss),
+    "kevmon.group.memory.peak", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
-    "kevmon.process.unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
+    "kevmon.group.unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
         "Starts of which nobody can say whether they were restarts: records were lost, or kevmon was away";
-    "kevmon.process.failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
+    "kevmon.group.failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
         "Processes that ended within `failed_start` of their start, other than with exit code 0";
-    "kevmon.process.downtime", "s", Histogram, Watch, |r| histogram(r.downtime),
+    "kevmon.group.downtime", "s", Histogram, Watch, |r| histogram(r.downtime),
         "From the end of a process to the start that took its place";
-    "kevmon.process.last_downtime", "s", Gauge, Watch, |r| one(seconds(r.downtime.last)),
+    "kevmon.group.last_downtime", "s", Gauge, Watch, |r| one(seconds(r.downtime.last)),
         "The latest downtime";
-    "kevmon.process.lifetime", "s", Histogram, Watch, |r| histogram(r.lifetime),
+    "kevmon.group.lifetime", "s", Histogram, Watch, |r| histogram(r.lifetime),
         "From the start of a process to its end, of those that ended";
-    "kevmon.process.last_start_time", "s", Gauge, Watch, |r| time(r.last_start),
+    "kevmon.group.last_start_time", "s", Gauge, Watch, |r| time(r.last_start),
         "When a process last started, in seconds since 1970";
-    "kevmon.process.last_exit_time", "s", Gauge, Watch, |r| time(r.last_exit),
+    "kevmon.group.last_exit_time", "s", Gauge, Watch, |r| time(r.last_exit),
         "When a process last ended, in seconds since 1970";
-    "kevmon.process.crash_loop", "1", Gauge, Watch, |r| integer(Some(r.crash_loop.into())),
+    "kevmon.group.crash_loop", "1", Gauge, Watch, |r| integer(Some(r.crash_loop.into())),
         "1 while processes keep failing and being replaced";
-    "kevmon.per_process.left_out", "{process}", Gauge, Watch, |r| left_out(r),
+    "kevmon.group.process.left_out", "{process}", Gauge, Watch, |r| left_out(r),
         "Live processes that have no series of their own, being more than the plugin's bound";
 };
 

@@ -106,6 +106,8 @@ pub struct Reading {
     pub cpu_utilization: Option<(f64, f64)>,
     /// Mean share of physical memory that a process's resident set takes.
     pub memory_usage: Option<f64>,
+    /// Share of physical memory that the resident sets take together.
+    pub memory_utilization: Option<f64>,
     /// Sum of resident sets, bytes; address spaces shared by members count once.
     pub rss: Option<u64>,
     /// Sum of virtual sizes, bytes, likewise.

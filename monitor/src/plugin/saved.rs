@@ -136,6 +136,7 @@ impl SavedGroup {
             cpu_usage: None,
             cpu_utilization: None,
             memory_usage: None,
+            memory_utilization: None,
             rss: None,
             vms: None,
             fds: None,

@@ -17,27 +17,33 @@ use kevmon_tests::{
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 
 /// The semantic conventions that the contract names, with the values of the attribute that splits them.
-const OTEL: [(&str, Instrument, &str, &[&str]); 10] = [
-    ("process.cpu.time", COUNTER, "s", &["system", "user"]),
-    ("process.cpu.utilization", GAUGE, "1", &["system", "user"]),
-    ("process.memory.usage", UP_DOWN, "By", &[]),
-    ("process.memory.virtual", UP_DOWN, "By", &[]),
-    ("process.disk.io", COUNTER, "By", &["read", "write"]),
-    ("process.thread.count", UP_DOWN, "{thread}", &[]),
+const OTEL: [(&str, Instrument, &str, &[&str]); 11] = [
+    ("kevmon.group.cpu.time", COUNTER, "s", &["system", "user"]),
+    ("kevmon.group.cpu.utilization", GAUGE, "1", &["system", "user"]),
+    ("kevmon.group.memory.usage", UP_DOWN, "By", &[]),
+    ("kevmon.group.memory.utilization", GAUGE, "1", &[]),
+    ("kevmon.group.memory.virtual", UP_DOWN, "By", &[]),
+    ("kevmon.group.disk.io", COUNTER, "By", &["read", "write"]),
+    ("kevmon.group.thread.count", UP_DOWN, "{thread}", &[]),
     (
-        "process.unix.file_descriptor.count",
+        "kevmon.group.unix.file_descriptor.count",
         UP_DOWN,
         "{file_descriptor}",
         &[],
     ),
     (
-        "process.context_switches",
+        "kevmon.group.context_switches",
         COUNTER,
         "{context_switch}",
         &["involuntary", "voluntary"],
     ),
-    ("process.paging.faults", COUNTER, "{fault}", &["major", "minor"]),
-    ("process.uptime", GAUGE, "s", &[]),
+    (
+        "kevmon.group.paging.faults",
+        COUNTER,
+        "{fault}",
+        &["major", "minor"],
+    ),
+    ("kevmon.group.uptime", GAUGE, "s", &[]),
 ];
 
 #[test]
@@ -206,17 +212,21 @@ fn otel_naming_both_namings_and_the_prefix() {
             .as_f64()
     };
     for (instana, otel, attribute) in [
-        ("cpu_user_time_total", "process.cpu.time", "user"),
-        ("cpu_system_time_total", "process.cpu.time", "system"),
-        ("memory_rss_total", "process.memory.usage", ""),
-        ("disk_write_bytes", "process.disk.io", "write"),
-        ("voluntary_ctx_switches", "process.context_switches", "voluntary"),
+        ("cpu_user_time_total", "kevmon.group.cpu.time", "user"),
+        ("cpu_system_time_total", "kevmon.group.cpu.time", "system"),
+        ("memory_rss_total", "kevmon.group.memory.usage", ""),
+        ("disk_write_bytes", "kevmon.group.disk.io", "write"),
+        (
+            "voluntary_ctx_switches",
+            "kevmon.group.context_switches",
+            "voluntary",
+        ),
         (
             "nonvoluntary_ctx_switches",
-            "process.context_switches",
+            "kevmon.group.context_switches",
             "involuntary",
         ),
-        ("thread_count", "process.thread.count", ""),
+        ("thread_count", "kevmon.group.thread.count", ""),
     ] {
         let (one, other) = (value(instana, ""), value(otel, attribute));
         assert!(

@@ -40,6 +40,7 @@ mod lives;
 mod log;
 mod matching;
 mod membership;
+mod metric_names;
 mod names;
 mod one_state;
 mod outage_plugins;

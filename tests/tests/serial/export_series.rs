@@ -74,7 +74,7 @@ const SINGLE_OTEL: [(&str, Instrument, &str, Split, Option<&str>); 13] = [
         COUNTER,
         "s",
         &["system", "user"],
-        Some("process.cpu.time"),
+        Some("kevmon.group.cpu.time"),
     ),
     ("cpu.utilization", GAUGE, "1", &["system", "user"], None),
     ("run_queue.wait_time", COUNTER, "s", &[], None),
@@ -83,30 +83,36 @@ const SINGLE_OTEL: [(&str, Instrument, &str, Split, Option<&str>); 13] = [
         COUNTER,
         "{context_switch}",
         &["involuntary", "voluntary"],
-        Some("process.context_switches"),
+        Some("kevmon.group.context_switches"),
     ),
     (
         "disk.io",
         COUNTER,
         "By",
         &["read", "write"],
-        Some("process.disk.io"),
+        Some("kevmon.group.disk.io"),
     ),
     (
         "paging.faults",
         COUNTER,
         "{fault}",
         &["major", "minor"],
-        Some("process.paging.faults"),
+        Some("kevmon.group.paging.faults"),
     ),
-    ("memory.usage", UP_DOWN, "By", &[], Some("process.memory.usage")),
+    (
+        "memory.usage",
+        UP_DOWN,
+        "By",
+        &[],
+        Some("kevmon.group.memory.usage"),
+    ),
     ("memory.peak", GAUGE, "By", &[], None),
     (
         "memory.virtual",
         UP_DOWN,
         "By",
         &[],
-        Some("process.memory.virtual"),
+        Some("kevmon.group.memory.virtual"),
     ),
     ("memory.utilization", GAUGE, "1", &[], None),
     (
@@ -114,14 +120,14 @@ const SINGLE_OTEL: [(&str, Instrument, &str, Split, Option<&str>); 13] = [
         UP_DOWN,
         "{thread}",
         &[],
-        Some("process.thread.count"),
+        Some("kevmon.group.thread.count"),
     ),
     (
         "unix.file_descriptor.count",
         UP_DOWN,
         "{file_descriptor}",
         &[],
-        Some("process.unix.file_descriptor.count"),
+        Some("kevmon.group.unix.file_descriptor.count"),
     ),
     ("uptime", GAUGE, "s", &[], None),
 ];
@@ -371,7 +377,7 @@ fn single_processes_by_the_other_naming() {
     busy(&mut one, 60);
     busy(&mut other, 30);
     let (_, points) = setup.next(&mut daemon);
-    assert_eq!(left_out(&points, "kevmon.per_process.left_out"), 1.0);
+    assert_eq!(left_out(&points, "kevmon.group.process.left_out"), 1.0);
     let singles: Vec<Point> = points
         .iter()
         .filter(|point| id(point).is_some())

@@ -17,7 +17,7 @@ use super::{
     finding::{Fault, Finding, Warning, quoted, split},
     given::Given,
     log_filter::LogFilter,
-    receiver::{Outputs, Receiver, SpoolLimits, Telemetry, Temporality},
+    receiver::{Outputs, PrometheusPage, Receiver, SpoolLimits, Telemetry, Temporality},
     settings_file::SettingsFile,
 };
 
@@ -199,7 +199,10 @@ impl Settling<'_> {
         }
         Outputs {
             otlp_json: asked.or_else(|| file.and_then(|file| file.otlp_json.clone())),
-            prometheus: prometheus.map(|listen| listen.value),
+            prometheus: prometheus.map(|listen| PrometheusPage {
+                address: listen.value,
+                created: file.is_some_and(|file| file.prometheus_created),
+            }),
         }
     }
 

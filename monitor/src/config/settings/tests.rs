@@ -309,14 +309,15 @@ fn level_temporality_and_aggregation() {
 
 #[test]
 fn outputs_spool_and_telemetry() {
-    let file = "[otlp_json]\npath = '/x'\n[prometheus]\nenabled = true\nlisten = '[::1]:1'\n[spool]\nmax_bytes = '2MiB'\n[telemetry]\nenabled = false";
+    let file = "[otlp_json]\npath = '/x'\n[prometheus]\nenabled = true\nlisten = '[::1]:1'\ncreated = true\n[spool]\nmax_bytes = '2MiB'\n[telemetry]\nenabled = false";
     let settings = Case {
         file,
         ..Case::default()
     }
     .valid();
     assert_eq!(settings.outputs.otlp_json, Some(JsonTarget::File("/x".into())));
-    assert_eq!(settings.outputs.prometheus, "[::1]:1".parse().ok());
+    let page = settings.outputs.prometheus.expect("a page");
+    assert_eq!((page.address, page.created), ("[::1]:1".parse().unwrap(), true));
     assert_eq!(
         (settings.spool.bytes, settings.telemetry.enabled),
         (2 << 20, false)

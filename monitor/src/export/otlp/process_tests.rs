@@ -79,16 +79,19 @@ fn is_single(point: &super::tests::Point) -> bool {
 
 #[test]
 fn a_process_is_told_by_pid_creation_and_executable_from_its_start_on() {
-    for (naming, prefix, count) in [
-        (Naming::Instana, "per_process.", 17),
-        (Naming::Otel, "kevmon.per_process.", 18),
+    for (naming, prefix, left_out_of_it, count) in [
+        (Naming::Instana, "per_process.", "per_process.left_out", 17),
+        (
+            Naming::Otel,
+            "kevmon.per_process.",
+            "kevmon.group.process.left_out",
+            18,
+        ),
     ] {
         let collection = of(naming, vec![single(10, "app", 3 * S), single(11, "", 4 * S)]);
         let request = told(&mut encoder(Temporality::Cumulative), &collection);
         let left_out = points(&request);
-        let left_out = left_out
-            .iter()
-            .find(|point| point.metric == format!("{prefix}left_out"));
+        let left_out = left_out.iter().find(|point| point.metric == left_out_of_it);
         assert_eq!(left_out.map(|point| point.value), Some(7.0));
         let mut series = BTreeSet::new();
         for metric in &request.resource_metrics[1].scope_metrics[0].metrics {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 const S: u64 = 1_000_000_000;
-const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.38.0";
+const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 fn host() -> HostIdentity {
     HostIdentity::new(None, "n".to_owned())

@@ -43,6 +43,8 @@ pub struct LatestReadings {
 #[derive(Debug)]
 struct State {
     host: HostIdentity,
+    /// Whether OpenMetrics shows when each sum began.
+    created: bool,
     /// By the plugin's label.
     readings: BTreeMap<String, Taken>,
     /// The latest one, which has kevmon's own state.
@@ -83,11 +85,12 @@ fn resource_metrics(collection: &Collection, host: &HostIdentity) -> Vec<Resourc
 }
 
 impl LatestReadings {
-    /// None so far.
-    pub fn new(host: HostIdentity) -> Self {
+    /// None so far. `created`: OpenMetrics shows when each sum began.
+    pub fn new(host: HostIdentity, created: bool) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
                 host,
+                created,
                 readings: BTreeMap::new(),
                 newest: None,
                 told: BTreeSet::new(),
@@ -129,7 +132,8 @@ impl LatestReadings {
         {
             return rendered.text.clone();
         }
-        let page = page::page(&self.resources(now), format);
+        let created = self.state().created;
+        let page = page::page(&self.resources(now), format, created);
         let mut state = self.state();
         for name in page.conflicting {
             if !state.told.contains(&name) {

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
-use super::naming::{Kind, family_name, labels, unit_word, write_label};
+use super::naming::{Kind, family_name, labels, shown_unit, write_label};
 
 /// The two formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) struct Page {
 /// Everything of one name, of whichever service.
 struct Family {
     kind: Kind,
-    unit: Option<&'static str>,
+    unit: Option<String>,
     help: String,
     /// Its samples, written: those that are no plain numbers.
     samples: String,
@@ -53,33 +53,55 @@ struct Family {
     numbers: Numbers,
 }
 
+/// A series with its latest number.
+struct Series {
+    labels: String,
+    /// Unix ns.
+    time: u64,
+    /// When its sum began, Unix ns; 0 where that is not known.
+    start: u64,
+    value: String,
+}
+
 /// The latest number of each series. A collection may hold several of one, at several times; a page has room for one.
 #[derive(Default)]
 struct Numbers {
-    /// Labels, time and value, in the order in which the series came.
-    series: Vec<(String, u64, String)>,
+    /// In the order in which they came.
+    series: Vec<Series>,
     /// Where a series is, by its labels.
     places: HashMap<String, usize>,
 }
 
 impl Numbers {
-    fn add(&mut self, labels: String, time: u64, value: String) {
-        match self.places.get(&labels) {
+    fn add(&mut self, labels: String, point: &NumberDataPoint, value: String) {
+        let series = Series {
+            labels,
+            time: point.time_unix_nano,
+            start: point.start_time_unix_nano,
+            value,
+        };
+        match self.places.get(&series.labels) {
             Some(&place) => {
-                if let Some(known) = self.series.get_mut(place).filter(|known| known.1 <= time) {
-                    (known.1, known.2) = (time, value);
+                if let Some(known) = self
+                    .series
+                    .get_mut(place)
+                    .filter(|known| known.time <= series.time)
+                {
+                    *known = series;
                 }
             }
             None => {
-                self.places.insert(labels.clone(), self.series.len());
-                self.series.push((labels, time, value));
+                self.places.insert(series.labels.clone(), self.series.len());
+                self.series.push(series);
             }
         }
     }
 }
 
 /// Renders what was measured last. Sums that are not cumulative are left out, as is what Prometheus has no type for.
-pub(super) fn page(resources: &[ResourceMetrics], format: Format) -> Page {
+/// `created`: in OpenMetrics, each sum and histogram has a sample that tells when it began.
+pub(super) fn page(resources: &[ResourceMetrics], format: Format, created: bool) -> Page {
+    let created = created && format == Format::OpenMetrics;
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut conflicting = BTreeSet::new();
     let mut targets = BTreeSet::new();
@@ -98,7 +120,7 @@ pub(super) fn page(resources: &[ResourceMetrics], format: Format) -> Page {
         for of_scope in &of_resource.scope_metrics {
             let common = target.common(of_scope.scope.as_ref(), &of_scope.schema_url);
             for metric in &of_scope.metrics {
-                if let Err(name) = add(&mut families, metric, &common, format) {
+                if let Err(name) = add(&mut families, metric, &common, (format, created)) {
                     conflicting.insert(name);
                 }
             }
@@ -107,7 +129,7 @@ pub(super) fn page(resources: &[ResourceMetrics], format: Format) -> Page {
     let mut text = String::new();
     for (name, family) in &families {
         // Writing to a String does not fail.
-        let _: fmt::Result = write_family(&mut text, name, family, format);
+        let _: fmt::Result = write_family(&mut text, name, family, (format, created));
     }
     if format == Format::OpenMetrics {
         text.push_str("# EOF\n");
@@ -183,7 +205,7 @@ fn add(
     families: &mut BTreeMap<String, Family>,
     metric: &Metric,
     common: &str,
-    format: Format,
+    (format, created): (Format, bool),
 ) -> Result<(), String> {
     let cumulative = i32::from(AggregationTemporality::Cumulative);
     let kind = match &metric.data {
@@ -192,7 +214,7 @@ fn add(
             if sum.is_monotonic {
                 Kind::Counter
             } else {
-                Kind::Gauge
+                Kind::UpDownCounter
             }
         }
         Some(Data::Histogram(histogram)) if histogram.aggregation_temporality == cumulative => {
@@ -200,16 +222,15 @@ fn add(
         }
         _ => return Ok(()),
     };
-    let unit = unit_word(&metric.unit, kind);
-    let name = family_name(&metric.name, unit, kind);
+    let name = family_name(&metric.name, &metric.unit, kind);
     let family = families.entry(name.clone()).or_insert_with(|| Family {
         kind,
-        unit,
+        unit: shown_unit(&name, &metric.unit, kind),
         help: metric.description.clone(),
         samples: String::new(),
         numbers: Numbers::default(),
     });
-    if family.kind != kind {
+    if family.kind.type_name() != kind.type_name() {
         return Err(name);
     }
     match &metric.data {
@@ -219,7 +240,13 @@ fn add(
             .data_points
             .iter()
             .filter(|point| is_recorded(point.flags))
-            .for_each(|point| buckets(&mut family.samples, &name, point, common, format)),
+            .for_each(|point| {
+                buckets(&mut family.samples, &name, point, common, format);
+                if let Some(began) = began(point.start_time_unix_nano).filter(|_| created) {
+                    let labels = with(common, &point.attributes);
+                    write_sample(&mut family.samples, (&name, "_created"), &labels, &began);
+                }
+            }),
         _ => {}
     }
     Ok(())
@@ -230,6 +257,12 @@ fn is_recorded(flags: u32) -> bool {
     flags & DataPointFlags::NoRecordedValueMask as u32 == 0
 }
 
+/// When a sum began, in seconds since 1970; `None` where that is not known.
+fn began(unix_ns: u64) -> Option<String> {
+    let unix_ms = unix_ns / 1_000_000;
+    (unix_ns > 0).then(|| format!("{}.{:03}", unix_ms / 1_000, unix_ms % 1_000))
+}
+
 fn numbers(to: &mut Numbers, points: &[NumberDataPoint], common: &str) {
     for point in points.iter().filter(|point| is_recorded(point.flags)) {
         let value = match point.value {
@@ -237,7 +270,7 @@ fn numbers(to: &mut Numbers, points: &[NumberDataPoint], common: &str) {
             Some(number_data_point::Value::AsDouble(double)) => number(double),
             None => continue,
         };
-        to.add(with(common, &point.attributes), point.time_unix_nano, value);
+        to.add(with(common, &point.attributes), point, value);
     }
 }
 
@@ -285,7 +318,12 @@ fn number(value: f64) -> String {
     }
 }
 
-fn write_family(to: &mut String, name: &str, family: &Family, format: Format) -> fmt::Result {
+fn write_family(
+    to: &mut String,
+    name: &str,
+    family: &Family,
+    (format, created): (Format, bool),
+) -> fmt::Result {
     if family.samples.is_empty() && family.numbers.series.is_empty() {
         return Ok(());
     }
@@ -296,10 +334,8 @@ fn write_family(to: &mut String, name: &str, family: &Family, format: Format) ->
         _ => "",
     };
     let kind = match (family.kind, format) {
-        (Kind::Counter, _) => "counter",
-        (Kind::Histogram, _) => "histogram",
         (Kind::Info, Format::OpenMetrics) => "info",
-        (Kind::Gauge | Kind::Info, _) => "gauge",
+        (kind, _) => kind.type_name(),
     };
     let mut help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
     if format == Format::OpenMetrics {
@@ -307,7 +343,7 @@ fn write_family(to: &mut String, name: &str, family: &Family, format: Format) ->
     }
     writeln!(to, "# HELP {name}{suffix} {help}")?;
     writeln!(to, "# TYPE {name}{suffix} {kind}")?;
-    if let (Format::OpenMetrics, Some(unit)) = (format, family.unit) {
+    if let (Format::OpenMetrics, Some(unit)) = (format, &family.unit) {
         writeln!(to, "# UNIT {name} {unit}")?;
     }
     to.push_str(&family.samples);
@@ -316,8 +352,11 @@ fn write_family(to: &mut String, name: &str, family: &Family, format: Format) ->
     } else {
         ""
     };
-    for (labels, _, value) in &family.numbers.series {
-        write_sample(to, (name, suffix), labels, value);
+    for series in &family.numbers.series {
+        write_sample(to, (name, suffix), &series.labels, &series.value);
+        if let Some(began) = began(series.start).filter(|_| created && family.kind == Kind::Counter) {
+            write_sample(to, (name, "_created"), &series.labels, &began);
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
 use super::{
     super::collection::tests::collection,
-    naming::{Kind, family_name, unit_word},
+    naming::{Kind, family_name},
     page::{Page, page},
     server::chosen,
     *,
@@ -39,7 +39,7 @@ fn of(plugins: &[&str]) -> Collection {
 }
 
 fn rendered(collection: &Collection, format: Format) -> Page {
-    page(&resource_metrics(collection, &host()), format)
+    page(&resource_metrics(collection, &host()), format, false)
 }
 
 /// A family's lines, with what all series of a service have in common left out.
@@ -95,7 +95,7 @@ fn counters_gauges_and_histograms_in_both_formats() {
         ]
     );
     assert_eq!(
-        family(&text.text, "cpu_usage_ratio"),
+        family(&text.text, "cpu_usage_percent"),
         [""; 0],
         "not known is absent"
     );
@@ -122,6 +122,49 @@ fn counters_gauges_and_histograms_in_both_formats() {
 
     assert!(open.text.ends_with("\n# EOF\n"));
     assert!(!text.text.contains("# EOF") && !text.text.contains("# UNIT"));
+}
+
+/// When a sum began, where that is asked for and the format has a place for it.
+#[test]
+fn sums_tell_when_they_began() {
+    let collection = of(&["web"]);
+    let resources = resource_metrics(&collection, &host());
+    for (format, created, expected) in [
+        (Format::OpenMetrics, true, true),
+        (Format::OpenMetrics, false, false),
+        (Format::Text, true, false),
+    ] {
+        let text = page(&resources, format, created).text;
+        assert_eq!(text.contains("_created{"), expected, "{format:?} {created}");
+    }
+    let text = page(&resources, Format::OpenMetrics, true).text;
+    let start = |name: &str| {
+        let lines = family(&text, name);
+        let created = lines.iter().find(|line| line.contains("_created")).cloned();
+        created.map(|line| line.rsplit_once(' ').expect("a value").1.to_owned())
+    };
+    let point = |name: &str| {
+        let metrics = &resources[1].scope_metrics[0].metrics;
+        let metric = metrics.iter().find(|metric| metric.name == name).expect(name);
+        match metric.data.as_ref().expect("data") {
+            Data::Sum(sum) => sum.data_points[0].start_time_unix_nano,
+            Data::Histogram(histogram) => histogram.data_points[0].start_time_unix_nano,
+            _ => panic!("{name} is no sum"),
+        }
+    };
+    for (metric, family) in [("starts", "starts"), ("downtime", "downtime_seconds")] {
+        let began = point(metric);
+        assert!(began > 0);
+        let seconds = format!("{}.{:03}", began / 1_000_000_000, began / 1_000_000 % 1_000);
+        assert_eq!(start(family), Some(seconds), "{metric}");
+    }
+    assert_eq!(start("process_count_processes"), None, "a gauge has no beginning");
+    let exits = family(&text, "exits");
+    assert_eq!(
+        exits.iter().filter(|line| line.contains("_created")).count(),
+        exits.iter().filter(|line| line.contains("_total")).count(),
+        "each series"
+    );
 }
 
 #[test]
@@ -184,7 +227,7 @@ fn many_plugins_share_their_families() {
         assert!(series.len() > 200, "{}", series.len());
         let names = [
             "starts_total",
-            "kevmon_process_starts_total",
+            "kevmon_group_starts_total",
             "kevmon_complete_ratio",
         ];
         for (name, services) in names.iter().zip([2, 2, 1]) {
@@ -206,7 +249,7 @@ fn a_name_has_one_type_and_what_has_ended_is_left_out() {
             _ => {}
         }
     }
-    let page = page(&resources, Format::Text);
+    let page = page(&resources, Format::Text, false);
     assert_eq!(page.conflicting, BTreeSet::from(["starts".to_owned()]));
     for (name, series) in [
         ("starts_total", 1),
@@ -255,7 +298,7 @@ fn of_several_values_of_a_series_the_latest() {
 #[test]
 fn the_latest_reading_of_each_plugin_until_it_is_out_of_date() {
     let start = Instant::now();
-    let latest = LatestReadings::new(host());
+    let latest = LatestReadings::new(host(), false);
     let counted = |seconds| {
         let text = latest.page(Format::Text, start + Duration::from_secs(seconds));
         let text = String::from_utf8(text.to_vec()).unwrap();
@@ -318,7 +361,7 @@ fn the_format_is_the_readers_choice() {
 
 /// Runs `test` against an endpoint that shows one plugin.
 fn served(test: impl FnOnce(SocketAddr) + Send + 'static) {
-    let latest = LatestReadings::new(host());
+    let latest = LatestReadings::new(host(), false);
     latest.update(&Arc::new(of(&["web"])));
     let server = PrometheusServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), latest).unwrap();
     let address = server.address().unwrap();
@@ -415,7 +458,7 @@ fn silent_clients_are_few_and_not_for_long() {
 fn an_address_in_use_is_told() {
     let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = first.local_addr().unwrap();
-    let error = PrometheusServer::bind(address, LatestReadings::new(host())).unwrap_err();
+    let error = PrometheusServer::bind(address, LatestReadings::new(host(), false)).unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains(&address.to_string()) && text.contains("give another address"),
@@ -433,13 +476,14 @@ fn reference() -> Vec<String> {
     let line = |(name, unit, instrument): (&str, &str, Instrument)| {
         let (kind, suffix) = match instrument {
             Instrument::Counter => (Kind::Counter, "_total"),
-            Instrument::Gauge | Instrument::UpDownCounter => (Kind::Gauge, ""),
+            Instrument::Gauge => (Kind::Gauge, ""),
+            Instrument::UpDownCounter => (Kind::UpDownCounter, ""),
             Instrument::Histogram => (Kind::Histogram, ""),
         };
-        let family = family_name(name, unit_word(unit, kind), kind);
+        let family = family_name(name, unit, kind);
         format!(
-            "| `{name}` | `{family}{suffix}` | {} |",
-            format!("{kind:?}").to_lowercase()
+            "| `{name}` | `{unit}` | `{family}{suffix}` | {} |",
+            kind.type_name()
         )
     };
     of_plugins.chain(of_processes).chain(own).map(line).collect()

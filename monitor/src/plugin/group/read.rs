@@ -133,6 +133,7 @@ impl Group {
                 .and_then(|last| last.cpu_usage(&own, lived)),
             cpu_utilization: last.and_then(|last| last.cpu_utilization(&own, now, host)),
             memory_usage: mean_share(spaces.rss, read.len(), host.memory),
+            memory_utilization: mean_share(spaces.rss.filter(|_| !unread), 1, host.memory),
             rss: spaces.rss.filter(|_| !unread),
             vms: spaces.vms.filter(|_| !unread),
             fds: read
