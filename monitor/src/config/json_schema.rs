@@ -15,6 +15,7 @@ use super::{
 const DOCS: &str = include_str!("../../../docs/plugins.md");
 const NAME: &str = "^[A-Za-z0-9._-]{1,64}$";
 const SETTING_NAME: &str = "^[A-Za-z][A-Za-z0-9_]{0,63}$";
+const SERVICE_NAME: &str = "^[^\\u0000-\\u001f\\u007f]*$";
 const METRIC_NAME: &str = "^[A-Za-z][A-Za-z0-9._]*$";
 
 /// A schema that takes each of the three layouts of a plugin file. It knows types, words and bounds; what keys have to
@@ -129,6 +130,9 @@ fn of_kind(kind: Kind) -> Value {
     let or_list = |of: Value| json!({ "anyOf": [of.clone(), list(of)] });
     match kind {
         Kind::Text => json!({ "type": "string", "minLength": 1, "maxLength": 256 }),
+        Kind::ServiceName => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": SERVICE_NAME })
+        }
         Kind::Name => json!({ "type": "string", "pattern": NAME }),
         Kind::MetricName => json!({ "type": "string", "pattern": METRIC_NAME }),
         Kind::Template

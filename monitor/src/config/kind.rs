@@ -16,6 +16,8 @@ pub enum Kind {
     Name,
     /// A service name template.
     Template,
+    /// A service's name: a template without control characters.
+    ServiceName,
     /// One regular expression.
     Pattern,
     /// One regular expression or a list of them.
@@ -87,6 +89,7 @@ impl Kind {
             Self::FreeText => "string".to_owned(),
             Self::Name => "string, 1–64 of `A-Z a-z 0-9 . _ -`".to_owned(),
             Self::Template => "string with placeholders".to_owned(),
+            Self::ServiceName => "string with placeholders, not blank".to_owned(),
             Self::Pattern => "regex".to_owned(),
             Self::PatternOrPatterns => "regex, or list of them".to_owned(),
             Self::Patterns => "list of regexes".to_owned(),

@@ -77,7 +77,7 @@ pub fn load(
     loaded.warnings.extend(warnings);
     find_users(&mut loaded);
     programs::refuse_writable(&mut loaded);
-    warn_of_colliding_ids(&mut loaded);
+    warn_of_colliding_names(&mut loaded);
     if loaded.plugins.is_empty() && loaded.faults.is_empty() {
         loaded.idle = Some(nothing_to_run(sources, &loaded.disabled));
     }
@@ -368,31 +368,39 @@ fn find_users(loaded: &mut Loaded) {
     }
 }
 
-fn warn_of_colliding_ids(loaded: &mut Loaded) {
-    let mut first: BTreeMap<&str, &Plugin> = BTreeMap::new();
+/// Services of one name in one namespace, which only their instance ids tell apart. A display name has its namespace in it;
+/// a name that a file gives has not.
+fn warn_of_colliding_names(loaded: &mut Loaded) {
+    let mut named: BTreeMap<String, Vec<&Plugin>> = BTreeMap::new();
     for plugin in &loaded.plugins {
-        let Some(other) = first.get(plugin.service.id.as_str()) else {
-            first.insert(&plugin.service.id, plugin);
-            continue;
+        let service = &plugin.service;
+        let same = named.entry(plugin.service_name()).or_default();
+        let shares = |other: &&&Plugin| {
+            let made = service.given.is_none() && other.service.given.is_none();
+            // Instances share a service's name by design: their ids tell them apart.
+            other.name != plugin.name && (made || other.service.namespace == service.namespace)
         };
-        // Instances share a service's name by design: their ids tell them apart.
-        if other.name == plugin.name {
-            continue;
+        if let Some(other) = same.iter().find(shares) {
+            let whose =
+                |plugin: &Plugin| format!("{} ({})", plugin.label(), quoted(&plugin.service.original));
+            let message = format!(
+                "the services of {} and {} are both shown as {}; they are kept apart by their instance ids",
+                whose(other),
+                whose(plugin),
+                quoted(&plugin.service_name())
+            );
+            let warning = match &plugin.origin {
+                Some(path) => Finding::in_file(path, None, message),
+                None => Finding::in_flag(Some("--process-name"), message),
+            };
+            let remedy = if service.given.is_some() {
+                "give one of them another service.name"
+            } else {
+                "give one of them another service_name_template or process name"
+            };
+            loaded.warnings.push(warning.remedy(remedy));
         }
-        let whose = |plugin: &Plugin| format!("{} ({})", plugin.label(), quoted(&plugin.service.original));
-        let message = format!(
-            "the services of {} and {} are both shown as {}; they are kept apart by their instance ids",
-            whose(other),
-            whose(plugin),
-            quoted(&plugin.service.display())
-        );
-        let warning = match &plugin.origin {
-            Some(path) => Finding::in_file(path, None, message),
-            None => Finding::in_flag(Some("--process-name"), message),
-        };
-        loaded
-            .warnings
-            .push(warning.remedy("give one of them another service_name_template or process name"));
+        same.push(plugin);
     }
 }
 

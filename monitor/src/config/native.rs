@@ -16,6 +16,7 @@ use super::{
     finding::{Fault, Finding, quoted},
     resource_filter::ResourceFilter,
     scalar::Scalar,
+    template::Template,
     value::Value,
     walk::Entry,
 };
@@ -79,6 +80,8 @@ pub(crate) struct Instance {
     /// One stands there, right or wrong.
     has_id: bool,
     pub(crate) id: String,
+    /// What its service is called, and the line that says so.
+    pub(crate) service_name: Option<At<Template>>,
     pub(crate) patterns: Option<Vec<Regex>>,
     pub(crate) enabled: bool,
     pub(crate) interval: Option<Duration>,
@@ -354,6 +357,7 @@ impl Instance {
     fn set(&mut self, entry: &Entry<'_>, value: Value) {
         match (entry.name, value) {
             ("id", Value::Text(id)) => self.id = id,
+            ("name", Value::Template(name)) => self.service_name = Some((entry.line, name)),
             ("process_name", Value::Patterns(patterns)) => self.patterns = Some(patterns),
             ("enabled", Value::Flag(enabled)) => self.enabled = enabled,
             ("interval", Value::Duration(interval)) => self.interval = Some(interval),

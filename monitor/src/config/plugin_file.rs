@@ -56,6 +56,8 @@ pub(crate) struct PluginFile {
     namespace: String,
     process_name: String,
     template: Template,
+    /// What the service is called, and the line that says so.
+    service_name: Option<(usize, Template)>,
     attributes: BTreeMap<String, String>,
     naming: Naming,
     aggregate: Aggregate,
@@ -95,6 +97,7 @@ impl PluginFile {
             namespace: DEFAULT_NAMESPACE.to_owned(),
             process_name: String::new(),
             template: Template::default(),
+            service_name: None,
             attributes: BTreeMap::new(),
             naming: Naming::default(),
             aggregate: Aggregate::default(),
@@ -168,6 +171,7 @@ impl PluginFile {
                 };
             }
             (Role::Template, Value::Template(template)) => self.template = template,
+            (Role::ServiceName, Value::Template(name)) => self.service_name = Some((entry.line, name)),
             (Role::AgentHost, Value::Text(host)) => self.agent_host = Some(host),
             (Role::AgentPort, Value::Port(port)) => self.agent_port = Some(port),
             (_, value) => self.set_export(entry, value),

@@ -69,7 +69,9 @@ pub enum Role {
     MostProcesses,
     /// Which go first.
     Rank,
-    /// The service's name.
+    /// The service's name, as the user says.
+    ServiceName,
+    /// What the service's name is made from where nobody says.
     Template,
     /// Where to export to.
     AgentHost,
@@ -205,6 +207,7 @@ pub const KEYS: &[Key] = &[
     key(GUIDE, "plugin", "description", Kind::FreeText, Role::Description, "`\"\"`"),
     key(GUIDE, "plugin", "version", Kind::Anything, Role::Remark, "none"),
     key(GUIDE, "service", "namespace", Kind::Text, Role::Namespace, "`\"default\"`"),
+    key(OWN, "service", "name", Kind::ServiceName, Role::ServiceName, "made of the template"),
     key(OWN, "service", "process_name", Kind::PatternOrPatterns, Role::ProcessName, "required"),
     key(&[Schema::Guide], "service", "process_name", Kind::Pattern, Role::ProcessName, "required"),
     key(OWN, "service", "match", MATCHINGS, Role::Matching, "`\"name\"`"),
@@ -236,6 +239,7 @@ pub const KEYS: &[Key] = &[
     key(OWN, "metrics", "include", Kind::Globs, Role::Own, "`[\"*\"]`"),
     key(OWN, "metrics", "exclude", Kind::Globs, Role::Own, "`[]`"),
     key(OWN, INSTANCE, "id", Kind::Name, Role::Own, "required"),
+    key(OWN, INSTANCE, "name", Kind::ServiceName, Role::Own, "the plugin's"),
     key(OWN, INSTANCE, "process_name", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
     key(OWN, INSTANCE, "enabled", Kind::Flag, Role::Own, "`true`"),
     key(OWN, INSTANCE, "interval", INTERVAL, Role::Own, "the plugin's"),

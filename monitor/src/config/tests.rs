@@ -17,6 +17,7 @@ mod keys;
 mod mutations;
 mod native;
 mod selection;
+mod service_names;
 
 /// A folder of its own for one test, removed with it.
 pub(crate) struct Folder(PathBuf);
@@ -138,6 +139,7 @@ const EVERYTHING_ELSE: &str = r#"schema = 1
 description = "Each key once"
 version = "2"
 [service]
+name = "{plugin_name}"
 process_names = ["^one$", "^two$"]
 exclude = "shell"
 user = ["root", 33]
@@ -230,6 +232,7 @@ type = "int"
 default = 1
 [[instance]]
 id = "a"
+name = "web a"
 process_name = "web-a"
 enabled = true
 interval = "2s"

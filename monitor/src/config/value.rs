@@ -135,6 +135,7 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
                 .map(Value::Template)
                 .map_err(|error| one(Wrong::from_error(value.span().start, &error)))
         }
+        Kind::ServiceName => service_name(value).map(Value::Template).map_err(one),
         Kind::Pattern => pattern(value)
             .map(|pattern| Value::Patterns(vec![pattern]))
             .map_err(one),
@@ -226,6 +227,29 @@ fn named<'v>(value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, Wrong> {
         Err(Wrong::new(value.span().start, message, "shorten it"))
     } else {
         Ok(text)
+    }
+}
+
+fn service_name(value: &Spanned<DeValue<'_>>) -> Result<Template, Wrong> {
+    let (written, at) = (named(value)?, value.span().start);
+    check_service_name(written).map_err(|error| Wrong::from_error(at, &error))?;
+    Template::parse(written).map_err(|error| Wrong::from_error(at, &error))
+}
+
+/// Holds what is sent as `service.name` to 1 to 256 characters, none of them a control character; the error says "what is
+/// wrong; what to do".
+pub(crate) fn check_service_name(name: &str) -> Result<(), String> {
+    if name.trim().is_empty() {
+        Err("is empty; write a name, or leave the key out".to_owned())
+    } else if name.chars().count() > LONGEST_TEXT {
+        Err(format!("is longer than {LONGEST_TEXT} characters; shorten it"))
+    } else if let Some(bad) = name.chars().find(|c| c.is_control()) {
+        Err(format!(
+            "{} holds the control character {bad:?}; write the name on one line, without tabs",
+            quoted(name)
+        ))
+    } else {
+        Ok(())
     }
 }
 
@@ -360,6 +384,15 @@ fn choice(value: &Spanned<DeValue<'_>>, words: &[&'static str]) -> Result<String
     ))
 }
 
+/// Where to say what a reserved attribute would say.
+fn instead_of_attribute(name: &str) -> &'static str {
+    match name {
+        "service.name" => "write name = \"…\" in [service], or in an [[instance]] for that one",
+        "service.namespace" => "write namespace = \"…\" in [service]",
+        _ => "choose another name or remove it",
+    }
+}
+
 fn attributes(value: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, String>, Vec<Wrong>> {
     let DeValue::Table(table) = value.get_ref() else {
         return Err(one(Wrong::kind(
@@ -378,7 +411,7 @@ fn attributes(value: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, String>, 
             }
             _ if RESERVED_ATTRIBUTES.into_iter().any(reserved) => {
                 let message = format!("kevmon sets the attribute {} itself", quoted(name));
-                wrong.push(Wrong::new(at, message, "choose another name or remove it"));
+                wrong.push(Wrong::new(at, message, instead_of_attribute(name)));
             }
             DeValue::String(text) => match check_facts(text) {
                 Ok(()) => {

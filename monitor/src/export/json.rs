@@ -110,7 +110,10 @@ pub(super) fn plugin(collection: &Collection, service: &ServiceReading) -> Json 
         ("plugin", Some(json!(service.plugin.name))),
         (
             "service",
-            Some(json!({ "id": name.id, "display_name": name.display(), "namespace": name.namespace })),
+            Some(
+                json!({ "id": name.id, "name": service.plugin.service_name(), "display_name": name.display(),
+                "namespace": name.namespace }),
+            ),
         ),
         ("start_time", Some(json!(clock.unix(reading.usage_start)))),
         ("watch_start_time", Some(json!(clock.unix(reading.watch_start)))),

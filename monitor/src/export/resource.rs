@@ -108,7 +108,7 @@ pub fn of_plugin(
 ) -> Resource {
     let service = &plugin.service;
     let mut attributes = vec![
-        text("service.name", service.display()),
+        text("service.name", plugin.service_name()),
         text("service.namespace", service.namespace.clone()),
         text("service.instance.id", service_instance_id(plugin, host, run)),
         text("kevmon.service.id", service.id.clone()),

@@ -108,7 +108,12 @@ impl Continued<'_> {
             if service.plugin.patterns.is_empty() {
                 continue;
             }
-            writeln!(text, "  {} ({})", service.plugin.label(), service.plugin.service)?;
+            writeln!(
+                text,
+                "  {} ({})",
+                service.plugin.label(),
+                service.plugin.service_name()
+            )?;
             match last.of(service) {
                 Some(before) => grown(text, before, &service.reading)?,
                 None => writeln!(text, "    not watched by the last run")?,

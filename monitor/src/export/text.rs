@@ -65,7 +65,8 @@ fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
             writeln!(
                 text,
                 "✗ {} ({}): {found}",
-                service.plugin.name, service.plugin.service
+                service.plugin.name,
+                service.plugin.service_name()
             )?;
             for cause in explain_absence(service, &collection.health) {
                 writeln!(text, "    - {cause}")?;
@@ -147,7 +148,9 @@ fn present(text: &mut String, collection: &Collection, service: &ServiceReading)
     writeln!(
         text,
         "✓ {} ({}): {} {plural}",
-        service.plugin.name, service.plugin.service, reading.process_count
+        service.plugin.name,
+        service.plugin.service_name(),
+        reading.process_count
     )?;
     if !service.plugin.description.is_empty() {
         writeln!(text, "    {}", service.plugin.description)?;

@@ -249,6 +249,11 @@ impl Plugin {
         }
     }
 
+    /// What it sends as `service.name`.
+    pub fn service_name(&self) -> String {
+        self.service.sent(self.naming)
+    }
+
     /// Its name, with its instance where it has one: `redis(cache)`.
     pub fn label(&self) -> String {
         match &self.instance {

@@ -123,7 +123,7 @@ impl Identities {
                 namespace: service.namespace.clone(),
                 name: service.original.clone(),
                 stored_name: service.id.clone(),
-                display_name: service.display(),
+                display_name: plugin.service_name(),
                 naming: plugin.naming,
             });
         }

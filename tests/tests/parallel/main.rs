@@ -55,6 +55,7 @@ mod restarts;
 mod rotel;
 mod run_once;
 mod selectors;
+mod service_names;
 mod services;
 mod shutdown;
 mod store;

@@ -179,7 +179,7 @@ impl Report {
             lines.push(format!(
                 "✓ {} ({}{}): matches {} now",
                 plugin.label(),
-                plugin.service,
+                plugin.service_name(),
                 origin.unwrap_or_default(),
                 counted(members.len(), "process", "processes")
             ));
@@ -222,6 +222,7 @@ impl Report {
                     "plugin": checked.plugin.name,
                     "instance": checked.plugin.instance,
                     "service": checked.plugin.service.id,
+                    "service_name": checked.plugin.service_name(),
                     "file": checked.plugin.origin,
                     "expectations_held": checked.held,
                     "matches": checked.members.iter().map(|one| process(one, "matched")).collect::<Vec<_>>(),

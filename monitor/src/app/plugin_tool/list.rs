@@ -22,12 +22,12 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit> {
         let file = plugin.origin.as_ref().map(|path| path.display().to_string());
         objects.push(
             json!({ "plugin": plugin.name, "instance": plugin.instance, "state": "enabled",
-            "service": plugin.service.id, "interval_ms": plugin.interval.as_millis() as u64, "file": file }),
+            "service": plugin.service.id, "service_name": plugin.service_name(), "interval_ms": plugin.interval.as_millis() as u64, "file": file }),
         );
         rows.push([
             plugin.label(),
             "enabled".to_owned(),
-            plugin.service.to_string(),
+            plugin.service_name(),
             span(plugin.interval),
             file.unwrap_or_default(),
         ]);

@@ -186,11 +186,15 @@ impl Applied {
             ..
         } = plan;
         let running = plugins(watch);
-        keeper.identify(&mut new, &running, &self.host);
         let changed: Vec<_> = changed
             .into_iter()
             .map(|(group, plugin)| (group, Arc::new(plugin)))
             .collect();
+        // Those that change are stored as they are called from now on.
+        let mut others = running.clone();
+        others.extend(changed.iter().cloned());
+        others.retain(|group, _| !gone.contains(group));
+        keeper.identify(&mut new, &others, &self.host);
         let new: Vec<Arc<Plugin>> = new.into_iter().map(Arc::new).collect();
         let kept: Vec<Option<KeptGroup>> = keeper.of_before(&new, output::unix_now());
         let come = new.iter().cloned().zip(kept.clone()).collect();

@@ -7,15 +7,16 @@ use regex::Regex;
 use super::PluginFile;
 use crate::{
     config::{
-        finding::Fault,
+        finding::{Fault, Finding, quoted, split},
         native::{self, Instance},
         pattern,
         resource_filter::HostResource,
-        template::Names,
+        template::{Names, Template},
+        value::check_service_name,
     },
     plugin::{
         definition::{PerProcess, Plugin},
-        service::ServiceName,
+        service::{ServiceName, without_anchors},
     },
 };
 
@@ -86,7 +87,56 @@ impl PluginFile {
                 of_service.unwrap_or_else(|| interval(own.and_then(|instance| instance.interval)));
             all.push(plugin);
         }
-        Ok(all)
+        let faults = self.faults_of_service_names(&all);
+        if faults.is_empty() { Ok(all) } else { Err(faults) }
+    }
+
+    /// What `plugin` is called, with the line and the key that say so.
+    fn name_given<'a>(
+        &'a self,
+        instance: Option<&'a Instance>,
+    ) -> Option<(usize, &'static str, &'a Template)> {
+        let of_instance = instance.and_then(|instance| instance.service_name.as_ref());
+        let of_instance = of_instance.map(|(line, name)| (*line, "instance.name", name));
+        of_instance.or_else(|| {
+            let (line, name) = self.service_name.as_ref()?;
+            Some((*line, "service.name", name))
+        })
+    }
+
+    /// Names that placeholders have made unfit, and services of `process_names` that would have one name: no receiver could
+    /// tell their numbers apart by it. Instances may have one name, which says that they are one service.
+    fn faults_of_service_names(&self, plugins: &[Plugin]) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut seen: BTreeMap<&str, &Plugin> = BTreeMap::new();
+        for plugin in plugins {
+            let instances = self.native.instances.iter();
+            let instance = instances
+                .into_iter()
+                .find(|instance| Some(&instance.id) == plugin.instance.as_ref());
+            let (Some(name), Some((line, key, _))) = (&plugin.service.given, self.name_given(instance))
+            else {
+                continue;
+            };
+            let fault = |message: String| Finding::in_file(&self.path, Some(line), message).key(key);
+            if let Err(error) = check_service_name(name) {
+                faults.push(split(fault(String::new()), &error));
+            } else if let Some(other) = seen.get(name.as_str())
+                && self.native.process_names.is_some()
+            {
+                let message = format!(
+                    "the services of {} and {} would both be called {}",
+                    other.label(),
+                    plugin.label(),
+                    quoted(name)
+                );
+                let remedy = "write {process_name} or {plugin_name} into the name";
+                faults.push(fault(message).remedy(remedy));
+                break;
+            }
+            seen.insert(name, plugin);
+        }
+        faults
     }
 
     fn plugin(
@@ -103,8 +153,17 @@ impl PluginFile {
             process: if process.is_empty() { &name } else { process },
             plugin: &name,
         };
-        let original = self.template.expand(names);
-        let service = ServiceName::new(self.namespace.clone(), original);
+        let plain = without_anchors(names.process);
+        let spelled = Names {
+            process: if plain.trim().is_empty() { &name } else { &plain },
+            ..names
+        };
+        let given = self.name_given(instance);
+        let service = ServiceName {
+            plain: self.template.expand(spelled),
+            given: given.map(|(_, _, name)| name.expand(spelled)),
+            ..ServiceName::new(self.namespace.clone(), self.template.expand(names))
+        };
         let folder = self.path.parent().unwrap_or(Path::new(""));
         let native = &self.native;
         let mut attributes = self.attributes.clone();

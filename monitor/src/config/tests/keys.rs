@@ -149,6 +149,12 @@ fn a_value_out_of_bounds() {
                 "'rate:a'".to_owned(),
                 "'rate:a:1b'".to_owned(),
             ],
+            Kind::ServiceName => vec![
+                "'{plugin}'".to_owned(),
+                "''".to_owned(),
+                "\"a\\tb\"".to_owned(),
+                format!("'{}'", "a".repeat(257)),
+            ],
             Kind::Template => vec!["'{plugin}'".to_owned(), "''".to_owned()],
             Kind::Host => vec!["'a:1'".to_owned(), "''".to_owned()],
             Kind::Endpoints => vec!["[]".to_owned(), "'ftp://x'".to_owned()],
@@ -192,11 +198,13 @@ fn a_misspelling_names_its_neighbour() {
 }
 
 /// Keys that go together with whatever else stands in the file.
-const PEACEFUL: [Role; 24] = [
+const PEACEFUL: [Role; 25] = [
     Role::Version,
     Role::Name,
     Role::Description,
     Role::Namespace,
+    // Services of one name are in service_names.rs.
+    Role::ServiceName,
     Role::Patterns,
     Role::Matching,
     Role::Attributes,
@@ -230,6 +238,7 @@ const PEACEFUL_OWN: &[&str] = &[
     "monitoring.forget_after",
     "monitoring.resource_filter",
     "processes.arguments",
+    "instance.name",
     "instance.process_name",
     "instance.enabled",
     "instance.interval",

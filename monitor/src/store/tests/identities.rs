@@ -174,6 +174,19 @@ fn a_host_may_be_renamed() {
 }
 
 #[test]
+fn what_is_shown_is_what_is_sent() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch.store());
+    let mut web = plugin("web", "ns", "web");
+    web.service.given = Some("Check-out".to_owned());
+    identify(&mut store, &[web]);
+    one(
+        &scratch.store(),
+        "SELECT count(*) FROM service WHERE display_name = 'Check-out' AND stored_name = 'web'",
+    );
+}
+
+#[test]
 fn last_seen_follows_now_and_then() {
     const MINUTE: u64 = 60_000_000_000;
     let scratch = Scratch::new();
