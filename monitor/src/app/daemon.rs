@@ -23,7 +23,7 @@ use super::{
     delivery::Attempt,
     empty::EmptyGroups,
     exports::{self, Exports},
-    faulty_files,
+    faulty_files, host,
     keeper::{self, Keeper},
     lines::{LineTarget, Lines},
     output,
@@ -97,6 +97,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         claimed,
     } = setup;
     host.reporter = claim::reporter(&claimed, &sources);
+    host::say_missing_id(&host);
     let args = sources.args().clone();
     let faulty = faulty_files(&loaded);
     let applied = Applied::new(&loaded, &settings, &host);
@@ -308,7 +309,9 @@ impl Daemon {
         let loaded = &configuration.loaded;
         let idle = loaded.idle.clone().filter(|_| !loaded.disabled.is_empty());
         self.watch.read_host_again();
-        self.is_on(self.host.read_again());
+        let given = configuration.settled.as_ref().ok();
+        let given = given.map_or_else(|| self.host.given().clone(), |settings| settings.resource.clone());
+        self.is_on(self.host.read_again(&given));
         let (prepared, faulty) = self.applied.prepare(&running, configuration);
         if faulty.is_empty() && !self.faulty.is_empty() {
             info!("no plugin file has faults any more");
@@ -421,13 +424,18 @@ impl Daemon {
             return;
         }
         let id = |host: &HostIdentity| host.id.clone().unwrap_or_else(|| "none".to_owned());
-        info!(
-            "host.name is {} now (it was {}), host.id {} ({}); service.instance.id stays as it is",
-            host.name,
-            self.host.name,
-            id(&host),
-            id(&self.host)
-        );
+        if host.given() != self.host.given() {
+            info!("other resource attributes are given: they go with everything from now on");
+        }
+        if (&host.name, &host.id) != (&self.host.name, &self.host.id) {
+            info!(
+                "host.name is {} now (it was {}), host.id {} ({}); service.instance.id stays as it is",
+                host.name,
+                self.host.name,
+                id(&host),
+                id(&self.host)
+            );
+        }
         self.exports.set_host(&host);
         self.host = host;
     }

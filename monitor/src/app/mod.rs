@@ -10,6 +10,7 @@ mod exports;
 #[cfg(test)]
 mod fuzz;
 mod history;
+mod host;
 mod keeper;
 mod lines;
 mod log;
@@ -199,8 +200,8 @@ fn watch_and_export(args: Args) -> Result<Exit> {
         sources,
         survey,
         loaded,
+        host: HostIdentity::read(&settings.resource),
         settings,
-        host: HostIdentity::read(),
         claimed,
     };
     block_on(async {

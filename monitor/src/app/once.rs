@@ -8,6 +8,7 @@ use tracing::{error, info};
 use super::{
     Exit, Setup, claim,
     custom::{self, Collectors},
+    host,
     keeper::Claimed,
     look::Look,
     output, route,
@@ -43,6 +44,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let keeps = !matches!(claimed, Claimed::NotWanted);
     if keeps {
         host.reporter = claim::reporter(&claimed, &sources);
+        host::say_missing_id(&host);
     }
     let mut look = Look::start(&sources, loaded, claimed, &host)?;
     let places = custom::places(&args.proc_root, &state, args.config.as_deref(), &settings);

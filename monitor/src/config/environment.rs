@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use secrecy::SecretString;
 
-use super::endpoint::withhold_user_info;
+use super::{endpoint::withhold_user_info, resource_attributes};
 
 /// Ends of the per-plugin variables (`MY_APP_INTERVAL`).
 const SUFFIXES: [&str; 2] = ["_INTERVAL", "_PROCESS_FILTER"];
 
 /// Variables with a fixed name.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
+    resource_attributes::VARIABLE,
+    resource_attributes::SERVICE_NAME,
     "NO_PROXY",
     "no_proxy",
     "KEVMON_PLUGIN_PATH",
@@ -75,7 +77,11 @@ impl Environment {
             } else if is_read(&name) {
                 let value = value.into();
                 let value = value.to_string_lossy();
-                let value = withhold_user_info(value.trim());
+                let value = match name.as_str() {
+                    // It holds no address, and values of it may well have an @.
+                    resource_attributes::VARIABLE => value.trim(),
+                    _ => withhold_user_info(value.trim()),
+                };
                 if !value.is_empty() {
                     environment.plain.insert(name, value.to_owned());
                 }
@@ -169,10 +175,15 @@ mod tests {
             ("INSTANA_AGENT_HOST", "me:s3cret@x"),
             ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/key.pem"),
             ("TOKEN", "s3cret"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "owner=me@example.com"),
         ];
         let environment = Environment::from_pairs(pairs);
         assert_eq!(environment.get("MY_APP_INTERVAL"), Some("5"));
         assert_eq!(environment.get("LOG_LEVEL"), None);
+        assert_eq!(
+            environment.get("OTEL_RESOURCE_ATTRIBUTES"),
+            Some("owner=me@example.com")
+        );
         assert_eq!(
             environment.get("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"),
             Some("/key.pem")

@@ -5,7 +5,7 @@ use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::finding::quoted;
+use super::{finding::quoted, resource_attributes::decode};
 
 /// Where a secret stands that is not given as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,27 +174,6 @@ pub(crate) fn parse_list(list: &SecretString) -> Result<Vec<(String, SecretStrin
         headers.push((header, value));
     }
     Ok(headers)
-}
-
-/// `text` with its `%XX` replaced; `None` where one is broken, or what comes of it is not UTF-8.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok()?;
-        if digits.starts_with('+') {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Port => json!({ "type": "integer", "minimum": 1, "maximum": 65535 }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Choices(words) => list(json!({ "enum": words })),
-        Kind::Attributes | Kind::Texts | Kind::Headers => {
+        Kind::Attributes | Kind::ResourceAttributes | Kind::Texts | Kind::Headers => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
         Kind::Scalar => json!({ "type": ["string", "number", "boolean"] }),

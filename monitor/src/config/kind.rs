@@ -42,6 +42,8 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// A table of strings.
     Attributes,
+    /// A table of strings for all resources, dotted names with or without quotes.
+    ResourceAttributes,
     /// One endpoint, by its name in the settings file or by its URL, or a list of them.
     Endpoints,
     /// A URL with a scheme.
@@ -114,7 +116,7 @@ impl Kind {
                 let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
                 format!("list of {}", words.join(", "))
             }
-            Self::Attributes => "table of strings".to_owned(),
+            Self::Attributes | Self::ResourceAttributes => "table of strings".to_owned(),
             Self::Endpoints => "name or URL, or list of them".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Headers => "table of headers".to_owned(),

@@ -27,6 +27,7 @@ mod native;
 mod pattern;
 mod plugin_file;
 mod programs;
+mod resource_attributes;
 mod resource_filter;
 mod runners;
 mod scalar;

@@ -115,6 +115,8 @@ pub enum Role {
     PrometheusListen,
     /// Whether its page shows when sums began.
     PrometheusCreated,
+    /// Attributes of all resources.
+    Resource,
     /// One of the keys of kevmon's own schema that [`super::native`] takes, by table and name.
     Own,
     /// For the reader of the file alone (an author, a version).

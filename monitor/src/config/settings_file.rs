@@ -41,6 +41,8 @@ pub struct SettingsFile {
     pub(crate) prometheus: Option<Given<SocketAddr>>,
     /// Whether that page shows `_created`, also where a flag gave the address.
     pub(crate) prometheus_created: bool,
+    /// `[resource]`.
+    pub(crate) resource: BTreeMap<String, String>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Warning>,
     /// Whether its tables could be read at all, so that a name that it has not is one that does not exist.
@@ -196,6 +198,7 @@ impl Content for Reading<'_> {
             (Role::SpoolAge, Value::Duration(age)) => self.file.spool.age = age,
             (Role::Telemetry, Value::Flag(enabled)) => self.file.telemetry.enabled = enabled,
             (Role::TelemetryInterval, Value::Duration(interval)) => self.file.telemetry.interval = interval,
+            (Role::Resource, Value::Attributes(attributes)) => self.file.resource = attributes,
             (Role::OtlpJson, Value::Target(target)) => self.file.otlp_json = Some(target),
             (Role::Prometheus, Value::Flag(enabled)) => {
                 self.prometheus = enabled;

@@ -137,12 +137,15 @@ fn every_key() {
 fn the_documented_examples() {
     let docs = include_str!("../../../docs/configuration.md");
     let examples: Vec<&str> = docs.split("```toml\n").skip(1).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for example in examples {
         let example = example.split("```").next().expect("its end");
-        let file = read(example);
+        // A part of a file announces nothing.
+        let whole = example.starts_with("schema = 1");
+        let file = read(&format!("{}{example}", if whole { "" } else { "schema = 1\n" }));
         assert!(file.faults.is_empty(), "{example}{:?}", lines(&file.faults));
-        assert!(file.export.endpoint.is_some() && file.export.key.is_some());
+        assert_eq!(file.export.endpoint.is_some() && file.export.key.is_some(), whole);
+        assert_eq!(file.resource.contains_key("host.name"), !whole);
     }
 }
 
@@ -188,7 +191,7 @@ fn faults() {
         (
             "schema = 1\n[service]",
             &[
-                "kevmon.toml:2: service: unknown table; known tables: export, endpoints.NAME, spool, telemetry, otlp_json, prometheus",
+                "kevmon.toml:2: service: unknown table; known tables: export, endpoints.NAME, spool, telemetry, otlp_json, prometheus, resource",
             ],
         ),
         (

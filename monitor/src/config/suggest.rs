@@ -2,12 +2,18 @@
 
 use super::{
     finding::nearest,
+    kind::Kind,
     schema::{Key, Role, Schema, path},
 };
 
 impl Schema {
     fn tables(self) -> Vec<&'static str> {
-        let mut tables: Vec<&str> = self.keys().map(|key| key.table).collect();
+        let table = |key: &Key| match key.kind {
+            // A table whose names are its user's.
+            Kind::ResourceAttributes => key.name,
+            _ => key.table,
+        };
+        let mut tables: Vec<&str> = self.keys().map(table).collect();
         tables.dedup();
         tables.retain(|table| !table.is_empty());
         tables

@@ -2,6 +2,7 @@
 
 mod export;
 mod plugin;
+mod resource;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -169,6 +170,7 @@ pub(crate) fn read(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, Ve
         Kind::Port => port(value).map(Value::Port).map_err(one),
         Kind::Choice(words) => choice(value, words).map(Value::Text).map_err(one),
         Kind::Attributes => attributes(value).map(Value::Attributes),
+        Kind::ResourceAttributes => resource::read(value).map(Value::Attributes),
         Kind::Count(_)
         | Kind::Choices(_)
         | Kind::Bytes(_)

@@ -1,6 +1,6 @@
 //! The resource that a plugin's metrics belong to.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
@@ -8,6 +8,8 @@ use opentelemetry_proto::tonic::{
 };
 use uuid::Uuid;
 
+pub use super::host::HostIdentity;
+use super::host::Reporter;
 use crate::{
     metrics::{Attribute, Attributes},
     plugin::Plugin,
@@ -19,76 +21,6 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// Namespace of kevmon's UUIDv5 names.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b65_766d_6f6e_4f54_8c50_7365_7276_6963);
-
-/// Who the host is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostIdentity {
-    /// `host.id`: /etc/machine-id, where there is one.
-    pub id: Option<String>,
-    /// `host.name`.
-    pub name: String,
-    /// What instance ids are made of: `id`, else `name`, as they were when kevmon started.
-    origin: String,
-    /// Which of this host's daemons reports.
-    pub reporter: Reporter,
-}
-
-/// What tells several daemons on one host apart at a receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reporter {
-    /// The one that has the state at its path.
-    #[default]
-    Main,
-    /// One that shares that path with others, and watches other plugins: services have the ids that they have anywhere,
-    /// what it says of itself has another id, which stays.
-    OfSet(u64),
-    /// One without a store: its counters begin at 0 with each run, so each run has ids of its own.
-    Unstored(u64),
-}
-
-impl HostIdentity {
-    /// With these.
-    pub fn new(id: Option<String>, name: String) -> Self {
-        Self {
-            origin: id.clone().unwrap_or_else(|| name.clone()),
-            id,
-            name,
-            reporter: Reporter::Main,
-        }
-    }
-
-    /// This host's, with id and name as they are now; instance ids stay what they are.
-    pub fn read_again(&self) -> Self {
-        Self {
-            origin: self.origin.clone(),
-            reporter: self.reporter,
-            ..Self::read()
-        }
-    }
-
-    /// The same with the host's name as it is now, where that has changed. Costs one system call.
-    pub fn renamed(&self) -> Option<Self> {
-        let uname = rustix::system::uname();
-        let name = uname.nodename().to_string_lossy();
-        (name != self.name).then(|| Self {
-            name: name.into_owned(),
-            ..self.clone()
-        })
-    }
-
-    /// This host's.
-    pub fn read() -> Self {
-        let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
-            .iter()
-            .filter_map(|path| std::fs::read_to_string(Path::new(path)).ok())
-            .map(|id| id.trim().to_owned())
-            .find(|id| !id.is_empty());
-        Self::new(
-            id,
-            rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        )
-    }
-}
 
 /// What kind of run exports: a single run beside a service must not write into the service's series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,18 +72,15 @@ pub fn of_kevmon(host: &HostIdentity, run: Run) -> Resource {
             instance_id(host, "kevmon", "kevmon", "", run),
         ),
     ];
-    finish(attributes, host, &std::collections::BTreeMap::new())
+    finish(attributes, host, &BTreeMap::new())
 }
 
-/// The plugin's own attributes come last; configuration has refused those that kevmon sets itself.
-fn finish(
-    mut attributes: Vec<KeyValue>,
-    host: &HostIdentity,
-    custom: &std::collections::BTreeMap<String, String>,
-) -> Resource {
-    attributes.extend(host.id.clone().map(|id| text("host.id", id)));
-    attributes.push(text("host.name", host.name.clone()));
-    attributes.extend(custom.iter().map(|(key, value)| text(key, value.clone())));
+/// What every resource says comes last, the plugin's own attributes above it. Configuration has refused what kevmon sets
+/// itself.
+fn finish(mut attributes: Vec<KeyValue>, host: &HostIdentity, custom: &BTreeMap<String, String>) -> Resource {
+    let mut rest = host.attributes();
+    rest.extend(custom.clone());
+    attributes.extend(rest.into_iter().map(|(key, value)| text(&key, value)));
     Resource {
         attributes,
         ..Resource::default()
@@ -171,7 +100,7 @@ pub fn service_instance_id(plugin: &Plugin, host: &HostIdentity, run: Run) -> St
 
 /// Depends on nothing that could be lost: the same host, service, plugin and kind of run have the same id for ever.
 fn instance_id(host: &HostIdentity, namespace: &str, name: &str, plugin: &str, run: Run) -> String {
-    let origin = host.origin.as_str();
+    let origin = host.origin();
     let run = match run {
         Run::Service => "",
         Run::Once => "run-once",
@@ -252,18 +181,70 @@ mod tests {
     }
 
     #[test]
-    fn another_name_or_a_new_id_changes_no_instance_id() {
-        for id in [None, Some("h".to_owned())] {
-            let mut host = HostIdentity::new(id, "no-such-host-name".into());
-            let before = instance_id(&host, "ns", "name", "plugin", Run::Service);
-            host = host.renamed().expect("this host is called otherwise");
-            assert_eq!(host.renamed(), None, "the name has been taken");
-            let again = host.read_again();
-            for host in [host, again] {
-                assert_eq!(instance_id(&host, "ns", "name", "plugin", Run::Service), before);
-                assert_ne!(host.name, "no-such-host-name");
-            }
+    fn each_key_once_and_the_more_particular_value() {
+        let given = [
+            ("host.name", "node"),
+            ("deployment.environment.name", "test"),
+            ("cloud.region", "eu"),
+            ("host.arch", "riscv64"),
+        ];
+        let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let host = HostIdentity::read(&BTreeMap::from(given));
+        let pattern = regex::Regex::new("^web$").unwrap();
+        let plugin = Plugin {
+            attributes: BTreeMap::from([("cloud.region".to_owned(), "us".to_owned())]),
+            ..Plugin::new(
+                "web",
+                crate::plugin::service::ServiceName::new("shop", "shop.^web$"),
+                vec![pattern],
+            )
+        };
+        let more = BTreeMap::from([("deployment.environment.name".to_owned(), "unit".to_owned())]);
+        let told = |resource: Resource| -> Vec<(String, String)> {
+            let pairs = resource.attributes.into_iter();
+            pairs
+                .filter_map(|pair| match pair.value?.value? {
+                    Value::StringValue(text) => Some((pair.key, text)),
+                    _ => None,
+                })
+                .collect()
+        };
+        let of_plugin = told(of_plugin(&plugin, &more, &host, Run::Service));
+        let own = told(of_kevmon(&host, Run::Service));
+        for (of, key, expected) in [
+            (&of_plugin, "host.name", "node"),
+            (&of_plugin, "cloud.region", "us"),
+            (&of_plugin, "deployment.environment.name", "unit"),
+            (&of_plugin, "os.type", "linux"),
+            (&of_plugin, "host.arch", "riscv64"),
+            (&own, "host.name", "node"),
+            (&own, "cloud.region", "eu"),
+            (&own, "deployment.environment.name", "test"),
+            (&own, "os.type", "linux"),
+        ] {
+            let values: Vec<&str> = of
+                .iter()
+                .filter(|(name, _)| name == key)
+                .map(|(_, value)| value.as_str())
+                .collect();
+            assert_eq!(values, [expected], "{key} of {of:?}");
         }
+    }
+
+    #[test]
+    fn a_name_changes_no_instance_id() {
+        let host = HostIdentity::new(Some("h".into()), "n".into());
+        let pattern = regex::Regex::new("^web$").unwrap();
+        let unset = Plugin::new(
+            "web",
+            crate::plugin::service::ServiceName::new("shop", "shop.^web$"),
+            vec![pattern],
+        );
+        let mut set = unset.clone();
+        set.service.given = Some("checkout".to_owned());
+        let id = |plugin| service_instance_id(plugin, &host, Run::Service);
+        assert_eq!(id(&set), id(&unset));
+        assert_ne!(set.service_name(), unset.service_name());
     }
 
     #[test]

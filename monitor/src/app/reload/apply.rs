@@ -118,7 +118,9 @@ impl Applied {
     fn say_what_needs_a_restart(&self, new: &Settings) {
         let old = &self.settings;
         let mut differ = BTreeSet::new();
+        let host_id = |settings: &Settings| format!("{:?}", settings.resource.get("host.id"));
         let parts = [
+            ("host.id in [resource]", host_id(old), host_id(new)),
             (
                 "temporality",
                 format!("{:?}", old.temporality),

@@ -7,9 +7,10 @@ mod connection;
 mod credentials;
 mod generic;
 mod proxy;
+mod resource;
 mod tls;
 
-use std::{net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use super::{
     Overrides, PluginReceivers,
@@ -39,6 +40,8 @@ pub struct Settings {
     pub telemetry: Telemetry,
     /// Outputs beside the receivers.
     pub outputs: Outputs,
+    /// Attributes of all resources, `host.name` and `host.id` among them where they are given.
+    pub resource: BTreeMap<String, String>,
     /// What was asked for and is not done or done differently, and what is dangerous.
     pub warnings: Vec<Warning>,
 }
@@ -101,6 +104,7 @@ pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
     let temporality = settling.temporality();
     settling.histogram_aggregation();
     let outputs = settling.outputs();
+    let resource = settling.resource();
     let Settling { faults, warnings, .. } = settling;
     if !faults.is_empty() {
         return Err(faults);
@@ -114,6 +118,7 @@ pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
             .file
             .map_or_else(Telemetry::default, |file| file.telemetry),
         outputs,
+        resource,
         warnings,
     })
 }

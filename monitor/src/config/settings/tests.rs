@@ -13,6 +13,7 @@ use crate::config::{
 };
 
 mod addresses;
+mod resource;
 mod secrets;
 mod tls;
 

@@ -162,7 +162,12 @@ fn a_value_out_of_bounds() {
             // Any string, any list of them, true or false: nothing is beyond.
             Kind::FreeText | Kind::List | Kind::Flag | Kind::Anything => Vec::new(),
             // Of the settings file.
-            Kind::Url | Kind::Headers | Kind::File | Kind::Target | Kind::Listen => Vec::new(),
+            Kind::Url
+            | Kind::Headers
+            | Kind::File
+            | Kind::Target
+            | Kind::Listen
+            | Kind::ResourceAttributes => Vec::new(),
         };
         for wrong in beyond {
             let (text, line) = file_with(schema, key, &format!("{} = {wrong}", name(key)));

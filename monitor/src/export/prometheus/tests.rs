@@ -181,9 +181,11 @@ fn a_target_is_told_by_job_and_instance() {
             "# HELP {name} Attributes of the service, by job and instance\n# TYPE {name} {kind}\ntarget_info{{"
         );
         assert_eq!(text.matches(&head).count(), 1, "{text}");
+        let arch = host().attributes()["host.arch"].clone();
         let expected = format!(
-            "\ntarget_info{{{identity},host_name=\"host\",kevmon_plugin=\"web\",kevmon_service_id=\"web\",\
-             kevmon_service_original_name=\"web\",process_executable_name=\"web\"}} 1\n"
+            "\ntarget_info{{{identity},host_arch=\"{arch}\",host_name=\"host\",kevmon_plugin=\"web\",\
+             kevmon_service_id=\"web\",kevmon_service_original_name=\"web\",os_type=\"linux\",\
+             process_executable_name=\"web\"}} 1\n"
         );
         assert!(text.contains(&expected), "{text}");
         let starts = format!(
