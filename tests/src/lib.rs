@@ -23,6 +23,7 @@ pub mod grpcio;
 pub mod history;
 pub mod http;
 pub mod invocations;
+pub mod isolated;
 pub mod kevmon;
 pub mod known;
 pub mod live;

@@ -437,6 +437,7 @@ impl Daemon {
             );
         }
         self.exports.set_host(&host);
+        self.keeper.host_is_now(&host);
         self.host = host;
     }
 

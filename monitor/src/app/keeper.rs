@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::original::{self, Who};
+use super::{
+    host,
+    original::{self, Who},
+};
 use crate::{
     config::Environment,
     export::{HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
@@ -129,6 +132,8 @@ impl Keeper {
             }
         };
         set_durable(&mut store, plugins.iter());
+        let change = store.on_host(host::of_ids(host), host.is_id_given());
+        host::say_change(&change, store.path(), host);
         identify(&mut store, &keeper.host, plugins.iter_mut(), host);
         let groups: Vec<(GroupId, KeptGroup)> = keeper
             .keys
@@ -252,6 +257,13 @@ impl Keeper {
         set_durable(store, new.iter().chain(&running));
         // All of them: the store knows services by what a run reports. Those that run have their ids.
         identify(store, &self.host, running.iter_mut().chain(new), host);
+    }
+
+    /// The host has another name or id than when kevmon started, and is the same.
+    pub(super) fn host_is_now(&mut self, host: &HostIdentity) {
+        if let Some(store) = &mut self.store {
+            store.host_is_now(host::of_ids(host));
+        }
     }
 
     /// The database, links resolved; `None` without a store.

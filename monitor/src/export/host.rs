@@ -107,6 +107,11 @@ impl HostIdentity {
         &self.given
     }
 
+    /// The settings say what `host.id` is.
+    pub fn is_id_given(&self) -> bool {
+        self.given.contains_key("host.id")
+    }
+
     /// Why `host.id` is not known, in words; `None` where it is.
     pub fn no_machine_id(&self) -> Option<&str> {
         self.no_machine_id.as_deref()

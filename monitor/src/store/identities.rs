@@ -55,6 +55,8 @@ pub(super) struct Identities {
     reported: Vec<Reported>,
     /// When this run's were last written; `None` when they have changed since.
     written: Option<u64>,
+    /// The database's are another host's, and go with the next commit.
+    are_foreign: bool,
 }
 
 impl Identities {
@@ -82,6 +84,14 @@ impl Identities {
     /// No run, and no original framework, has named anything here.
     pub(super) fn is_empty(&self) -> bool {
         self.hosts.is_empty() && self.services.is_empty()
+    }
+
+    /// The ids were made on another host: what this run reports gets ids of its own, in their place.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            are_foreign: true,
+            ..Self::default()
+        };
     }
 
     pub(super) fn host_id(&self, name: &str) -> Option<&str> {
@@ -183,6 +193,9 @@ impl Identities {
     /// Writes what this run reports, if it has changed or been written long ago.
     pub(super) fn write(&self, transaction: &Transaction<'_>, now: u64) -> rusqlite::Result<()> {
         let now = now.cast_signed();
+        if self.are_foreign {
+            transaction.execute_batch("DELETE FROM metric; DELETE FROM service; DELETE FROM host")?;
+        }
         if let Some((name, id)) = &self.host {
             transaction.execute(
                 "INSERT INTO host (id, name, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
@@ -235,6 +248,7 @@ impl Identities {
     /// What [`Self::write`] wrote has been committed.
     pub(super) fn committed(&mut self, now: u64) {
         self.written = Some(now);
+        self.are_foreign = false;
     }
 }
 
@@ -297,7 +311,7 @@ pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
-fn optional_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+pub(super) fn optional_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     let bytes = row.get_ref(column)?.as_bytes_or_null()?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }

@@ -10,6 +10,7 @@ mod files;
 mod groups;
 mod history;
 mod holder;
+mod host;
 mod identities;
 mod lock;
 mod migrate;
@@ -35,6 +36,7 @@ pub use claim::{Claim, Wanted};
 pub use error::StoreError;
 pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, PreviousRow, history};
 pub use holder::Named;
+pub use host::{HostChange, IdHost};
 pub use open::Note;
 
 pub use crate::plugin::KeptGroup;
@@ -89,6 +91,8 @@ pub struct Store {
     /// What is in the database, by key.
     written: HashMap<String, Written>,
     identities: Identities,
+    /// The host that ids are made on.
+    id_host: Option<IdHost>,
     unwritten: Unwritten,
     /// Last, so that the database is closed before the lock is given up.
     claim: Claim,
@@ -209,6 +213,7 @@ impl Store {
             adopted: HashMap::new(),
             written: loaded.groups,
             identities: loaded.identities,
+            id_host: loaded.id_host,
             unwritten: Unwritten {
                 outage,
                 ..Unwritten::default()
@@ -296,6 +301,23 @@ impl Store {
         })
     }
 
+    /// Says which host this is, before [`Self::identify`]; `is_given`: the settings say what its id is. Where ids were made on
+    /// another one, all of them are made again. Written at the next commit.
+    pub fn on_host(&mut self, host: IdHost, is_given: bool) -> HostChange {
+        let same_boot = self.outage.is_some_and(|outage| outage.same_boot);
+        let change = host::compare(self.id_host.as_ref(), &host, is_given, same_boot);
+        if let HostChange::Other(_) = change {
+            self.identities.forget();
+        }
+        self.id_host = Some(host);
+        change
+    }
+
+    /// The host has another name or id while this run goes on, so that it is the same host. Written at the next commit.
+    pub fn host_is_now(&mut self, host: IdHost) {
+        self.id_host = Some(host);
+    }
+
     /// Says what this run reports: the host (name and id) and the plugins, each with the id that its service gets if
     /// the store knows none. Returns the ids to use, in the same order: a plugin keeps its service's id for ever, and of the
     /// plugins that could take over one service of the original, the first does. Written at the next commit.
@@ -378,11 +400,18 @@ impl Store {
         runs::write(&transaction, &self.unwritten.runs, time)?;
         transaction
             .prepare_cached(
-                "INSERT INTO state (id, boot_id, last_commit, run) VALUES (1, ?1, ?2, ?3)
+                "INSERT INTO state (id, boot_id, last_commit, run, host_id, host_name) VALUES (1, ?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (id) DO UPDATE
-                 SET boot_id = excluded.boot_id, last_commit = excluded.last_commit, run = excluded.run",
+                 SET boot_id = excluded.boot_id, last_commit = excluded.last_commit, run = excluded.run,
+                     host_id = excluded.host_id, host_name = excluded.host_name",
             )?
-            .execute(params![self.boot_id, time.cast_signed(), run.cast_signed()])?;
+            .execute(params![
+                self.boot_id,
+                time.cast_signed(),
+                run.cast_signed(),
+                self.id_host.as_ref().and_then(|host| host.id.as_deref()),
+                self.id_host.as_ref().map(|host| &host.name),
+            ])?;
         transaction.commit()?;
         Ok(new_rows)
     }

@@ -16,6 +16,7 @@ use super::{
     error::{Doing, StoreError},
     files,
     groups::{self, Written},
+    host::{self, IdHost},
     identities::{Identities, text},
     migrate::{Found, migrate, version_name},
     schema::{PRESENT, STEPS, Step},
@@ -51,6 +52,7 @@ pub(super) struct Loaded {
     pub(super) group_ids: HashMap<String, GroupRow>,
     pub(super) groups: HashMap<String, Written>,
     pub(super) identities: Identities,
+    pub(super) id_host: Option<IdHost>,
 }
 
 /// The row of `state`.
@@ -114,6 +116,7 @@ impl<'a> Opening<'a> {
             group_ids: opened.group_ids,
             groups: opened.groups,
             identities: opened.identities,
+            id_host: opened.id_host,
         })
     }
 
@@ -185,6 +188,7 @@ struct Opened {
     group_ids: HashMap<String, GroupRow>,
     groups: HashMap<String, Written>,
     identities: Identities,
+    id_host: Option<IdHost>,
 }
 
 /// A group's key, its row and what it keeps.
@@ -250,6 +254,7 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
     let last = last_commit(&connection, doing)?;
     let (group_ids, groups) = load_groups(&connection, doing)?;
     let identities = Identities::load(&connection, doing)?;
+    let id_host = host::load(&connection, doing)?;
     Ok(Opened {
         connection,
         migrated,
@@ -257,6 +262,7 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
         group_ids,
         groups,
         identities,
+        id_host,
     })
 }
 

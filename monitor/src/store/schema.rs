@@ -22,10 +22,14 @@ pub(super) const STEPS: &[Step] = &[
         to: 4,
         statements: VERSION_4,
     },
+    Step {
+        to: 5,
+        statements: VERSION_5,
+    },
 ];
 
 /// The version that this kevmon writes.
-pub(super) const PRESENT: u32 = 4;
+pub(super) const PRESENT: u32 = 5;
 
 /// `PRAGMA application_id` of kevmon's databases: "kevm".
 pub(super) const APPLICATION_ID: i32 = 0x6b65_766d;
@@ -247,6 +251,12 @@ const VERSION_4: &[&str] = &[
         last_run INTEGER NOT NULL,
         PRIMARY KEY (plugin, collector)
     ) STRICT, WITHOUT ROWID",
+];
+
+/// The host that ids were made on. `host_name` is NULL where that was not kept yet.
+const VERSION_5: &[&str] = &[
+    "ALTER TABLE state ADD COLUMN host_id TEXT",
+    "ALTER TABLE state ADD COLUMN host_name TEXT",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

@@ -7,14 +7,14 @@ use std::{
     fs::File,
     io,
     net::TcpListener,
-    os::{fd::AsRawFd, unix::process::CommandExt},
+    os::fd::AsRawFd,
     path::Path,
-    process::Command,
     time::Duration,
 };
 
 use kevmon_tests::{
     http::Client,
+    isolated::isolate,
     kevmon::Daemon,
     plugin_dir::PluginDir,
     points::Point,
@@ -26,36 +26,6 @@ use kevmon_tests::{
 };
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
-
-/// Gives the child a UTS and a mount namespace of its own, a host name, and `files` over files of the host.
-fn isolate(command: &mut Command, name: &str, files: &[(&Path, &str)]) {
-    let text = |text: &str| CString::new(text).expect("no NUL");
-    let name = text(name);
-    let files: Vec<(CString, CString)> = files
-        .iter()
-        .filter(|(_, over)| Path::new(over).exists())
-        .map(|(file, over)| (text(file.to_str().expect("UTF-8")), text(over)))
-        .collect();
-    let checked = |result: i32| match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    };
-    // SAFETY: system calls alone, on strings made before the fork.
-    unsafe {
-        command.pre_exec(move || {
-            checked(libc::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWNS))?;
-            checked(libc::sethostname(name.as_ptr(), name.count_bytes()))?;
-            let mount = |from: *const libc::c_char, to: *const libc::c_char, flags| {
-                checked(libc::mount(from, to, std::ptr::null(), flags, std::ptr::null()))
-            };
-            mount(c"none".as_ptr(), c"/".as_ptr(), libc::MS_REC | libc::MS_PRIVATE)?;
-            for (file, over) in &files {
-                mount(file.as_ptr(), over.as_ptr(), libc::MS_BIND)?;
-            }
-            Ok(())
-        });
-    }
-}
 
 /// Renames the host that the process `pid` is on.
 fn rename_host(pid: u32, name: &str) {
@@ -149,6 +119,13 @@ fn a_new_host_name_is_in_the_next_collection_and_no_series_begins_anew() {
         let renamed = wait::unix_now();
         let total = live(2);
         points_on(&receiver, "kvt_company_moved", "kvt-after", 3);
+        // What is looked at below is later than that.
+        receiver.wait_for("a collection a second later", LIMIT, |points| {
+            points
+                .iter()
+                .any(|point| point.time > renamed + 1_000_000_000)
+                .then_some(())
+        });
         let page = Client::plain(page_port).get("/metrics").expect("a page");
         let body = String::from_utf8_lossy(&page.body);
         assert!(

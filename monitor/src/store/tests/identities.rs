@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     plugin::{Plugin, service::ServiceName},
-    store::{Commit, Store},
+    store::{Commit, HostChange, IdHost, Store},
 };
 
 fn plugin(name: &str, namespace: &str, service: &str) -> Plugin {
@@ -171,6 +171,104 @@ fn a_host_may_be_renamed() {
     store.commit(Commit::default()).unwrap();
     one(&scratch.store(), "SELECT count(*) FROM host");
     assert_eq!(store.host_id("newest").as_deref(), Some("machine-id"));
+}
+
+fn host(id: Option<&str>, name: &str) -> IdHost {
+    IdHost {
+        id: id.map(str::to_owned),
+        name: name.to_owned(),
+    }
+}
+
+#[test]
+fn a_copied_state_makes_new_ids_and_keeps_everything_else() {
+    let scratch = Scratch::new();
+    ORIGINALS[5].create(&scratch.store());
+    let of_original = plugin("m8mulprc", "Strategy₿", "Strategy₿.M8MulPrc");
+    let mut store = open(&scratch.store());
+    assert_eq!(store.on_host(host(Some("one"), "web1"), false), HostChange::None);
+    assert_eq!(
+        identify(&mut store, std::slice::from_ref(&of_original)),
+        [SERVICE_ROWS[0].0]
+    );
+    drop(store);
+    let kept = count(&scratch.store(), "SELECT count(*) FROM namespace");
+    let mut store = open(&scratch.store());
+    assert_eq!(
+        store.on_host(host(Some("two"), "web1"), false),
+        HostChange::Other(host(Some("one"), "web1"))
+    );
+    let given = format!("given-m8mulprc-{}", of_original.service.original);
+    assert_eq!(
+        identify(&mut store, std::slice::from_ref(&of_original)),
+        [given.as_str()]
+    );
+    drop(store);
+    for sql in [
+        "SELECT count(*) FROM service",
+        "SELECT count(*) FROM host WHERE id = 'machine-id' AND name = 'web1'",
+        "SELECT count(*) FROM host",
+        "SELECT count(*) FROM state WHERE host_id = 'two' AND host_name = 'web1'",
+    ] {
+        one(&scratch.store(), sql);
+    }
+    assert_eq!(
+        count(&scratch.store(), "SELECT count(*) FROM namespace"),
+        kept,
+        "namespaces are nobody's"
+    );
+    let orphans = "SELECT count(*) FROM metric WHERE service_id NOT IN (SELECT id FROM service)";
+    assert_eq!(count(&scratch.store(), orphans), 0);
+    // From now on it is the copy's.
+    let mut store = open(&scratch.store());
+    assert_eq!(
+        store.on_host(host(Some("two"), "web2"), false),
+        HostChange::None,
+        "the same boot"
+    );
+    assert_eq!(
+        identify(&mut store, std::slice::from_ref(&of_original)),
+        [given.as_str()]
+    );
+}
+
+#[test]
+fn another_host_is_forgotten_with_the_first_commit_and_not_before() {
+    let scratch = Scratch::new();
+    let web = plugin("web", "ns", "web");
+    let mut store = open(&scratch.store());
+    store.on_host(host(Some("one"), "web1"), false);
+    identify(&mut store, std::slice::from_ref(&web));
+    drop(store);
+    let mut store = open(&scratch.store());
+    store.on_host(host(Some("two"), "web2"), false);
+    let ids = store.identify(("web2", "two"), &[(&web, "new".to_owned())]);
+    assert_eq!(ids, ["new"]);
+    one(
+        &scratch.store(),
+        "SELECT count(*) FROM service WHERE id = 'given-web-web'",
+    );
+    // Killed before a commit, the next run finds the same.
+    drop(store);
+    let mut store = open(&scratch.store());
+    assert_eq!(
+        store.on_host(host(Some("two"), "web2"), false),
+        HostChange::Other(host(Some("one"), "web1"))
+    );
+}
+
+#[test]
+fn a_name_that_changes_while_kevmon_runs_is_kept() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch.store());
+    store.on_host(host(None, "web1"), false);
+    identify(&mut store, &[plugin("web", "ns", "web")]);
+    store.host_is_now(host(Some("late"), "web2"));
+    store.commit(Commit::default()).unwrap();
+    one(
+        &scratch.store(),
+        "SELECT count(*) FROM state WHERE host_id = 'late' AND host_name = 'web2'",
+    );
 }
 
 #[test]

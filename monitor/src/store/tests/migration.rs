@@ -22,8 +22,9 @@ use crate::{
 const LATER: &[Step] = &[
     STEPS[0],
     STEPS[1],
+    STEPS[2],
     Step {
-        to: 5,
+        to: 6,
         statements: &[
             "ALTER TABLE accumulator ADD COLUMN later INTEGER",
             "UPDATE accumulator SET later = starts",
@@ -139,7 +140,7 @@ fn the_versions_of_the_original_stay_recorded() {
     let scratch = Scratch::new();
     ORIGINALS[6].create(&scratch.store());
     open(&scratch.store());
-    let versions = "SELECT group_concat(version) = '1.0,2.0,3.0,4.0' FROM (SELECT version FROM schema_version ORDER BY id)";
+    let versions = "SELECT group_concat(version) = '1.0,2.0,3.0,4.0,5.0' FROM (SELECT version FROM schema_version ORDER BY id)";
     assert_eq!(count(&scratch.store(), versions), 1);
 }
 
@@ -164,11 +165,11 @@ fn our_own_older_version() {
     let groups = filled(&scratch.store());
     let before = dump(&scratch.store());
     let loaded = run(&scratch.store(), LATER, &mut |_| Ok(())).unwrap();
-    let copy = backup(&scratch, "4.0");
+    let copy = backup(&scratch, "5.0");
     assert_eq!(
         loaded.notes,
         [Note::Migrated {
-            from: "4.0".to_owned(),
+            from: "5.0".to_owned(),
             copy: copy.clone()
         }]
     );
@@ -278,7 +279,7 @@ fn interrupted(interrupt: &dyn Fn(&Path, &'static [Step], usize) -> bool) {
         match ORIGINALS.get(number) {
             Some(fixture) => assert_migrated(fixture, &scratch, &before),
             None if existed => {
-                assert_eq!(dump(&backup(&scratch, "4.0")), before);
+                assert_eq!(dump(&backup(&scratch, "5.0")), before);
                 assert_eq!(count(&scratch.store(), "SELECT count(*) FROM addition"), 3);
                 assert_eq!(count(&scratch.store(), "SELECT count(*) FROM member"), 60);
             }
