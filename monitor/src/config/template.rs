@@ -6,7 +6,7 @@ use super::finding::{nearest, quoted};
 pub const DEFAULT_TEMPLATE: &str = "{service_namespace}.{process_name}";
 
 /// What an attribute may be made from.
-const FACTS: [&str; 4] = ["user", "unit", "container.id", "pid_namespace"];
+const FACTS: [&str; 5] = ["user", "unit", "container.id", "k8s.pod.uid", "pid_namespace"];
 
 const PLACEHOLDERS: [&str; 3] = ["service_namespace", "process_name", "plugin_name"];
 

@@ -189,7 +189,8 @@ pub struct Plugin {
     pub arguments: Vec<String>,
     /// Extra resource attributes.
     pub attributes: BTreeMap<String, String>,
-    /// Extra attributes made from facts of the members: `{user}`, `{unit}`, `{container.id}`, `{pid_namespace}`.
+    /// Extra attributes made from facts of the members: `{user}`, `{unit}`, `{container.id}`, `{k8s.pod.uid}`,
+    /// `{pid_namespace}`.
     pub templates: BTreeMap<String, String>,
     /// Values beside those of the processes.
     pub collectors: Vec<CollectorSpec>,

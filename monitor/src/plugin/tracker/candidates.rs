@@ -235,6 +235,7 @@ fn filled(template: &str, facts: &Facts) -> Option<String> {
             },
             "unit" => filled.push_str(facts.unit()?),
             "container.id" => filled.push_str(facts.container()?),
+            "k8s.pod.uid" => filled.push_str(&facts.pod()?),
             _ => filled.push_str(&facts.pid_namespace?.to_string()),
         }
         rest = behind;
