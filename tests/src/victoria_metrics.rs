@@ -166,6 +166,20 @@ impl VictoriaMetrics {
         names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
 
+    /// The values of a label in the answer to an instant query, as of now.
+    pub fn labels(&self, query: &str, label: &str) -> Vec<String> {
+        self.get("/internal/force_flush");
+        // Without `nocache` the answer may be of some seconds ago.
+        let path = format!(
+            "/api/v1/query?nocache=1&latency_offset=1ms&query={}",
+            percent_encoded(query)
+        );
+        let answer: Value = serde_json::from_str(&self.get(&path)).expect("JSON");
+        let series = answer["data"]["result"].as_array().expect("a vector");
+        let value = |series: &Value| series["metric"][label].as_str().map(str::to_owned);
+        series.iter().filter_map(value).collect()
+    }
+
     fn get(&self, path: &str) -> String {
         let answer = self.client.get(path);
         let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}; it logged: {}", self.log()));

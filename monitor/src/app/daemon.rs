@@ -26,7 +26,8 @@ use super::{
     faulty_files, host,
     keeper::{self, Keeper},
     lines::{LineTarget, Lines},
-    output,
+    output::{self, Clocks},
+    process_series,
     reload::{self, Applied, Parts, Watcher},
     schedule::Schedule,
     sources::Configuration,
@@ -136,6 +137,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .map(|(group, plugin)| (group, Arc::clone(plugin)))
         .collect();
     let clock = output::clock();
+    let boot = keeper.boot_clock(output::boot_clock());
     let (attempted, attempts) = mpsc::channel(ATTEMPTS);
     let mut exports = Exports::start(
         &settings,
@@ -157,6 +159,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         watch,
         keeper,
         clock,
+        boot,
         wall: clock,
         empty: EmptyGroups::default(),
         left_out: Onset::default(),
@@ -196,8 +199,10 @@ struct Daemon {
     collectors: Collectors,
     watch: Watch,
     keeper: Keeper,
-    /// For starts.
+    /// For starts of series.
     clock: UnixClock,
+    /// For starts of processes.
+    boot: UnixClock,
     /// For when something happened.
     wall: UnixClock,
     /// Plugins without processes.
@@ -322,7 +327,7 @@ impl Daemon {
             return;
         }
         if !prepared.gone().is_empty() {
-            self.tick(prepared.gone());
+            self.collect_and_send(prepared.gone(), true);
         }
         let parts = Parts {
             watch: &mut self.watch,
@@ -395,6 +400,11 @@ impl Daemon {
     }
 
     fn tick(&mut self, due: &[GroupId]) {
+        self.collect_and_send(due, false);
+    }
+
+    /// `is_last`: the groups end with it.
+    fn collect_and_send(&mut self, due: &[GroupId], is_last: bool) {
         let began = SystemTime::now();
         if !self.faulty.is_empty() && self.named_at.elapsed() > NAME_FAULTY {
             self.named_at = Instant::now();
@@ -406,7 +416,7 @@ impl Daemon {
         if let Some(host) = self.host.renamed() {
             self.is_on(host);
         }
-        let (collection, notices) = self.collect(due, false);
+        let (collection, notices) = self.collect(due, is_last, false);
         let collection = Arc::new(collection);
         // Told only when it is on its way, or kept for a receiver that is away.
         log_collection(&collection, began.elapsed().unwrap_or_default(), &notices);
@@ -442,10 +452,20 @@ impl Daemon {
     }
 
     /// Collects and commits: what is told once must not be taken back by a restart.
-    fn collect(&mut self, due: &[GroupId], is_final: bool) -> (Collection, Vec<Notice>) {
+    /// `is_last`: the groups are not collected again. `is_final`: nothing is.
+    fn collect(&mut self, due: &[GroupId], is_last: bool, is_final: bool) -> (Collection, Vec<Notice>) {
         self.wall = self.wall.follow(output::clock());
-        let clocks = (self.clock, self.wall);
+        let clocks = Clocks {
+            clock: self.clock,
+            boot: self.boot,
+            wall: self.wall,
+        };
         let mut collection = output::collect(&mut self.watch, due, clocks, &self.faulty, is_final);
+        // What this run leaves open the next one ends, which knows it from the store.
+        let is_last = is_last || (is_final && !self.keeper.has_store());
+        for service in &mut collection.services {
+            service.is_last = is_last;
+        }
         custom::add(&mut self.collectors, &mut collection);
         let cpu = output::cpu_time();
         let notices = self.watch.take_notices();
@@ -456,12 +476,13 @@ impl Daemon {
                 let unix = |moment| self.wall.unix(moment);
                 saved.last_start = service.reading.last_start.map(unix);
                 saved.last_exit = service.reading.last_exit.map(unix);
+                process_series::note(saved, service, self.boot);
             }
         }
         self.keeper.add_collector_runs(self.collectors.take_runs());
         self.exports.announce(collection.time);
         self.keeper
-            .commit(collection.time, self.clock, self.wall, saved, &notices);
+            .commit(collection.time, self.boot, self.wall, saved, &notices);
         collection.tick_cpu += output::cpu_time().saturating_sub(cpu);
         let (outages, outage_ns) = self.keeper.outages();
         collection.health.outages = outages;
@@ -520,7 +541,7 @@ impl Daemon {
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
         let told_from = SystemTime::now();
-        let (collection, notices) = self.collect(&groups, true);
+        let (collection, notices) = self.collect(&groups, false, true);
         let collection = Arc::new(collection);
         let unsettled = self.watch.unsettled();
         if unsettled > 0 {

@@ -53,11 +53,10 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
         root: PathBuf::from("/proc"),
     };
     let watch = Watch::start(origin, plugins, &Kept::default())?;
-    let clock = output::clock();
     let mut live = Live {
         watch,
-        clock,
-        wall: clock,
+        boot: output::boot_clock(),
+        wall: output::clock(),
         json: args.json,
         printer: Printer::start()?,
         lost: BTreeMap::new(),
@@ -131,7 +130,7 @@ fn plugins(args: &EventsArgs) -> Option<Vec<Plugin>> {
 struct Live {
     watch: Watch,
     /// For starts of processes.
-    clock: UnixClock,
+    boot: UnixClock,
     /// For when something happened.
     wall: UnixClock,
     json: bool,
@@ -170,7 +169,7 @@ impl Live {
 
     fn line(&self, notice: &Notice, plugin: &Plugin, plugins: usize) -> String {
         if self.json {
-            event_json(notice, plugin, self.clock, self.wall)
+            event_json(notice, plugin, self.boot, self.wall)
         } else {
             event_text(notice, (plugins > 1).then_some(plugin), self.wall, local)
         }

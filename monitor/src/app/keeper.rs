@@ -15,7 +15,7 @@ use crate::{
     plugin::{
         Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors, collector::CollectorRun,
     },
-    process::Moment,
+    process::{BootTime, Moment},
     store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError},
 };
 
@@ -55,6 +55,15 @@ impl Kept {
         let Some(time) = self.last_commit else { return };
         let (outages, outage_ns) = self.outages;
         requests.outages_told_before(outages, outage_ns, time);
+    }
+
+    /// The groups of whose members some had series of their own.
+    pub(super) fn with_series(&self) -> impl Iterator<Item = GroupId> {
+        let has_series = |kept: &KeptGroup| kept.saved.members.iter().any(|member| member.series.is_some());
+        self.groups
+            .iter()
+            .filter(move |(_, kept)| has_series(kept))
+            .map(|(group, _)| *group)
     }
 
     /// The same of the groups alone.
@@ -194,12 +203,27 @@ impl Keeper {
         );
     }
 
-    /// Commits a collection: when something happened is told by `wall`, starts of processes by `clock`. What could not
+    /// The clock for the starts of processes: the one of the first run of this boot, as far as the store knows, or else as it
+    /// is `measured` now.
+    pub(super) fn boot_clock(&mut self, measured: UnixClock) -> UnixClock {
+        let store = self.store.as_deref_mut();
+        store.map_or(measured, |store| {
+            let began = store.boot_time(measured.unix(BootTime(0)));
+            UnixClock::new(began, BootTime(0))
+        })
+    }
+
+    /// Whether another run of kevmon goes on from what this one keeps.
+    pub(super) fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Commits a collection: when something happened is told by `wall`, starts of processes by `boot`. What could not
     /// be written is written by the next one that can.
     pub(super) fn commit(
         &mut self,
         time: u64,
-        clock: UnixClock,
+        boot: UnixClock,
         wall: UnixClock,
         groups: Vec<(GroupId, SavedGroup)>,
         notices: &[Notice],
@@ -208,7 +232,7 @@ impl Keeper {
         let told = notices.iter().filter_map(|notice| {
             let unix = |time| wall.unix(Moment::Boot(time));
             Some(HistoryRow {
-                start_time: Some(clock.unix(notice.key.start)),
+                start_time: Some(boot.unix(notice.key.start)),
                 ..HistoryRow::of(notice, self.keys.get(&notice.group)?, unix)
             })
         });
@@ -466,7 +490,7 @@ mod tests {
     use super::*;
     use crate::{
         plugin::{Aggregate, Matching, Tracker, tracker::tests::plugin},
-        process::{BootTime, Event, Identity, ProcessKey, Tgid, Usage},
+        process::{Event, Identity, ProcessKey, Tgid, Usage},
         store::{self, Wanted},
     };
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     faulty_files,
     keeper::{self, Claimed, Compared, Keeper, Kept},
-    output,
+    output::{self, Clocks},
     sources::Sources,
     watch::{Origin, Watch},
 };
@@ -31,6 +31,7 @@ pub(super) struct Look {
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
     clock: UnixClock,
+    boot: UnixClock,
     faulty: Vec<String>,
     /// The groups that show the window.
     windows: Vec<GroupId>,
@@ -97,10 +98,13 @@ impl Look {
             keeper.attached(output::unix_now());
             keeper.offer_original(sources.environment());
         }
+        let boot = output::boot_clock();
+        let boot = keeper.as_mut().map_or(boot, |keeper| keeper.boot_clock(boot));
         let mut look = Self {
             watch,
             keeper,
             clock: output::clock(),
+            boot,
             faulty,
             windows,
             totals,
@@ -144,7 +148,11 @@ impl Look {
         let (windows, totals) = services
             .into_iter()
             .partition(|service| self.windows.contains(&service.group));
-        let clocks = (self.clock, self.clock);
+        let clocks = Clocks {
+            clock: self.clock,
+            boot: self.boot,
+            wall: self.clock,
+        };
         let mut window = output::assemble(&mut self.watch, windows, &self.windows, clocks, &self.faulty);
         window.tick_cpu = tick_cpu;
         let Some(keeper) = &self.keeper else {
@@ -169,7 +177,7 @@ impl Look {
                 saved.last_exit = service.reading.last_exit.map(unix);
             }
         }
-        keeper.commit(kept.time, self.clock, self.clock, saved, &notices);
+        keeper.commit(kept.time, self.boot, self.clock, saved, &notices);
     }
 
     /// Whether the totals are in the store.

@@ -19,6 +19,7 @@ mod once;
 mod original;
 mod output;
 mod plugin_tool;
+mod process_series;
 mod reload;
 mod route;
 mod schedule;

@@ -155,7 +155,12 @@ impl Routes {
         let events = self.send_events(collection, notices, courier);
         for route in &mut self.routes {
             let takes = |service: &ServiceReading| route.takes.contains(&service.group);
-            if !collection.services.iter().any(takes) {
+            let is_open = |service: &ServiceReading| route.requests.has_open_series(service.group);
+            if !collection
+                .services
+                .iter()
+                .any(|service| takes(service) || is_open(service))
+            {
                 continue;
             }
             let requests = route.requests.encode(collection, takes);

@@ -54,6 +54,8 @@ pub(crate) struct Native {
     pub(crate) resource_filter: Option<ResourceFilter>,
     pub(crate) metrics: MetricFilter,
     pub(crate) arguments: Vec<String>,
+    /// `processes.executable_path`
+    pub(crate) paths: bool,
     pub(crate) settings: BTreeMap<String, At<SettingKeys>>,
     pub(crate) instances: Vec<Instance>,
     pub(crate) collectors: Vec<At<CollectorKeys>>,
@@ -188,11 +190,11 @@ impl Native {
                     _ => {}
                 }
             }
-            ["processes"] => {
-                if let Value::Texts(arguments) = value {
-                    self.arguments = arguments;
-                }
-            }
+            ["processes"] => match (entry.name, value) {
+                ("arguments", Value::Texts(arguments)) => self.arguments = arguments,
+                ("executable_path", Value::Flag(paths)) => self.paths = paths,
+                _ => {}
+            },
             ["instance", _] => {
                 if let Some(instance) = self.instances.last_mut() {
                     instance.set(entry, value);

@@ -238,6 +238,7 @@ pub const KEYS: &[Key] = &[
     key(OWN, "processes", "max", PROCESSES, Role::MostProcesses, "`20`"),
     key(OWN, "processes", "by", RANKS, Role::Rank, "`\"cpu\"`"),
     key(OWN, "processes", "arguments", Kind::List, Role::Own, "`[]`"),
+    key(OWN, "processes", "executable_path", Kind::Flag, Role::Own, "`false`"),
     key(OWN, "metrics", "include", Kind::Globs, Role::Own, "`[\"*\"]`"),
     key(OWN, "metrics", "exclude", Kind::Globs, Role::Own, "`[]`"),
     key(OWN, INSTANCE, "id", Kind::Name, Role::Own, "required"),

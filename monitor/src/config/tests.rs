@@ -158,6 +158,7 @@ resource_filter = 'resource_id LIKE "web*"'
 [processes]
 enabled = true
 arguments = ["--port", "--config"]
+executable_path = true
 [metrics]
 include = ["process.*", "cpu_*"]
 exclude = ["*.faults"]
@@ -425,6 +426,7 @@ fn every_native_key() {
     let per_process = PerProcess {
         most: 7,
         rank: Rank::Memory,
+        paths: false,
     };
     assert_eq!(plugin.per_process, Some(per_process));
     assert_eq!((smallest.per_process, smallest.receivers.len()), (None, 0));

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::calendar::iso8601_millis;
 use crate::{
     metrics::{HealthReading, Since},
     plugin::{GroupId, Plugin, Reading, collector::CustomValue},
-    process::{BootTime, Moment},
+    process::{BootTime, Moment, ProcessKey},
 };
 
 /// How far two readings of the offset may differ without a step or a slew of the wall clock, ns: the two clocks are
@@ -36,6 +37,13 @@ impl UnixClock {
         }
     }
 
+    /// The `process.creation.time` of a process, ISO 8601. To the tick that /proc tells its start in, so that it is the same
+    /// whatever source kevmon has it from: a pid comes again after more than that.
+    pub fn creation_time(&self, key: ProcessKey) -> String {
+        let start = key.start.0 - key.start.0 % ProcessKey::TICK_NANOS;
+        iso8601_millis(self.unix(BootTime(start)))
+    }
+
     /// Unix time, ns; 0 for what lies before 1970.
     pub fn unix(&self, time: impl Into<Moment>) -> u64 {
         match time.into() {
@@ -56,6 +64,8 @@ pub struct ServiceReading {
     pub reading: Reading,
     /// What the plugin wants beside that.
     pub extra: Extra,
+    /// This run reads the group no more: the series of its single processes end with this collection.
+    pub is_last: bool,
 }
 
 /// What not every plugin has.
@@ -82,9 +92,12 @@ impl ServiceReading {
 pub struct Collection {
     /// When, Unix ns.
     pub time: u64,
-    /// For the starts of series and of processes: fixed at kevmon's start, so that a start told once is told the same
-    /// ever after, whatever happens to the wall clock.
+    /// For the starts of series: fixed at kevmon's start, so that each series keeps its start, whatever happens to the wall
+    /// clock.
     pub clock: UnixClock,
+    /// For the starts of processes: the same in every run of kevmon on this boot, so that a process is known by one creation
+    /// time for as long as it lives.
+    pub boot: UnixClock,
     /// For when something happened: as the wall clock is now.
     pub wall: UnixClock,
     /// The plugins due.
@@ -106,7 +119,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         plugin::{Durations, reading::Happened, tracker::tests::plugin},
-        process::{Reason, Usage},
+        process::{Reason, Tgid, Usage},
     };
 
     const S: u64 = 1_000_000_000;
@@ -125,6 +138,28 @@ pub(crate) mod tests {
             let expected = at(if followed { newer } else { 1_000 * S });
             assert_eq!(at(1_000 * S).follow(at(newer)), expected, "{newer}");
         }
+    }
+
+    #[test]
+    fn a_creation_time_is_the_same_from_both_sources() {
+        let clock = UnixClock::new(1_700_000_000_123_000_000, BootTime(0));
+        let told = |start| {
+            clock.creation_time(ProcessKey {
+                tgid: Tgid(7),
+                start: BootTime(start),
+            })
+        };
+        assert_eq!(told(12_340_000_000), "2023-11-14T22:13:32.463Z", "from /proc");
+        assert_eq!(
+            told(12_345_678_901),
+            "2023-11-14T22:13:32.463Z",
+            "from the kernel"
+        );
+        assert_eq!(
+            told(12_350_000_000),
+            "2023-11-14T22:13:32.473Z",
+            "another process"
+        );
     }
 
     /// A collection with something of everything; the machine started at Unix time 10^9 s.
@@ -173,9 +208,11 @@ pub(crate) mod tests {
         Collection {
             time: 1_000_000_030 * S,
             clock: UnixClock::new(1_000_000_000 * S, BootTime(0)),
+            boot: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             wall: UnixClock::new(1_000_000_000 * S, BootTime(0)),
             services: vec![ServiceReading {
                 extra: Default::default(),
+                is_last: false,
                 group: GroupId(0),
                 plugin: Arc::new(plugin("web")),
                 reading,

@@ -101,14 +101,14 @@ fn cpu_time(usage: &Usage) -> Option<u64> {
 }
 
 /// For programs: one object, without the newline. What is not known is absent.
-/// `wall` tells when it happened, and `clock` when its process started, the same in each line.
-pub fn event_json(notice: &Notice, plugin: &Plugin, clock: UnixClock, wall: UnixClock) -> String {
+/// `wall` tells when it happened, and `boot` when its process started, the same in each line.
+pub fn event_json(notice: &Notice, plugin: &Plugin, boot: UnixClock, wall: UnixClock) -> String {
     let mut object = known([
         ("time", Some(json!(wall.unix(notice.time)))),
         ("event", Some(json!(kind(&notice.what)))),
         ("plugin", Some(json!(plugin.name))),
         ("pid", Some(json!(notice.key.tgid.0))),
-        ("start_time", Some(json!(clock.unix(notice.key.start)))),
+        ("start_time", Some(json!(boot.unix(notice.key.start)))),
         ("parent_pid", notice.parent.map(|parent| json!(parent.tgid.0))),
         ("name", Some(json!(*notice.name))),
         ("exe", (!notice.exe.is_empty()).then(|| json!(*notice.exe))),
@@ -146,7 +146,7 @@ pub fn event_json(notice: &Notice, plugin: &Plugin, clock: UnixClock, wall: Unix
             (
                 "previous",
                 previous.as_deref().map(|previous| {
-                    previous_json(words::previous(previous), Some(clock.unix(previous.key.start)))
+                    previous_json(words::previous(previous), Some(boot.unix(previous.key.start)))
                 }),
             ),
         ])),

@@ -103,7 +103,7 @@ pub(super) fn plugin(collection: &Collection, service: &ServiceReading) -> Json 
         .processes
         .iter()
         .map(|process| {
-            json!({ "pid": process.key.tgid.0, "start_time": clock.unix(process.key.start), "name": process.name })
+            json!({ "pid": process.key.tgid.0, "start_time": collection.boot.unix(process.key.start), "name": process.name })
         })
         .collect();
     let mut object = known([

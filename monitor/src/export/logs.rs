@@ -36,8 +36,8 @@ const FRAME: usize = 5;
 pub struct LogEvent {
     /// What happened.
     pub notice: Notice,
-    /// For the start of its process: see [`Collection::clock`].
-    pub clock: UnixClock,
+    /// For the start of its process: see [`Collection::boot`].
+    pub boot: UnixClock,
     /// For when it happened: see [`Collection::wall`].
     pub wall: UnixClock,
     /// When kevmon took it up, Unix ns.
@@ -52,7 +52,7 @@ pub fn log_events(notices: Vec<Notice>, plugins: &Plugins, collection: &Collecti
         .filter(exported)
         .map(|notice| LogEvent {
             notice,
-            clock: collection.clock,
+            boot: collection.boot,
             wall: collection.wall,
             observed: collection.time,
         })
@@ -218,7 +218,7 @@ fn scoped(resource: opentelemetry_proto::tonic::resource::v1::Resource) -> Resou
 fn record(event: &LogEvent) -> LogRecord {
     let LogEvent {
         notice,
-        clock,
+        boot,
         wall,
         observed,
     } = event;
@@ -230,7 +230,7 @@ fn record(event: &LogEvent) -> LogRecord {
     if !notice.exe.is_empty() {
         attributes.push(("process.executable.name", notice.exe.as_ref().into()));
     }
-    attributes.push(("process.creation.time", iso8601(clock.unix(key.start)).into()));
+    attributes.push(("process.creation.time", boot.creation_time(*key).into()));
     attributes.push(("kevmon.process.name", name.as_ref().into()));
     attributes.push(("kevmon.process.role", role(what).into()));
     let (event_name, warns, body) = match what {
@@ -257,7 +257,7 @@ fn record(event: &LogEvent) -> LogRecord {
             attributes.push(("kevmon.restart.kind", kind.name().into()));
             attributes.extend(downtime.map(|downtime| ("kevmon.restart.downtime", seconds(downtime))));
             if let Some(previous) = previous {
-                attributes.extend(previous_attributes(previous, *clock));
+                attributes.extend(previous_attributes(previous, *boot));
             }
             (
                 "kevmon.process.restart",
@@ -334,8 +334,8 @@ fn restart(who: &str, kind: RestartKind, previous: Option<&Predecessor>) -> Stri
 }
 
 /// The root whose place another one took: `kevmon.restart.previous.*`.
-fn previous_attributes(previous: &Predecessor, clock: UnixClock) -> Attributes {
-    let start = iso8601(clock.unix(previous.key.start));
+fn previous_attributes(previous: &Predecessor, boot: UnixClock) -> Attributes {
+    let start = boot.creation_time(previous.key);
     let mut attributes: Attributes = vec![
         ("kevmon.restart.previous.pid", previous.key.tgid.0.into()),
         ("kevmon.restart.previous.name", previous.name.as_ref().into()),

@@ -128,7 +128,7 @@ fn wall() -> UnixClock {
 fn collection() -> Collection {
     Collection {
         time: 20 * S,
-        clock: clock(),
+        boot: clock(),
         wall: wall(),
         ..super::super::collection::tests::collection()
     }
@@ -137,7 +137,7 @@ fn collection() -> Collection {
 fn event(notice: Notice) -> LogEvent {
     LogEvent {
         notice,
-        clock: clock(),
+        boot: clock(),
         wall: wall(),
         observed: 20 * S,
     }
@@ -178,7 +178,7 @@ const WHO: [&str; 6] = [
     "process.pid=7",
     "process.parent_pid=1",
     "process.executable.name=bash",
-    "process.creation.time=1970-01-01T00:00:10.000000000Z",
+    "process.creation.time=1970-01-01T00:00:10.000Z",
     "kevmon.process.name=job.sh",
     "kevmon.process.role=root",
 ];
@@ -289,7 +289,7 @@ fn events_have_names_severities_bodies_and_attributes() {
                     "kevmon.restart.downtime=0.25",
                     "kevmon.restart.previous.pid=5",
                     "kevmon.restart.previous.name=old\u{1b}job.sh",
-                    "kevmon.restart.previous.creation.time=1970-01-01T00:00:02.000000000Z",
+                    "kevmon.restart.previous.creation.time=1970-01-01T00:00:02.000Z",
                     "kevmon.restart.previous.exit.reason=signal",
                     "kevmon.restart.previous.exit.signal=SIGKILL",
                     "kevmon.restart.previous.exit.core_dumped=false",
@@ -338,9 +338,9 @@ fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
         exit(2, 0, None),
     ];
     let events = log_events(notices, &plugins, &collection());
-    let (clock, wall) = (events[0].clock, events[0].wall);
+    let (boot, wall) = (events[0].boot, events[0].wall);
     assert_eq!(
-        (clock, wall, events[0].observed),
+        (boot, wall, events[0].observed),
         (self::clock(), self::wall(), 20 * S)
     );
     let requests = requests(&events, &plugins, LONGEST_REQUEST);

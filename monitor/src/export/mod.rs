@@ -22,7 +22,7 @@ pub use event_line::{HEADING, Wall, event_json, event_text};
 pub use host::Reporter;
 pub use json::{json_line, json_line_continued, known, previous_json, reason_keys};
 pub use logs::{log_events, log_requests, log_values};
-pub use otlp::{MetricRequests, Temporality};
+pub use otlp::{MetricRequests, Temporality, series_text};
 pub use otlp_json::otlp_json_line;
 pub use resource::{HostIdentity, Run, service_instance_id};
 pub use since::{Continued, LastRun};

@@ -328,6 +328,27 @@ mod tests {
     }
 
     #[test]
+    fn a_point_without_a_value_has_a_flag_and_none() {
+        let mut request = metrics();
+        let metric = Metric {
+            data: Some(Data::Gauge(opentelemetry_proto::tonic::metrics::v1::Gauge {
+                data_points: vec![NumberDataPoint {
+                    time_unix_nano: 9,
+                    flags: 1,
+                    ..NumberDataPoint::default()
+                }],
+            })),
+            ..Metric::default()
+        };
+        request.resource_metrics[0].scope_metrics[0].metrics = vec![metric];
+        let line = otlp_json_line(Signal::Metrics, &request.encode_to_vec()).unwrap();
+        assert!(
+            line.contains(r#""dataPoints":[{"timeUnixNano":"9","flags":1}]"#),
+            "{line}"
+        );
+    }
+
+    #[test]
     fn garbage_is_refused() {
         for signal in [Signal::Metrics, Signal::Logs, Signal::Traces] {
             let error = otlp_json_line(signal, b"\xff\xff\xff").unwrap_err();

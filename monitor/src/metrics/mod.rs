@@ -11,5 +11,5 @@ pub use catalogue::{INSTANA, JSON_ONLY, Metric, metrics, of_plugin};
 pub use exits::exit_attributes;
 pub use export::{ExportReading, UNSUPPORTED};
 pub use health::{HealthReading, OWN};
-pub use per_process::{ProcessMetric, ProcessPoint, process_metrics};
+pub use per_process::{ProcessMetric, ProcessPoint, numbered_process_metrics, process_metrics};
 pub use point::{Attribute, Attributes, Instrument, Measure, Since, Value};

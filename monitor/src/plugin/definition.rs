@@ -57,10 +57,10 @@ pub enum Aggregate {
 /// Which processes of a group get series of their own, when they are more than the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rank {
-    /// Those that used the most CPU time since the last collection.
+    /// Those that use the most CPU time: a mean over the last collections.
     #[default]
     Cpu,
-    /// Those with the largest resident set.
+    /// Those with the largest resident sets, smoothed likewise.
     Memory,
 }
 
@@ -71,6 +71,8 @@ pub struct PerProcess {
     pub most: usize,
     /// Which go first.
     pub rank: Rank,
+    /// Tell the path of each one's executable.
+    pub paths: bool,
 }
 
 /// A user that a process may run as.

@@ -89,10 +89,10 @@ impl Matcher {
                     (*id, asks)
                 })
                 .collect(),
-            tells: of(&|plugin| !plugin.templates.is_empty()),
+            tells: of(&shows_facts),
             facts_matter: plugins
                 .iter()
-                .any(|(_, plugin)| plugin.selectors.ask_for_facts() || !plugin.templates.is_empty()),
+                .any(|(_, plugin)| plugin.selectors.ask_for_facts() || shows_facts(plugin)),
             children: of(&|plugin| plugin.children),
             shows_arguments: of(&|plugin| !plugin.arguments.is_empty()),
             titles: Titles::of(plugins),
@@ -216,18 +216,21 @@ impl Matcher {
 
     /// Whether the facts of a process with these names matter.
     pub fn asks_for_facts(&self, identity: &Identity) -> bool {
-        let matters = |group: &GroupId| {
-            self.tells.contains(group)
-                || self
-                    .asks
-                    .get(group)
-                    .is_some_and(|asks| asks.selectors.ask_for_facts())
-        };
-        if !self.facts_matter {
-            return false;
-        }
+        self.facts_matter
+            && self.any_named(identity, |group| {
+                self.tells.contains(group) || self.any_asks_for_facts(&[*group])
+            })
+    }
+
+    /// Whether facts decide over what a process with these names belongs to.
+    pub fn selects_by_facts(&self, identity: &Identity) -> bool {
+        !self.asks.is_empty() && self.any_named(identity, |group| self.any_asks_for_facts(&[*group]))
+    }
+
+    /// Whether one of the groups that a process with these names fits, or may fit, is such a group.
+    fn any_named(&self, identity: &Identity, is: impl Fn(&GroupId) -> bool) -> bool {
         let named = self.named(identity);
-        named.groups.iter().chain(&named.open).any(matters)
+        named.groups.iter().chain(&named.open).any(is)
     }
 
     /// Those of `groups` that a member's children belong to.
@@ -278,6 +281,11 @@ impl Matcher {
     pub fn matches_comm(&self, comm: &str) -> bool {
         self.names.is_match(comm) || (comm.len() >= COMM_BYTES && self.titles.may_begin_with(comm))
     }
+}
+
+/// Whether what the plugin exports holds facts of its members: in attributes of the service, or of single processes.
+fn shows_facts(plugin: &Plugin) -> bool {
+    !plugin.templates.is_empty() || plugin.per_process.is_some()
 }
 
 /// Bytes of a `comm` that may have been cut (`TASK_COMM_LEN`, include/linux/sched.h).

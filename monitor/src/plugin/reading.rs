@@ -1,9 +1,9 @@
 //! What one collection says about one group.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Durations;
-use crate::process::{Facts, Gauges, Moment, ProcessKey, Reason, Usage};
+use crate::process::{Facts, Gauges, Identity, Moment, ProcessKey, Reason, Usage};
 
 /// Counts of what happened, since the group's first watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +44,10 @@ pub struct SingleProcess {
     pub key: ProcessKey,
     /// Its executable's base name; empty for kernel threads.
     pub exe: String,
+    /// `argv[0]`; empty where it is not known, or not a command: see [`SingleProcess::command_of`].
+    pub command: String,
+    /// Path of its executable; `None` where the plugin does not ask for it, or it cannot be read.
+    pub path: Option<Arc<str>>,
     /// What it has used since it began, in this group or not.
     pub usage: Usage,
     /// CPU time since the last collection, or since its start, over the time: 1 = one CPU fully used. `None` at the first
@@ -61,6 +65,20 @@ pub struct SingleProcess {
     pub facts: Facts,
     /// Of its arguments those that may be told.
     pub arguments: Vec<String>,
+}
+
+/// Bytes of the longest `argv[0]` that is told.
+const LONGEST_COMMAND: usize = 256;
+
+impl SingleProcess {
+    /// The command that a process was started with: `argv[0]`, and empty where that is a title. A title may hold whatever a
+    /// program works on (`postgres: app orders 10.0.0.7(54321) SELECT`), and changes while the process lives; it has white
+    /// space, and a command has none.
+    pub fn command_of(identity: &Identity) -> &str {
+        let argv0 = identity.argv.first().map_or("", String::as_str);
+        let is_title = argv0.len() > LONGEST_COMMAND || argv0.contains(char::is_whitespace);
+        if is_title { "" } else { argv0 }
+    }
 }
 
 /// Those of a group's live members that get series of their own.
@@ -134,4 +152,32 @@ pub struct Reading {
     pub unsettled: u64,
     /// Live members that share their address space with another one.
     pub sharing: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_no_command() {
+        let long = "x".repeat(LONGEST_COMMAND + 1);
+        for (argv, command) in [
+            (&["/usr/sbin/nginx", "-g", "daemon off;"][..], "/usr/sbin/nginx"),
+            (&["-bash"], "-bash"),
+            (&["python3", "--password", "s3cret"], "python3"),
+            (&["nginx: worker process"], ""),
+            (&["postgres: app orders 10.0.0.7(54321) SELECT"], ""),
+            (&["sshd:\tanna"], ""),
+            (&[&long], ""),
+            (&[&long[1..]], &long[1..]),
+            (&[""], ""),
+            (&[], ""),
+        ] {
+            let identity = Identity {
+                argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
+                ..Identity::default()
+            };
+            assert_eq!(SingleProcess::command_of(&identity), command, "{argv:?}");
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub struct SavedMember {
     pub attributed: Usage,
     /// It had ended already; its totals were not final.
     pub ended: bool,
+    /// It had series of its own, which receivers know by these attributes, as the export writes them; `None`: it had none.
+    pub series: Option<Arc<str>>,
 }
 
 /// `comm` without its terminating zero (TASK_COMM_LEN, include/linux/sched.h), bytes.

@@ -33,6 +33,16 @@ pub fn arguments(root: &Path, key: ProcessKey) -> Result<Arguments, Unread> {
     read_arguments(&open(root, key)?)
 }
 
+/// The path of the file that the process `key` executes, in its own mount namespace: `None` for kernel threads, for a memfd, for
+/// a process that is gone, and for other users' without CAP_SYS_PTRACE.
+pub fn executable_path(root: &Path, key: ProcessKey) -> Option<String> {
+    let process = open(root, key).ok()?;
+    let link = process.exe().ok()?;
+    let (path, is_gone) = path_in(&link, || is_still_there(&process, &link));
+    let is_file = path.starts_with(b"/") && !(is_gone && path.starts_with(b"/memfd:"));
+    is_file.then(|| String::from_utf8_lossy(path).into_owned())
+}
+
 /// The names of an opened process, of which `stat` has been read.
 pub(super) fn of(root: &Path, process: &Process, stat: &Stat) -> Identity {
     // The link needs CAP_SYS_PTRACE for other users' processes; argv[0] then has to do.
@@ -81,15 +91,20 @@ fn executable(process: &Process) -> Option<String> {
     Some(executable_in(&link, || is_still_there(process, &link)))
 }
 
-/// The name in what the link `exe` shows. The kernel adds a remark when the file has been removed (d_path); a file may
-/// have a name that ends like that, which `is_there` finds out.
-fn executable_in(link: &Path, is_there: impl FnOnce() -> bool) -> String {
+/// The path in what the link `exe` shows, and whether the file is gone from there. The kernel adds a remark when it has been
+/// removed (d_path); a file may have a name that ends like that, which `is_there` finds out.
+fn path_in(link: &Path, is_there: impl FnOnce() -> bool) -> (&[u8], bool) {
     const REMARK: &[u8] = b" (deleted)";
     let shown = link.as_os_str().as_bytes();
-    let (path, is_gone) = match shown.strip_suffix(REMARK) {
+    match shown.strip_suffix(REMARK) {
         Some(path) if !is_there() => (path, true),
         _ => (shown, false),
-    };
+    }
+}
+
+/// The name in what the link `exe` shows.
+fn executable_in(link: &Path, is_there: impl FnOnce() -> bool) -> String {
+    let (path, is_gone) = path_in(link, is_there);
     // A memfd has no folder, and may have slashes in its name.
     let name = match path.strip_prefix(b"/") {
         Some(name) if is_gone && name.starts_with(b"memfd:") => name,

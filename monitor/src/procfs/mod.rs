@@ -12,7 +12,7 @@ pub use facts::facts;
 pub use gauges::GaugeReader;
 pub use hidden::Hidden;
 pub use host::HostReader;
-pub use identity::{arguments, identity};
+pub use identity::{arguments, executable_path, identity};
 pub use source::ProcSource;
 
 use std::{path::Path, path::PathBuf};

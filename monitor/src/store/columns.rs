@@ -1,6 +1,6 @@
 //! Rows of the groups' tables and the types that they stand for.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Row, types::Value};
 
@@ -67,6 +67,7 @@ pub(super) static SQL: LazyLock<Sql> = LazyLock::new(|| {
     for prefix in ["base_", "total_", "attributed_"] {
         member.extend(sums(prefix));
     }
+    member.push("series".to_owned());
     Sql {
         select_accumulators: format!("SELECT {} FROM accumulator", accumulator.join(", ")),
         upsert_accumulator: upsert("accumulator", &accumulator, "group_id"),
@@ -212,6 +213,7 @@ pub(super) fn member_values(id: i64, member: &SavedMember) -> impl Iterator<Item
             .flat_map(|usage| usage_values(&usage))
             .map(Value::from),
     )
+    .chain([member.series.as_deref().map(str::to_owned).into()])
 }
 
 /// A member, and the number of its group.
@@ -231,6 +233,9 @@ pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<(i64, SavedMember)> {
         base: usage(row, first_sum)?,
         totals: usage(row, first_sum + SUMS.len())?,
         attributed: usage(row, first_sum + 2 * SUMS.len())?,
+        series: row
+            .get::<_, Option<String>>(first_sum + 3 * SUMS.len())?
+            .map(Arc::from),
     };
     Ok((row.get(0)?, member))
 }

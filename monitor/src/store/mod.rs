@@ -77,6 +77,8 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     boot_id: String,
+    /// When CLOCK_BOOTTIME was 0 as the runs of this boot have it, Unix ns; `None` until this run says.
+    boot_time: Option<u64>,
     #[cfg_attr(not(test), expect(dead_code, reason = "logged already; the tests look at it"))]
     notes: Vec<Note>,
     is_new: bool,
@@ -196,6 +198,8 @@ impl Store {
             to: now_unix,
             same_boot: last.boot_id == boot_id,
         });
+        let last_of_boot = loaded.last.as_ref().filter(|last| last.boot_id == boot_id);
+        let boot_time = last_of_boot.and_then(|last| last.boot_time);
         let outages_before = history::outages(&loaded.connection).unwrap_or_else(|error| {
             warn!("{}: its outages are not known: {error}", loaded.path.display());
             (0, 0)
@@ -207,6 +211,7 @@ impl Store {
             connection: loaded.connection,
             path: loaded.path,
             boot_id: boot_id.to_owned(),
+            boot_time,
             notes: loaded.notes,
             outage,
             group_ids: loaded.group_ids,
@@ -286,6 +291,12 @@ impl Store {
         {
             outage.to = now_unix;
         }
+    }
+
+    /// When CLOCK_BOOTTIME was 0, Unix ns: as the first run of this boot measured it, or, where this is the first, as
+    /// `measured` says. Kept from the next commit on.
+    pub fn boot_time(&mut self, measured: u64) -> u64 {
+        *self.boot_time.get_or_insert(measured)
     }
 
     /// How long kevmon was away before this start; `None` for a new store.
@@ -400,10 +411,11 @@ impl Store {
         runs::write(&transaction, &self.unwritten.runs, time)?;
         transaction
             .prepare_cached(
-                "INSERT INTO state (id, boot_id, last_commit, run, host_id, host_name) VALUES (1, ?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO state (id, boot_id, last_commit, run, host_id, host_name, boot_time)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (id) DO UPDATE
                  SET boot_id = excluded.boot_id, last_commit = excluded.last_commit, run = excluded.run,
-                     host_id = excluded.host_id, host_name = excluded.host_name",
+                     host_id = excluded.host_id, host_name = excluded.host_name, boot_time = excluded.boot_time",
             )?
             .execute(params![
                 self.boot_id,
@@ -411,6 +423,7 @@ impl Store {
                 run.cast_signed(),
                 self.id_host.as_ref().and_then(|host| host.id.as_deref()),
                 self.id_host.as_ref().map(|host| &host.name),
+                self.boot_time.map(u64::cast_signed)
             ])?;
         transaction.commit()?;
         Ok(new_rows)

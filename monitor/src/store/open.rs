@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{
     claim::{Claim, Wanted},
-    columns::unsigned,
+    columns::{optional, unsigned},
     connection::{self, Check, Place, check, connect, damage_unless_outside, expect_all_pages, keep_log},
     error::{Doing, StoreError},
     files,
@@ -62,6 +62,8 @@ pub(super) struct LastCommit {
     pub(super) time: u64,
     /// Which run it was of; runs are counted from 1.
     pub(super) run: u64,
+    /// When CLOCK_BOOTTIME was 0 as that boot's runs had it, Unix ns.
+    pub(super) boot_time: Option<u64>,
 }
 
 /// A row of `watched_group`.
@@ -210,13 +212,18 @@ pub(super) fn groups_of(
 
 fn last_commit(connection: &Connection, doing: Doing<'_>) -> Result<Option<LastCommit>, StoreError> {
     connection
-        .query_row("SELECT boot_id, last_commit, run FROM state", [], |row| {
-            Ok(LastCommit {
-                boot_id: text(row, 0)?,
-                time: unsigned(row, 1)?,
-                run: unsigned(row, 2)?,
-            })
-        })
+        .query_row(
+            "SELECT boot_id, last_commit, run, boot_time FROM state",
+            [],
+            |row| {
+                Ok(LastCommit {
+                    boot_id: text(row, 0)?,
+                    time: unsigned(row, 1)?,
+                    run: unsigned(row, 2)?,
+                    boot_time: optional(row, 3)?,
+                })
+            },
+        )
         .optional()
         .map_err(|error| doing.sqlite(error))
 }

@@ -253,10 +253,16 @@ const VERSION_4: &[&str] = &[
     ) STRICT, WITHOUT ROWID",
 ];
 
-/// The host that ids were made on. `host_name` is NULL where that was not kept yet.
+/// The host that ids were made on; `host_name` is NULL where that was not kept yet. Processes are known to receivers by the
+/// same attributes in each run of the same boot, and the series of those that end while kevmon is away are ended by the next
+/// run.
 const VERSION_5: &[&str] = &[
     "ALTER TABLE state ADD COLUMN host_id TEXT",
     "ALTER TABLE state ADD COLUMN host_name TEXT",
+    // When CLOCK_BOOTTIME was 0, by the wall clock of the first run of the boot.
+    "ALTER TABLE state ADD COLUMN boot_time INTEGER",
+    // A JSON array of names and values: the attributes of the member's series. NULL: it has none.
+    "ALTER TABLE member ADD COLUMN series TEXT",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

@@ -48,6 +48,7 @@ mod outage_plugins;
 mod plugin_import;
 mod plugin_tools;
 mod proc_source;
+mod process_series;
 mod reasons;
 mod reload;
 mod resource;

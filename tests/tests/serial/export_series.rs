@@ -7,7 +7,7 @@ use kevmon_tests::{
     fake::Fake,
     kevmon::Daemon,
     plugin_dir::PluginDir,
-    points::{Instrument, Point},
+    points::{Instrument, Number, Point},
     push::{COUNTER, GAUGE, INSTANA, UP_DOWN, assert_shape, assert_times, plugin_file},
     same_pid,
     tick::Tick,
@@ -20,45 +20,40 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The table of docs/metrics.md, and the group's metric that is the sum of the processes'.
 const SINGLE: [(&str, Instrument, &str, Option<&str>); 17] = [
-    (
-        "cpu_user_time_total",
-        COUNTER,
-        "seconds",
-        Some("cpu_user_time_total"),
-    ),
+    ("cpu_user_time_total", COUNTER, "s", Some("cpu_user_time_total")),
     (
         "cpu_system_time_total",
         COUNTER,
-        "seconds",
+        "s",
         Some("cpu_system_time_total"),
     ),
-    ("cpu_usage", GAUGE, "%", None),
+    ("cpu_usage", GAUGE, "1", None),
     ("run_queue_wait_time", COUNTER, "s", Some("run_queue_wait_time")),
     (
         "voluntary_ctx_switches",
         COUNTER,
-        "switches",
+        "{context_switch}",
         Some("voluntary_ctx_switches"),
     ),
     (
         "nonvoluntary_ctx_switches",
         COUNTER,
-        "switches",
+        "{context_switch}",
         Some("nonvoluntary_ctx_switches"),
     ),
-    ("disk_read_bytes", COUNTER, "bytes", Some("disk_read_bytes")),
-    ("disk_write_bytes", COUNTER, "bytes", Some("disk_write_bytes")),
+    ("disk_read_bytes", COUNTER, "By", Some("disk_read_bytes")),
+    ("disk_write_bytes", COUNTER, "By", Some("disk_write_bytes")),
     ("minor_faults", COUNTER, "{fault}", None),
     ("major_faults", COUNTER, "{fault}", None),
-    ("memory_rss", GAUGE, "bytes", Some("memory_rss_total")),
+    ("memory_rss", GAUGE, "By", Some("memory_rss_total")),
     ("peak_rss", GAUGE, "By", None),
-    ("memory_vms", GAUGE, "bytes", Some("memory_vms_total")),
-    ("memory_usage", GAUGE, "%", None),
-    ("thread_count", UP_DOWN, "threads", Some("thread_count")),
+    ("memory_vms", GAUGE, "By", Some("memory_vms_total")),
+    ("memory_usage", GAUGE, "1", None),
+    ("thread_count", UP_DOWN, "{thread}", Some("thread_count")),
     (
         "open_file_descriptors",
         UP_DOWN,
-        "descriptors",
+        "{file_descriptor}",
         Some("open_file_descriptors"),
     ),
     ("uptime", GAUGE, "s", None),
@@ -67,69 +62,64 @@ const SINGLE: [(&str, Instrument, &str, Option<&str>); 17] = [
 /// The values of the attribute that splits a metric.
 type Split = &'static [&'static str];
 
-/// The same for the other naming, with the values of the attribute that splits it; the group's has the same ones.
+/// The same for the other naming, with the values of the attribute that splits it; the group's has the same ones, and the same
+/// stem.
 const SINGLE_OTEL: [(&str, Instrument, &str, Split, Option<&str>); 13] = [
     (
-        "cpu.time",
+        "process.cpu.time",
         COUNTER,
         "s",
         &["system", "user"],
-        Some("kevmon.group.cpu.time"),
+        Some("cpu.time"),
     ),
-    ("cpu.utilization", GAUGE, "1", &["system", "user"], None),
-    ("run_queue.wait_time", COUNTER, "s", &[], None),
+    ("process.cpu.utilization", GAUGE, "1", &["system", "user"], None),
+    ("kevmon.process.run_queue.wait_time", COUNTER, "s", &[], None),
     (
-        "context_switches",
+        "process.context_switches",
         COUNTER,
         "{context_switch}",
         &["involuntary", "voluntary"],
-        Some("kevmon.group.context_switches"),
+        Some("context_switches"),
     ),
     (
-        "disk.io",
+        "process.disk.io",
         COUNTER,
         "By",
         &["read", "write"],
-        Some("kevmon.group.disk.io"),
+        Some("disk.io"),
     ),
     (
-        "paging.faults",
+        "process.paging.faults",
         COUNTER,
         "{fault}",
         &["major", "minor"],
-        Some("kevmon.group.paging.faults"),
+        Some("paging.faults"),
     ),
+    ("process.memory.usage", UP_DOWN, "By", &[], Some("memory.usage")),
+    ("kevmon.process.memory.peak", GAUGE, "By", &[], None),
     (
-        "memory.usage",
+        "process.memory.virtual",
         UP_DOWN,
         "By",
         &[],
-        Some("kevmon.group.memory.usage"),
+        Some("memory.virtual"),
     ),
-    ("memory.peak", GAUGE, "By", &[], None),
+    ("process.memory.utilization", GAUGE, "1", &[], None),
     (
-        "memory.virtual",
-        UP_DOWN,
-        "By",
-        &[],
-        Some("kevmon.group.memory.virtual"),
-    ),
-    ("memory.utilization", GAUGE, "1", &[], None),
-    (
-        "thread.count",
+        "process.thread.count",
         UP_DOWN,
         "{thread}",
         &[],
-        Some("kevmon.group.thread.count"),
+        Some("thread.count"),
     ),
     (
-        "unix.file_descriptor.count",
+        "process.unix.file_descriptor.count",
         UP_DOWN,
         "{file_descriptor}",
         &[],
-        Some("kevmon.group.unix.file_descriptor.count"),
+        Some("unix.file_descriptor.count"),
     ),
-    ("uptime", GAUGE, "s", &[], None),
+    ("process.uptime", GAUGE, "s", &[], None),
 ];
 
 /// A process by its attributes.
@@ -140,13 +130,18 @@ fn id(point: &Point) -> Option<Id> {
     Some((pid, point.attributes["process.creation.time"].clone()))
 }
 
-/// The points of a plugin at the time of a tick, once all of them are there.
-fn at(fake: &Fake, plugin: &str, tick: &Tick) -> Vec<Point> {
+/// The points of a plugin at the time of a tick, once all of them are there: those with values, and those that end a series.
+fn all_at(fake: &Fake, plugin: &str, tick: &Tick) -> (Vec<Point>, Vec<Point>) {
     delivery::wait_for_tick(fake, &[plugin.to_owned()], tick.time(), LIMIT);
     watched::points_of(&fake.points(), plugin)
         .into_iter()
         .filter(|point| point.time == tick.time())
-        .collect()
+        .partition(|point| point.value != Number::Absent)
+}
+
+/// Those with values.
+fn at(fake: &Fake, plugin: &str, tick: &Tick) -> Vec<Point> {
+    all_at(fake, plugin, tick).0
 }
 
 /// The processes that have points.
@@ -165,11 +160,15 @@ fn left_out(points: &[Point], metric: &str) -> f64 {
     value
 }
 
-/// The time of the day, as the creation time ends with it.
-fn time_of_day(nanos: u64) -> String {
-    let seconds = nanos / 1_000_000_000 % 86_400;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("T{hour:02}:{minute:02}:{second:02}.{:09}Z", nanos % 1_000_000_000)
+/// Milliseconds since midnight, of a creation time.
+fn time_of_day(creation: &str) -> u64 {
+    let (_, time) = creation.split_once('T').expect("ISO 8601");
+    let parts = time.trim_end_matches('Z').split([':', '.']);
+    let numbers: Vec<u64> = parts.map(|part| part.parse().expect("a number")).collect();
+    let [hour, minute, second, ms] = numbers[..] else {
+        panic!("{creation}")
+    };
+    ((hour * 60 + minute) * 60 + second) * 1_000 + ms
 }
 
 /// A plugin with series of its two busiest processes.
@@ -218,6 +217,30 @@ impl Singles {
     }
 }
 
+/// The attributes that describe a process, whatever else it is told by.
+fn assert_described(point: &Point, program: &Program) {
+    let attributes = &point.attributes;
+    let text = |key: &str| attributes.get(key).map(String::as_str);
+    assert_eq!(text("process.executable.name"), Some(program.name()), "{point:?}");
+    assert_eq!(text("process.command"), Some(program.path_text()), "{point:?}");
+    // SAFETY: geteuid(2) has no arguments and cannot fail.
+    if unsafe { libc::geteuid() } == 0 {
+        assert_eq!(text("process.owner"), Some("root"), "{point:?}");
+    }
+    let known = [
+        "process.pid",
+        "process.creation.time",
+        "process.executable.name",
+        "process.command",
+        "process.owner",
+        "container.id",
+        "k8s.pod.uid",
+        "kevmon.process.unit",
+    ];
+    let own = attributes.keys().filter(|key| !known.contains(&key.as_str()));
+    assert!(own.count() <= 1, "{point:?}");
+}
+
 fn busy(running: &mut Running, ms: u32) {
     assert_eq!(running.ask(&format!("user {ms}")), "ok");
 }
@@ -254,18 +277,13 @@ fn single_processes_are_told_by_name_and_add_up_to_the_group() {
     let known = SINGLE.map(|(metric, ..)| format!("per_process.{metric}"));
     for point in &singles {
         assert!(known.contains(&point.metric), "{point:?}");
-        assert_eq!(point.attributes.len(), 3, "{point:?}");
-        assert_eq!(
-            point.attributes["process.executable.name"],
-            setup.program.name(),
-            "{point:?}"
-        );
+        assert_described(point, &setup.program);
         let (pid, creation) = id(point).unwrap();
         let member = members.iter().find(|member| member.pid == pid).unwrap();
-        assert!(
-            creation.ends_with(&time_of_day(member.start_time)),
-            "{creation}, {member:?}"
-        );
+        // To the tick of /proc, and midnight may lie in between.
+        let started = member.start_time / 1_000_000 % 86_400_000;
+        let early = (86_400_000 + started - time_of_day(&creation)) % 86_400_000;
+        assert!(early <= 10, "{creation}, {member:?}");
         if point.instrument == COUNTER {
             assert_eq!(
                 point.start_time, member.start_time,
@@ -288,37 +306,60 @@ fn single_processes_are_told_by_name_and_add_up_to_the_group() {
 }
 
 #[test]
-fn the_busiest_are_told_the_others_counted_and_the_ended_forgotten() {
+fn the_busiest_have_places_and_keep_them_and_series_end() {
     let setup = Singles::new("top", "");
     let (mut one, mut two, mut three) = (setup.work(), setup.work(), setup.work());
     let [of_one, of_two, of_three] = [&one, &two, &three].map(Running::pid);
+    // By the means over their lives these two are first.
+    busy(&mut one, 200);
+    busy(&mut two, 100);
     let mut daemon = setup.start();
-    for (first, second, expected) in [
-        (0, 1, [of_one, of_two]),
-        (2, 1, [of_two, of_three]),
-        (0, 2, [of_one, of_three]),
-    ] {
-        // Two that work right after a tick and one that does not: at the next one they are told.
-        daemon.next_tick(LIMIT);
-        for (index, running) in [&mut one, &mut two, &mut three].into_iter().enumerate() {
-            if index == first || index == second {
-                busy(running, 60);
-            }
-        }
-        let (tick, points) = setup.next(&mut daemon);
-        assert_eq!(pids(&points), BTreeSet::from(expected), "{}", tick.0);
+    let (tick, points) = setup.next(&mut daemon);
+    assert_eq!(pids(&points), BTreeSet::from([of_one, of_two]), "{}", tick.0);
+    assert_eq!(left_out(&points, "per_process.left_out"), 1.0);
+    assert_eq!(tick.expect_group("top").int("process_count"), 3);
+    // The third one works more than both, and has a place soon; the one that loses its own is told so.
+    let (mut ticks, mut before) = (0, processes(&points));
+    let (points, ends) = loop {
+        busy(&mut three, 150);
+        let tick = daemon.next_tick(LIMIT);
+        let (points, ends) = all_at(&setup.fake, "top", &tick);
         assert_eq!(left_out(&points, "per_process.left_out"), 1.0);
-        assert_eq!(tick.expect_group("top").int("process_count"), 3);
-    }
-    // What they used stays in the group's sums; their series end.
+        if pids(&points).contains(&of_three) {
+            break (points, ends);
+        }
+        assert_eq!(ends, [], "nobody has lost a place");
+        before = processes(&points);
+        ticks += 1;
+        assert!(ticks < 20, "it has no place after {ticks} collections");
+    };
+    let lost: BTreeSet<Id> = before.difference(&processes(&points)).cloned().collect();
+    assert_eq!(lost.len(), 1, "{before:?}");
+    assert_eq!(processes(&ends), lost);
+    assert_eq!(ends.len(), SINGLE.len(), "each of its series ends");
+    // What it used stays in the group's sums; its series end, and the free place is taken.
+    let of_ended: BTreeSet<Id> = processes(&points)
+        .into_iter()
+        .filter(|(pid, _)| *pid == of_three)
+        .collect();
+    let three = three.finish();
+    assert_eq!(three.status, 0);
+    let gone = daemon.tick_after(three.truth.last_reap, Duration::from_millis(100), LIMIT);
+    let points = at(&setup.fake, "top", &gone);
+    assert_eq!(left_out(&points, "per_process.left_out"), 0.0);
+    assert_eq!(pids(&points), BTreeSet::from([of_one, of_two]));
+    assert!(gone.expect_group("top").float("cpu_user_time_total") > 0.3);
+    let all = watched::points_of(&setup.fake.points(), "top");
+    let ends = all.iter().filter(|point| point.value == Number::Absent);
+    let ends: Vec<&Point> = ends
+        .filter(|point| id(point).is_some_and(|id| of_ended.contains(&id)))
+        .collect();
+    assert_eq!(ends.len(), SINGLE.len(), "each series ends once: {ends:?}");
+
     let ended = one.finish();
     assert_eq!(ended.status, 0);
     let gone = daemon.tick_after(ended.truth.last_reap, Duration::from_millis(100), LIMIT);
-    let points = at(&setup.fake, "top", &gone);
-    assert_eq!(left_out(&points, "per_process.left_out"), 0.0);
-    assert_eq!(pids(&points), BTreeSet::from([of_two, of_three]));
-    assert!(gone.expect_group("top").float("cpu_user_time_total") > 0.3);
-
+    assert_eq!(pids(&at(&setup.fake, "top", &gone)), BTreeSet::from([of_two]));
     // Its pid comes again: another process, another series.
     let again = same_pid::spawn(
         of_one,
@@ -332,7 +373,7 @@ fn the_busiest_are_told_the_others_counted_and_the_ended_forgotten() {
         .filter(|(pid, _)| *pid == of_one)
         .collect();
     assert_eq!(new.len(), 1, "{:?}", processes(&points));
-    let all = watched::points_of(&setup.fake.points(), "top");
+    let all = with_values(&setup.fake);
     let of_pid: BTreeSet<Id> = processes(&all)
         .into_iter()
         .filter(|(pid, _)| *pid == of_one)
@@ -352,7 +393,7 @@ fn the_busiest_are_told_the_others_counted_and_the_ended_forgotten() {
     assert_eq!(end.status, 0);
     let last = daemon.terminate();
     delivery::wait_for_tick(&setup.fake, &["top".to_owned()], last.time(), LIMIT);
-    let all = watched::points_of(&setup.fake.points(), "top");
+    let all = with_values(&setup.fake);
     let latest = |wanted: &Id| {
         all.iter()
             .filter(|point| id(point).as_ref() == Some(wanted))
@@ -368,14 +409,20 @@ fn the_busiest_are_told_the_others_counted_and_the_ended_forgotten() {
     }
 }
 
+fn with_values(fake: &Fake) -> Vec<Point> {
+    let mut all = watched::points_of(&fake.points(), "top");
+    all.retain(|point| point.value != Number::Absent);
+    all
+}
+
 #[test]
 fn single_processes_by_the_other_naming() {
     let setup = Singles::new("conv", "naming = \"otel\"");
     let (mut one, mut other, _third) = (setup.work(), setup.work(), setup.work());
-    let mut daemon = setup.start();
-    daemon.next_tick(LIMIT);
     busy(&mut one, 60);
     busy(&mut other, 30);
+    let mut daemon = setup.start();
+    daemon.next_tick(LIMIT);
     let (_, points) = setup.next(&mut daemon);
     assert_eq!(left_out(&points, "kevmon.group.process.left_out"), 1.0);
     let singles: Vec<Point> = points
@@ -386,7 +433,7 @@ fn single_processes_by_the_other_naming() {
     assert_eq!(pids(&singles), BTreeSet::from([one.pid(), other.pid()]));
     let known: BTreeSet<String> = SINGLE_OTEL
         .iter()
-        .map(|(metric, ..)| format!("kevmon.per_process.{metric}"))
+        .map(|(metric, ..)| (*metric).to_owned())
         .collect();
     assert!(
         points
@@ -394,7 +441,7 @@ fn single_processes_by_the_other_naming() {
             .all(|point| !point.metric.starts_with("per_process."))
     );
     for (metric, instrument, unit, split, of_group) in SINGLE_OTEL {
-        let name = format!("kevmon.per_process.{metric}");
+        let name = metric.to_owned();
         assert_shape(&singles, &name, instrument, unit);
         let of_metric: Vec<&Point> = singles.iter().filter(|point| point.metric == name).collect();
         assert_eq!(of_metric.len(), 2 * split.len().max(1), "{name}: {of_metric:?}");
@@ -403,7 +450,10 @@ fn single_processes_by_the_other_naming() {
             let of_metric: Vec<&&Point> = of_metric.iter().filter(of_part).collect();
             assert_eq!(of_metric.len(), 2, "{name} {part}");
             let Some(of_group) = of_group else { continue };
-            let of_group = points.iter().filter(|point| point.metric == of_group);
+            let names = [format!("process.{of_group}"), format!("kevmon.group.{of_group}")];
+            let of_group = points
+                .iter()
+                .filter(|point| names.contains(&point.metric) && id(point).is_none());
             let of_group: Vec<f64> = of_group
                 .filter(|point| of_part(&point))
                 .map(|point| point.value.as_f64())
@@ -418,15 +468,7 @@ fn single_processes_by_the_other_naming() {
     }
     for point in &singles {
         assert!(known.contains(&point.metric), "{point:?}");
-        let own = point.attributes.keys().filter(|key| {
-            !["process.pid", "process.creation.time", "process.executable.name"].contains(&key.as_str())
-        });
-        assert!(own.count() <= 1, "{point:?}");
-        assert_eq!(
-            point.attributes["process.executable.name"],
-            setup.program.name(),
-            "{point:?}"
-        );
+        assert_described(point, &setup.program);
     }
     daemon.terminate();
 }

@@ -16,7 +16,7 @@ use crate::{
     app::{
         custom::{self, Collectors},
         keeper::Kept,
-        output,
+        output::{self, Clocks},
         watch::{Origin, Watch},
     },
     cli::{DEFAULT_RING_BYTES, RunArgs},
@@ -48,7 +48,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     let mut collectors = Collectors::new(custom::default_places(Path::new("/proc"))).telling_all();
     collectors.update(watch.plugins(), std::time::Instant::now());
     custom::start_due(&mut collectors, &watch);
-    let clock = output::clock();
+    let (clock, boot) = (output::clock(), output::boot_clock());
     let groups: Vec<GroupId> = watch.plugins().map(|(group, _)| group).collect();
     // A first reading: rates are measured from here.
     watch.collect(&groups);
@@ -72,7 +72,12 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
             continue;
         }
         due = Instant::now().max(due + args.interval);
-        let mut collection = output::collect(&mut watch, &groups, (clock, output::clock()), &[], false);
+        let clocks = Clocks {
+            clock,
+            boot,
+            wall: output::clock(),
+        };
+        let mut collection = output::collect(&mut watch, &groups, clocks, &[], false);
         custom::add(&mut collectors, &mut collection);
         for service in &collection.services {
             let mut lines = Lines::new(&service.plugin, collection.time);

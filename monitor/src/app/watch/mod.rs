@@ -9,7 +9,7 @@ mod titles;
 mod verdicts;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
@@ -26,6 +26,7 @@ use self::{
 use super::{
     keeper::Kept,
     log::verdicts::{self as verdict_lines, VerdictLog},
+    process_series,
 };
 use crate::{
     cli::{self, Args},
@@ -124,6 +125,8 @@ pub(super) struct Watch {
     replanned: Option<BootTime>,
     /// Titles to be looked at.
     looks: titles::Looks,
+    /// Groups whose last reading had series of single processes.
+    with_series: BTreeSet<GroupId>,
     /// All events before this time have been taken.
     drained_at: BootTime,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
@@ -175,6 +178,7 @@ impl Watch {
             sweep_at: None,
             replanned: None,
             looks: titles::Looks::default(),
+            with_series: kept.with_series().collect(),
             drained_at: began,
             recovered: Recovered::default(),
         };
@@ -295,7 +299,7 @@ impl Watch {
             all_read = false;
         }
         self.look_at_titles();
-        let with_facts = self.tracker.with_facts();
+        let with_facts = self.tracker.with_facts(due);
         let mut tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
         tracked.extend(&with_facts);
         self.gauges.retain(&tracked);
@@ -341,8 +345,13 @@ impl Watch {
                 let mut reading = self.tracker.read(group, now, host, &gauges)?;
                 reading.unlisted = unlisted && reading.process_count == 0;
                 self.health.add(Soft::SharedMemory, reading.sharing);
-                if is_forgotten(&plugin, &reading, now) {
+                // Series of single processes are ended first.
+                let had_series = self.note_series(group, &reading);
+                if !had_series && is_forgotten(&plugin, &reading, now) {
                     return None;
+                }
+                if plugin.per_process.is_some_and(|of| of.paths) {
+                    process_series::read_paths(&self.root, &mut reading);
                 }
                 let attributes = self.tracker.templated(group);
                 Some(ServiceReading {
@@ -353,9 +362,20 @@ impl Watch {
                         attributes,
                         custom: Vec::new(),
                     },
+                    is_last: false,
                 })
             })
             .collect()
+    }
+
+    /// Notes whether a reading has series of single processes; returns whether the group's last one had.
+    fn note_series(&mut self, group: GroupId, reading: &Reading) -> bool {
+        let singles = reading.per_process.as_ref();
+        if singles.is_some_and(|singles| !singles.processes.is_empty()) {
+            !self.with_series.insert(group)
+        } else {
+            self.with_series.remove(&group)
+        }
     }
 
     /// Looks whether /proc hides processes, and says so when that changes.

@@ -198,6 +198,7 @@ impl PluginFile {
             per_process: self.processes.then_some(PerProcess {
                 most: self.most_processes,
                 rank: self.rank,
+                paths: native.paths,
             }),
             receivers: receivers.to_vec(),
             attributes,

@@ -121,7 +121,7 @@ fn one_file() {
             "schema = 1\nservice.process_name = 'a'\n[processes]\nmax = '5'\nmost = 5\n[export]\nendpoints = []\n[exprt]",
             &[
                 "x/plugin.toml:4: processes.max: must be an integer, found a string; write 1 to 1000, without quotes",
-                "x/plugin.toml:5: processes.most: unknown key; known here: enabled, max, by, arguments",
+                "x/plugin.toml:5: processes.most: unknown key; known here: enabled, max, by, arguments, executable_path",
                 "x/plugin.toml:7: export.endpoints: the list is empty; name at least one endpoint, or leave the key out for the default one",
                 "x/plugin.toml:8: exprt: unknown table; did you mean [export]?",
             ],

@@ -244,6 +244,7 @@ const PEACEFUL_OWN: &[&str] = &[
     "monitoring.resource_filter",
     "processes.arguments",
     "instance.name",
+    "processes.executable_path",
     "instance.process_name",
     "instance.enabled",
     "instance.interval",

@@ -2,6 +2,7 @@
 //! so that no whole collection is held in another form beside its bytes.
 
 mod custom;
+mod open_series;
 mod points;
 mod processes;
 mod requests;
@@ -22,7 +23,9 @@ use crate::{
     metrics::{self, HealthReading, Instrument, Measure, OWN, Value},
     plugin::{GroupId, Naming, Plugin, SavedGroup},
 };
+use open_series::{OpenSeries, Sent};
 use points::{Described, Number, Of, Times};
+pub use processes::series_text;
 use requests::{Header, Requests};
 use series::Series;
 
@@ -80,6 +83,8 @@ struct Service {
     /// In front of its metrics' names.
     prefix: String,
     series: Series,
+    /// Those of single processes.
+    open: OpenSeries,
 }
 
 /// A collection's two clocks, its time, and where the sums of a metric began: Unix ns.
@@ -98,6 +103,7 @@ impl MetricRequests {
             header: Header::new(&resource::of_kevmon(&host, run), ""),
             prefix: String::new(),
             series: Series::default(),
+            open: OpenSeries::default(),
         };
         Self {
             host,
@@ -121,7 +127,8 @@ impl MetricRequests {
     }
 
     /// An earlier run has told what it kept of a plugin's group, at `time` (Unix ns, its last commit): deltas go on from
-    /// there. `same_boot`: its members' keys mean the same processes still. To be called before the first collection.
+    /// there, and so do the series of single processes, or end. `same_boot`: its members' keys mean the same processes still.
+    /// To be called before the first collection.
     pub fn told_before(
         &mut self,
         (group, plugin): (GroupId, &Arc<Plugin>),
@@ -129,6 +136,13 @@ impl MetricRequests {
         same_boot: bool,
         time: u64,
     ) {
+        let with_series = kept.members.iter().filter(|member| member.series.is_some());
+        if with_series.clone().next().is_some() {
+            let service = self.service(group, plugin, &BTreeMap::new());
+            let members = with_series.filter_map(|member| Some((member.key, member.series.as_deref()?)));
+            let sent = processes::sent_before(plugin, &service.prefix, members, time);
+            service.open.sent(Sent::default(), sent);
+        }
         if self.temporality == Temporality::Cumulative {
             return;
         }
@@ -170,7 +184,8 @@ impl MetricRequests {
         }
     }
 
-    /// kevmon's own metrics, in the first request, and those of the services that are `wanted`. Each request is shorter
+    /// kevmon's own metrics, in the first request, and those of the services that are `wanted`; of others that were so before,
+    /// the ends of their processes' series. Each request is shorter
     /// than 4 MiB; where they are several, a service is in one of them if it fits.
     pub fn encode(
         &mut self,
@@ -181,8 +196,12 @@ impl MetricRequests {
         let capacity = (self.length + self.length / 16).min(self.longest);
         let mut requests = Requests::new(collection.time, self.longest, capacity);
         self.encode_own(collection, &mut requests);
-        for service in collection.services.iter().filter(|service| wanted(service)) {
-            self.encode_service(collection, service, &mut requests);
+        for service in &collection.services {
+            if wanted(service) {
+                self.encode_service(collection, service, &mut requests);
+            } else if self.has_open_series(service.group) {
+                self.encode_ends(collection, service, &mut requests);
+            }
         }
         let encoded = requests.finish();
         self.length = encoded.first().map_or(0, |first| first.body.len());
@@ -224,9 +243,23 @@ impl MetricRequests {
             let series = &mut service.series;
             requests.metric(|buffer| metric(buffer, described, temporality, &values, moments, series));
         }
-        let Service { prefix, series, .. } = service;
-        processes::encode(requests, prefix, temporality, collection, of, series);
-        custom::encode(requests, prefix, of);
+        processes::encode(requests, temporality, collection, of, service.processes(), true);
+        custom::encode(requests, &service.prefix, of);
+    }
+
+    /// What was sent here before goes elsewhere now.
+    fn encode_ends(&mut self, collection: &Collection, of: &ServiceReading, requests: &mut Requests) {
+        let temporality = self.temporality;
+        let service = self.service(of.group, &of.plugin, &of.extra.attributes);
+        requests.begin(&service.header);
+        processes::encode(requests, temporality, collection, of, service.processes(), false);
+    }
+
+    /// Whether series of single processes of this group are to be ended.
+    pub fn has_open_series(&self, group: GroupId) -> bool {
+        self.services
+            .get(&group)
+            .is_some_and(|(_, _, service)| !service.open.is_empty())
     }
 
     /// A group is no more.
@@ -255,6 +288,7 @@ impl MetricRequests {
                 header: header(),
                 prefix: prefix(),
                 series: Series::default(),
+                open: OpenSeries::default(),
             };
             (Arc::clone(plugin), more.clone(), service)
         });
@@ -265,6 +299,16 @@ impl MetricRequests {
             service.prefix = prefix();
         }
         service
+    }
+}
+
+impl Service {
+    fn processes(&mut self) -> processes::Known<'_> {
+        processes::Known {
+            prefix: &self.prefix,
+            series: &mut self.series,
+            open: &mut self.open,
+        }
     }
 }
 
@@ -336,6 +380,8 @@ fn metric(
 
 #[cfg(test)]
 mod delta_tests;
+#[cfg(test)]
+mod end_tests;
 #[cfg(test)]
 mod process_tests;
 /// What comes before the metrics of a plugin's service.

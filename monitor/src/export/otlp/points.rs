@@ -106,6 +106,21 @@ pub(super) fn number(
     buffer.extend_from_slice(second);
 }
 
+/// `DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK`: the series has ended.
+const NO_RECORDED_VALUE: u64 = 1;
+
+/// A `NumberDataPoint` that ends its series: no value, and a flag that says so. Attributes and times as of [`number`].
+pub(super) fn end(buffer: &mut Vec<u8>, instrument: Instrument, times: Times, attributes: [&[u8]; 2]) {
+    wire::message(buffer, 1, |point| {
+        if instrument != Instrument::Gauge {
+            wire::eight(point, 2, times.start.to_le_bytes());
+        }
+        wire::eight(point, 3, times.now.to_le_bytes());
+        attributes.iter().for_each(|part| point.extend_from_slice(part));
+        wire::varint(point, 8, NO_RECORDED_VALUE);
+    });
+}
+
 /// A `HistogramDataPoint`, in seconds. OTLP's buckets are as ours: each includes its upper bound, the last one has none.
 pub(super) fn histogram(buffer: &mut Vec<u8>, times: Times, durations: &Durations, attributes: &[u8]) {
     let point = wire::Open::new(buffer, 1, 2);

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use opentelemetry_proto::tonic::{common::v1::any_value, metrics::v1::metric::Data};
+use opentelemetry_proto::tonic::{
+    common::v1::any_value,
+    metrics::v1::{NumberDataPoint, metric::Data},
+};
 
 use super::{
     tests::{decoded, encoder, points, told},
@@ -16,7 +19,7 @@ use crate::{
 
 const S: u64 = 1_000_000_000;
 
-fn single(tgid: u32, exe: &str, amount: u64) -> SingleProcess {
+pub(super) fn single(tgid: u32, exe: &str, amount: u64) -> SingleProcess {
     let counters = [
         Counter::Runtime,
         Counter::User,
@@ -36,6 +39,8 @@ fn single(tgid: u32, exe: &str, amount: u64) -> SingleProcess {
             start: BootTime(u64::from(tgid) * S),
         },
         exe: exe.to_owned(),
+        command: String::new(),
+        path: None,
         usage: counters.into_iter().fold(Usage::ZERO, with),
         cpu_usage: Some(0.5),
         cpu_utilization: Some((0.25, 0.0)),
@@ -55,7 +60,7 @@ fn single(tgid: u32, exe: &str, amount: u64) -> SingleProcess {
 }
 
 /// A collection whose only service has these processes, and wants series of them.
-fn of(naming: Naming, processes: Vec<SingleProcess>) -> Collection {
+pub(super) fn of(naming: Naming, processes: Vec<SingleProcess>) -> Collection {
     let mut collection = collection();
     let service = &mut collection.services[0];
     Arc::make_mut(&mut service.plugin).naming = naming;
@@ -74,36 +79,32 @@ fn of(naming: Naming, processes: Vec<SingleProcess>) -> Collection {
 }
 
 fn is_single(point: &super::tests::Point) -> bool {
-    point.metric.contains("per_process.") && !point.metric.ends_with("left_out")
+    point.attributes.contains("process.pid")
 }
 
 #[test]
 fn a_process_is_told_by_pid_creation_and_executable_from_its_start_on() {
-    for (naming, prefix, left_out_of_it, count) in [
-        (Naming::Instana, "per_process.", "per_process.left_out", 17),
-        (
-            Naming::Otel,
-            "kevmon.per_process.",
-            "kevmon.group.process.left_out",
-            18,
-        ),
+    for (naming, left_out_as, count) in [
+        (Naming::Instana, "per_process.left_out", 17),
+        (Naming::Otel, "kevmon.group.process.left_out", 18),
     ] {
         let collection = of(naming, vec![single(10, "app", 3 * S), single(11, "", 4 * S)]);
         let request = told(&mut encoder(Temporality::Cumulative), &collection);
         let left_out = points(&request);
-        let left_out = left_out.iter().find(|point| point.metric == left_out_of_it);
+        let left_out = left_out.iter().find(|point| point.metric == left_out_as);
         assert_eq!(left_out.map(|point| point.value), Some(7.0));
         let mut series = BTreeSet::new();
         for metric in &request.resource_metrics[1].scope_metrics[0].metrics {
-            if !metric.name.starts_with(prefix) || metric.name.ends_with("left_out") {
-                continue;
-            }
             let (numbers, is_sum) = match metric.data.as_ref().expect("data") {
                 Data::Gauge(gauge) => (&gauge.data_points, false),
                 Data::Sum(sum) => (&sum.data_points, true),
-                other => panic!("{other:?}"),
+                _ => continue,
             };
-            for number in numbers {
+            let of_process = |number: &&NumberDataPoint| {
+                let first = number.attributes.first();
+                first.is_some_and(|attribute| attribute.key == "process.pid")
+            };
+            for number in numbers.iter().filter(of_process) {
                 let attributes: Vec<_> = number
                     .attributes
                     .iter()
@@ -118,7 +119,7 @@ fn a_process_is_told_by_pid_creation_and_executable_from_its_start_on() {
                 let Some(any_value::Value::IntValue(pid)) = attributes[0].1 else {
                     panic!("{attributes:?}")
                 };
-                let created = format!("2001-09-09T01:46:{pid:02}.000000000Z", pid = 40 + pid);
+                let created = format!("2001-09-09T01:46:{pid:02}.000Z", pid = 40 + pid);
                 assert_eq!(attributes[0].0, "process.pid");
                 assert_eq!(attributes[1], ("process.creation.time", text(&created)));
                 if pid == 10 {
@@ -210,7 +211,7 @@ fn deltas_of_a_process_begin_at_its_start_and_outlast_a_time_without_a_place() {
         let name = "per_process.voluntary_ctx_switches";
         points
             .into_iter()
-            .filter(|point| point.metric == name)
+            .filter(|point| point.metric == name && !point.is_end)
             .map(of)
             .collect::<Vec<_>>()
     };
@@ -235,4 +236,43 @@ fn deltas_of_a_process_begin_at_its_start_and_outlast_a_time_without_a_place() {
         Some(1),
         "no more than live"
     );
+}
+
+#[test]
+fn a_process_is_described_by_the_conventions_attributes() {
+    let id = "b5f1a7b3c8d24e6f9a0b1c2d3e4f5061728394a5b6c7d8e9f00112233445566a";
+    let uid = "2c48913c-b29f-11e7-9350-020968147796";
+    let process = SingleProcess {
+        command: "/usr/sbin/nginx".to_owned(),
+        path: Some("/usr/sbin/nginx".into()),
+        facts: crate::process::Facts {
+            uid: Some(33),
+            user: Some("www-data".into()),
+            cgroup: Some(format!("/kubepods/burstable/pod{uid}/{id}").into()),
+            pid_namespace: None,
+        },
+        arguments: vec!["--port".to_owned(), "80".to_owned()],
+        ..single(10, "nginx", 1)
+    };
+    let collection = of(Naming::Otel, vec![process]);
+    let told = points(&told(&mut encoder(Temporality::Cumulative), &collection));
+    let uptime = told
+        .iter()
+        .find(|point| point.metric == "process.uptime" && is_single(point));
+    let attributes = &uptime.expect("a point").attributes;
+    for (name, value) in [
+        ("process.creation.time", "2001-09-09T01:46:50.000Z"),
+        ("process.executable.name", "nginx"),
+        ("process.executable.path", "/usr/sbin/nginx"),
+        ("process.command", "/usr/sbin/nginx"),
+        ("process.owner", "www-data"),
+        ("container.id", id),
+        ("k8s.pod.uid", uid),
+        ("kevmon.process.arguments", "--port 80"),
+    ] {
+        let pair = attributes.split(&format!("key: \"{name}\"")).nth(1);
+        let pair = pair.unwrap_or_else(|| panic!("{name}: {attributes}"));
+        let value_begins = pair.find(&format!("StringValue(\"{value}\")"));
+        assert!(value_begins.is_some_and(|at| at < 60), "{name}: {pair}");
+    }
 }

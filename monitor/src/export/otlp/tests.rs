@@ -54,8 +54,10 @@ pub(super) struct Point {
     pub(super) attributes: String,
     pub(super) start: u64,
     pub(super) time: u64,
+    /// 0 where the point ends its series.
     pub(super) value: f64,
     pub(super) temporality: i32,
+    pub(super) is_end: bool,
 }
 
 pub(super) fn points(request: &ExportMetricsServiceRequest) -> Vec<Point> {
@@ -70,6 +72,7 @@ pub(super) fn points(request: &ExportMetricsServiceRequest) -> Vec<Point> {
                 time,
                 value,
                 temporality,
+                is_end: false,
             };
             let (numbers, temporality) = match metric.data.as_ref().expect("data") {
                 Data::Gauge(gauge) => (&gauge.data_points, 0),
@@ -91,12 +94,17 @@ pub(super) fn points(request: &ExportMetricsServiceRequest) -> Vec<Point> {
                 other => panic!("{other:?}"),
             };
             points.extend(numbers.iter().map(|number| {
-                let value = match number.value.expect("a value") {
-                    number_data_point::Value::AsInt(value) => value as f64,
-                    number_data_point::Value::AsDouble(value) => value,
+                let (value, is_end) = match (number.value, number.flags) {
+                    (Some(number_data_point::Value::AsInt(value)), 0) => (value as f64, false),
+                    (Some(number_data_point::Value::AsDouble(value)), 0) => (value, false),
+                    (None, 1) => (0.0, true),
+                    other => panic!("{other:?}"),
                 };
                 let (start, time) = (number.start_time_unix_nano, number.time_unix_nano);
-                point(&number.attributes, start, time, value, temporality)
+                Point {
+                    is_end,
+                    ..point(&number.attributes, start, time, value, temporality)
+                }
             }));
         }
     }

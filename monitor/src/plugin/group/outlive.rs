@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Group {
-    /// Everything that is to outlive kevmon. `unix` turns a moment into Unix nanoseconds. To be taken after
-    /// [`Group::read`], which fixes the start.
+    /// Everything that is to outlive kevmon, but for what only the export knows: the members' series. `unix` turns a moment
+    /// into Unix nanoseconds. To be taken after [`Group::read`], which fixes the start.
     pub fn saved(&self, table: &ProcessTable, unix: &dyn Fn(Moment) -> u64) -> SavedGroup {
         let members = self.members.iter().map(|(&key, membership)| {
             let process = table.get(key);
@@ -32,6 +32,7 @@ impl Group {
                     .map_or(membership.base, |process| process.totals()),
                 attributed: process.map_or(Usage::ZERO, |process| process.attributed),
                 ended: process.is_none_or(|process| !process.is_live()),
+                series: None,
             }
         });
         let former = self.former.iter().filter_map(|&key| {
@@ -48,6 +49,7 @@ impl Group {
                 totals: process.totals(),
                 attributed: process.attributed,
                 ended: !process.is_live(),
+                series: None,
             })
         });
         SavedGroup {
@@ -141,6 +143,9 @@ impl Group {
         if member.former {
             self.former.insert(member.key);
             return;
+        }
+        if member.series.is_some() {
+            self.keep_place(member.key);
         }
         let role = if member.root { Role::Root } else { Role::Worker };
         self.members.insert(

@@ -1,21 +1,35 @@
 //! Single members, for plugins that ask for series of theirs. Of a plugin that does not, nothing is kept here.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::collections::HashMap;
 
-use super::Group;
+use super::{
+    Group,
+    places::{self, Standing},
+};
 use crate::{
     plugin::{
         PerProcess, Rank,
         reading::{ProcessReading, SingleProcess, SingleProcesses},
     },
-    process::{BootTime, Counter, Facts, Gauges, Host, KeyMap, Process, ProcessKey, ProcessTable, Usage},
+    process::{
+        BootTime, Counter, Facts, Gauges, Host, KeyMap, KeySet, Process, ProcessKey, ProcessTable, Usage,
+    },
 };
 
-/// What members had used at the last collection, and when that was.
+/// What is known of the members since the last collection, and when that was.
 #[derive(Debug, Default)]
 pub(super) struct Singles {
     last: Option<BootTime>,
-    used: KeyMap<Usage>,
+    known: KeyMap<Known>,
+    /// Members that had series in an earlier run of kevmon, until the first collection of this one.
+    restored: KeySet,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// What it had used.
+    used: Usage,
+    standing: Standing,
 }
 
 /// What all readings of one collection share.
@@ -29,6 +43,19 @@ pub(super) struct Now<'a> {
     pub(super) arguments: &'a [String],
 }
 
+/// A live member since the last collection.
+struct Member<'a> {
+    key: ProcessKey,
+    process: &'a Process,
+    gauges: &'a Gauges,
+    /// What it has used in all.
+    usage: Usage,
+    /// … and since the last collection, or since its start where it was not there yet.
+    used: Usage,
+    /// For how long that is, ns, where both are known.
+    elapsed: Option<f64>,
+}
+
 impl Group {
     /// Those of the `live` members that are asked for; none where none are.
     pub(super) fn single_processes(
@@ -36,62 +63,126 @@ impl Group {
         live: &[ProcessReading],
         now: Now<'_>,
     ) -> Option<SingleProcesses> {
-        let asked = self.plugin.per_process?;
-        let all = live
+        let Some(asked) = self.plugin.per_process else {
+            self.singles = Singles::default();
+            return None;
+        };
+        let members: Vec<Member<'_>> = live
             .iter()
             .filter_map(|member| {
                 // One without gauges has vanished before they were read: it lives no more.
                 let (process, gauges) = (now.table.get(member.key)?, now.gauges.get(&member.key)?);
-                Some(self.singles.read(member.key, process, gauges, now))
+                Some(self.singles.member(member.key, process, gauges, now))
             })
             .collect();
-        self.singles.last = Some(now.time);
-        self.singles.used = live
-            .iter()
-            .filter_map(|process| Some((process.key, now.table.get(process.key)?.totals())))
-            .collect();
-        Some(foremost(all, asked))
+        Some(self.singles.read(&members, asked, now))
+    }
+
+    /// The member had series in an earlier run of kevmon: it goes on with its place.
+    pub(super) fn keep_place(&mut self, key: ProcessKey) {
+        self.singles.restored.insert(key);
     }
 }
 
 impl Singles {
-    /// A reading, and the CPU time since the last one, by which it is ranked.
-    fn read(
+    fn member<'a>(
         &self,
         key: ProcessKey,
-        process: &Process,
-        gauges: &Gauges,
+        process: &'a Process,
+        gauges: &'a Gauges,
         now: Now<'_>,
-    ) -> (u64, SingleProcess) {
+    ) -> Member<'a> {
         let usage = process.totals();
         let began_since = self.last.filter(|&last| key.start >= last).map(|_| Usage::ZERO);
-        let before = self.used.get(&key).copied().or(began_since);
-        let used = usage.since(&before.unwrap_or(Usage::ZERO));
+        let before = self.known.get(&key).map(|known| known.used).or(began_since);
         // What it used is known for a time of its own where it began in between.
         let elapsed = before
             .and(self.last)
             .map(|last| now.time.since(last.max(key.start)).as_nanos() as f64)
             .filter(|&elapsed| elapsed > 0.0);
-        let share = |counter| Some(used.get(counter)? as f64 / elapsed?);
-        let cpus = now.host.cpus as f64;
-        let reading = SingleProcess {
+        Member {
             key,
-            exe: process.identity.exe.clone(),
+            process,
+            gauges,
             usage,
+            used: usage.since(&before.unwrap_or(Usage::ZERO)),
+            elapsed,
+        }
+    }
+
+    fn read(&mut self, members: &[Member<'_>], asked: PerProcess, now: Now<'_>) -> SingleProcesses {
+        let mut standings: Vec<Standing> = members
+            .iter()
+            .map(|member| self.standing(member, asked.rank, now))
+            .collect();
+        places::give(&mut standings, asked.most, asked.rank);
+        let chosen = members.iter().zip(&standings);
+        let processes: Vec<SingleProcess> = chosen
+            .filter(|(_, standing)| standing.has_place)
+            .map(|(member, _)| member.reading(now))
+            .collect();
+        let known = members.iter().zip(standings).map(|(member, standing)| {
+            let used = member.usage;
+            (member.key, Known { used, standing })
+        });
+        self.known = known.collect();
+        self.last = Some(now.time);
+        self.restored = KeySet::default();
+        SingleProcesses {
+            left_out: (members.len() - processes.len()) as u64,
+            processes,
+        }
+    }
+
+    fn standing(&self, member: &Member<'_>, rank: Rank, now: Now<'_>) -> Standing {
+        let load = match rank {
+            Rank::Cpu => member.cpu(self.last, now.time),
+            Rank::Memory => member.gauges.rss.unwrap_or(0) as f64,
+        };
+        match (self.known.get(&member.key), self.last) {
+            (Some(known), _) => known.standing.after(load),
+            (None, Some(_)) => Standing::default().after(load),
+            (None, None) => Standing::found(load, self.restored.contains(&member.key)),
+        }
+    }
+}
+
+impl Member<'_> {
+    /// CPUs that it used: since the last collection, whenever in between it began; of one whose usage is not known from then
+    /// on, over its life.
+    fn cpu(&self, last: Option<BootTime>, now: BootTime) -> f64 {
+        let since = match (self.elapsed, last) {
+            (Some(_), Some(last)) => last,
+            _ => self.key.start,
+        };
+        let used = self.used.get(Counter::Runtime).unwrap_or(0) as f64;
+        used / (now.since(since).as_nanos() as f64).max(1.0)
+    }
+
+    fn reading(&self, now: Now<'_>) -> SingleProcess {
+        let share = |counter| Some(self.used.get(counter)? as f64 / self.elapsed?);
+        let cpus = now.host.cpus as f64;
+        let identity = &self.process.identity;
+        SingleProcess {
+            key: self.key,
+            exe: identity.exe.clone(),
+            command: SingleProcess::command_of(identity).to_owned(),
+            path: None,
+            usage: self.usage,
             cpu_usage: share(Counter::Runtime),
             cpu_utilization: share(Counter::User)
                 .zip(share(Counter::System))
                 .map(|(user, system)| (user / cpus, system / cpus)),
-            memory_usage: gauges
+            memory_usage: self
+                .gauges
                 .rss
                 .zip(now.host.memory.filter(|&memory| memory > 0))
                 .map(|(rss, memory)| rss as f64 / memory as f64),
-            gauges: *gauges,
-            uptime: now.time.since(key.start),
-            facts: now.facts.get(&key).cloned().unwrap_or_default(),
-            arguments: told(&process.identity.argv, now.arguments),
-        };
-        (used.get(Counter::Runtime).unwrap_or(0), reading)
+            gauges: *self.gauges,
+            uptime: now.time.since(self.key.start),
+            facts: now.facts.get(&self.key).cloned().unwrap_or_default(),
+            arguments: told(&identity.argv, now.arguments),
+        }
     }
 }
 
@@ -120,26 +211,6 @@ fn told(argv: &[String], allowed: &[String]) -> Vec<String> {
         }
     }
     told
-}
-
-/// As many as are asked for, by key; the rest is counted.
-fn foremost(mut all: Vec<(u64, SingleProcess)>, asked: PerProcess) -> SingleProcesses {
-    let left_out = all.len().saturating_sub(asked.most);
-    if left_out > 0 {
-        all.sort_by_key(|(cpu, process)| {
-            let rank = match asked.rank {
-                Rank::Cpu => *cpu,
-                Rank::Memory => process.gauges.rss.unwrap_or(0),
-            };
-            (Reverse(rank), process.key)
-        });
-        all.truncate(asked.most);
-        all.sort_by_key(|(_, process)| process.key);
-    }
-    SingleProcesses {
-        processes: all.into_iter().map(|(_, process)| process).collect(),
-        left_out: left_out as u64,
-    }
 }
 
 #[cfg(test)]

@@ -78,14 +78,23 @@ impl Tracker {
         self.matcher.asks_for_facts(identity)
     }
 
-    /// The live processes whose facts matter: they may change without an event (setuid, another cgroup).
-    pub fn with_facts(&self) -> Vec<ProcessKey> {
+    /// The live processes whose facts matter at a collection of the groups in `due` (of all, where there are none): they may
+    /// change without an event (setuid, another cgroup). Facts that decide over members matter at each collection, those
+    /// that are only shown at their group's.
+    pub fn with_facts(&self, due: &[GroupId]) -> Vec<ProcessKey> {
         if !self.facts_matter() {
             return Vec::new();
         }
+        let is_now = |key: ProcessKey, process: &Process| {
+            let groups = self.groups_of(key);
+            due.is_empty()
+                || groups.iter().any(|group| due.contains(group))
+                || self.matcher.any_asks_for_facts(groups)
+                || self.matcher.selects_by_facts(&process.identity)
+        };
         self.table
             .iter()
-            .filter(|(key, process)| self.matter(*key, process))
+            .filter(|(key, process)| self.matter(*key, process) && is_now(*key, process))
             .map(|(key, _)| key)
             .collect()
     }

@@ -315,3 +315,23 @@ fn last_runs_of_collectors_are_kept() {
         [run("one", NOW + HOUR), run("three", NOW + 25 * HOUR)]
     );
 }
+
+/// The wall clock is stepped by an hour between two runs.
+#[test]
+fn the_moment_of_a_boot_is_that_of_its_first_run() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let scratch = Scratch::new();
+    let run = |boot: &str, measured: u64| {
+        let mut store = ready(Store::open(&scratch.store(), boot, NOW));
+        let told = store.boot_time(measured);
+        assert_eq!(store.boot_time(measured + 1), told, "within a run");
+        store.commit(commit(&[])).unwrap();
+        told
+    };
+    assert_eq!(run(BOOT, NOW), NOW);
+    assert_eq!(run(BOOT, NOW + HOUR), NOW);
+    assert_eq!(run(BOOT, NOW - HOUR), NOW);
+    assert_eq!(run("another boot", NOW + HOUR), NOW + HOUR);
+    assert_eq!(run("another boot", NOW), NOW + HOUR);
+    assert_eq!(run(BOOT, NOW + 1), NOW + 1, "nobody knows that boot any more");
+}

@@ -106,7 +106,7 @@ fn assert_migrated(fixture: &Fixture, scratch: &Scratch, before: &[Table]) {
     );
     let metrics = services * METRIC_ROWS.len() as i64;
     assert_eq!(count(&path, "SELECT count(*) FROM metric"), metrics, "{name}");
-    let ours = "SELECT count(*) FROM schema_version WHERE version = '4.0' AND updated_date = '2026-11-21T03:26:19.000'";
+    let ours = "SELECT count(*) FROM schema_version WHERE version = '5.0' AND updated_date = '2026-11-21T03:26:19.000'";
     assert_eq!(count(&path, ours), 1, "{name}");
     let copies = scratch
         .files()

@@ -244,6 +244,7 @@ impl Random {
             totals: self.usage(),
             attributed: self.usage(),
             ended: self.flag(),
+            series: self.flag().then(|| "[[\"process.owner\",\"jö\"]]".into()),
         }
     }
 

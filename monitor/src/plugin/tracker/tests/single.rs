@@ -8,7 +8,11 @@ use crate::plugin::{
 
 fn asking(most: usize, rank: Rank) -> Tracker {
     let plugin = Plugin {
-        per_process: Some(PerProcess { most, rank }),
+        per_process: Some(PerProcess {
+            most,
+            rank,
+            paths: false,
+        }),
         ..plugin("^app$")
     };
     Tracker::new(vec![plugin], BootTime(0)).unwrap()
@@ -105,11 +109,13 @@ fn who_ended_or_vanished_is_not_told_again() {
 #[test]
 fn the_foremost_are_told_and_the_rest_is_counted() {
     let keys: Vec<ProcessKey> = (10..14).map(|tgid| key(tgid, 0)).collect();
-    // CPU time (ms) and resident set, tick by tick; who is told then.
+    // CPU time (ms) and resident set (MiB), tick by tick; who is told then.
     let ticks = [
         ([5, 7, 7, 1], [1, 2, 3, 4], [11, 12], [12, 13]),
-        ([9, 7, 8, 2], [4, 4, 4, 4], [10, 12], [10, 11]),
-        ([9, 7, 8, 2], [1, 9, 1, 1], [10, 11], [10, 11]),
+        // Next to nothing more, and no clear lead: places stay.
+        ([9, 8, 7, 2], [3, 4, 4, 4], [11, 12], [12, 13]),
+        // The last one works, the first one fills its memory.
+        ([9, 8, 8, 502], [64, 4, 4, 5], [12, 13], [10, 13]),
     ];
     for (rank, of) in [(Rank::Cpu, 0), (Rank::Memory, 1)] {
         let mut tracker = asking(2, rank);
@@ -118,7 +124,7 @@ fn the_foremost_are_told_and_the_rest_is_counted() {
         }
         for (tick, (cpu, rss, by_cpu, by_memory)) in ticks.into_iter().enumerate() {
             let used: Vec<_> = (0..4)
-                .map(|index| (keys[index], cpu[index], rss[index]))
+                .map(|index| (keys[index], cpu[index], rss[index] << 20))
                 .collect();
             let told = singles(&mut tracker, 1_000 * (1 + tick as u64), &used);
             let expected = [by_cpu, by_memory][of];
