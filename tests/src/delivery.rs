@@ -164,11 +164,13 @@ pub fn wait_for_tick(fake: &Fake, plugins: &[String], time: u64, limit: Duration
     });
 }
 
-/// Asserts that each tick came at its place in a grid of `interval`: nine of ten to a tenth of it, and all to three tenths,
-/// as other tests run at the same time. What holds kevmon up lasts for seconds.
+/// Asserts that each tick but the first, which is at the start wherever that is, came at its place in a grid of `interval`:
+/// nine of ten to a tenth of it, and all to three tenths, as other tests run at the same time. What holds kevmon up lasts for
+/// seconds.
 pub fn assert_on_time(ticks: &[Tick], interval: Duration) {
     let step = u64::try_from(interval.as_nanos()).expect("a short interval");
-    let times: Vec<u64> = ticks.iter().filter(|tick| !tick.last()).map(Tick::time).collect();
+    let on_grid = ticks.iter().skip(1).filter(|tick| !tick.last());
+    let times: Vec<u64> = on_grid.map(Tick::time).collect();
     // The grid is that of the tick in the middle of all phases.
     let mut phases: Vec<u64> = times
         .iter()

@@ -32,15 +32,17 @@ pub(super) fn claim(path: &Path, sources: &Sources, loaded: &Loaded) -> Result<C
     }
 }
 
-/// What the daemon says of itself at receivers, so that two on one host are two.
-pub(super) fn reporter(claimed: &Claimed, sources: &Sources) -> Reporter {
+/// What the daemon with the state at `path` says of itself at receivers, so that two on one host are two.
+pub(super) fn reporter(claimed: &Claimed, path: &Path, sources: &Sources) -> Reporter {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let hash = |text: &str| Uuid::new_v5(&SCOPES, text.as_bytes()).as_u64_pair().0;
     match claimed {
         Claimed::Mine(claim) if claim.is_of_set() => {
             let scope = scope(&sources.plugins());
-            Reporter::OfSet(u64::from_str_radix(&scope, 16).unwrap_or_default())
+            Reporter::OfSet(hash(&format!("{}\0{scope}", path.display())))
         }
         Claimed::NotWanted => Reporter::Unstored(unique()),
-        Claimed::Mine(_) | Claimed::Refused(_) => Reporter::Main,
+        Claimed::Mine(_) | Claimed::Refused(_) => Reporter::OfState(hash(&path.display().to_string())),
     }
 }
 

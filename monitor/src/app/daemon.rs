@@ -27,10 +27,12 @@ use super::{
     keeper::{self, Keeper},
     lines::{LineTarget, Lines},
     output::{self, Clocks},
+    phase::Phase,
     process_series,
     reload::{self, Applied, Parts, Watcher},
     schedule::Schedule,
     sources::Configuration,
+    times::CollectionTimes,
     watch::{Drained, Origin, Watch},
 };
 use crate::{
@@ -42,6 +44,7 @@ use crate::{
     health::Soft,
     metrics::UNSUPPORTED,
     plugin::{GroupId, Notice, Plugin, Plugins},
+    procfs::HostReader,
 };
 
 /// Events are taken this often while there are any …
@@ -97,7 +100,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         state,
         claimed,
     } = setup;
-    host.reporter = claim::reporter(&claimed, &sources);
+    host.reporter = claim::reporter(&claimed, &state, &sources);
     host::say_missing_id(&host);
     let args = sources.args().clone();
     let faulty = faulty_files(&loaded);
@@ -127,10 +130,11 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .map(register)
         .transpose()
         .context("ring buffer")?;
-    let start = std::time::Instant::now();
+    let phase = Phase::of(&host, &boot_id);
     let schedule = Schedule::new(
         watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
-        start,
+        phase,
+        (std::time::Instant::now(), output::unix_now()),
     );
     let plugins = watch
         .plugins()
@@ -147,7 +151,8 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         attempted,
     )?;
     drop(kept);
-    exports.look_for_unconfirmed(keeper.last_commit());
+    let last_commit = keeper.last_commit();
+    exports.look_for_unconfirmed(last_commit);
     let config = args.config.as_deref();
     let mut collectors = Collectors::new(custom::places(&args.proc_root, &state, config, &settings));
     collectors.remember(keeper.collector_runs());
@@ -171,6 +176,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
             .transpose()?,
         exports,
         applied,
+        times: CollectionTimes::new(last_commit, HostReader::now()),
         schedule,
         late: VecDeque::new(),
         over_budget: BTreeSet::new(),
@@ -217,6 +223,7 @@ struct Daemon {
     lines: Option<Lines>,
     exports: Exports,
     applied: Applied,
+    times: CollectionTimes,
     schedule: Schedule,
     /// Large groups that are due and have not had their turn.
     late: VecDeque<GroupId>,
@@ -466,6 +473,7 @@ impl Daemon {
         for service in &mut collection.services {
             service.is_last = is_last;
         }
+        collection.time = self.times.next(collection.time, HostReader::now());
         custom::add(&mut self.collectors, &mut collection);
         let cpu = output::cpu_time();
         let notices = self.watch.take_notices();

@@ -18,12 +18,14 @@ mod look;
 mod once;
 mod original;
 mod output;
+mod phase;
 mod plugin_tool;
 mod process_series;
 mod reload;
 mod route;
 mod schedule;
 mod sources;
+mod times;
 mod watch;
 
 use std::{

@@ -43,7 +43,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let args = sources.args();
     let keeps = !matches!(claimed, Claimed::NotWanted);
     if keeps {
-        host.reporter = claim::reporter(&claimed, &sources);
+        host.reporter = claim::reporter(&claimed, &state, &sources);
         host::say_missing_id(&host);
     }
     let mut look = Look::start(&sources, loaded, claimed, &host)?;

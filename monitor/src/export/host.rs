@@ -33,11 +33,13 @@ pub struct HostIdentity {
 /// What tells several daemons on one host apart at a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reporter {
-    /// The one that has the state at its path.
+    /// The only one there may be.
     #[default]
     Main,
-    /// One that shares that path with others, and watches other plugins: services have the ids that they have anywhere,
-    /// what it says of itself has another id, which stays.
+    /// The one that has the state at a path of this hash: services have the ids that they have anywhere, what it says of
+    /// itself has an id of that state, which stays.
+    OfState(u64),
+    /// The same of one that shares that path with others, and watches other plugins.
     OfSet(u64),
     /// One without a store: its counters begin at 0 with each run, so each run has ids of its own.
     Unstored(u64),

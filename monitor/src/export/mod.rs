@@ -24,7 +24,7 @@ pub use json::{json_line, json_line_continued, known, previous_json, reason_keys
 pub use logs::{log_events, log_requests, log_values};
 pub use otlp::{MetricRequests, Temporality, series_text};
 pub use otlp_json::otlp_json_line;
-pub use resource::{HostIdentity, Run, service_instance_id};
+pub use resource::{HostIdentity, Run, own_instance_id, service_instance_id};
 pub use since::{Continued, LastRun};
 pub use telemetry::{CollectionSpan, ExportSpan, Observed, ProgramTime, Telemetry, TelemetryError};
 pub use text::render;

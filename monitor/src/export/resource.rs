@@ -67,10 +67,7 @@ pub fn of_kevmon(host: &HostIdentity, run: Run) -> Resource {
         text("service.name", "kevmon".to_owned()),
         text("service.namespace", "kevmon".to_owned()),
         text("service.version", env!("CARGO_PKG_VERSION").to_owned()),
-        text(
-            "service.instance.id",
-            instance_id(host, "kevmon", "kevmon", "", run),
-        ),
+        text("service.instance.id", own_instance_id(host, run)),
     ];
     finish(attributes, host, &BTreeMap::new())
 }
@@ -85,6 +82,11 @@ fn finish(mut attributes: Vec<KeyValue>, host: &HostIdentity, custom: &BTreeMap<
         attributes,
         ..Resource::default()
     }
+}
+
+/// The `service.instance.id` of kevmon itself: one for each daemon and state.
+pub fn own_instance_id(host: &HostIdentity, run: Run) -> String {
+    instance_id(host, "kevmon", "kevmon", "", run)
 }
 
 /// The `service.instance.id` of a plugin's service: the one that the store keeps, else one of its own making.
@@ -110,8 +112,9 @@ fn instance_id(host: &HostIdentity, namespace: &str, name: &str, plugin: &str, r
     match host.reporter {
         Reporter::Unstored(run) => parts.push_str(&format!("\0unstored {run}")),
         // A service that is a plugin's is watched by one daemon of the state.
+        Reporter::OfState(state) if plugin.is_empty() => parts.push_str(&format!("\0state {state}")),
         Reporter::OfSet(set) if plugin.is_empty() => parts.push_str(&format!("\0set {set}")),
-        Reporter::OfSet(_) | Reporter::Main => {}
+        Reporter::OfState(_) | Reporter::OfSet(_) | Reporter::Main => {}
     }
     Uuid::new_v5(&NAMESPACE, parts.as_bytes()).to_string()
 }
@@ -228,6 +231,33 @@ mod tests {
                 .map(|(_, value)| value.as_str())
                 .collect();
             assert_eq!(values, [expected], "{key} of {of:?}");
+        }
+    }
+
+    /// Two daemons with states of their own on one host would else send two sequences of times of one resource.
+    #[test]
+    fn each_daemon_has_an_id_of_its_own_and_plugins_the_same() {
+        let of = |reporter| {
+            let mut host = HostIdentity::new(Some("h".into()), "n".into());
+            host.reporter = reporter;
+            let plugin = instance_id(&host, "ns", "name", "plugin", Run::Service);
+            (own_instance_id(&host, Run::Service), plugin)
+        };
+        let stored = [
+            Reporter::Main,
+            Reporter::OfState(1),
+            Reporter::OfState(2),
+            Reporter::OfSet(1),
+            Reporter::OfSet(2),
+        ];
+        let ids = stored.map(of);
+        for (index, (own, plugin)) in ids.iter().enumerate() {
+            assert!(
+                ids.iter().skip(index + 1).all(|(other, _)| other != own),
+                "{index}"
+            );
+            assert_eq!(*plugin, ids[0].1, "{index}");
+            assert_eq!(ids[index], of(stored[index]));
         }
     }
 
