@@ -46,6 +46,7 @@ pub mod script;
 pub mod spans;
 pub mod telemetry;
 pub mod tick;
+pub mod times;
 pub mod truth;
 pub mod victoria_metrics;
 pub mod wait;

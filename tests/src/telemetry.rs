@@ -10,24 +10,27 @@ use crate::{
     watched::Watched,
 };
 
-/// A variable of the SDK's: spans come soon.
-pub const HASTE: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "500");
 /// A histogram.
 pub const HISTOGRAM: Instrument = Instrument::Histogram {
     temporality: CUMULATIVE,
 };
-/// The table of docs/export.md, but for what the kernel's statistics bring.
-pub const OWN: [(&str, Instrument, &str); 10] = [
+/// The table of docs/export.md, but for what the kernel's statistics bring, and what goes wrong.
+pub const OWN: [(&str, Instrument, &str); 6] = [
     ("kevmon.collection.duration", HISTOGRAM, "s"),
     ("kevmon.export.duration", HISTOGRAM, "s"),
     ("kevmon.export.delivered", COUNTER, "{item}"),
-    ("kevmon.export.failures", COUNTER, "{attempt}"),
-    ("kevmon.export.repeated", COUNTER, "{request}"),
-    ("kevmon.spool.requests", UP_DOWN, "{request}"),
-    ("kevmon.spool.size", UP_DOWN, "By"),
     ("process.cpu.time", COUNTER, "s"),
     ("process.memory.usage", UP_DOWN, "By"),
     ("process.thread.count", UP_DOWN, "{thread}"),
+];
+
+/// Those that have points once something has gone wrong.
+pub const TROUBLES: [&str; 5] = [
+    "kevmon.export.failures",
+    "kevmon.export.unreadable_answers",
+    "kevmon.export.repeated",
+    "kevmon.spool.requests",
+    "kevmon.spool.size",
 ];
 
 /// Settings for one receiver, with telemetry every second.

@@ -146,7 +146,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let mut exports = Exports::start(
         &settings,
         plugins,
-        host.clone(),
+        (host.clone(), phase),
         (spool.as_deref(), &kept),
         attempted,
     )?;
@@ -429,9 +429,7 @@ impl Daemon {
         log_collection(&collection, began.elapsed().unwrap_or_default(), &notices);
         self.exports.send(&collection, notices);
         self.print(&collection);
-        let programs = self.watch.program_times();
-        self.exports
-            .observe(&collection, began, self.watch.own(), programs);
+        self.exports.observe(&collection, began);
         self.empty.say(&collection);
     }
 
@@ -499,7 +497,7 @@ impl Daemon {
             .health
             .soft_failures
             .push(("store_failed", self.keeper.failures()));
-        self.exports.read(&mut collection);
+        self.exports.read(&mut collection, &self.watch);
         self.say_what_was_dropped(&mut collection);
         (collection, notices)
     }
@@ -560,9 +558,7 @@ impl Daemon {
         }
         self.exports.send(&collection, notices);
         self.print(&collection);
-        let programs = self.watch.program_times();
-        self.exports
-            .observe(&collection, told_from, self.watch.own(), programs);
+        self.exports.observe(&collection, told_from);
         self.exports.finish(collection.time).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);

@@ -1,6 +1,7 @@
 //! All ways out of the daemon but the JSON lines: receivers, kevmon's own telemetry, OTLP/JSON and Prometheus.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -15,7 +16,9 @@ use super::{
     keeper::Kept,
     lines::{LineTarget, Lines},
     output,
-    route::{self, Routes},
+    phase::Phase,
+    route::{self, OwnWay, Routes},
+    watch::Watch,
 };
 use crate::{
     config::{
@@ -23,12 +26,13 @@ use crate::{
         receiver::{JsonTarget, PrometheusPage, Receiver},
     },
     export::{
-        Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Observed, ProgramTime, Run,
-        Telemetry, TelemetryError, Temporality, otlp_json_line,
+        Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Run, Telemetry, TelemetryError,
+        Temporality, UnixClock, iso8601, otlp_json_line,
         prometheus::{LatestReadings, PrometheusServer},
         transport::Signal,
     },
     kernel,
+    metrics::{AttemptsReading, ProgramTime, TelemetryReading, Timing},
     plugin::{Notice, Plugins},
     store::spool,
 };
@@ -47,11 +51,16 @@ pub(super) struct Exports {
     telemetry_to: Option<String>,
     delivery: Delivery,
     routes: Routes,
-    telemetry: Option<Telemetry>,
-    /// Whether that receiver is sent spans.
-    telemetry_spans: bool,
-    /// How often kevmon's own telemetry is sent, where it is wanted.
-    telemetry_interval: Option<Duration>,
+    /// Its spans, where that receiver is sent any.
+    spans: Option<Telemetry>,
+    /// Whether kevmon's own telemetry is wanted.
+    telemetry_wanted: bool,
+    /// Telemetry goes with the collection that is being made.
+    telemetry_due: bool,
+    /// How long collections took.
+    collections: Timing,
+    /// How long attempts to deliver took, by lane and whether they were accepted.
+    attempts: BTreeMap<(usize, bool), Timing>,
     /// By lane.
     lanes: Vec<(String, Signal)>,
     otlp_json: Option<Lines>,
@@ -71,7 +80,7 @@ impl Exports {
     pub(super) fn start(
         settings: &Settings,
         plugins: Plugins,
-        host: HostIdentity,
+        (host, phase): (HostIdentity, Phase),
         (spool, kept): (Option<&Path>, &Kept),
         attempts: mpsc::Sender<Attempt>,
     ) -> Result<Self> {
@@ -102,18 +111,9 @@ impl Exports {
         };
         let temporality = route::temporality(settings.temporality);
         let delivery = Delivery::start(destinations, &spool, Box::new(observer));
-        let telemetry_spans = own.is_some_and(|name| takes_spans(&settings.receivers, name));
-        let telemetry = own
-            .map(|receiver| {
-                telemetry(
-                    settings.telemetry.interval,
-                    temporality,
-                    telemetry_spans,
-                    &host,
-                    receiver,
-                    delivery.courier(),
-                )
-            })
+        let spans = own.filter(|name| takes_spans(&settings.receivers, name));
+        let spans = spans
+            .map(|receiver| spans_to(receiver, &host, delivery.courier()))
             .transpose()
             .context("[telemetry]")?;
         let lines = settings.outputs.otlp_json.as_ref().map(line_target);
@@ -125,18 +125,25 @@ impl Exports {
             kept.told_before(&plugins, &mut requests);
             requests
         };
+        let way = OwnWay {
+            phase: phase.nanos(),
+            interval: settings.telemetry.interval,
+            receiver: own.map(str::to_owned),
+        };
         Ok(Self {
-            routes: Routes::new(plugins.clone(), host.clone(), encoder, otlp_json.is_some()),
+            routes: Routes::new(plugins.clone(), host.clone(), encoder, way, otlp_json.is_some()),
             host: host.clone(),
             temporality,
             telemetry_to: own.map(str::to_owned),
-            telemetry_spans,
+            spans,
+            telemetry_wanted: settings.telemetry.enabled,
+            telemetry_due: false,
+            collections: Timing::default(),
+            attempts: BTreeMap::new(),
             otlp_json,
             lines_dropped: 0,
             prometheus,
             delivery,
-            telemetry,
-            telemetry_interval: settings.telemetry.enabled.then_some(settings.telemetry.interval),
             lanes,
             unconfirmed: 0,
         })
@@ -146,10 +153,9 @@ impl Exports {
     /// has been told to the others goes on.
     pub(super) fn replan(&mut self, receivers: &[Receiver], plugins: Plugins) {
         // Without plugins there may have been no receiver for it until now.
-        if self.telemetry_to.is_none() && self.telemetry_interval.is_some() {
+        let appears = self.telemetry_to.is_none() && self.telemetry_wanted;
+        if appears {
             self.telemetry_to = route::telemetry_receiver(receivers, &plugins).map(str::to_owned);
-            let receiver = self.telemetry_to.as_deref();
-            self.telemetry_spans = receiver.is_some_and(|name| takes_spans(receivers, name));
         }
         let destinations = route::destinations(receivers, &plugins, self.telemetry_to.as_deref());
         for lane in &destinations {
@@ -160,9 +166,11 @@ impl Exports {
             }
         }
         self.delivery.add(destinations);
-        self.start_telemetry();
+        if appears {
+            self.start_spans(receivers);
+        }
         let encoder = || MetricRequests::new(self.host.clone(), Run::Service, self.temporality);
-        self.routes.replan(plugins, encoder);
+        self.routes.replan(plugins, self.telemetry_to.clone(), encoder);
     }
 
     /// Deltas of groups that came back go on from what an earlier run told.
@@ -170,27 +178,15 @@ impl Exports {
         self.routes.told_before(kept);
     }
 
-    /// Starts kevmon's own telemetry where a receiver for it has just appeared.
-    fn start_telemetry(&mut self) {
-        let (None, Some(interval), Some(receiver)) =
-            (&self.telemetry, self.telemetry_interval, &self.telemetry_to)
-        else {
+    /// Makes spans where a receiver for them has just appeared.
+    fn start_spans(&mut self, receivers: &[Receiver]) {
+        let receiver = self.telemetry_to.as_deref();
+        let Some(receiver) = receiver.filter(|name| takes_spans(receivers, name)) else {
             return;
         };
-        let courier = self.delivery.courier();
-        match telemetry(
-            interval,
-            self.temporality,
-            self.telemetry_spans,
-            &self.host,
-            receiver,
-            courier,
-        ) {
-            Ok(telemetry) => self.telemetry = Some(telemetry),
-            Err(error) => {
-                self.telemetry_interval = None;
-                error!("[telemetry]: {error}; kevmon runs without telemetry of its own");
-            }
+        match spans_to(receiver, &self.host, self.delivery.courier()) {
+            Ok(spans) => self.spans = Some(spans),
+            Err(error) => error!("[telemetry]: {error}; kevmon runs without spans of its own"),
         }
     }
 
@@ -225,8 +221,8 @@ impl Exports {
         if let Some(prometheus) = &self.prometheus {
             prometheus.set_host(host);
         }
-        if let Some(telemetry) = &self.telemetry {
-            telemetry.set_host(host);
+        if let Some(spans) = &self.spans {
+            spans.set_host(host);
         }
         self.host = host.clone();
     }
@@ -254,8 +250,9 @@ impl Exports {
         self.lines_dropped += lines.take_failed();
     }
 
-    /// Adds to a collection how the exports before it fared.
-    pub(super) fn read(&self, collection: &mut Collection) {
+    /// Adds to a collection how the exports before it fared, and what kevmon costs where that is wanted now.
+    pub(super) fn read(&mut self, collection: &mut Collection, watch: &Watch) {
+        self.telemetry_due = self.routes.is_telemetry_due(collection.time, collection.is_final);
         let health = &mut collection.health;
         health.exports = self.delivery.readings();
         health.unconfirmed = self.unconfirmed;
@@ -263,55 +260,70 @@ impl Exports {
         health.add_soft_failures("export_failed", failures);
         health.add_soft_failures("spool_failed", self.delivery.spool_failures());
         health.add_soft_failures("output_dropped", self.lines_dropped);
+        if self.telemetry_to.is_some() {
+            health.telemetry.collections = self.collections;
+            health.telemetry.attempts = self.attempts_so_far();
+        }
+        if self.telemetry_due {
+            add_cost(&mut health.telemetry, watch, collection.clock);
+        }
+    }
+
+    fn attempts_so_far(&self) -> Vec<AttemptsReading> {
+        let reading = |(&(lane, accepted), &took): (&(usize, bool), &Timing)| {
+            let (receiver, signal) = self.lanes.get(lane)?;
+            Some(AttemptsReading {
+                receiver: receiver.clone(),
+                signal: signal.name(),
+                accepted,
+                took,
+            })
+        };
+        self.attempts.iter().filter_map(reading).collect()
     }
 
     /// Tells of a collection that has been handed over, which `began` then.
-    pub(super) fn observe(
-        &self,
-        collection: &Collection,
-        began: SystemTime,
-        (rss, threads): (Option<u64>, Option<u64>),
-        programs: Vec<kernel::ProgramTime>,
-    ) {
-        let Some(telemetry) = &self.telemetry else { return };
-        let processes = collection.services.iter().map(|of| of.reading.process_count);
-        telemetry.collected(&CollectionSpan {
-            began,
-            took: began.elapsed().unwrap_or_default(),
-            plugins: collection.services.len(),
-            processes: processes.sum(),
-            complete: collection.health.complete,
-        });
-        telemetry.observe(Observed {
-            cpu: output::cpu_time(),
-            rss,
-            threads,
-            exports: collection.health.exports.clone(),
-            programs: programs
-                .into_iter()
-                .map(|of| ProgramTime {
-                    name: of.name,
-                    nanos: of.nanos,
-                    runs: of.runs,
-                })
-                .collect(),
-        });
+    pub(super) fn observe(&mut self, collection: &Collection, began: SystemTime) {
+        let took = began.elapsed().unwrap_or_default();
+        self.collections.add(took);
+        let Some(spans) = &self.spans else { return };
+        if self.takes_spans() {
+            let processes = collection.services.iter().map(|of| of.reading.process_count);
+            spans.collected(&CollectionSpan {
+                began,
+                took,
+                plugins: collection.services.len(),
+                processes: processes.sum(),
+                complete: collection.health.complete,
+            });
+        }
+        if self.telemetry_due {
+            spans.flush();
+        }
+    }
+
+    /// Whether the receiver of spans has not said that it takes none.
+    fn takes_spans(&self) -> bool {
+        let receiver = self.telemetry_to.as_deref();
+        receiver.is_some_and(|receiver| !self.delivery.is_closed(receiver, Signal::Traces))
     }
 
     /// Tells of an attempt to deliver.
-    pub(super) fn tell(&self, attempt: Attempt) {
-        let lane = self.lanes.get(attempt.lane);
-        if let Some((receiver, signal)) = lane {
-            let outcome = if attempt.accepted { "taken" } else { "not taken" };
-            debug!(
-                "exported {} items of {} to {receiver} in {:.1?}: {outcome}",
-                attempt.items,
-                signal.name(),
-                attempt.took
-            );
-        }
-        if let (Some(telemetry), Some((receiver, signal))) = (&self.telemetry, lane) {
-            telemetry.exported(&ExportSpan {
+    pub(super) fn tell(&mut self, attempt: Attempt) {
+        let timing = self.attempts.entry((attempt.lane, attempt.accepted)).or_default();
+        timing.add(attempt.took);
+        let Some((receiver, signal)) = self.lanes.get(attempt.lane) else {
+            return;
+        };
+        let outcome = if attempt.accepted { "taken" } else { "not taken" };
+        debug!(
+            "exported {} items of {} to {receiver} in {:.1?}: {outcome}",
+            attempt.items,
+            signal.name(),
+            attempt.took
+        );
+        if let Some(spans) = self.spans.as_ref().filter(|_| self.takes_spans()) {
+            spans.exported(&ExportSpan {
                 receiver: receiver.clone(),
                 signal: *signal,
                 items: attempt.items,
@@ -326,8 +338,8 @@ impl Exports {
         if let Some(lines) = self.otlp_json {
             lines.finish(FINAL_LINES);
         }
-        if let Some(telemetry) = self.telemetry {
-            telemetry.finish();
+        if let Some(spans) = self.spans {
+            spans.finish();
         }
         let left = self.delivery.finish(last, FINAL_EXPORT).await;
         if left.kept > 0 {
@@ -352,19 +364,30 @@ fn takes_spans(receivers: &[Receiver], name: &str) -> bool {
     named.is_some_and(|receiver| route::is_sent(receiver, Signal::Traces))
 }
 
-/// The SDK's requests, on their way to `receiver`.
-fn telemetry(
-    interval: Duration,
-    temporality: Temporality,
-    with_spans: bool,
-    host: &HostIdentity,
-    receiver: &str,
-    courier: Courier,
-) -> Result<Telemetry, TelemetryError> {
+/// The SDK's spans, on their way to `receiver`.
+fn spans_to(receiver: &str, host: &HostIdentity, courier: Courier) -> Result<Telemetry, TelemetryError> {
     let receiver = receiver.to_owned();
-    Telemetry::start(host, interval, temporality, with_spans, move |request| {
+    Telemetry::start(host, move |request| {
         courier.push(&receiver, request.signal, vec![request]);
     })
+}
+
+/// What kevmon costs, as a process and in the kernel.
+fn add_cost(telemetry: &mut TelemetryReading, watch: &Watch, clock: UnixClock) {
+    let own = watch.own();
+    telemetry.cpu = Some(output::cpu_time());
+    telemetry.rss = own.rss;
+    telemetry.threads = own.threads;
+    let pid = own.pid.map(|pid| ("process.pid", pid.into()));
+    let created = own.started.map(|started| iso8601(clock.unix(started)));
+    let created = created.map(|created| ("process.creation.time", created.into()));
+    telemetry.process = pid.into_iter().chain(created).collect();
+    let program = |of: kernel::ProgramTime| ProgramTime {
+        name: of.name,
+        nanos: of.nanos,
+        runs: of.runs,
+    };
+    telemetry.programs = watch.program_times().into_iter().map(program).collect();
 }
 
 fn line_target(of: &JsonTarget) -> LineTarget {

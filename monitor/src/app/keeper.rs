@@ -53,6 +53,7 @@ impl Kept {
     pub(super) fn told_before(&self, plugins: &Plugins, requests: &mut MetricRequests) {
         self.groups_told_before(plugins, requests);
         let Some(time) = self.last_commit else { return };
+        requests.sent_until(time);
         let (outages, outage_ns) = self.outages;
         requests.outages_told_before(outages, outage_ns, time);
     }

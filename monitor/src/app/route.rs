@@ -1,6 +1,9 @@
 //! Which plugin goes to which receiver, and its collections and events on their way there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     delivery::{Courier, Destination},
@@ -9,8 +12,8 @@ use super::{
 use crate::{
     config::receiver::{self, Compression, HeaderSource, Receiver},
     export::{
-        Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, log_events, log_requests,
-        log_values,
+        Collection, HostIdentity, MetricRequests, Rhythm, Run, ServiceReading, Temporality, log_events,
+        log_requests, log_values,
         transport::{Connection, EncodedRequest, HeaderValue, Protocol, Proxy, Signal, TlsFiles},
     },
     plugin::{GroupId, Notice, Plugin, Plugins},
@@ -23,6 +26,19 @@ struct Route {
     takes: BTreeSet<GroupId>,
     /// Its own: deltas are since the last collection that went this way.
     requests: MetricRequests,
+    /// kevmon's own telemetry goes this way.
+    telemetry: bool,
+}
+
+/// When kevmon's own metrics go, and where telemetry does.
+#[derive(Debug, Clone)]
+pub(super) struct OwnWay {
+    /// How far kevmon's minutes lie from those of the wall clock, ns.
+    pub(super) phase: u64,
+    /// How often telemetry goes.
+    pub(super) interval: Duration,
+    /// The name of the receiver that telemetry goes to; `None`: nowhere.
+    pub(super) receiver: Option<String>,
 }
 
 /// The ways of all plugins.
@@ -30,7 +46,8 @@ pub(super) struct Routes {
     routes: Vec<Route>,
     plugins: Plugins,
     host: HostIdentity,
-    /// For one more place than the receivers, which gets everything.
+    own: OwnWay,
+    /// For one more place than the receivers, which gets everything but telemetry.
     copies: Option<MetricRequests>,
 }
 
@@ -40,22 +57,39 @@ impl Routes {
         plugins: Plugins,
         host: HostIdentity,
         requests: impl Fn() -> MetricRequests,
+        own: OwnWay,
         copies: bool,
     ) -> Self {
+        let mut copies = copies.then(&requests);
+        if let Some(copies) = &mut copies {
+            copies.set_rhythm(own.rhythm(false));
+        }
         let mut routes = Self {
             routes: Vec::new(),
             plugins: Plugins::new(),
             host,
-            copies: copies.then(&requests),
+            own: own.clone(),
+            copies,
         };
-        routes.replan(plugins, requests);
+        routes.replan(plugins, own.receiver, requests);
         routes
     }
 
-    /// Other plugins from now on. What a receiver was told goes on; `requests` makes an encoder for those that were told
-    /// nothing yet.
-    pub(super) fn replan(&mut self, plugins: Plugins, requests: impl Fn() -> MetricRequests) {
+    /// Other plugins from now on, and telemetry to the receiver of this name. What a receiver was told goes on; `requests`
+    /// makes an encoder for those that were told nothing yet.
+    pub(super) fn replan(
+        &mut self,
+        plugins: Plugins,
+        telemetry: Option<String>,
+        requests: impl Fn() -> MetricRequests,
+    ) {
+        self.own.receiver = telemetry;
+        let own = self.own.clone();
+        let is_telemetrys = |receiver: &str| own.receiver.as_deref() == Some(receiver);
         let mut by_receiver: BTreeMap<&str, BTreeSet<GroupId>> = BTreeMap::new();
+        if let Some(receiver) = &own.receiver {
+            by_receiver.entry(receiver).or_default();
+        }
         for (&group, plugin) in &plugins {
             for receiver in names(plugin) {
                 by_receiver.entry(receiver).or_default().insert(group);
@@ -70,18 +104,23 @@ impl Routes {
                 .enumerate()
                 .find(|(_, route)| route.receivers.iter().any(|name| name == receiver));
             let before = before.map(|(index, _)| index);
+            let telemetry = is_telemetrys(receiver);
+            let is_same = |of: &Route| of.takes == takes && !of.telemetry && !telemetry;
             let same = told
                 .iter()
-                .find(|(from, to)| *from == before && routes[*to].takes == takes);
+                .find(|(from, to)| *from == before && is_same(&routes[*to]));
             match same.copied() {
                 Some((_, to)) => routes[to].receivers.push(receiver.to_owned()),
                 None => {
                     told.push((before, routes.len()));
                     let known = before.and_then(|index| self.routes.get(index));
+                    let mut requests = known.map_or_else(&requests, |route| route.requests.clone());
+                    requests.set_rhythm(own.rhythm(telemetry));
                     routes.push(Route {
                         receivers: vec![receiver.to_owned()],
                         takes,
-                        requests: known.map_or_else(&requests, |route| route.requests.clone()),
+                        requests,
+                        telemetry,
                     });
                 }
             }
@@ -89,9 +128,8 @@ impl Routes {
         // Who gets nothing for now goes on where it was, should it get something again.
         for route in &self.routes {
             let idle = route.receivers.iter().filter(|receiver| {
-                !plugins
-                    .values()
-                    .any(|plugin| names(plugin).any(|name| name == **receiver))
+                let goes_there = |plugin: &Plugin| names(plugin).any(|name| name == **receiver);
+                !is_telemetrys(receiver) && !plugins.values().any(|plugin| goes_there(plugin))
             });
             let idle: Vec<String> = idle.cloned().collect();
             if !idle.is_empty() {
@@ -99,6 +137,7 @@ impl Routes {
                     receivers: idle,
                     takes: BTreeSet::new(),
                     requests: route.requests.clone(),
+                    telemetry: false,
                 });
             }
         }
@@ -143,6 +182,12 @@ impl Routes {
         all.map(String::as_str)
     }
 
+    /// Whether telemetry goes with a collection of `time`, Unix ns.
+    pub(super) fn is_telemetry_due(&self, time: u64, is_final: bool) -> bool {
+        let mut routes = self.routes.iter().filter(|route| route.telemetry);
+        routes.any(|route| route.requests.is_telemetry_due(time, is_final))
+    }
+
     /// Hands a collection and what happened since the last one to the receivers that they are for. Returns all of it once
     /// more where copies are wanted.
     pub(super) fn send(
@@ -156,11 +201,8 @@ impl Routes {
         for route in &mut self.routes {
             let takes = |service: &ServiceReading| route.takes.contains(&service.group);
             let is_open = |service: &ServiceReading| route.requests.has_open_series(service.group);
-            if !collection
-                .services
-                .iter()
-                .any(|service| takes(service) || is_open(service))
-            {
+            let mut services = collection.services.iter();
+            if !route.telemetry && !services.any(|service| takes(service) || is_open(service)) {
                 continue;
             }
             let requests = route.requests.encode(collection, takes);
@@ -219,6 +261,15 @@ impl Routes {
             encode(&events)
         } else {
             Vec::new()
+        }
+    }
+}
+
+impl OwnWay {
+    fn rhythm(&self, telemetry: bool) -> Rhythm {
+        Rhythm {
+            phase: self.phase,
+            telemetry: telemetry.then_some(self.interval),
         }
     }
 }
@@ -336,130 +387,4 @@ pub(super) fn connection(receiver: &Receiver, signal: Signal) -> Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::plugin::tracker::tests::{numbered, plugin};
-
-    fn receiver(name: &str, asked_for: bool) -> Receiver {
-        let connection = receiver::Connection {
-            url: format!("http://{name}:4317"),
-            protocol: receiver::Protocol::Grpc,
-            compression: Compression::None,
-            headers: Vec::new(),
-            tls: None,
-            timeout: Duration::from_secs(1),
-            proxy: None,
-        };
-        Receiver {
-            name: name.to_owned(),
-            asked_for,
-            from: String::new(),
-            metrics: connection.clone(),
-            logs: connection.clone(),
-            traces: connection,
-            signals: receiver::Signals::default(),
-            max_request: receiver::DEFAULT_MAX_REQUEST,
-        }
-    }
-
-    fn going_to(receivers: &[&str], events: bool) -> Plugin {
-        Plugin {
-            receivers: receivers.iter().map(|&name| name.to_owned()).collect(),
-            events,
-            ..plugin("a")
-        }
-    }
-
-    #[test]
-    fn telemetry_goes_where_something_goes() {
-        for (asked_for, plugins, expected) in [
-            (false, vec![going_to(&[], false)], Some("default")),
-            (
-                false,
-                vec![going_to(&["b"], false), going_to(&["a"], false)],
-                Some("a"),
-            ),
-            (true, vec![going_to(&["b"], false)], Some("default")),
-            (false, vec![], None),
-        ] {
-            let receivers = [
-                receiver("default", asked_for),
-                receiver("a", true),
-                receiver("b", true),
-            ];
-            let plugins = numbered(plugins);
-            assert_eq!(telemetry_receiver(&receivers, &plugins), expected, "{plugins:?}");
-        }
-    }
-
-    #[test]
-    fn a_lane_for_what_goes_there_and_no_other() {
-        let receivers = ["default", "a", "b", "unused"].map(|name| receiver(name, false));
-        let plugins = numbered([
-            going_to(&[], false),
-            going_to(&["a", "default"], true),
-            going_to(&["b", "b"], false),
-        ]);
-        let lanes = destinations(&receivers, &plugins, Some("a"));
-        let names: Vec<String> = lanes
-            .iter()
-            .map(|lane| format!("{}/{}", lane.receiver, lane.signal.name()))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "default/metrics",
-                "default/logs",
-                "a/metrics",
-                "a/logs",
-                "a/traces",
-                "b/metrics"
-            ]
-        );
-    }
-
-    #[test]
-    fn receivers_share_what_they_were_told_the_same_and_nothing_else() {
-        let host = HostIdentity::new(None, "h".to_owned());
-        let encoder = || MetricRequests::new(host.clone(), Run::Service, Temporality::Delta);
-        let shown = |routes: &Routes| -> Vec<(Vec<String>, Vec<usize>)> {
-            let route = |of: &Route| (of.receivers.clone(), of.takes.iter().map(|id| id.0).collect());
-            routes.routes.iter().map(route).collect()
-        };
-        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let both = numbered([going_to(&["a", "b"], false)]);
-        let mut routes = Routes::new(both.clone(), host.clone(), encoder, false);
-        assert_eq!(shown(&routes), [(names(&["a", "b"]), vec![0])]);
-
-        let apart = numbered([going_to(&["a", "b"], false), going_to(&["b"], false)]);
-        routes.replan(apart, encoder);
-        assert_eq!(
-            shown(&routes),
-            [(names(&["a"]), vec![0]), (names(&["b"]), vec![0, 1])]
-        );
-
-        // The same again, but b has been told of one plugin more meanwhile; c has been told nothing.
-        let more = numbered([going_to(&["a", "b", "c", "d"], false)]);
-        routes.replan(more, encoder);
-        assert_eq!(
-            shown(&routes),
-            [
-                (names(&["a"]), vec![0]),
-                (names(&["b"]), vec![0]),
-                (names(&["c", "d"]), vec![0])
-            ]
-        );
-        routes.replan(numbered([going_to(&["a"], false)]), encoder);
-        assert_eq!(shown(&routes)[0], (names(&["a"]), vec![0]));
-        assert_eq!(routes.receivers().collect::<Vec<_>>(), ["a"]);
-        routes.replan(numbered([going_to(&["c", "b"], false)]), encoder);
-        // b and c were told different things, also while they got nothing.
-        let used: Vec<_> = shown(&routes)
-            .into_iter()
-            .filter(|(_, takes)| !takes.is_empty())
-            .collect();
-        assert_eq!(used, [(names(&["b"]), vec![0]), (names(&["c"]), vec![0])]);
-    }
-}
+mod tests;

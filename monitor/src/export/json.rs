@@ -180,7 +180,7 @@ fn metrics(service: &ServiceReading) -> Map<String, Json> {
             let number = match metric.total(&service.reading)? {
                 Measure::Integer(integer) => json!(integer),
                 Measure::Float(float) => json!(float),
-                Measure::Time(_) | Measure::Durations(_) => return None,
+                Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_) => return None,
             };
             Some((metric.name.to_owned(), number))
         })

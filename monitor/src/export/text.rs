@@ -234,7 +234,7 @@ pub(super) fn with_unit(metric: &Metric, measure: Measure) -> Option<String> {
         (unit, Measure::Integer(number)) => count(number, unit),
         (unit, Measure::Float(value)) => format!("{value:.2} {}", counted(unit, false)),
         // These are no numbers, and have lines of their own.
-        (_, Measure::Time(_) | Measure::Durations(_)) => return None,
+        (_, Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_)) => return None,
     })
 }
 

@@ -1,13 +1,11 @@
 //! kevmon's metrics about itself: how far its numbers can be trusted.
 
-use super::Attributes;
 use super::{
-    ExportReading,
+    Attributes, ExportReading,
     Instrument::{self, Counter, Gauge},
     Measure::{Float, Integer},
-    Value,
+    TelemetryReading, Value,
 };
-
 use crate::{
     plugin::collector::CollectorReading,
     process::{BootTime, Moment},
@@ -49,6 +47,8 @@ pub struct HealthReading {
     pub exports: Vec<ExportReading>,
     /// 1 when the run before this one was killed and its last collection does not wait in the spool: whether that arrived is not known.
     pub unconfirmed: u64,
+    /// What kevmon costs and how its exports fare.
+    pub telemetry: TelemetryReading,
     /// When this run began, which is where most counts begin, …
     pub started: Moment,
     /// … and when the first group was first watched, by whichever run: where the outages are counted from.
@@ -89,6 +89,7 @@ impl Default for HealthReading {
             tracked: 0,
             exports: Vec::new(),
             unconfirmed: 0,
+            telemetry: TelemetryReading::default(),
             started: BootTime(0).into(),
             first_watch: BootTime(0).into(),
         }
@@ -156,6 +157,18 @@ pub enum OwnSince {
     FirstWatch,
 }
 
+/// How often a metric of kevmon's own is sent by a daemon. Counters and levels that have been 0 all the time have no point;
+/// the first point that is not 0 comes at once, with one of value 0 at the time of the collection before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cadence {
+    /// With each collection: it says how far that interval can be trusted.
+    Each,
+    /// With a collection that finds it changed, and once a minute.
+    Changed,
+    /// Once a minute.
+    Minute,
+}
+
 /// One of kevmon's own metrics.
 #[derive(Debug)]
 pub struct OwnMetric {
@@ -167,6 +180,8 @@ pub struct OwnMetric {
     pub instrument: Instrument,
     /// Where its sum begins.
     pub since: OwnSince,
+    /// How often it is sent.
+    pub cadence: Cadence,
     /// What it means.
     pub description: &'static str,
     /// Its points.
@@ -214,7 +229,8 @@ pub const OWN: &[OwnMetric] = &[
         unit: "1",
         instrument: Gauge,
         since: OwnSince::Run,
-        description: "1: every event since the last collection was seen; 0: some were lost, or the source cannot see all",
+        cadence: Cadence::Each,
+        description: "1: no event was missed since the last collection",
         values: |r| plain(u64::from(r.complete)),
     },
     OwnMetric {
@@ -222,7 +238,8 @@ pub const OWN: &[OwnMetric] = &[
         unit: "1",
         instrument: Gauge,
         since: OwnSince::Run,
-        description: "Always 1; its attributes tell the source and why it was chosen",
+        cadence: Cadence::Minute,
+        description: "Always 1; its attributes name the source and why",
         values: |r| {
             vec![Value {
                 attributes: vec![
@@ -238,6 +255,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{record}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Changed,
         description: "Records that the ring had no room for, by the program that sent them",
         values: |r| by("kevmon.program", r.lost_by(true)),
     },
@@ -246,6 +264,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{event}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Changed,
         description: "Times that something was not told for another reason than the ring's room, by that reason",
         values: |r| by("kevmon.limit", r.lost_by(false)),
     },
@@ -254,7 +273,8 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{record}",
         instrument: Counter,
         since: OwnSince::Run,
-        description: "Records that the kernel side meant to deliver",
+        cadence: Cadence::Each,
+        description: "Records sent by the kernel side",
         values: |r| known(r.sent),
     },
     OwnMetric {
@@ -262,6 +282,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{record}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Each,
         description: "Records that arrived",
         values: |r| known(r.received),
     },
@@ -270,6 +291,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{process}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Changed,
         description: "Processes whose records were lost and that no plugin's numbers hold; some may be no plugin's",
         values: |r| plain(r.unattributed),
     },
@@ -278,6 +300,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{outage}",
         instrument: Counter,
         since: OwnSince::FirstWatch,
+        cadence: Cadence::Changed,
         description: "Times that kevmon was not there and went on from what it had stored",
         values: |r| plain(r.outages),
     },
@@ -286,6 +309,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "s",
         instrument: Counter,
         since: OwnSince::FirstWatch,
+        cadence: Cadence::Changed,
         description: "How long kevmon was not there: members that ended meanwhile count as ends of reason `unknown`; what both started and ended meanwhile is in no number",
         values: |r| {
             vec![Value {
@@ -299,7 +323,8 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{failure}",
         instrument: Counter,
         since: OwnSince::Run,
-        description: "Failures that stopped nothing, by kind",
+        cadence: Cadence::Changed,
+        description: "Failures that stopped nothing",
         values: |r| by("kevmon.kind", r.soft_failures.iter().copied()),
     },
     OwnMetric {
@@ -307,6 +332,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{file}",
         instrument: Gauge,
         since: OwnSince::Run,
+        cadence: Cadence::Changed,
         description: "1 for each plugin file that could not be used, by `kevmon.plugin.file`",
         values: |r| {
             let point = |file: &String| Value {
@@ -321,6 +347,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{run}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Minute,
         description: "Runs of collectors that ended, well or not, by plugin and collector",
         values: |r| r.collectors.iter().map(|of| of.point(None, of.runs)).collect(),
     },
@@ -329,6 +356,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{failure}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Changed,
         description: "What went wrong in runs of collectors, by plugin, collector and kind",
         values: |r| {
             let failures = |of: &CollectorReading| -> Vec<Value> {
@@ -345,6 +373,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{item}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Changed,
         description: "Data points, log records and spans that a receiver will never have, by receiver, signal and reason: refused by it, or dropped for want of space, for their age or because they were damaged",
         values: |r| r.exports.iter().flat_map(lost).collect(),
     },
@@ -353,6 +382,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{collection}",
         instrument: Counter,
         since: OwnSince::Run,
+        cadence: Cadence::Changed,
         description: "1 when the run before this one was killed and its last collection does not wait in the spool: whether that arrived is not known",
         values: |r| plain(r.unconfirmed),
     },
@@ -361,6 +391,7 @@ pub const OWN: &[OwnMetric] = &[
         unit: "{process}",
         instrument: Gauge,
         since: OwnSince::Run,
+        cadence: Cadence::Minute,
         description: "Processes in kevmon's table",
         values: |r| plain(r.tracked),
     },

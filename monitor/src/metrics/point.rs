@@ -1,5 +1,6 @@
 //! Measured values and the instruments they come from.
 
+use super::Timing;
 use crate::{plugin::Durations, process::Moment};
 
 /// What a point measures, as exactly as it is known: what is an integer stays one, and a point in time stays one
@@ -14,6 +15,8 @@ pub enum Measure {
     Time(Moment),
     /// A histogram of lengths of time; exported in seconds.
     Durations(Durations),
+    /// The same of kevmon's own work, with fewer buckets.
+    Timing(Timing),
 }
 
 /// The value of an attribute.

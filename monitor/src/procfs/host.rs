@@ -7,10 +7,23 @@ use std::{
 
 use procfs::{FromRead, LoadAverage, Meminfo};
 
-use crate::process::{BootTime, Host};
+use crate::process::{BootTime, Host, ProcessKey};
 
 /// Memory and CPUs are read again after this long: reading them costs as much as several processes.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// kevmon as a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Own {
+    /// Its resident set, bytes.
+    pub rss: Option<u64>,
+    /// Its threads.
+    pub threads: Option<u64>,
+    /// Its pid, …
+    pub pid: Option<u32>,
+    /// … and when it started, to the clock tick.
+    pub started: Option<BootTime>,
+}
 
 /// Reads them.
 #[derive(Debug, Clone)]
@@ -61,20 +74,25 @@ impl HostReader {
             .map(|load| load.max as usize)
     }
 
-    /// Resident set (bytes) and threads of kevmon itself, where they can be read.
-    pub fn own(&self) -> (Option<u64>, Option<u64>) {
+    /// kevmon itself, as far as it can be read.
+    pub fn own(&self) -> Own {
         let Ok(me) = procfs::process::Process::new_with_root(self.root.join("self")) else {
-            return (None, None);
+            return Own::default();
         };
         let rss = me
             .statm()
             .ok()
             .map(|statm| statm.resident * rustix::param::page_size() as u64);
-        let threads = me
-            .stat()
-            .ok()
-            .and_then(|stat| u64::try_from(stat.num_threads).ok());
-        (rss, threads)
+        let stat = me.stat().ok();
+        let started = stat.as_ref().map(|stat| stat.starttime);
+        Own {
+            rss,
+            threads: stat
+                .as_ref()
+                .and_then(|stat| u64::try_from(stat.num_threads).ok()),
+            pid: stat.as_ref().and_then(|stat| u32::try_from(stat.pid).ok()),
+            started: started.map(|ticks| BootTime(ticks * ProcessKey::TICK_NANOS)),
+        }
     }
 
     /// Now, CLOCK_BOOTTIME.

@@ -11,7 +11,7 @@ mod source;
 pub use facts::facts;
 pub use gauges::GaugeReader;
 pub use hidden::Hidden;
-pub use host::HostReader;
+pub use host::{HostReader, Own};
 pub use identity::{arguments, executable_path, identity};
 pub use source::ProcSource;
 

@@ -28,7 +28,7 @@ pub enum Transport {
 }
 
 /// A request, decoded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Message {
     Metrics(ExportMetricsServiceRequest),
     Logs(ExportLogsServiceRequest),

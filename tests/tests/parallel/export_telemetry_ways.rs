@@ -5,8 +5,8 @@ use std::{fs, time::Duration};
 
 use kevmon_tests::{
     fake::{Arrival, Fake, Signal},
-    telemetry::{HASTE, OWN, has_traces, lane, of_lane, own, settings},
-    wait,
+    telemetry::{OWN, TROUBLES, has_traces, lane, of_lane, own, settings},
+    times, wait,
     watched::{self, Watched},
 };
 
@@ -68,8 +68,11 @@ fn what_waits_for_a_receiver_is_told_at_another() {
     let own_there: Vec<&str> = OWN
         .iter()
         .map(|(metric, ..)| *metric)
+        .chain(TROUBLES)
         .filter(|metric| !own(&far.points(), metric).is_empty())
         .collect();
+    times::assert_never_back(&near);
+    times::assert_never_back(&far);
     assert!(
         own_there.is_empty() && !has_traces(&far.arrivals()),
         "telemetry goes to the default alone: {own_there:?}"
@@ -84,7 +87,7 @@ fn switched_off_there_is_none() {
         "[export]\nendpoint = \"{}\"\n[telemetry]\nenabled = false\ninterval = \"1s\"\n",
         fake.url()
     ));
-    let mut daemon = watched.start_with(&["--config", &settings], &[HASTE]);
+    let mut daemon = watched.start(&["--config", &settings]);
     watched::run_for(&mut daemon, Duration::from_secs(3));
     let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid()))
         .unwrap()
@@ -94,7 +97,7 @@ fn switched_off_there_is_none() {
     let arrivals = fake.arrivals();
     assert!(!has_traces(&arrivals));
     let points = fake.points();
-    for (metric, ..) in OWN {
+    for metric in OWN.iter().map(|(metric, ..)| *metric).chain(TROUBLES) {
         assert!(own(&points, metric).is_empty(), "{metric}");
     }
     // What goes with each interval goes all the same.
@@ -108,7 +111,7 @@ fn a_receiver_that_takes_no_traces_is_named_once() {
         let fake = Fake::start_without(&[Signal::Traces]);
         let settings = settings(&watched, &fake.url());
         let args = ["--config", &settings, "--protocol", protocol];
-        let mut daemon = watched.start_with(&args, &[HASTE]);
+        let mut daemon = watched.start(&args);
         watched::run_for(&mut daemon, Duration::from_secs(5));
         let said = daemon.stderr();
         let lines: Vec<&str> = said.lines().filter(|line| line.contains("traces")).collect();
@@ -151,7 +154,6 @@ fn the_sdks_own_variables_do_not_break_it() {
             let basic = [
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-                HASTE,
             ];
             let environment = [&basic[..], variables].concat();
             let mut daemon = watched.start_with(&["--config", &settings], &environment);

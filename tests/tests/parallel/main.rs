@@ -25,6 +25,7 @@ mod export_outputs;
 mod export_routes;
 mod export_telemetry;
 mod export_telemetry_ways;
+mod export_times;
 mod export_tls;
 mod export_transports;
 mod export_unconfirmed;

@@ -252,6 +252,12 @@ impl Delivery {
         }
     }
 
+    /// Whether the receiver has said that it has no use for this signal.
+    pub(super) fn is_closed(&self, receiver: &str, signal: Signal) -> bool {
+        let lane = self.shared.lane(receiver, signal);
+        lane.is_some_and(|lane| self.shared.state().queues[lane].is_closed())
+    }
+
     /// Times that the spool could not be used.
     pub(super) fn spool_failures(&self) -> u64 {
         self.shared.state().backlog.failures()

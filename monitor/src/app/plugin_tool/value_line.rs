@@ -84,6 +84,10 @@ impl Lines {
             Measure::Float(number) => number.to_string(),
             Measure::Time(moment) => (collection.wall.unix(moment) as f64 / 1e9).to_string(),
             // A histogram has no one value: how many, and their sum in seconds.
+            Measure::Timing(timing) => {
+                pairs.push(("sum".to_owned(), (timing.sum as f64 / 1e9).to_string()));
+                timing.count().to_string()
+            }
             Measure::Durations(durations) => {
                 pairs.push(("sum".to_owned(), (durations.sum as f64 / 1e9).to_string()));
                 durations.counts.iter().sum::<u64>().to_string()

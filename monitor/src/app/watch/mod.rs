@@ -34,7 +34,7 @@ use crate::{
     health::{Health, Soft},
     kernel::{KernelSource, ProgramTime, Settings},
     limits::{self, CacheShare},
-    metrics::HealthReading,
+    metrics::{HealthReading, TelemetryReading},
     plugin::{GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
     process::{BootTime, Event, FactIds, Moment, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, Hidden, HostReader, ProcSource},
@@ -470,6 +470,7 @@ impl Watch {
             first_watch: self.first_watch,
             exports: Vec::new(),
             unconfirmed: 0,
+            telemetry: TelemetryReading::default(),
         }
     }
 
@@ -503,8 +504,8 @@ impl Watch {
         self.host.read_again();
     }
 
-    /// Resident set (bytes) and threads of kevmon itself, where they can be read.
-    pub fn own(&self) -> (Option<u64>, Option<u64>) {
+    /// kevmon itself, as far as it can be read.
+    pub fn own(&self) -> procfs::Own {
         self.host.own()
     }
 

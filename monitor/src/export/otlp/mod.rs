@@ -3,6 +3,7 @@
 
 mod custom;
 mod open_series;
+mod own;
 mod points;
 mod processes;
 mod requests;
@@ -20,10 +21,12 @@ use super::{
     transport::connection::EncodedRequest,
 };
 use crate::{
-    metrics::{self, HealthReading, Instrument, Measure, OWN, Value},
-    plugin::{GroupId, Naming, Plugin, SavedGroup},
+    metrics::{self, HealthReading, Instrument, Measure, OWN, TIMING_BOUNDS, Value},
+    plugin::{GroupId, Naming, Plugin, SavedGroup, durations::BOUNDS},
 };
 use open_series::{OpenSeries, Sent};
+pub use own::Rhythm;
+use own::{Chosen, OwnPoints};
 use points::{Described, Number, Of, Times};
 pub use processes::series_text;
 use requests::{Header, Requests};
@@ -68,6 +71,7 @@ pub struct MetricRequests {
     longest: usize,
     /// kevmon itself.
     own: Service,
+    own_points: OwnPoints,
     services: HashMap<GroupId, Known>,
     /// How long the last collection's first request was, bytes.
     length: usize,
@@ -111,9 +115,26 @@ impl MetricRequests {
             temporality,
             longest: LONGEST_REQUEST,
             own,
+            own_points: OwnPoints::default(),
             services: HashMap::new(),
             length: 0,
         }
+    }
+
+    /// For receivers that get one collection after the other: of kevmon's own metrics they get by this rhythm what is not
+    /// nothing. Without one, every request has all of them but telemetry.
+    pub fn set_rhythm(&mut self, rhythm: Rhythm) {
+        self.own_points.set_rhythm(rhythm);
+    }
+
+    /// Whether telemetry goes with a collection of `time`, Unix ns.
+    pub fn is_telemetry_due(&self, time: u64, is_final: bool) -> bool {
+        self.own_points.is_telemetry_due(time, is_final)
+    }
+
+    /// An earlier run's last collection was of `time`, Unix ns. To be called before the first collection.
+    pub fn sent_until(&mut self, time: u64) {
+        self.own_points.last_before(time);
     }
 
     /// Another host name or id: resources say so from now on, and series go on.
@@ -169,9 +190,6 @@ impl MetricRequests {
 
     /// The same of the times that kevmon was away, which are counted over all runs.
     pub fn outages_told_before(&mut self, outages: u64, outage_ns: u64, time: u64) {
-        if self.temporality != Temporality::Delta {
-            return;
-        }
         let told = HealthReading {
             outages,
             outage_ns,
@@ -179,14 +197,17 @@ impl MetricRequests {
         };
         for own in OWN.iter().filter(|own| own.name.starts_with(OUTAGES)) {
             for value in (own.values)(&told) {
-                self.own.series.point(own.name, &value, time, time);
+                self.own_points.sent_before(own, &value);
+                if self.temporality == Temporality::Delta {
+                    self.own.series.point(own.name, &value, time, time);
+                }
             }
         }
     }
 
     /// kevmon's own metrics, in the first request, and those of the services that are `wanted`; of others that were so before,
-    /// the ends of their processes' series. Each request is shorter
-    /// than 4 MiB; where they are several, a service is in one of them if it fits.
+    /// the ends of their processes' series. Each request is shorter than 4 MiB; where they are several, a service is in one
+    /// of them if it fits. By a rhythm, there is none where no service has anything to send and no telemetry is due.
     pub fn encode(
         &mut self,
         collection: &Collection,
@@ -195,7 +216,11 @@ impl MetricRequests {
         // A little more than last time, so that growing does not copy it all once more.
         let capacity = (self.length + self.length / 16).min(self.longest);
         let mut requests = Requests::new(collection.time, self.longest, capacity);
-        self.encode_own(collection, &mut requests);
+        let has_services = collection
+            .services
+            .iter()
+            .any(|service| wanted(service) || self.has_open_series(service.group));
+        self.encode_own(collection, has_services, &mut requests);
         for service in &collection.services {
             if wanted(service) {
                 self.encode_service(collection, service, &mut requests);
@@ -208,22 +233,45 @@ impl MetricRequests {
         encoded
     }
 
-    fn encode_own(&mut self, collection: &Collection, requests: &mut Requests) {
-        requests.begin(&self.own.header);
-        for own in OWN {
-            let described = Described {
-                prefix: "",
-                name: own.name,
-                unit: own.unit,
-                description: own.description,
-                instrument: own.instrument,
-            };
-            let values = (own.values)(&collection.health);
-            let start = collection.clock.unix(collection.health.start(own.since));
-            let moments = Moments::new(start, collection);
-            let series = &mut self.own.series;
-            requests.metric(|buffer| metric(buffer, described, self.temporality, &values, moments, series));
+    fn encode_own(&mut self, collection: &Collection, has_services: bool, requests: &mut Requests) {
+        let Collection { time, is_final, .. } = *collection;
+        if !has_services && !self.own_points.is_alone(time, is_final) {
+            return;
         }
+        requests.begin(&self.own.header);
+        let (temporality, health) = (self.temporality, &collection.health);
+        let metrics = self.own_points.metrics((time, is_final), has_services);
+        let chosen: Vec<_> = metrics
+            .map(|(own, share)| (own, self.own_points.choose(own, share, (own.values)(health))))
+            .collect();
+        let run = collection.clock.unix(health.started);
+        let zero = self.own_points.were_zero(run, time);
+        // The older points first: a request that is cut is cut between times then.
+        for is_zero in [true, false] {
+            for (own, Chosen { values, zeros }) in &chosen {
+                let values = if is_zero { zeros } else { values };
+                if is_zero && temporality.is_delta(own.instrument) {
+                    continue;
+                }
+                let start = collection.clock.unix(health.start(own.since));
+                let mut moments = Moments::new(start, collection);
+                match zero {
+                    Some(zero) if is_zero => moments.now = zero,
+                    None if is_zero => continue,
+                    _ => {}
+                }
+                let described = Described {
+                    prefix: "",
+                    name: own.name,
+                    unit: own.unit,
+                    description: own.description,
+                    instrument: own.instrument,
+                };
+                let series = &mut self.own.series;
+                requests.metric(|buffer| metric(buffer, described, temporality, values, moments, series));
+            }
+        }
+        self.own_points.made(time);
     }
 
     fn encode_service(&mut self, collection: &Collection, of: &ServiceReading, requests: &mut Requests) {
@@ -351,8 +399,8 @@ fn metric(
         return 0;
     }
     let Described { name, instrument, .. } = described;
-    let mut attributes = Vec::new();
     points::metric(buffer, described, temporality, |buffer| {
+        let mut attributes = Vec::new();
         for value in values {
             let (times, measure) = if temporality.is_delta(instrument) {
                 let delta = series.point(name, value, moments.start, moments.now);
@@ -362,9 +410,14 @@ fn metric(
             };
             attributes.clear();
             let number = match measure {
-                Measure::Durations(durations) => {
+                Measure::Durations(of) => {
                     points::attributes(&mut attributes, Of::Histogram, &value.attributes);
-                    points::histogram(buffer, times, &durations, &attributes);
+                    points::histogram(buffer, times, (&of.counts, &BOUNDS, of.sum), &attributes);
+                    continue;
+                }
+                Measure::Timing(of) => {
+                    points::attributes(&mut attributes, Of::Histogram, &value.attributes);
+                    points::histogram(buffer, times, (&of.counts, &TIMING_BOUNDS, of.sum), &attributes);
                     continue;
                 }
                 Measure::Integer(integer) => Number::Integer(integer),

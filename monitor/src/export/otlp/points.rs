@@ -1,10 +1,7 @@
 //! Metrics and their data points as protobuf: fields of `ScopeMetrics` and below (metrics/v1).
 
 use super::{Temporality, wire};
-use crate::{
-    metrics::{Attribute, Attributes, Instrument},
-    plugin::{Durations, durations::BOUNDS},
-};
+use crate::metrics::{Attribute, Attributes, Instrument};
 
 /// What all points of a metric share.
 #[derive(Debug, Clone, Copy)]
@@ -121,23 +118,29 @@ pub(super) fn end(buffer: &mut Vec<u8>, instrument: Instrument, times: Times, at
     });
 }
 
-/// A `HistogramDataPoint`, in seconds. OTLP's buckets are as ours: each includes its upper bound, the last one has none.
-pub(super) fn histogram(buffer: &mut Vec<u8>, times: Times, durations: &Durations, attributes: &[u8]) {
+/// A `HistogramDataPoint`, in seconds: of these counts, by these upper bounds (ns), with this sum (ns). OTLP's buckets are
+/// as ours: each includes its upper bound, the last one has none.
+pub(super) fn histogram(
+    buffer: &mut Vec<u8>,
+    times: Times,
+    (counts, bounds, sum): (&[u64], &[u64], u64),
+    attributes: &[u8],
+) {
     let point = wire::Open::new(buffer, 1, 2);
     wire::eight(buffer, 2, times.start.to_le_bytes());
     wire::eight(buffer, 3, times.now.to_le_bytes());
-    let count = durations.count();
+    let count: u64 = counts.iter().sum();
     if count > 0 {
         wire::eight(buffer, 4, count.to_le_bytes());
     }
-    wire::eight(buffer, 5, (durations.sum as f64 / 1e9).to_le_bytes());
-    wire::head(buffer, 6, durations.counts.len() * 8);
-    for count in durations.counts {
+    wire::eight(buffer, 5, (sum as f64 / 1e9).to_le_bytes());
+    wire::head(buffer, 6, counts.len() * 8);
+    for count in counts {
         buffer.extend_from_slice(&count.to_le_bytes());
     }
-    wire::head(buffer, 7, BOUNDS.len() * 8);
-    for nanos in BOUNDS {
-        buffer.extend_from_slice(&(nanos as f64 / 1e9).to_le_bytes());
+    wire::head(buffer, 7, bounds.len() * 8);
+    for nanos in bounds {
+        buffer.extend_from_slice(&(*nanos as f64 / 1e9).to_le_bytes());
     }
     buffer.extend_from_slice(attributes);
     point.close(buffer);

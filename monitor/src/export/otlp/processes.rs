@@ -326,8 +326,8 @@ fn append(
                     let measured = match value(process) {
                         Some(Measure::Integer(integer)) => Number::Integer(integer),
                         Some(Measure::Float(float)) => Number::Float(float),
-                        // The catalogue of processes holds neither.
-                        Some(Measure::Time(_) | Measure::Durations(_)) | None => continue,
+                        // The catalogue of processes holds none of these.
+                        Some(Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_)) | None => continue,
                     };
                     points::number(buffer, listed.instrument, times, measured, both);
                     if let Some(written) = written.get_mut(*index) {

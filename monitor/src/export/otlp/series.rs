@@ -114,6 +114,7 @@ fn gained(now: Measure, before: Measure) -> Measure {
             sum: now.sum.saturating_sub(before.sum),
             last: now.last,
         }),
+        (Measure::Timing(now), Measure::Timing(before)) => Measure::Timing(now.since(&before)),
         // A metric does not change its kind, and moments are no sums.
         (now, _) => now,
     }

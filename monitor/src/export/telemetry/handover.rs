@@ -8,19 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
-use opentelemetry_proto::tonic::{
-    collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
-    metrics::v1::metric::Data,
-    resource::v1::Resource,
-};
+use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceRequest, resource::v1::Resource};
 use prost::Message;
 
 use crate::export::transport::{EncodedRequest, Signal};
 
-/// Never connected to: the path alone tells the signal.
-pub(super) const NOWHERE: &str = "http://kevmon.invalid";
-pub(super) const METRICS: &str = "/v1/metrics";
-pub(super) const TRACES: &str = "/v1/traces";
+/// Never connected to.
+pub(super) const NOWHERE: &str = "http://kevmon.invalid/v1/traces";
 
 /// Takes the SDK's requests, on whatever thread.
 type Hand = Arc<dyn Fn(EncodedRequest) + Send + Sync>;
@@ -47,33 +41,23 @@ impl Handover {
         *self.resource.lock().unwrap_or_else(PoisonError::into_inner) = Some(resource);
     }
 
-    /// The body with the resource that holds now, and its number of items.
-    fn body(&self, signal: Signal, body: Bytes) -> Result<(Bytes, u64), prost::DecodeError> {
+    /// The body with the resource that holds now, and its number of spans.
+    fn body(&self, body: Bytes) -> Result<(Bytes, u64), prost::DecodeError> {
         let resource = self
             .resource
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if signal == Signal::Traces {
-            let mut request = ExportTraceServiceRequest::decode(body.clone())?;
-            let items = spans(&request);
-            let Some(resource) = resource else {
-                return Ok((body, items));
-            };
-            for of in &mut request.resource_spans {
-                of.resource = Some(resource.clone());
-            }
-            return Ok((request.encode_to_vec().into(), items));
-        }
-        let mut request = ExportMetricsServiceRequest::decode(body.clone())?;
-        let items = points(&request);
+        let mut request = ExportTraceServiceRequest::decode(body.clone())?;
+        let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
+        let spans = scopes.map(|scope| scope.spans.len() as u64).sum();
         let Some(resource) = resource else {
-            return Ok((body, items));
+            return Ok((body, spans));
         };
-        for of in &mut request.resource_metrics {
+        for of in &mut request.resource_spans {
             of.resource = Some(resource.clone());
         }
-        Ok((request.encode_to_vec().into(), items))
+        Ok((request.encode_to_vec().into(), spans))
     }
 }
 
@@ -86,40 +70,16 @@ impl fmt::Debug for Handover {
 #[tonic::async_trait]
 impl HttpClient for Handover {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let signal = if request.uri().path() == TRACES {
-            Signal::Traces
-        } else {
-            Signal::Metrics
-        };
-        let (body, items) = self.body(signal, request.into_body())?;
+        let (body, items) = self.body(request.into_body())?;
         let time = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
         (self.hand)(EncodedRequest {
-            signal,
+            signal: Signal::Traces,
             items,
             time,
             body,
         });
         Ok(Response::new(Bytes::new()))
     }
-}
-
-fn spans(request: &ExportTraceServiceRequest) -> u64 {
-    let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
-    scopes.map(|scope| scope.spans.len() as u64).sum()
-}
-
-fn points(request: &ExportMetricsServiceRequest) -> u64 {
-    let scopes = request.resource_metrics.iter().flat_map(|of| &of.scope_metrics);
-    let points = scopes
-        .flat_map(|scope| &scope.metrics)
-        .map(|metric| match &metric.data {
-            Some(Data::Gauge(gauge)) => gauge.data_points.len(),
-            Some(Data::Sum(sum)) => sum.data_points.len(),
-            Some(Data::Histogram(histogram)) => histogram.data_points.len(),
-            // kevmon has no others.
-            Some(Data::ExponentialHistogram(_) | Data::Summary(_)) | None => 0,
-        });
-    points.map(|points| points as u64).sum()
 }
