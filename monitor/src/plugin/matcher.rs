@@ -11,7 +11,7 @@ use super::{
     patterns::{BuildError, Patterns},
     titles::{Interest, Titles},
 };
-use crate::process::{Facts, Identity};
+use crate::process::{COMM_BYTES, Facts, Identity};
 
 /// What a group asks of a process besides its names.
 #[derive(Debug)]
@@ -287,9 +287,6 @@ impl Matcher {
 fn shows_facts(plugin: &Plugin) -> bool {
     !plugin.templates.is_empty() || plugin.per_process.is_some()
 }
-
-/// Bytes of a `comm` that may have been cut (`TASK_COMM_LEN`, include/linux/sched.h).
-const COMM_BYTES: usize = 15;
 
 fn excluded(patterns: &[Regex], matching: Matching, identity: &Identity) -> Answer {
     let tried = |text: &str| patterns.iter().any(|pattern| pattern.is_match(text));

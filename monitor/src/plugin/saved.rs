@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Aggregate, Durations, Reading, reading::Happened};
-use crate::process::{BootTime, Ending, Identity, Moment, ProcessKey, Program, Reason, Usage};
+use crate::process::{BootTime, COMM_BYTES, Ending, Identity, Moment, ProcessKey, Program, Reason, Usage};
 
 /// A member as of the last collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,16 +30,30 @@ pub struct SavedMember {
     pub ended: bool,
     /// It had series of its own, which receivers know by these attributes, as the export writes them; `None`: it had none.
     pub series: Option<Arc<str>>,
+    /// Of a root: what it runs. `None` for others, and where an older kevmon kept it.
+    pub programs: Option<Programs>,
 }
 
-/// `comm` without its terminating zero (TASK_COMM_LEN, include/linux/sched.h), bytes.
-const COMM_BYTES: usize = 15;
+/// What a root runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// When it became a root.
+    pub first: Program,
+    /// Since its last exec: another program where a wrapper gave way to what it wraps.
+    pub last: Program,
+}
 
 impl SavedMember {
     /// Names enough to tell of a process whose end is found before anything else of it. What shows a script as its own
-    /// name and not its interpreter's is the path that it was executed by.
+    /// name and not its interpreter's is the path that it was executed by; a title is `argv[0]`.
     pub fn names(&self) -> Identity {
-        let is_script = !self.exe.is_empty() && self.name != self.exe;
+        let is_other = !self.name.is_empty() && self.name != self.exe;
+        let is_title = is_other
+            && self
+                .name
+                .contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':'))
+            || (self.exe.is_empty() && self.name.len() > COMM_BYTES);
+        let is_script = is_other && !is_title && !self.exe.is_empty();
         Identity {
             comm: self.name[..self.name.floor_char_boundary(COMM_BYTES)].to_owned(),
             exe: self.exe.to_string(),
@@ -48,9 +62,24 @@ impl SavedMember {
             } else {
                 String::new()
             },
-            argv: Vec::new(),
+            argv: if is_title {
+                vec![self.name.to_string()]
+            } else {
+                Vec::new()
+            },
             cut: None,
         }
+    }
+
+    /// What it ran, as a root; of one that an older kevmon kept, as far as its names tell.
+    pub fn programs(&self) -> Programs {
+        self.programs.clone().unwrap_or_else(|| {
+            let program = self.names().program();
+            Programs {
+                first: program.clone(),
+                last: program,
+            }
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! A program may write over its arguments (setproctitle(3)): the text that /proc then shows is its *title*. It is `argv` like
 //! any other, but `argv[0]` of it is a sentence and no path, and what follows it may be padding.
 
-use super::{Identity, paths};
+use super::{Identity, interpreter::is_interpreter, paths};
 
 /// An argument vector as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,6 +88,20 @@ impl Identity {
         [
             self.exe.as_str(),
             paths::program_name(&self.filename),
+    /// Whether an interpreter's program has written a title over its arguments: `argv[0]` names no interpreter, and is either
+    /// a sentence or all that there is.
+    pub(super) fn hides_its_script(&self) -> bool {
+        let Some(argv0) = self.argv.first() else {
+            return false;
+        };
+        let name = argv0_name(argv0.strip_prefix('-').unwrap_or(argv0), &self.exe);
+        if !is_interpreter(&self.exe) || name.is_empty() || name == self.exe || is_interpreter(name) {
+            return false;
+        }
+        let is_sentence = name.contains(|c: char| c.is_whitespace() || c == ':');
+        is_sentence || (self.argv.len() == 1 && self.cut.is_none())
+    }
+
             self.comm.as_str(),
         ]
         .into_iter()

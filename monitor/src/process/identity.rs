@@ -8,6 +8,9 @@ use super::{
     paths,
 };
 
+/// `comm` without its terminating zero (TASK_COMM_LEN, include/linux/sched.h, all versions), bytes.
+pub const COMM_BYTES: usize = 15;
+
 /// What a process is called; matching looks at all of it. Bytes that are not UTF-8 have become U+FFFD.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
@@ -100,14 +103,9 @@ impl Identity {
     fn executed_script(&self) -> Option<&str> {
         /// An interpreter may be a script, five deep (fs/exec.c, exec_binprm), each with one argument.
         const DEEPEST: usize = 10;
-        let given = paths::base_name(&self.filename);
         if self.argv.is_empty() {
             // Names kept by an earlier run, or arguments that could not be read.
-            let is_script = !given.is_empty()
-                && given != self.exe
-                && !paths::is_a_reference(&self.filename)
-                && !interpreter::is_interpreter(given);
-            return is_script.then_some(&self.filename);
+            return self.given_script();
         }
         let mut arguments = self.argv.iter().skip(1).take(DEEPEST);
         if !self.filename.is_empty() {
@@ -127,6 +125,17 @@ impl Identity {
             .find(|argument| is_interpreted && is_named(argument))
             .map(String::as_str)
     }
+
+    /// The path as given, where it is neither the executable's nor an interpreter's: a script's, unless it is that of a link
+    /// to the executable.
+    pub(super) fn given_script(&self) -> Option<&str> {
+        let given = paths::base_name(&self.filename);
+        let is_script = !given.is_empty()
+            && given != self.exe
+            && !paths::is_a_reference(&self.filename)
+            && !interpreter::is_interpreter(given);
+        is_script.then_some(self.filename.as_str())
+    }
 }
 
 /// The name of an executable file: what a memfd was called at memfd_create(2), and else the base name that the file
@@ -143,7 +152,6 @@ pub fn executable_name(file: &str) -> &str {
 /// A name as `comm` holds it: its first 15 bytes (TASK_COMM_LEN, include/linux/sched.h), where they end within a
 /// letter with U+FFFD for its beginning, as all bytes that are not UTF-8.
 fn cut(name: &str) -> Cow<'_, str> {
-    const COMM_BYTES: usize = 15;
     if name.len() <= COMM_BYTES {
         return Cow::Borrowed(name);
     }

@@ -13,13 +13,14 @@ pub mod paths;
 pub mod program;
 pub mod table;
 pub mod usage;
+mod version;
 
 pub use arguments::Arguments;
 pub use ending::{Ending, Reason, Sender, signal_name};
 pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, SeenEnd};
 pub use facts::{FactIds, Facts};
 pub use gauges::{Gauges, Host};
-pub use identity::{Identity, executable_name};
+pub use identity::{COMM_BYTES, Identity, executable_name};
 pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};
 pub use paths::end_of_a_path;
 pub use program::{Likeness, Program};

@@ -3,26 +3,38 @@
 //! A program is an executable and, for an interpreter, the script that it runs. Neither the pid, the folder, the inode nor
 //! the arguments belong to it: a program that is upgraded in place, or moves from `/opt/app-1.2/bin/app` to
 //! `/opt/app-1.3/bin/app`, is the same program. `python3 a.py` and `python3 b.py` are two, and so are two applets of one
-//! busybox. A title that a process writes over its arguments changes nothing, as the executable decides.
+//! busybox.
+//!
+//! A title that a process writes over its arguments changes nothing of an ordinary executable. An interpreter's script is in
+//! the arguments, so of one that was found with a title nobody knows the script: such a program may be any that its
+//! interpreter runs ([`Program::is_open`]).
 
 use std::sync::Arc;
 
-use super::{Identity, interpreter::is_interpreter, paths::base_name};
+use super::{
+    COMM_BYTES, Identity,
+    interpreter::is_interpreter,
+    paths::{base_name, program_name},
+    version::without_version,
+};
 
 /// Executables that are many programs: the name that they are called by says which one.
 const MULTI_CALL: [&str; 3] = ["busybox", "toybox", "coreutils"];
 
-/// `comm` without its terminating zero (TASK_COMM_LEN, include/linux/sched.h), bytes.
-const COMM_BYTES: usize = 15;
+/// So much of a program text on a command line tells programs apart, bytes: an exec's record has it in any case (`ARGV_LEN`
+/// in kevmon-common), so that a text is the same program however much of it was read.
+const TEXT_BYTES: usize = 256;
 
 /// A program: the same for every process that runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Program {
     /// Base name of the executable; empty where it is not known. An interpreter's is without its version.
     pub executable: Arc<str>,
-    /// The script that an interpreter runs, the program text of `sh -c`, or a multi-call executable's applet; else empty.
+    /// The script that an interpreter runs, the beginning of the program text of `sh -c`, or a multi-call executable's
+    /// applet; else empty.
     pub script: Arc<str>,
-    /// The name to go by where the executable is not known: `argv[0]`'s base name, or else `comm`. Empty where it is known.
+    /// The name to go by where the executable is not known, or where the executable runs many programs and it is not known
+    /// which one. Empty where both are known.
     pub fallback: Arc<str>,
 }
 
@@ -31,31 +43,51 @@ pub struct Program {
 pub enum Likeness {
     /// Two programs.
     Different,
-    /// Perhaps one program: their executables differ in a version only (`php-fpm8.1`, `php-fpm8.2`), or one executable is
-    /// not known and the names that are known agree.
+    /// Perhaps one program: their names differ in a version only (`php-fpm8.1`, `php-fpm8.2`; `java -jar shop-1.2.jar`,
+    /// `shop-1.3.jar`), or what one runs is not known and the names that are known agree.
     Unclear,
     /// One program.
     Same,
 }
 
 impl Program {
+    /// The executable is known, and runs many programs; which one of them is not known.
+    pub fn is_open(&self) -> bool {
+        !self.executable.is_empty() && !self.fallback.is_empty()
+    }
+
+    /// All of it is known.
+    pub fn is_known(&self) -> bool {
+        !self.executable.is_empty() && self.fallback.is_empty()
+    }
+
     /// How this program compares to `other`.
     pub fn likeness(&self, other: &Self) -> Likeness {
         if !self.executable.is_empty() && !other.executable.is_empty() {
-            return match (self.script == other.script, self.executable == other.executable) {
-                (true, true) => Likeness::Same,
-                (true, false) if without_version(&self.executable) == without_version(&other.executable) => {
-                    Likeness::Unclear
-                }
-                _ => Likeness::Different,
+            let executables = likeness_of_names(&self.executable, &other.executable);
+            let scripts = if self.is_open() || other.is_open() {
+                Likeness::Unclear
+            } else {
+                likeness_of_names(&self.script, &other.script)
             };
+            return executables.min(scripts);
         }
         let (one, two) = (self.name(), other.name());
-        let agree = one.is_empty() || two.is_empty() || one == two || is_cut(one, two) || is_cut(two, one);
-        if agree {
+        let agree = one.is_empty() || two.is_empty() || is_cut(one, two) || is_cut(two, one);
+        if agree || likeness_of_names(unversioned(one), unversioned(two)) != Likeness::Different {
             Likeness::Unclear
         } else {
             Likeness::Different
+        }
+    }
+
+    /// What is known of the program that was `before`, when it is looked at again and found to be this: a title may hide
+    /// now what was known then.
+    pub fn or_as_before(self, before: &Self) -> Self {
+        if !self.is_known() && self.likeness(before) != Likeness::Different {
+            before.clone()
+        } else {
+            self
         }
     }
 
@@ -68,36 +100,68 @@ impl Program {
     }
 }
 
+/// Whether two names, of executables or of scripts, are one, or differ in their versions alone.
+fn likeness_of_names(one: &str, two: &str) -> Likeness {
+    /// Between the arguments of a program text, in which a number is no version.
+    const NUL: char = '\0';
+    if one == two {
+        Likeness::Same
+    } else if !one.contains(NUL) && !two.contains(NUL) && without_version(one) == without_version(two) {
+        Likeness::Unclear
+    } else {
+        Likeness::Different
+    }
+}
+
 /// True when `comm` is the beginning of `name` that the kernel keeps.
 fn is_cut(comm: &str, name: &str) -> bool {
     comm.len() == COMM_BYTES && name.starts_with(comm)
 }
 
+/// `python3.11` is `python`: an interpreter's executable without its version. Other executables keep theirs.
+fn unversioned(executable: &str) -> &str {
+    if !is_interpreter(executable) {
+        return executable;
+    }
+    match executable.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') {
+        "" => executable,
+        stem => stem.trim_end_matches(['-', '_']),
+    }
+}
+
 impl Identity {
     /// The program that a process of these names runs.
     pub fn program(&self) -> Program {
-        if self.exe.is_empty() {
-            let mut names = self.names();
-            return Program {
-                executable: Arc::from(""),
-                script: Arc::from(""),
-                fallback: Arc::from(names.next().unwrap_or("")),
-            };
-        }
-        let script = self.script();
-        let (executable, script) = if self.runs(script) {
-            (without_version(&self.exe), script.to_owned())
-        } else if MULTI_CALL.contains(&self.exe.as_str()) {
-            (self.exe.as_str(), self.applet())
-        } else if is_interpreter(&self.exe) {
-            (without_version(&self.exe), self.text())
-        } else {
-            (self.exe.as_str(), String::new())
-        };
-        Program {
+        let of = |executable: &str, script: &str, fallback: &str| Program {
             executable: Arc::from(executable),
             script: Arc::from(script),
-            fallback: Arc::from(""),
+            fallback: Arc::from(fallback),
+        };
+        let executable = unversioned(&self.exe);
+        if executable.is_empty() {
+            return of("", "", self.name());
+        }
+        let script = self.script();
+        if self.runs(script) {
+            return of(executable, script, "");
+        }
+        let runs_many = is_interpreter(&self.exe) || MULTI_CALL.contains(&self.exe.as_str());
+        if !runs_many {
+            return of(executable, "", "");
+        }
+        let known = if self.argv.is_empty() || self.hides_its_script() {
+            self.given_script().map(|path| program_name(path).to_owned())
+        } else if self.names_are_open() {
+            None
+        } else if is_interpreter(&self.exe) {
+            self.text()
+        } else {
+            Some(self.applet())
+        };
+        match known {
+            Some(script) => of(executable, &script, ""),
+            None if self.comm.is_empty() => of(executable, "", executable),
+            None => of(executable, "", &self.comm),
         }
     }
 
@@ -113,9 +177,21 @@ impl Identity {
         !script.is_empty() && (is_interpreter(&self.exe) || is_argument())
     }
 
-    /// The arguments of an interpreter without a script: a program text, or nothing.
-    fn text(&self) -> String {
-        self.argv.get(1..).unwrap_or_default().join("\0")
+    /// The beginning of the arguments of an interpreter without a script: a program text, or nothing. `None` where less of
+    /// it is known than is compared.
+    fn text(&self) -> Option<String> {
+        let mut text = self.argv.get(1..).unwrap_or_default().join("\0");
+        if let Some(cut) = &self.cut {
+            if self.argv.len() > 1 {
+                text.push('\0');
+            }
+            text.push_str(cut);
+            if text.len() < TEXT_BYTES {
+                return None;
+            }
+        }
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        Some(text)
     }
 
     /// The applet of a multi-call executable: the name that it was called by, or its first argument.
@@ -128,17 +204,6 @@ impl Identity {
         };
         applet.trim_start_matches('-').to_owned()
     }
-}
-
-/// `python3.11` is `python` and `app-1.2` is `app`: an upgrade leaves a program the same. A number without a dot is no
-/// version (`worker-1`), except an interpreter's.
-fn without_version(executable: &str) -> &str {
-    let stem = executable.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let version = &executable[stem.len()..];
-    if stem.is_empty() || !(version.trim_matches('.').contains('.') || is_interpreter(executable)) {
-        return executable;
-    }
-    stem.trim_end_matches(['-', '_'])
 }
 
 #[cfg(test)]
@@ -251,9 +316,110 @@ mod tests {
             (nameless("app", &[]), nameless("other", &[]), Different),
             (program("app", "", &[]), nameless("other", &[]), Different),
             (program("app", "", &[]), nameless("", &[]), Unclear),
+            // The executable cannot be read, and the arguments can.
+            (
+                program("python3.11", "/usr/bin/python3", &["python3", "/srv/a.py"]),
+                nameless("python3", &["python3", "/srv/a.py"]),
+                Unclear,
+            ),
+            (
+                program("python3.11", "/usr/bin/python3", &["python3", "/srv/a.py"]),
+                nameless("python3", &["python3", "/srv/b.py"]),
+                Different,
+            ),
+            (
+                program("python3.11", "/usr/bin/python3", &["python3"]),
+                nameless("python3", &["python3"]),
+                Unclear,
+            ),
         ] {
             assert_eq!(one.likeness(&two), expected, "{one:?} and {two:?}");
             assert_eq!(two.likeness(&one), expected, "{two:?} and {one:?}");
         }
+    }
+
+    #[test]
+    fn an_upgrade_is_perhaps_the_same_program() {
+        use Likeness::{Different, Same, Unclear};
+        let java = |jar: &str| program("java", "/usr/bin/java", &["java", "-jar", jar]);
+        let dotnet = |dll: &str| program("dotnet", "/usr/bin/dotnet", &["dotnet", dll]);
+        let shell = |text: &str| program("dash", "/bin/sh", &["sh", "-c", text]);
+        for (one, two, expected) in [
+            (java("/opt/shop-1.2.jar"), java("/srv/shop-1.2.jar"), Same),
+            (java("shop-1.2.jar"), java("shop-1.3.jar"), Unclear),
+            (java("shop-1.2.jar"), java("shop-1.3-SNAPSHOT.jar"), Unclear),
+            (java("shop-1.2-web.jar"), java("shop-1.2-worker.jar"), Different),
+            (java("shop-1.2.jar"), java("stock-1.2.jar"), Different),
+            (dotnet("Shop-2.0.dll"), dotnet("Shop-2.1.dll"), Unclear),
+            (java("shop-1.jar"), java("shop-2.jar"), Different),
+            (shell("ping 10.0.0.1"), shell("ping 10.0.0.2"), Different),
+            (
+                program("app-1.2-linux-amd64", "", &[]),
+                program("app-1.3-linux-amd64", "", &[]),
+                Unclear,
+            ),
+        ] {
+            assert_eq!(one.likeness(&two), expected, "{one:?} and {two:?}");
+            assert_eq!(two.likeness(&one), expected, "{two:?} and {one:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_open_where_its_script_is_not_known() {
+        let cut = |exe: &str, argv: &[&str], cut: &str| {
+            Identity {
+                comm: exe.into(),
+                exe: exe.into(),
+                argv: argv.iter().map(|&argument| argument.into()).collect(),
+                cut: Some(cut.into()),
+                ..Identity::default()
+            }
+            .program()
+        };
+        let long = "x".repeat(400);
+        let gunicorn = program(
+            "python3.11",
+            "/usr/bin/gunicorn",
+            &["/usr/bin/python3", "/usr/bin/gunicorn"],
+        );
+        for (seen, is_open) in [
+            (gunicorn.clone(), false),
+            (program("python3.11", "", &["gunicorn: master [app]"]), true),
+            (program("perl", "", &["worker"]), true),
+            (
+                program("ruby3.1", "", &["puma 5.6 (tcp://0.0.0.0:80) [app]"]),
+                true,
+            ),
+            // A title, and the path by which it was started.
+            (
+                program("python3.11", "/usr/bin/gunicorn", &["gunicorn: master"]),
+                false,
+            ),
+            // What was kept by name, or could not be read.
+            (program("java", "", &[]), true),
+            (program("busybox", "", &[]), true),
+            (cut("java", &["java", "-cp"], &long), true),
+            (cut("dash", &["sh", "-c"], &long), false),
+            (cut("dash", &["sh", "-c"], "short"), true),
+            (cut("python3.11", &["python3", "/srv/x.py"], &long), false),
+            // Nothing is hidden.
+            (program("python3.11", "", &["python3"]), false),
+            (program("bash", "", &["-bash"]), false),
+            (program("nginx", "", &["nginx: master process"]), false),
+            (program("python3.11", "", &["/opt/app/link", "x.py"]), false),
+        ] {
+            assert_eq!(seen.is_open(), is_open, "{seen:?}");
+        }
+        let titled = program("python3.11", "", &["gunicorn: master [app]"]);
+        assert_eq!(titled.likeness(&gunicorn), Likeness::Unclear);
+        assert_eq!(gunicorn.likeness(&titled), Likeness::Unclear);
+        assert_eq!(titled.likeness(&titled), Likeness::Unclear);
+        let shell = program("dash", "", &["sh", "-c", "x"]);
+        assert_eq!(titled.likeness(&shell), Likeness::Different);
+        assert_eq!(titled.or_as_before(&gunicorn), gunicorn);
+        assert_eq!(shell.clone().or_as_before(&gunicorn), shell);
+        // However much of a program text was read.
+        let whole = program("dash", "", &["sh", "-c", &format!("{long}{long}"), "arg"]);
+        assert_eq!(whole.likeness(&cut("dash", &["sh", "-c"], &long)), Likeness::Same);
     }
 }

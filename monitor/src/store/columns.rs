@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rusqlite::{Row, types::Value};
+use rusqlite::{
+    Row,
+    types::{Value, ValueRef},
+};
 
 use super::identities::text;
 use crate::{
-    plugin::{Durations, SavedGroup, SavedMember, durations::BOUNDS, reading::Happened},
-    process::{BootTime, Counter, ProcessKey, Reason, Tgid, Usage},
+    plugin::{Durations, Programs, SavedGroup, SavedMember, durations::BOUNDS, reading::Happened},
+    process::{BootTime, Counter, ProcessKey, Program, Reason, Tgid, Usage},
 };
 
 /// The sums, in the order of their columns, and the columns' names.
@@ -47,6 +50,16 @@ const ACCUMULATOR: [&str; 19] = [
     "peak_rss_bytes",
 ];
 
+/// Of a root, in the order in which [`program_values`] gives them; all NULL where nothing is kept of its programs.
+const PROGRAMS: [&str; 6] = [
+    "first_executable",
+    "first_script",
+    "first_fallback",
+    "executable",
+    "script",
+    "fallback",
+];
+
 const MEMBER_KEY: &str = "group_id, tgid, start_boottime_ns";
 
 /// Statements that name many columns.
@@ -64,6 +77,7 @@ pub(super) static SQL: LazyLock<Sql> = LazyLock::new(|| {
     accumulator.extend(sums("left_"));
     let mut member: Vec<String> = MEMBER_KEY.split(", ").map(str::to_owned).collect();
     member.extend(["name", "exe", "root", "executed", "ended", "former"].map(str::to_owned));
+    member.extend(PROGRAMS.map(str::to_owned));
     for prefix in ["base_", "total_", "attributed_"] {
         member.extend(sums(prefix));
     }
@@ -207,6 +221,7 @@ pub(super) fn member_values(id: i64, member: &SavedMember) -> impl Iterator<Item
         member.former.into(),
     ]
     .into_iter()
+    .chain(program_values(member))
     .chain(
         [member.base, member.totals, member.attributed]
             .into_iter()
@@ -216,9 +231,44 @@ pub(super) fn member_values(id: i64, member: &SavedMember) -> impl Iterator<Item
     .chain([member.series.as_deref().map(str::to_owned).into()])
 }
 
+fn program_values(member: &SavedMember) -> [Value; PROGRAMS.len()] {
+    let programs = member.programs.as_ref();
+    let of = |program: &Program| {
+        [&program.executable, &program.script, &program.fallback].map(ToString::to_string)
+    };
+    let [first, last] = [
+        programs.map(|known| of(&known.first)),
+        programs.map(|known| of(&known.last)),
+    ];
+    let texts = |known: Option<[String; 3]>| known.map_or_else(Default::default, |texts| texts.map(Some));
+    let ([a, b, c], [d, e, f]): ([Option<String>; 3], [Option<String>; 3]) = (texts(first), texts(last));
+    [a, b, c, d, e, f].map(Value::from)
+}
+
+/// The opposite, from the column `first` on.
+fn programs(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Programs>> {
+    if row.get_ref(first)? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(Programs {
+        first: program(row, first)?,
+        last: program(row, first + 3)?,
+    }))
+}
+
+/// A program in three columns from `first` on.
+pub(super) fn program(row: &Row<'_>, first: usize) -> rusqlite::Result<Program> {
+    Ok(Program {
+        executable: text(row, first)?.into(),
+        script: text(row, first + 1)?.into(),
+        fallback: text(row, first + 2)?.into(),
+    })
+}
+
 /// A member, and the number of its group.
 pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<(i64, SavedMember)> {
-    let first_sum = 9;
+    let first_program = 9;
+    let first_sum = first_program + PROGRAMS.len();
     let member = SavedMember {
         key: ProcessKey {
             tgid: Tgid(row.get(1)?),
@@ -230,6 +280,7 @@ pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<(i64, SavedMember)> {
         executed: row.get(6)?,
         ended: row.get(7)?,
         former: row.get(8)?,
+        programs: programs(row, first_program)?,
         base: usage(row, first_sum)?,
         totals: usage(row, first_sum + SUMS.len())?,
         attributed: usage(row, first_sum + 2 * SUMS.len())?,

@@ -263,6 +263,13 @@ const VERSION_5: &[&str] = &[
     "ALTER TABLE state ADD COLUMN boot_time INTEGER",
     // A JSON array of names and values: the attributes of the member's series. NULL: it has none.
     "ALTER TABLE member ADD COLUMN series TEXT",
+    // What a root runs, so that the first start after a restart of kevmon is compared with all of it; NULL for other members.
+    "ALTER TABLE member ADD COLUMN first_executable TEXT",
+    "ALTER TABLE member ADD COLUMN first_script TEXT",
+    "ALTER TABLE member ADD COLUMN first_fallback TEXT",
+    "ALTER TABLE member ADD COLUMN executable TEXT",
+    "ALTER TABLE member ADD COLUMN script TEXT",
+    "ALTER TABLE member ADD COLUMN fallback TEXT",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

@@ -3,14 +3,14 @@
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
-    columns::unsigned,
+    columns::{program, unsigned},
     error::{Doing, StoreError},
     groups::for_each,
     identities::text,
 };
 use crate::{
     plugin::SavedEnd,
-    process::{BootTime, Ending, ProcessKey, Program, Sender, Tgid},
+    process::{BootTime, Ending, ProcessKey, Sender, Tgid},
 };
 
 /// Reads the ends of all groups, each with the number of its group, oldest first.
@@ -79,14 +79,6 @@ fn end(row: &Row<'_>) -> rusqlite::Result<SavedEnd> {
             oom_victim: row.get(13)?,
             sender: sender(row)?,
         },
-    })
-}
-
-fn program(row: &Row<'_>, first: usize) -> rusqlite::Result<Program> {
-    Ok(Program {
-        executable: text(row, first)?.into(),
-        script: text(row, first + 1)?.into(),
-        fallback: text(row, first + 2)?.into(),
     })
 }
 

@@ -54,6 +54,7 @@ mod reasons;
 mod reload;
 mod resource;
 mod restart_pairs;
+mod restart_kept;
 mod restarts;
 mod rotel;
 mod run_once;

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use super::{Arrival, Group, Membership, Role, RootLife};
 use crate::{
-    plugin::{
-        Plugin, SavedGroup, SavedMember,
-        restarts::{RootEnd, RootIdentity},
-    },
+    plugin::{Plugin, SavedGroup, SavedMember, restarts::RootEnd},
     process::{BootTime, Ending, Moment, Process, ProcessKey, ProcessTable, Usage},
 };
 
@@ -33,6 +30,7 @@ impl Group {
                 attributed: process.map_or(Usage::ZERO, |process| process.attributed),
                 ended: process.is_none_or(|process| !process.is_live()),
                 series: None,
+                programs: membership.root.as_ref().map(RootLife::programs),
             }
         });
         let former = self.former.iter().filter_map(|&key| {
@@ -50,6 +48,7 @@ impl Group {
                 attributed: process.attributed,
                 ended: !process.is_live(),
                 series: None,
+                programs: None,
             })
         });
         SavedGroup {
@@ -111,16 +110,15 @@ impl Group {
         }
         let ended = |member: &&SavedMember| member.root && !member.ended && !member.former;
         for member in saved.members.iter().filter(ended) {
-            let names = member.names();
-            let identity = Arc::new(RootIdentity::of(&names, None).listed_as(&member.name));
+            let RootLife { first, last, .. } = RootLife::remembered(member);
             // When in the earlier boot it ended, nobody knows, and its start has no time in this one.
             self.pairing.end(RootEnd {
                 key: member.key,
                 time: now,
                 since: BootTime(0),
                 ending: Ending::UNKNOWN,
-                first: Arc::clone(&identity),
-                last: identity,
+                first,
+                last,
                 before_outage: false,
             });
         }
@@ -157,9 +155,7 @@ impl Group {
                 started: None,
                 unobserved: false,
                 executed: member.executed,
-                root: member
-                    .root
-                    .then(|| RootLife::from(Arc::new(RootIdentity::of(&member.names(), None)))),
+                root: member.root.then(|| RootLife::remembered(member)),
             },
         );
     }

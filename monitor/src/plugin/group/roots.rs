@@ -5,16 +5,48 @@ use std::{sync::Arc, time::Duration};
 use super::{Arrival, Change, Group, Role, RootLife};
 use crate::{
     plugin::{
-        Plugin,
+        Plugin, Programs, SavedMember,
         restarts::{Replaced, RootEnd, RootIdentity, RootStart, Started},
     },
-    process::{BootTime, Ending, Facts, Identity, KeyMap, Likeness, ProcessKey, ProcessTable},
+    process::{BootTime, Ending, Facts, Identity, KeyMap, Likeness, ProcessKey, ProcessTable, Program},
 };
 
 impl RootLife {
     /// Of a process that becomes a root of a group of `plugin` now.
     pub(super) fn of(plugin: &Plugin, key: ProcessKey, table: &ProcessTable, facts: &KeyMap<Facts>) -> Self {
-        Self::from(identity(plugin, key, table, facts))
+        Self::from(Arc::new(identity(plugin, key, table, facts)))
+    }
+
+    /// As an earlier run kept it.
+    pub(super) fn remembered(member: &SavedMember) -> Self {
+        let Programs { first, last } = member.programs();
+        let of = |program: &Program| Arc::new(RootIdentity::remembered(&member.name, &member.exe, program));
+        let root = Self::from(of(&last));
+        if first == last {
+            return root;
+        }
+        Self {
+            first: of(&first),
+            ..root
+        }
+    }
+
+    /// What it runs, to be kept.
+    pub(super) fn programs(&self) -> Programs {
+        Programs {
+            first: self.first.program.clone(),
+            last: self.last.program.clone(),
+        }
+    }
+
+    /// It was looked at again, and found to be this; or to be what it was, where a part of that cannot be seen any more.
+    fn found(&mut self, found: RootIdentity) {
+        let found = Arc::new(found.or_as_before(&self.last));
+        let goes_on = found.program.likeness(&self.last.program) != Likeness::Different;
+        if goes_on && self.first.program == self.last.program {
+            self.first = Arc::clone(&found);
+        }
+        self.last = found;
     }
 }
 
@@ -29,15 +61,10 @@ impl From<Arc<RootIdentity>> for RootLife {
 }
 
 /// What is known of a process now, listed as `plugin` lists it.
-fn identity(
-    plugin: &Plugin,
-    key: ProcessKey,
-    table: &ProcessTable,
-    facts: &KeyMap<Facts>,
-) -> Arc<RootIdentity> {
+fn identity(plugin: &Plugin, key: ProcessKey, table: &ProcessTable, facts: &KeyMap<Facts>) -> RootIdentity {
     let unknown = Identity::default();
     let names = table.get(key).map_or(&unknown, |process| &process.identity);
-    Arc::new(RootIdentity::of(names, facts.get(&key)).listed_as(plugin.name_of(names)))
+    RootIdentity::of(names, facts.get(&key)).listed_as(plugin.name_of(names))
 }
 
 impl Group {
@@ -99,8 +126,9 @@ impl Group {
         let again = std::mem::replace(&mut membership.executed, true);
         let started = membership.started;
         let root = membership.root.as_mut()?;
-        let before = std::mem::replace(&mut root.last, identity(&self.plugin, key, table, facts));
-        if before.program.likeness(&root.last.program) == Likeness::Same {
+        let now = Arc::new(identity(&self.plugin, key, table, facts));
+        let before = std::mem::replace(&mut root.last, now);
+        if executes_itself(&before.program, &root.last.program) {
             let starting = !again && started.is_some_and(|started| time.since(started) <= STARTING);
             return (!starting).then(|| {
                 self.happened.reexecs += 1;
@@ -114,6 +142,14 @@ impl Group {
         };
         let replaced = self.pairing.unwrapped(&start)?;
         Some(self.respawned(Box::new(replaced)))
+    }
+
+    /// A member that is one still was looked at again: by a snapshot, after an earlier run or a loss, or by a scan.
+    pub fn looked_at(&mut self, key: ProcessKey, table: &ProcessTable, facts: &KeyMap<Facts>) {
+        let root = self.members.get_mut(&key).and_then(|member| member.root.as_mut());
+        if let Some(root) = root {
+            root.found(identity(&self.plugin, key, table, facts));
+        }
     }
 
     /// A root ended without an heir.
@@ -133,7 +169,7 @@ impl Group {
         let last = if known.is_none_or(is_called) {
             Arc::clone(&root.last)
         } else {
-            identity(&self.plugin, key, table, facts)
+            Arc::new(identity(&self.plugin, key, table, facts).or_as_before(&root.last))
         };
         let replaced = self.pairing.end(RootEnd {
             key,
@@ -145,6 +181,15 @@ impl Group {
             before_outage: false,
         })?;
         Some(self.respawned(Box::new(replaced)))
+    }
+}
+
+/// Whether a process that ran `before` and executes `now` runs the same program again, or an upgrade of it.
+fn executes_itself(before: &Program, now: &Program) -> bool {
+    match before.likeness(now) {
+        Likeness::Same => true,
+        Likeness::Unclear => before.is_known() && now.is_known(),
+        Likeness::Different => false,
     }
 }
 

@@ -309,7 +309,13 @@ impl RootEnd {
     }
 
     fn restored(saved: &SavedEnd) -> Self {
-        let identity = |program: &Program| Arc::new(RootIdentity::remembered(&saved.name, program));
+        let identity = |program: &Program| {
+            Arc::new(RootIdentity::remembered(
+                &saved.name,
+                &program.executable,
+                program,
+            ))
+        };
         Self {
             key: saved.key,
             time: saved.time,

@@ -73,11 +73,19 @@ impl RootIdentity {
         *self.exe == *exe && *self.name == *name
     }
 
+    /// The same where it was known to be `before`, of which a part cannot be seen any more: what it runs is what it ran.
+    pub fn or_as_before(self, before: &Self) -> Self {
+        Self {
+            program: self.program.or_as_before(&before.program),
+            ..self
+        }
+    }
+
     /// Of one that an earlier run of kevmon saw, as far as it was kept.
-    pub(super) fn remembered(name: &Arc<str>, program: &Program) -> Self {
+    pub fn remembered(name: &Arc<str>, exe: &Arc<str>, program: &Program) -> Self {
         Self {
             name: Arc::clone(name),
-            exe: Arc::clone(&program.executable),
+            exe: Arc::clone(exe),
             program: program.clone(),
             arguments: None,
             unit: None,

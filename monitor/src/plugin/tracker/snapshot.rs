@@ -99,6 +99,7 @@ impl Tracker {
         }
         process.parent = seen.parent;
         let identity = process.identity.clone();
+        let before = self.memberships.get(&seen.key).cloned().unwrap_or_default();
         let Matched { groups, unknown, .. } = self.matched(seen.key, &identity);
         self.note_unknown(seen.key, &unknown);
         let interest = self.interest(&identity, &groups, seen.parent);
@@ -108,6 +109,13 @@ impl Tracker {
             _ => (Arrival::Joined, now),
         };
         self.move_to(seen.key, groups, arrival, time);
+        for group in self.memberships.get(&seen.key).into_iter().flatten() {
+            if before.contains(group)
+                && let Some(of) = self.groups.get_mut(group)
+            {
+                of.looked_at(seen.key, &self.table, &self.facts);
+            }
+        }
     }
 
     /// True when a snapshot shows a process that is not known, or by other names than it is known by.

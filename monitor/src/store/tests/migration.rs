@@ -220,6 +220,36 @@ fn a_database_of_version_3_keeps_its_history() {
     );
 }
 
+/// What its roots ran was not kept then: their names have to do, and those of an interpreter leave its script open.
+#[test]
+fn a_database_of_version_4_keeps_its_members() {
+    let scratch = Scratch::new();
+    let loaded = run(&scratch.store(), &STEPS[..2], &mut |_| Ok(()));
+    assert!(loaded.is_err(), "it is made, and lacks what is read today");
+    Connection::open(scratch.store())
+        .unwrap()
+        .execute_batch(
+            "INSERT INTO watched_group (id, key, plugin, run) VALUES (1, 'web/x', 'web', 1);
+             INSERT INTO accumulator (group_id, watch_start, usage_start, starts, worker_starts, respawns, reexecs,
+                 unpaired_starts, failed_starts, exits, joins, leaves, given_up, downtime_sum_ns, lifetime_sum_ns)
+             VALUES (1, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+             INSERT INTO member (group_id, tgid, start_boottime_ns, name, exe, root, executed, ended, former)
+             VALUES (1, 7, 3, 'java', 'java', 1, 0, 0, 0), (1, 8, 3, 'app', 'app', 1, 0, 0, 0);",
+        )
+        .unwrap();
+    let kept = open(&scratch.store()).group("web/x").expect("it is kept");
+    let open: Vec<bool> = kept
+        .saved
+        .members
+        .iter()
+        .map(|member| {
+            assert_eq!(member.programs, None, "{member:?}");
+            member.programs().first.is_open()
+        })
+        .collect();
+    assert_eq!(open, [true, false]);
+}
+
 #[test]
 fn an_earlier_copy_is_never_overwritten() {
     let scratch = Scratch::new();

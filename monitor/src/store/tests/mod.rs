@@ -29,7 +29,7 @@ use rusqlite::{Connection, OpenFlags, types::Value};
 
 use super::{Commit, GroupKey, Note, Opened, Store, StoreError};
 use crate::{
-    plugin::{Durations, SavedEnd, SavedGroup, SavedMember, reading::Happened},
+    plugin::{Durations, Programs, SavedEnd, SavedGroup, SavedMember, reading::Happened},
     process::{BootTime, Counter, Ending, ProcessKey, Program, Reason, Sender, Tgid, Usage},
 };
 
@@ -245,6 +245,17 @@ impl Random {
             attributed: self.usage(),
             ended: self.flag(),
             series: self.flag().then(|| "[[\"process.owner\",\"jö\"]]".into()),
+            programs: self.flag().then(|| {
+                let mut program = || Program {
+                    executable: "java".into(),
+                    script: format!("-c\0{}", self.below(3)).into(),
+                    fallback: ["", "caf\u{e9}"][self.below(2)].into(),
+                };
+                Programs {
+                    first: program(),
+                    last: program(),
+                }
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The rules of groups as tables: events and samples in, readings out.
 
 mod candidates;
+mod kept_roots;
 mod lives;
 mod loss;
 mod outlive;
