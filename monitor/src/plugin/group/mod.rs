@@ -264,7 +264,7 @@ impl Group {
         self.happened.exits += 1;
         *self.exits.entry(reason).or_default() += 1;
         if reason != Reason::Unknown {
-            self.last_exit = Some(time.into());
+            self.last_exit = Some(later(self.last_exit, time));
             self.lifetime.add(time.since(key.start));
             let failed = started.is_some_and(|started| time.since(started) < self.plugin.failed_start);
             if failed && !reason.is_success() {
@@ -402,6 +402,14 @@ impl Group {
             }
         }
         true
+    }
+}
+
+/// The later one: what happened is not told in its order. What an earlier run kept is over.
+fn later(known: Option<Moment>, new: BootTime) -> Moment {
+    match known {
+        Some(Moment::Boot(known)) => known.max(new).into(),
+        Some(Moment::Unix(_)) | None => new.into(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Arrival, Change, Group, Role, RootLife};
+use super::{Arrival, Change, Group, Role, RootLife, later};
 use crate::{
     plugin::{
         Plugin, Programs, SavedMember,
@@ -76,7 +76,7 @@ impl Group {
         arrival: Arrival,
         time: BootTime,
     ) -> Vec<Change> {
-        self.last_start = Some(time.into());
+        self.last_start = Some(later(self.last_start, time));
         let Some(root) = root else {
             self.happened.worker_starts += 1;
             return vec![Change::Start(Role::Worker)];

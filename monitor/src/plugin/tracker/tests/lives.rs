@@ -374,3 +374,22 @@ fn notices_that_nobody_takes_are_bounded() {
     let all = 3_000 * 3 - 1;
     assert_eq!(tracker.irregularities().notices_dropped, all - 4096 + all - 1_000);
 }
+
+/// A scan meets processes in the order of their pids, and pids begin anew.
+#[test]
+fn the_last_start_is_the_latest_and_not_the_one_that_was_told_last() {
+    for times in [[5_000, 5_900], [5_900, 5_000]] {
+        let mut tracker = tracker(&["^app$"]);
+        for (tgid, start) in (10..).zip(times) {
+            let since = Some(BootTime(4_000 * MS));
+            tracker.discover(&seen(key(tgid, start), "app"), BootTime(6_000 * MS), since);
+        }
+        for (tgid, start) in (10..).zip(times) {
+            tracker.apply(exit(start + 1_000, key(tgid, start), 1));
+        }
+        let reading = read(&mut tracker, 0, 7_000);
+        assert_eq!(reading.happened.starts, 2);
+        assert_eq!(reading.last_start, Some(Moment::Boot(BootTime(5_900 * MS))));
+        assert_eq!(reading.last_exit, Some(Moment::Boot(BootTime(6_900 * MS))));
+    }
+}
