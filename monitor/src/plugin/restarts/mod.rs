@@ -9,6 +9,8 @@
 //! hand-over), and where records were lost an end may be told long after the start that followed it. So unpaired starts are
 //! held as well, and an end looks among them first.
 //!
+//! A `restart_window` of zero pairs nothing.
+//!
 //! Bounds: [`HELD`] unpaired ends and as many starts of a group, about 400 bytes each, and the crashes of
 //! [`crashes::PROGRAMS`] programs.
 
@@ -99,7 +101,7 @@ pub struct RestartPairing {
 }
 
 impl RestartPairing {
-    /// Pairs within `window`.
+    /// Pairs within `window`; where that is zero, never, not even what hands over.
     pub fn new(window: Duration) -> Self {
         Self {
             window,
@@ -184,7 +186,7 @@ impl RestartPairing {
         } else {
             end.since.min(end.key.start)
         };
-        if start <= since || start.since(end.time) > self.window {
+        if self.window.is_zero() || start <= since || start.since(end.time) > self.window {
             return false;
         }
         let hand_over = end.time.since(start) <= OVERLAP && start.since(since) >= OVERLAP;

@@ -200,6 +200,31 @@ fn pairs() {
     }
 }
 
+/// `kevmon events` without a pattern watches all processes as one group, in which whatever starts would replace whatever ends.
+#[test]
+fn a_window_of_zero_pairs_nothing() {
+    let app = runs("app", "");
+    let mut pairing = RestartPairing::new(Duration::ZERO);
+    let start = |pairing: &mut RestartPairing, time, pid| {
+        assert!(
+            matches!(pairing.start(started(time, pid, &app)), Started::First),
+            "the start at {time} ms"
+        );
+    };
+    start(&mut pairing, 5_000, 2);
+    // A hand-over, an end at the time of a start, and one that was found missing.
+    for (time, since, pid, status) in [
+        (5_200, 0, 1, Some(0)),
+        (6_000, 0, 3, Some(0)),
+        (6_500, 0, 4, None),
+    ] {
+        let end = ended(time, since, pid, status, &app);
+        assert!(pairing.end(end).is_none(), "the end at {time} ms");
+    }
+    start(&mut pairing, 6_000, 5);
+    start(&mut pairing, 6_200, 6);
+}
+
 /// The pid that a start of `new` replaces, of the ends `old` at 1 s, 2 s, …, whose pids are 0, 1, ….
 fn replaced(old: &[Arc<RootIdentity>], new: &Arc<RootIdentity>) -> Option<u32> {
     let mut pairing = RestartPairing::new(Duration::from_secs(300));
