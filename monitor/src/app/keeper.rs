@@ -42,6 +42,8 @@ pub(super) struct Kept {
 pub(super) struct Compared {
     /// When the earlier run looked last, Unix ns; `None`: there was none.
     pub(super) last: Option<u64>,
+    /// The same on the boot's own clock, where that is known.
+    pub(super) left_at: Option<BootTime>,
     /// The host has not booted since.
     pub(super) same_boot: bool,
     /// Groups that show this run by itself.
@@ -244,6 +246,7 @@ impl Keeper {
             .collect();
         match store.commit(Commit {
             time,
+            boot_began: Some(wall.unix(BootTime(0))),
             groups,
             history,
             runs: std::mem::take(&mut self.runs),
@@ -366,6 +369,11 @@ impl Keeper {
     /// How long kevmon was away before this run; `None` without a store and with a new one.
     pub(super) fn outage(&self) -> Option<Outage> {
         self.store.as_ref()?.outage()
+    }
+
+    /// When the last commit before this run was, on the boot's own clock; `None` where that is not known.
+    pub(super) fn left_at(&self) -> Option<BootTime> {
+        self.store.as_ref()?.left_at().map(BootTime)
     }
 
     /// The last commit failed: the store is as it was.

@@ -89,6 +89,7 @@ impl Look {
         }
         let compared = keeper.is_some().then(|| Compared {
             last: last.map(|(time, _)| time),
+            left_at: keeper.as_ref().and_then(Keeper::left_at),
             same_boot: last.is_some_and(|(_, same_boot)| same_boot),
             windows: windows.clone(),
         });

@@ -63,6 +63,8 @@ pub enum Opened {
 pub struct Commit {
     /// Now, Unix ns.
     pub time: u64,
+    /// When this boot began by the same clock, Unix ns; `None` where that is not known.
+    pub boot_began: Option<u64>,
     /// The groups that have been collected. What did not change since the last commit is not written again.
     pub groups: Vec<(Arc<GroupKey>, SavedGroup)>,
     /// What has happened since the last commit.
@@ -83,6 +85,8 @@ pub struct Store {
     notes: Vec<Note>,
     is_new: bool,
     outage: Option<Outage>,
+    /// When the outage began on the boot's own clock (CLOCK_BOOTTIME), ns.
+    left_at: Option<u64>,
     /// How many outages there had been before this one, and how long they were together, ns.
     outages_before: (u64, u64),
     /// This run's number: one more than the last that committed.
@@ -169,6 +173,7 @@ impl Store {
                 same_boot,
             });
             self.unwritten.outage = self.outage;
+            self.left_at = None;
         }
         self.adopted.extend(adopted);
     }
@@ -206,6 +211,11 @@ impl Store {
         });
         Self {
             outages_before,
+            left_at: loaded
+                .last
+                .as_ref()
+                .filter(|last| last.boot_id == boot_id)
+                .and_then(|last| last.time.checked_sub(last.boot_began?)),
             is_new: loaded.last.is_none() && loaded.identities.is_empty(),
             run: loaded.last.map_or(0, |last| last.run) + 1,
             connection: loaded.connection,
@@ -304,6 +314,12 @@ impl Store {
         self.outage
     }
 
+    /// When the last commit before this start was, ns of CLOCK_BOOTTIME: a clock that was set since does not move it. `None`
+    /// where it was in another boot, or is not known.
+    pub fn left_at(&self) -> Option<u64> {
+        self.left_at
+    }
+
     /// How often kevmon was away since the store began, and for how long together, ns.
     pub fn outages(&self) -> (u64, u64) {
         let (number, length) = self.outages_before;
@@ -353,9 +369,9 @@ impl Store {
     /// # Errors
     /// Nothing was written; all of it is kept, and the next commit writes it too.
     pub fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
-        let time = commit.time;
+        let (time, boot_began) = (commit.time, commit.boot_began);
         self.unwritten.take_up(commit);
-        let result = self.try_commit(time);
+        let result = self.try_commit(time, boot_began);
         if result.is_err() && !self.connection.is_autocommit() {
             // The transaction's own rollback failed. While one is open, no later commit could succeed.
             let _: rusqlite::Result<()> = self.connection.execute_batch("ROLLBACK");
@@ -376,7 +392,11 @@ impl Store {
     }
 
     /// Returns the rows of the groups that are new, or that this run keeps for the first time.
-    fn try_commit(&mut self, time: u64) -> rusqlite::Result<HashMap<String, GroupRow>> {
+    fn try_commit(
+        &mut self,
+        time: u64,
+        boot_began: Option<u64>,
+    ) -> rusqlite::Result<HashMap<String, GroupRow>> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -411,11 +431,12 @@ impl Store {
         runs::write(&transaction, &self.unwritten.runs, time)?;
         transaction
             .prepare_cached(
-                "INSERT INTO state (id, boot_id, last_commit, run, host_id, host_name, boot_time)
-                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO state (id, boot_id, last_commit, run, host_id, host_name, boot_time, boot_began)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (id) DO UPDATE
                  SET boot_id = excluded.boot_id, last_commit = excluded.last_commit, run = excluded.run,
-                     host_id = excluded.host_id, host_name = excluded.host_name, boot_time = excluded.boot_time",
+                     host_id = excluded.host_id, host_name = excluded.host_name, boot_time = excluded.boot_time,
+                     boot_began = excluded.boot_began",
             )?
             .execute(params![
                 self.boot_id,
@@ -423,7 +444,8 @@ impl Store {
                 run.cast_signed(),
                 self.id_host.as_ref().and_then(|host| host.id.as_deref()),
                 self.id_host.as_ref().map(|host| &host.name),
-                self.boot_time.map(u64::cast_signed)
+                self.boot_time.map(u64::cast_signed),
+                boot_began.map(u64::cast_signed)
             ])?;
         transaction.commit()?;
         Ok(new_rows)

@@ -60,6 +60,8 @@ pub(super) struct LastCommit {
     pub(super) boot_id: String,
     /// Unix ns.
     pub(super) time: u64,
+    /// When that boot had begun by the clock of that time, Unix ns.
+    pub(super) boot_began: Option<u64>,
     /// Which run it was of; runs are counted from 1.
     pub(super) run: u64,
     /// When CLOCK_BOOTTIME was 0 as that boot's runs had it, Unix ns.
@@ -213,7 +215,7 @@ pub(super) fn groups_of(
 fn last_commit(connection: &Connection, doing: Doing<'_>) -> Result<Option<LastCommit>, StoreError> {
     connection
         .query_row(
-            "SELECT boot_id, last_commit, run, boot_time FROM state",
+            "SELECT boot_id, last_commit, run, boot_time, boot_began FROM state",
             [],
             |row| {
                 Ok(LastCommit {
@@ -221,6 +223,7 @@ fn last_commit(connection: &Connection, doing: Doing<'_>) -> Result<Option<LastC
                     time: unsigned(row, 1)?,
                     run: unsigned(row, 2)?,
                     boot_time: optional(row, 3)?,
+                    boot_began: optional(row, 4)?,
                 })
             },
         )

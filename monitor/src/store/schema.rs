@@ -270,6 +270,7 @@ const VERSION_5: &[&str] = &[
     "ALTER TABLE member ADD COLUMN executable TEXT",
     "ALTER TABLE member ADD COLUMN script TEXT",
     "ALTER TABLE member ADD COLUMN fallback TEXT",
+    "ALTER TABLE state ADD COLUMN boot_began INTEGER",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 
 use super::{Source, Watch};
 use crate::{
-    app::{keeper::Kept, output},
+    app::{
+        keeper::{Compared, Kept},
+        output,
+    },
     plugin::SavedMember,
     process::{BootTime, ProcessKey, Seen},
 };
@@ -38,10 +41,7 @@ impl Watch {
             let (saved, same_boot) = (&kept_group.saved, kept_group.same_boot);
             self.tracker.restore(*group, saved, same_boot, now);
             if let Some(compared) = &kept.compared {
-                let since = compared.last.filter(|_| compared.same_boot);
-                let since = since.map_or(BootTime(0), |last| {
-                    BootTime(now.0.saturating_sub(output::unix_now().saturating_sub(last)))
-                });
+                let since = looked_last(compared, now, output::unix_now());
                 self.tracker.compare(*group, &kept_group, since, now);
             }
             // What happened while kevmon was away, nobody saw.
@@ -58,6 +58,16 @@ impl Watch {
             self.tracker.end_missing(&present, now, now, false);
         }
         Ok(())
+    }
+}
+
+/// When the earlier run looked last; the beginning of the boot where that was in another one. `now` is `unix`, ns, by the
+/// clock on the wall. An older kevmon kept the time by that clock alone: setting it back then hides what it did not show.
+fn looked_last(compared: &Compared, now: BootTime, unix: u64) -> BootTime {
+    match (compared.left_at, compared.last.filter(|_| compared.same_boot)) {
+        (Some(left_at), Some(_)) => left_at,
+        (None, Some(last)) => BootTime(now.0.saturating_sub(unix.saturating_sub(last))),
+        (_, None) => BootTime(0),
     }
 }
 
@@ -92,6 +102,36 @@ impl Keys {
 mod tests {
     use super::*;
     use crate::process::Tgid;
+
+    #[test]
+    fn a_clock_that_was_set_does_not_move_the_last_look() {
+        let compared = |last, left_at: Option<u64>, same_boot| Compared {
+            last,
+            left_at: left_at.map(BootTime),
+            same_boot,
+            windows: Vec::new(),
+        };
+        let now = BootTime(1_000);
+        for (last, left_at, same_boot, unix, expected) in [
+            (Some(50_000), Some(400), true, 50_600, 400),
+            // Set back, and forward, in between.
+            (Some(50_000), Some(400), true, 40_000, 400),
+            (Some(50_000), Some(400), true, 90_000, 400),
+            // Kept by an older kevmon.
+            (Some(50_000), None, true, 50_600, 400),
+            (Some(50_000), None, true, 40_000, 1_000),
+            // Another boot, and no earlier run.
+            (Some(50_000), None, false, 50_600, 0),
+            (None, None, false, 50_600, 0),
+        ] {
+            let compared = compared(last, left_at, same_boot);
+            assert_eq!(
+                looked_last(&compared, now, unix),
+                BootTime(expected),
+                "{compared:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_process_is_found_again_whatever_the_source_was() {

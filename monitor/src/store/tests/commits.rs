@@ -335,3 +335,25 @@ fn the_moment_of_a_boot_is_that_of_its_first_run() {
     assert_eq!(run("another boot", NOW), NOW + HOUR);
     assert_eq!(run(BOOT, NOW + 1), NOW + 1, "nobody knows that boot any more");
 }
+
+/// A run that begins when the clock has been set knows all the same when the last one looked.
+#[test]
+fn the_last_commit_is_kept_on_the_boots_own_clock() {
+    let scratch = Scratch::new();
+    let mut store = open(&scratch.store());
+    assert_eq!(store.left_at(), None, "the first run");
+    let commit = |boot_began| Commit {
+        time: NOW,
+        boot_began,
+        ..Commit::default()
+    };
+    store.commit(commit(Some(NOW - 700))).unwrap();
+    drop(store);
+    let mut store = super::ready(Store::open(&scratch.store(), BOOT, NOW - 1_000_000));
+    assert_eq!(store.left_at(), Some(700));
+    store.commit(commit(None)).unwrap();
+    drop(store);
+    assert_eq!(open(&scratch.store()).left_at(), None, "not known");
+    let other = super::ready(Store::open(&scratch.store(), "another boot", NOW));
+    assert_eq!(other.left_at(), None);
+}
