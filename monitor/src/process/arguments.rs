@@ -23,29 +23,19 @@ impl Arguments {
     ///
     /// Empty arguments at the end are left out: a title is padded with NULs, which look the same.
     pub fn parse(bytes: &[u8], is_cut: bool) -> Self {
-        let (bytes, cut) = if is_cut {
-            let at = bytes.iter().rposition(|&byte| byte == 0).map_or(0, |nul| nul + 1);
-            let (whole, rest) = bytes.split_at(at);
-            (
-                whole.strip_suffix(&[0]).unwrap_or(whole),
-                Some(text(whole_characters(rest))),
-            )
-        } else {
-            let end = bytes
-                .iter()
-                .rposition(|&byte| byte != 0)
-                .map_or(0, |last| last + 1);
-            (&bytes[..end], None)
-        };
-        if bytes.is_empty() {
+        if is_cut {
+            let end = bytes.iter().rposition(|&byte| byte == 0);
+            let (whole, rest) = end.map_or((None, bytes), |nul| (Some(&bytes[..nul]), &bytes[nul + 1..]));
             return Self {
-                whole: Vec::new(),
-                cut,
+                whole: whole.map_or_else(Vec::new, split),
+                cut: Some(text(whole_characters(rest))),
             };
         }
-        let mut whole = Vec::with_capacity(bytes.iter().filter(|&&byte| byte == 0).count() + 1);
-        whole.extend(bytes.split(|&byte| byte == 0).map(text));
-        Self { whole, cut }
+        let end = bytes.iter().rposition(|&byte| byte != 0);
+        Self {
+            whole: end.map_or_else(Vec::new, |last| split(&bytes[..=last])),
+            cut: None,
+        }
     }
 
     /// Nothing is known of it, and it is not known to be empty either.
@@ -78,6 +68,11 @@ impl Identity {
         self.cut = arguments.cut;
     }
 
+    /// Nothing is known of its arguments: neither a text, nor that there is none.
+    pub fn arguments_are_unknown(&self) -> bool {
+        self.argv.is_empty() && self.cut.as_deref() == Some("")
+    }
+
     /// Whether these are its arguments already.
     pub fn has_arguments(&self, arguments: &Arguments) -> bool {
         self.argv == arguments.whole && self.cut == arguments.cut
@@ -88,6 +83,11 @@ impl Identity {
         [
             self.exe.as_str(),
             paths::program_name(&self.filename),
+            self.comm.as_str(),
+        ]
+        .into_iter()
+    }
+
     /// Whether an interpreter's program has written a title over its arguments: `argv[0]` names no interpreter, and is either
     /// a sentence or all that there is.
     pub(super) fn hides_its_script(&self) -> bool {
@@ -100,11 +100,6 @@ impl Identity {
         }
         let is_sentence = name.contains(|c: char| c.is_whitespace() || c == ':');
         is_sentence || (self.argv.len() == 1 && self.cut.is_none())
-    }
-
-            self.comm.as_str(),
-        ]
-        .into_iter()
     }
 
     /// Whether there may be a name in the part of the arguments that is not known: `argv[0]` itself, or the script that an
@@ -154,6 +149,13 @@ pub(super) fn argv0_name<'a>(argv0: &'a str, exe: &str) -> &'a str {
     first.rfind('/').map_or(text, |slash| &text[slash + 1..])
 }
 
+/// The arguments between NULs.
+fn split(bytes: &[u8]) -> Vec<String> {
+    let mut whole = Vec::with_capacity(bytes.iter().filter(|&&byte| byte == 0).count() + 1);
+    whole.extend(bytes.split(|&byte| byte == 0).map(text));
+    whole
+}
+
 /// Without the beginning of a character whose end was cut off.
 fn whole_characters(bytes: &[u8]) -> &[u8] {
     match std::str::from_utf8(bytes) {
@@ -190,6 +192,9 @@ mod tests {
             (b"a\0bc", true, vec!["a"], Some("bc")),
             (b"a\0b\0", true, vec!["a", "b"], Some("")),
             (b"a\0\0", true, vec!["a", ""], Some("")),
+            (b"\0", true, vec![""], Some("")),
+            (b"\0\0", true, vec!["", ""], Some("")),
+            (b"\0b", true, vec![""], Some("b")),
             (b"a\0gr\xc3\xbc", true, vec!["a"], Some("gr\u{fc}")),
             (b"a\0gr\xc3", true, vec!["a"], Some("gr")),
             (b"a\0\xffx", true, vec!["a"], Some("\u{fffd}x")),

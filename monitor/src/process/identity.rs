@@ -60,14 +60,14 @@ impl Identity {
     pub fn differs_from(&self, seen: &Self) -> bool {
         self.comm != seen.comm
             || (!seen.exe.is_empty() && self.exe != seen.exe)
-            || (!seen.argv.is_empty() && (self.argv != seen.argv || self.cut != seen.cut))
+            || (!seen.arguments_are_unknown() && (self.argv != seen.argv || self.cut != seen.cut))
     }
 
     /// Takes over what a snapshot shows; what it cannot tell stays, as long as the program is the same.
     pub fn update(&mut self, seen: &Self) {
         if seen.exe.is_empty() || self.exe == seen.exe {
             self.comm.clone_from(&seen.comm);
-            if !seen.argv.is_empty() {
+            if !seen.arguments_are_unknown() {
                 self.argv.clone_from(&seen.argv);
                 self.cut.clone_from(&seen.cut);
             }
@@ -270,13 +270,25 @@ mod tests {
             &["/bin/bash", "/opt/backup.sh"],
             "backup.sh",
         );
-        assert!(!known.differs_from(&identity("bash", "", &[], "backup.sh")));
+        let without_arguments = |exe: &str, comm: &str| Identity {
+            cut: Some(String::new()),
+            ..identity(exe, "", &[], comm)
+        };
+        assert!(!known.differs_from(&without_arguments("bash", "backup.sh")));
         assert!(
-            !known.differs_from(&identity("", "", &[], "backup.sh")),
+            !known.differs_from(&without_arguments("", "backup.sh")),
             "an executable that is gone"
         );
+        let mut wiped = known.clone();
+        let empty = identity("bash", "", &[], "backup.sh");
+        assert!(
+            known.differs_from(&empty),
+            "its arguments were written over with nothing"
+        );
+        wiped.update(&empty);
+        assert_eq!((wiped.argv.len(), wiped.cut), (0, None));
         let mut renamed = known.clone();
-        renamed.update(&identity("bash", "", &[], "other"));
+        renamed.update(&without_arguments("bash", "other"));
         assert_eq!(
             renamed,
             Identity {

@@ -12,7 +12,7 @@ use procfs::process::{Process, Stat};
 use rustix::fs::OFlags;
 
 use super::{Unread, living_thread, open};
-use crate::process::{Arguments, Identity, ProcessKey, executable_name};
+use crate::process::{Arguments, COMM_BYTES, Identity, ProcessKey, executable_name};
 
 /// The names of the process `key`.
 ///
@@ -24,12 +24,13 @@ pub fn identity(root: &Path, key: ProcessKey) -> Result<Identity, Unread> {
     Ok(of(root, &process, &stat))
 }
 
-/// The arguments of the process `key`: those that it was started with, or the title that it wrote over them. Empty for a
-/// kernel thread, and for a process that is on its way out.
+/// The arguments of the process `key`: those that it was started with, or the title that it wrote over them, which may be
+/// nothing. `None` where it has no text at the moment, and had or will have one: it is on its way out and has given its
+/// memory up, or is just executing a program, whose arguments are not in place yet (fs/binfmt_elf.c, create_elf_tables).
 ///
 /// # Errors
 /// It is gone, or its files cannot be read.
-pub fn arguments(root: &Path, key: ProcessKey) -> Result<Arguments, Unread> {
+pub fn arguments(root: &Path, key: ProcessKey) -> Result<Option<Arguments>, Unread> {
     read_arguments(&open(root, key)?)
 }
 
@@ -45,15 +46,16 @@ pub fn executable_path(root: &Path, key: ProcessKey) -> Option<String> {
 
 /// The names of an opened process, of which `stat` has been read.
 pub(super) fn of(root: &Path, process: &Process, stat: &Stat) -> Identity {
-    // The link needs CAP_SYS_PTRACE for other users' processes; argv[0] then has to do.
-    let (exe, arguments) = (executable(process), present_arguments(process));
     let mut identity = Identity {
         comm: comm(stat),
-        exe: exe.unwrap_or_default(),
-        filename: String::new(),
-        argv: arguments.whole,
-        cut: arguments.cut,
+        ..Identity::default()
     };
+    if is_kernel_thread(stat) {
+        return identity;
+    }
+    // The link needs CAP_SYS_PTRACE for other users' processes; argv[0] then has to do.
+    identity.exe = executable(process).unwrap_or_default();
+    identity.set_arguments(present_arguments(process));
     // A leader that has ended before its threads has given up its memory, and with it its executable and arguments.
     if identity.exe.is_empty()
         && identity.argv.is_empty()
@@ -66,15 +68,18 @@ pub(super) fn of(root: &Path, process: &Process, stat: &Stat) -> Identity {
     identity
 }
 
+/// Whether it is one of the kernel's own threads, which have neither an executable nor arguments.
+pub(super) fn is_kernel_thread(stat: &Stat) -> bool {
+    /// `PF_KTHREAD` (include/linux/sched.h, all versions).
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    stat.flags & PF_KTHREAD != 0
+}
+
 /// `comm`, as the kernel side tells it. Of a kernel thread /proc tells more: its name in full, and what a worker works on
 /// at the moment (fs/proc/array.c, proc_task_name; kernel/workqueue.c, wq_worker_comm).
 pub(super) fn comm(stat: &Stat) -> String {
-    /// `PF_KTHREAD` (include/linux/sched.h, all versions).
-    const PF_KTHREAD: u32 = 0x0020_0000;
-    /// TASK_COMM_LEN without the terminating zero.
-    const COMM_BYTES: usize = 15;
     let comm = stat.comm.as_str();
-    if stat.flags & PF_KTHREAD == 0 {
+    if !is_kernel_thread(stat) {
         return comm.to_owned();
     }
     let work = comm
@@ -86,7 +91,7 @@ pub(super) fn comm(stat: &Stat) -> String {
 }
 
 /// The name of the file that the process executes.
-fn executable(process: &Process) -> Option<String> {
+pub(super) fn executable(process: &Process) -> Option<String> {
     let link = process.exe().ok()?;
     Some(executable_in(&link, || is_still_there(process, &link)))
 }
@@ -132,26 +137,34 @@ fn is_still_there(process: &Process, link: &Path) -> bool {
     executed.is_some() && executed == file(&in_root)
 }
 
-/// The arguments of an opened process; none of one that vanishes while it is read.
+/// The arguments of an opened process; unknown where they cannot be had.
 fn present_arguments(process: &Process) -> Arguments {
     match read_arguments(process) {
-        Ok(arguments) => arguments,
-        Err(Unread::Gone) => Arguments::default(),
-        Err(Unread::Unreadable | Unread::OutOfFiles(_)) => Arguments::unknown(),
+        Ok(Some(arguments)) => arguments,
+        Ok(None) | Err(_) => Arguments::unknown(),
     }
 }
 
 /// The same as [`arguments`], of an opened process.
-pub(super) fn read_arguments(process: &Process) -> Result<Arguments, Unread> {
+pub(super) fn read_arguments(process: &Process) -> Result<Option<Arguments>, Unread> {
     let file = process.open_relative("cmdline")?;
     let mut bytes = Vec::new();
     // One byte more than is kept tells that there is more.
     file.take(ARGV_BOUND as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(Unread::from_io)?;
+    if bytes.is_empty() {
+        return Ok(has_none(&process.stat()?).then(Arguments::default));
+    }
     let is_cut = bytes.len() > ARGV_BOUND;
     bytes.truncate(ARGV_BOUND);
-    Ok(Arguments::parse(&bytes, is_cut))
+    Ok(Some(Arguments::parse(&bytes, is_cut)))
+}
+
+/// Whether a process whose text is empty has no arguments: a kernel thread, or one that was executed with none at all
+/// (execve(2); since Linux 5.18 it has an empty one). What was written over with NULs is not empty here.
+fn has_none(stat: &Stat) -> bool {
+    is_kernel_thread(stat) || (stat.arg_start.is_some_and(|at| at > 0) && stat.arg_start == stat.arg_end)
 }
 
 #[cfg(test)]

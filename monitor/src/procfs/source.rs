@@ -11,14 +11,15 @@ use procfs::process::{Process, Stat};
 use super::{Unread, directory, identity, is_live, open};
 use crate::{
     health::{Health, Soft},
-    process::{Arguments, BootTime, Counter, FactIds, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
+    process::{BootTime, Counter, FactIds, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
 };
 
 /// Scans /proc.
 #[derive(Debug)]
 pub struct ProcSource {
     root: PathBuf,
-    /// Identities as of the last scan: they are read anew when `comm` has changed.
+    /// Identities as of the last scan: all of one is read again when its `comm`, its arguments or its executable have
+    /// changed.
     identities: HashMap<ProcessKey, Identity>,
 }
 
@@ -130,18 +131,18 @@ fn key_of(stat: &Stat) -> Option<ProcessKey> {
     })
 }
 
-/// The names of a process that had them at the scan before. Its arguments are read again: a title may have been written over
-/// them, and another program executed under the same `comm`.
+/// The names of a process that had them at the scan before. Its arguments and the link to its executable are read again: a
+/// title may have been written over them, and another program executed under the same `comm`.
 fn with_present_arguments(names: &Identity, root: &Path, process: &Process, stat: &Stat) -> Identity {
-    if names.exe.is_empty() && names.argv.is_empty() && names.cut.is_none() {
-        return names.clone(); // a kernel thread
+    if identity::is_kernel_thread(stat) {
+        return names.clone();
     }
+    let is_same_file = || identity::executable(process).is_none_or(|executable| executable == names.exe);
     match identity::read_arguments(process) {
-        // Empty: it is on its way out.
-        Ok(arguments) if arguments == Arguments::default() || names.has_arguments(&arguments) => {
-            names.clone()
-        }
-        Ok(_) => identity::of(root, process, stat),
+        // On its way out, or just executing: what it was is what is known.
+        Ok(None) => names.clone(),
+        Ok(Some(arguments)) if names.has_arguments(&arguments) && is_same_file() => names.clone(),
+        Ok(Some(_)) => identity::of(root, process, stat),
         Err(_) => names.clone(),
     }
 }
@@ -295,6 +296,46 @@ mod tests {
         );
         assert_eq!(seen[1].identity.comm, "a) (pp\u{fffd}");
         assert_eq!(health.get(Soft::Vanished), 1, "counted, no error");
+    }
+
+    /// What a scan tells of the names of the one process of the root.
+    fn names(source: &mut ProcSource) -> Identity {
+        let mut seen = source.scan(&mut Health::default()).unwrap();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen.remove(0).identity
+    }
+
+    #[test]
+    fn what_has_changed_is_read_again() {
+        let root = Root::new("again");
+        root.process(10, 1, 'S', b"app", 500);
+        let directory = root.0.join("10");
+        let (cmdline, exe) = (directory.join("cmdline"), directory.join("exe"));
+        let link = |to: &str| {
+            let _ = fs::remove_file(&exe);
+            std::os::unix::fs::symlink(to, &exe).unwrap();
+        };
+        let mut source = ProcSource::new(root.0.clone());
+        // Just executing, and of another user: neither is told. It is no kernel thread for good.
+        fs::write(&cmdline, "").unwrap();
+        assert!(names(&mut source).arguments_are_unknown());
+        fs::write(&cmdline, "/usr/bin/app\0-d\0").unwrap();
+        link("/opt/app-1.2");
+        let told = names(&mut source);
+        assert_eq!((told.exe.as_str(), told.argv.len()), ("app-1.2", 2));
+        // It executes itself with the same arguments, through a link that leads elsewhere now.
+        link("/opt/app-1.3");
+        assert_eq!(names(&mut source).exe, "app-1.3");
+        // It writes nothing over its arguments.
+        fs::write(&cmdline, [0; 16]).unwrap();
+        let told = names(&mut source);
+        assert_eq!((told.argv.len(), told.cut), (0, None));
+        // It is on its way out.
+        fs::write(&cmdline, "/usr/bin/app\0").unwrap();
+        let told = names(&mut source);
+        fs::write(&cmdline, "").unwrap();
+        fs::remove_file(&exe).unwrap();
+        assert_eq!(names(&mut source), told);
     }
 
     /// Adds a thread to a process of the root, whose state it tells, and says how many the process has.

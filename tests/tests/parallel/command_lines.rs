@@ -298,3 +298,47 @@ fn a_script_behind_long_options_is_a_name() {
     checks::assert_complete(early.ticks());
     early.terminate();
 }
+
+/// A daemon that writes NULs over its arguments has no command line any more, whoever came first.
+#[test]
+fn a_command_line_that_is_wiped_fits_no_pattern() {
+    let unique = scratch::unique();
+    let program = Program::new(WORKLOAD, "wiped");
+    let mut columns = Columns::new();
+    columns.add(
+        "word",
+        &format!("match = \"cmdline\"\nprocess_name = 'word-{unique}'"),
+        1,
+        Some(program.name()),
+    );
+    columns.add(
+        "called",
+        &format!("process_name = '^called-{unique}$'"),
+        1,
+        Some(&format!("called-{unique}")),
+    );
+    columns.add(
+        "program",
+        &format!("process_name = '^{}$'", program.name()),
+        2,
+        None,
+    );
+    let mut early = columns.early();
+    let start = || {
+        let (called, word) = (format!("called-{unique}"), format!("word-{unique}"));
+        program.start_as(&called, &["title", "--argv-only", &word])
+    };
+    let (stays, mut wiped) = (start(), start());
+    for plugin in ["word", "called"] {
+        early.wait_until("both", LIMIT, |tick| {
+            tick.expect_group(plugin).int("process_count") == 2
+        });
+    }
+    assert_eq!(wiped.ask(""), "ok");
+    columns.assert_agree(&mut early);
+    for running in [stays, wiped] {
+        assert_eq!(running.finish().status, 0);
+    }
+    checks::assert_complete(early.ticks());
+    early.terminate();
+}

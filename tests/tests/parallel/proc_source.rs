@@ -1,6 +1,6 @@
 //! /proc as a source, and what is not to be had from it.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
 use kevmon_tests::{
     kevmon::Daemon,
@@ -207,4 +207,36 @@ fn what_the_kernel_side_tells_needs_no_proc() {
         let is_known = group.get("memory_rss_total").is_some();
         assert_eq!(is_known, options == "hidepid=0", "{options}: {}", group.0);
     }
+}
+
+/// What /proc hides of another user's process is not known, and nothing is said to be complete.
+#[test]
+fn a_hidden_command_line_is_unknown() {
+    let program = Program::new(WORKLOAD, "hidden-line");
+    let running = program.start(&["title", "--argv-only", "word"]);
+    let folder = PluginDir::new();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+    let text = format!(
+        "schema = 1\n[plugin]\nname = \"line\"\n[service]\nmatch = \"cmdline\"\nprocess_name = '{} .* word$'\n",
+        program.name()
+    );
+    folder.write("line", &text);
+    let nobody = Nobody::new();
+    let args = [
+        "--source",
+        "ebpf",
+        "--output",
+        "json",
+        "--plugins-dir",
+        folder.path(),
+    ];
+    for (options, processes) in [("hidepid=0", 1), ("hidepid=1", 0), ("hidepid=2", 0)] {
+        let tick = nobody.run_once(options, "+bpf,+perfmon", &args).json();
+        let group = tick.expect_group("line");
+        assert_eq!(group.int("process_count"), processes, "{options}: {}", group.0);
+        assert_eq!(tick.complete(), options == "hidepid=0", "{options}: {}", tick.0);
+        let unknown = tick.0["soft_failures"]["verdict_unknown"].as_u64();
+        assert_eq!(unknown > Some(0), options != "hidepid=0", "{options}: {}", tick.0);
+    }
+    assert_eq!(running.finish().status, 0);
 }

@@ -1,6 +1,7 @@
 //! The flow of one run: source → tracker → readings. Holds the order that makes the numbers right: attach, then
 //! snapshot; drain, then sample; snapshot, then drain, then call missing.
 
+mod arguments;
 mod facts;
 mod reconcile;
 mod reload;

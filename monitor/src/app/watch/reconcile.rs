@@ -1,19 +1,20 @@
 //! Brings the table into line with the host: at the start, after losses, and at each scan where there are no events.
 
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Context, Result};
 use tracing::warn;
 
 use super::{
     Source, Watch,
+    arguments::complete,
     facts::FactReader,
     verdicts::{judged_seen, say_verdict},
 };
 use crate::{
     health::Soft,
-    process::{Arguments, BootTime, Identity, ProcessKey, Recovered, Seen},
-    procfs::{self, HostReader, Unread},
+    process::{Arguments, BootTime, ProcessKey, Recovered, Seen},
+    procfs::HostReader,
 };
 
 /// Snapshots at the start until one shows nothing new; a fork bomb of matching processes is left to its events.
@@ -169,9 +170,16 @@ impl Watch {
                 if !kernel.claim(seen.key) {
                     continue; // the kernel side tells its life
                 }
+                // A snapshot tells none.
+                seen.identity.set_arguments(Arguments::unknown());
                 let is_asked = judged || !seen.told;
                 if is_asked && !seen.ended && self.tracker.is_news(&seen) {
-                    complete(&mut seen.identity, &self.root, seen.key);
+                    let hidden = self.hidden.is_some();
+                    if complete(&mut seen, &self.root, hidden).is_err() {
+                        // It has ended since. One that is followed is found missing by another snapshot, at the latest.
+                        found.unmarked += usize::from(known);
+                        continue;
+                    }
                 }
             }
             let is_new = !known && (judged || !seen.told) && !seen.ended;
@@ -197,24 +205,6 @@ impl Watch {
             }
         }
         found
-    }
-}
-
-/// Adds what a snapshot does not tell: the arguments, and the executable of a process whose leader has left before its
-/// threads, and with it the memory that a snapshot looks at.
-fn complete(identity: &mut Identity, root: &Path, key: ProcessKey) {
-    if identity.exe.is_empty() {
-        if let Ok(found) = procfs::identity(root, key) {
-            identity.exe = found.exe;
-            identity.argv = found.argv;
-            identity.cut = found.cut;
-        }
-        return;
-    }
-    match procfs::arguments(root, key) {
-        Ok(arguments) => identity.set_arguments(arguments),
-        Err(Unread::Gone) => {}
-        Err(Unread::Unreadable | Unread::OutOfFiles(_)) => identity.set_arguments(Arguments::unknown()),
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Source, Watch};
+use super::{
+    Source, Watch,
+    arguments::{self, Gone},
+};
 use crate::{
     health::Soft,
     kernel::KernelSource,
@@ -113,11 +116,12 @@ impl Watch {
     fn look_at(&mut self, key: ProcessKey) {
         let now = HostReader::now();
         match procfs::arguments(&self.root, key) {
-            // Empty: it is on its way out.
-            Ok(found) if found == Arguments::default() || self.tracker.has_arguments(key, &found) => {}
+            // On its way out, or just executing, which a record tells.
+            Ok(None) => {}
+            Ok(Some(found)) if self.tracker.has_arguments(key, &found) => {}
             // What it has executed since is told by a record, which waits to be taken; and so are its arguments.
-            Ok(_) if self.has_changed_since_the_drain(key) => {}
-            Ok(found) => self.tracker.retitle(key, found, now),
+            Ok(Some(_)) if self.has_changed_since_the_drain(key) => {}
+            Ok(Some(found)) => self.tracker.retitle(key, found, now),
             Err(procfs::Unread::Gone) => {}
             Err(procfs::Unread::Unreadable) => self.health.count(Soft::Unreadable),
             Err(procfs::Unread::OutOfFiles(_)) => self.health.count(Soft::OutOfFiles),
@@ -138,7 +142,14 @@ impl Watch {
         let Ok(identity) = procfs::identity(&self.root, key) else {
             return; // gone, as most are
         };
-        if self.has_changed_since_the_drain(key) {
+        // Where the arguments cannot be had because it ends or executes, there is nothing to look at.
+        let passes = identity.arguments_are_unknown()
+            && self.hidden.is_none()
+            && matches!(
+                procfs::arguments(&self.root, key),
+                Ok(None) | Err(procfs::Unread::Gone)
+            );
+        if passes || self.has_changed_since_the_drain(key) {
             return;
         }
         let now = HostReader::now();
@@ -193,8 +204,9 @@ pub(super) fn complete(tracker: &Tracker, kernel: &KernelSource, root: &std::pat
     if identity.cut.is_none() || !tracker.needs_the_rest(identity) {
         return;
     }
-    let Ok(found) = procfs::arguments(root, *key) else {
-        return;
+    let found = match arguments::present(root, *key) {
+        Ok(found) => found,
+        Err(Gone) => return,
     };
     if kernel.sequence(*key) == Some(*sequence) && continues(identity, &found) {
         identity.set_arguments(found);
