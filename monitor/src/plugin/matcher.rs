@@ -176,6 +176,11 @@ impl Matcher {
         self.titles.is_empty()
     }
 
+    /// Whether some plugin's patterns may fit the title of any program.
+    pub fn titles_may_be_anybodys(&self) -> bool {
+        self.titles.may_be_anybodys()
+    }
+
     /// How often to look at the title of a process with these names, which belongs to `groups`. `of_family`: a process that
     /// is looked at by its own name started it.
     pub fn interest_in_title(&self, identity: &Identity, groups: &[GroupId], of_family: bool) -> Interest {

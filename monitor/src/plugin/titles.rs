@@ -9,7 +9,8 @@
 //!   processes that a related one started, are looked at soon after their start and at each tick.
 //! - A pattern without a beginning, and one whose beginning can only be a title's (`^shop: worker`: no executable is called
 //!   so), may fit the title of any program. Processes that such a pattern does not match already are looked at once, an
-//!   interval after their start.
+//!   interval after they executed a program; what is forked by a process that nobody follows, of which no record tells, is
+//!   found by its age (`app/watch/forks.rs`, ADR 23).
 //! - A group that a process belongs to whatever its title is, asks for no look.
 
 use std::{
@@ -109,6 +110,11 @@ impl Titles {
     /// No title matters.
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
+    }
+
+    /// Whether a pattern may fit the title of any program.
+    pub(super) fn may_be_anybodys(&self) -> bool {
+        !self.any.is_empty()
     }
 
     /// How often to look at a process with these names, which belongs to `groups`. `of_family`: a related process started

@@ -67,6 +67,13 @@ impl HostReader {
         };
     }
 
+    /// The pid that was given out last, to a process or thread: where it is the same as before, nothing has started.
+    pub fn last_pid(&self) -> Option<u32> {
+        LoadAverage::from_file(self.root.join("loadavg"))
+            .ok()
+            .map(|load| load.latest_pid)
+    }
+
     /// Number of tasks (threads) on the host; `loadavg` tells it without a walk.
     pub fn tasks(&self) -> Option<usize> {
         LoadAverage::from_file(self.root.join("loadavg"))

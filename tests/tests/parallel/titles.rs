@@ -228,3 +228,42 @@ fn a_title_is_seen_without_rights() {
     assert_eq!(group.members()[0].pid, running.pid(), "{}", group.0);
     assert_eq!(running.finish().status, 0);
 }
+
+/// A master whose name nothing asks for forks workers whose titles something asks for, at its start and later: no record tells
+/// of their forks.
+#[test]
+fn workers_of_a_master_that_nobody_follows_are_found_by_their_titles() {
+    let unique = scratch::unique();
+    let mut columns = Columns::new();
+    for (plugin, pattern) in [
+        ("ends", format!("pool {unique}$")),
+        ("only-a-title", format!("^shop-{unique}: worker")),
+        ("anywhere", format!("{unique}: worker [0-9]")),
+    ] {
+        columns.add(plugin, &format!("process_name = '{pattern}'"), 3, None);
+    }
+    columns.add("other", &format!("process_name = 'other {unique}$'"), 0, None);
+    let mut early = columns.early();
+    let script = format!(
+        "sub worker {{ my ($n, $master) = (shift, $$); return if fork; \
+         $0 = 'shop-{unique}: worker '.$n.' of the pool {unique}'; \
+         select(undef, undef, undef, 0.05) while getppid == $master; exit }} \
+         worker(1); worker(2); $| = 1; print \"ready\\n\"; <STDIN>; worker(3); print \"ok\\n\"; <STDIN>"
+    );
+    let mut command = Command::new("/usr/bin/perl");
+    command.args(["-e", &script]);
+    let mut master = Running::start(command);
+    early.wait_until("the first two", LIMIT, |tick| {
+        tick.expect_group("ends").int("process_count") == 2
+    });
+    // The master has been looked at before, and passed over.
+    assert_eq!(master.ask("another"), "ok");
+    columns.assert_agree(&mut early);
+    master.finish();
+    let tick = early.wait_until("their ends", LIMIT, |tick| {
+        tick.expect_group("ends").int("process_count") == 0
+    });
+    assert_eq!(tick.expect_group("ends").int("exits"), 3, "{}", tick.0);
+    checks::assert_complete(early.ticks());
+    early.terminate();
+}

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod facts;
+mod forks;
 mod reconcile;
 mod reload;
 mod restore;
@@ -128,6 +129,8 @@ pub(super) struct Watch {
     looks: titles::Looks,
     /// Groups whose last reading had series of single processes.
     with_series: BTreeSet<GroupId>,
+    /// Titles of processes that nobody follows.
+    forks: forks::Forks,
     /// All events before this time have been taken.
     drained_at: BootTime,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
@@ -180,6 +183,7 @@ impl Watch {
             replanned: None,
             looks: titles::Looks::default(),
             with_series: kept.with_series().collect(),
+            forks: forks::Forks::new(began),
             drained_at: began,
             recovered: Recovered::default(),
         };

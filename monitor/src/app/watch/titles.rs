@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_millis(100);
 /// … and again while what it is called then still counts as the name it started with.
 const AGAIN: Duration = Duration::from_millis(800);
 /// An interval after a start is no longer than this.
-const LATEST: Duration = Duration::from_secs(60);
+pub(super) const LATEST: Duration = Duration::from_secs(60);
 /// Processes that wait for a look of one kind; further ones are counted and left out.
 const WAITING: usize = 4096;
 /// Looks at one drain; the rest wait for the next one.
@@ -53,7 +53,7 @@ impl Looks {
             match interest {
                 Interest::None => {}
                 Interest::Once => {
-                    left_out += u64::from(!push(&mut self.once, interval.min(LATEST), key));
+                    left_out += u64::from(!push(&mut self.once, interval, key));
                 }
                 // Without room it is looked at by the next tick at the latest.
                 Interest::Always => {
@@ -85,9 +85,7 @@ impl Watch {
     pub(super) fn look_at_starts(&mut self) {
         let new = self.tracker.take_looks();
         if !new.is_empty() {
-            let intervals = self.tracker.plugins().map(|(_, plugin)| plugin.interval);
-            let interval = intervals.min().unwrap_or(LATEST);
-            let left_out = self.looks.plan(new, interval);
+            let left_out = self.looks.plan(new, self.title_interval());
             self.health.add(Soft::TitlesUnread, left_out);
         }
         for key in self.looks.due() {
@@ -108,6 +106,7 @@ impl Watch {
                 for key in self.tracker.with_titles() {
                     self.look_at(key);
                 }
+                self.look_at_forks();
             }
         }
     }
@@ -138,7 +137,7 @@ impl Watch {
     }
 
     /// Looks at one that was of no interest by its names: it may be by its title.
-    fn look_at_stranger(&mut self, key: ProcessKey) {
+    pub(super) fn look_at_stranger(&mut self, key: ProcessKey) {
         let Ok(identity) = procfs::identity(&self.root, key) else {
             return; // gone, as most are
         };

@@ -35,6 +35,11 @@ impl Tracker {
         self.matcher.interest_in_title(identity, groups, of_family)
     }
 
+    /// Whether a process of any name may belong to some group by its title.
+    pub fn looks_at_anybody(&self) -> bool {
+        self.matcher.titles_may_be_anybodys()
+    }
+
     /// A process has come, or goes by other names. `interest` is what [`Tracker::interest`] says of it.
     pub(super) fn note_interest(&mut self, key: ProcessKey, interest: Interest) {
         if interest == Interest::None && self.looks.always.is_empty() {
