@@ -149,3 +149,48 @@ fn what_had_ended_before_the_watch_began_ended_for_an_unknown_reason() {
     tracker.end_seen(vec![zombie], BootTime(200 * MS));
     assert_eq!(read(&mut tracker, 0, 210).exits, [(Reason::Unknown, 1)]);
 }
+
+/// The record of its exec was lost, kevmon was away, or there are no records: neither the executable nor `comm` tells.
+#[test]
+fn a_script_behind_the_same_interpreter_is_another_one() {
+    let script = |name: &str| Identity {
+        comm: "bash".to_owned(),
+        exe: "bash".to_owned(),
+        argv: vec!["bash".to_owned(), format!("/opt/{name}")],
+        ..Identity::default()
+    };
+    let shell = key(10, 100);
+    let found = |name: &str| Seen {
+        identity: script(name),
+        ..seen(shell, "")
+    };
+    let untold = Seen {
+        sequence: Some(5_000 * MS),
+        untold: true,
+        ..found("y.sh")
+    };
+    let scanned = Some(BootTime(4_000 * MS));
+    for (way, seen, new_since, starts) in [
+        ("a record was lost", untold, None, 1),
+        ("a scan", found("y.sh"), scanned, 0),
+        ("a restart", found("y.sh"), None, 0),
+    ] {
+        let mut tracker = tracker(&["^x.sh$", "^y.sh$"]);
+        tracker.discover(&found("x.sh"), BootTime(1_000 * MS), None);
+        if way == "a restart" {
+            read(&mut tracker, 0, 2_000);
+            let saved = tracker.saved(&[GroupId(0)], &|_| 1).remove(0).1;
+            tracker = super::tracker(&["^x.sh$", "^y.sh$"]);
+            tracker.restore(GroupId(0), &saved, true, BootTime(4_000 * MS));
+        }
+        assert!(tracker.is_news(&seen), "{way}: its arguments are asked for");
+        tracker.discover(&seen, BootTime(6_000 * MS), new_since);
+        let (x, y) = (read(&mut tracker, 0, 7_000), read(&mut tracker, 1, 7_000));
+        assert_eq!((x.process_count, x.happened.leaves), (0, 1), "{way}");
+        assert_eq!(
+            (y.process_count, y.happened.starts, y.happened.joins),
+            (1, starts, 1 - starts),
+            "{way}"
+        );
+    }
+}
