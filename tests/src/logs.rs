@@ -102,7 +102,7 @@ pub fn flatten(request: &ExportLogsServiceRequest) -> Vec<Log> {
 }
 
 /// Attributes with the type that they were sent in.
-pub(crate) fn typed(pairs: &[KeyValue]) -> BTreeMap<String, Value> {
+pub fn typed(pairs: &[KeyValue]) -> BTreeMap<String, Value> {
     let mut map = BTreeMap::new();
     for pair in pairs {
         let told = pair.value.as_ref().map_or(Value::Null, value);

@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, runs and tests kevmon. Arguments and wiring only; each command's work is in its module.
 
 mod bench;
+mod conventions;
 mod deb;
 mod distribution;
 mod ebpf;
@@ -23,6 +24,7 @@ mod victoria_metrics;
 mod workspace;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -63,6 +65,8 @@ enum Command {
     Fuzz(FuzzArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
+    /// Extract the names that kevmon uses from a checkout of OpenTelemetry's semantic conventions, for the tests
+    Conventions(ConventionsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +126,12 @@ struct FuzzArgs {
     seed: u64,
 }
 
+#[derive(Debug, Args)]
+struct ConventionsArgs {
+    /// The checkout, of the version whose names are sent
+    source: PathBuf,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match execute(cli.command) {
@@ -165,6 +175,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
         Command::Fuzz(args) => fuzz::run(&workspace, args.seconds, args.seed)?,
         Command::CheckImports => return imports::run(&workspace),
+        Command::Conventions(args) => conventions::extract(&workspace, &args.source)?,
     }
     Ok(ExitCode::SUCCESS)
 }

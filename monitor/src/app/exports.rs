@@ -15,7 +15,6 @@ use super::{
     delivery::{Attempt, Courier, Delivery, Left, SpoolPlace},
     keeper::Kept,
     lines::{LineTarget, Lines},
-    output,
     phase::Phase,
     route::{self, OwnWay, Routes},
     watch::Watch,
@@ -375,7 +374,7 @@ fn spans_to(receiver: &str, host: &HostIdentity, courier: Courier) -> Result<Tel
 /// What kevmon costs, as a process and in the kernel.
 fn add_cost(telemetry: &mut TelemetryReading, watch: &Watch, clock: UnixClock) {
     let own = watch.own();
-    telemetry.cpu = Some(output::cpu_time());
+    telemetry.cpu = own.cpu;
     telemetry.rss = own.rss;
     telemetry.threads = own.threads;
     let pid = own.pid.map(|pid| ("process.pid", pid.into()));

@@ -11,8 +11,8 @@ use super::{
 /// kevmon as a process, and its work so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TelemetryReading {
-    /// CPU time, ns.
-    pub cpu: Option<u64>,
+    /// CPU time in user mode and in the kernel, ns.
+    pub cpu: Option<(u64, u64)>,
     /// Resident set, bytes.
     pub rss: Option<u64>,
     /// Threads.
@@ -73,6 +73,20 @@ fn process(r: &HealthReading, measure: Option<Measure>) -> Vec<Value> {
         measure,
     };
     measure.map(point).into_iter().collect()
+}
+
+/// By mode, as the convention for `process.cpu.time` has it.
+fn cpu_time(r: &HealthReading) -> Vec<Value> {
+    let Some((user, system)) = r.telemetry.cpu else {
+        return Vec::new();
+    };
+    let point = |(mode, nanos): (&'static str, u64)| Value {
+        attributes: std::iter::once(("cpu.mode", Attribute::from(mode)))
+            .chain(r.telemetry.process.clone())
+            .collect(),
+        measure: Measure::Float(nanos as f64 / 1e9),
+    };
+    [("user", user), ("system", system)].map(point).into()
 }
 
 fn programs(r: &HealthReading, measure: fn(&ProgramTime) -> Measure) -> Vec<Value> {
@@ -179,7 +193,7 @@ pub const TELEMETRY: &[OwnMetric] = &[
         since: OwnSince::Run,
         cadence: Cadence::Minute,
         description: "CPU time of kevmon",
-        values: |r| process(r, r.telemetry.cpu.map(|nanos| Measure::Float(nanos as f64 / 1e9))),
+        values: cpu_time,
     },
     OwnMetric {
         name: "process.memory.usage",

@@ -19,6 +19,8 @@ pub struct Own {
     pub rss: Option<u64>,
     /// Its threads.
     pub threads: Option<u64>,
+    /// CPU time in user mode and in the kernel, ns, to the clock tick.
+    pub cpu: Option<(u64, u64)>,
     /// Its pid, …
     pub pid: Option<u32>,
     /// … and when it started, to the clock tick.
@@ -97,6 +99,10 @@ impl HostReader {
             threads: stat
                 .as_ref()
                 .and_then(|stat| u64::try_from(stat.num_threads).ok()),
+            cpu: stat.as_ref().map(|stat| {
+                let nanos = |ticks: u64| ticks * ProcessKey::TICK_NANOS;
+                (nanos(stat.utime), nanos(stat.stime))
+            }),
             pid: stat.as_ref().and_then(|stat| u32::try_from(stat.pid).ok()),
             started: started.map(|ticks| BootTime(ticks * ProcessKey::TICK_NANOS)),
         }

@@ -168,10 +168,19 @@ fn assert_own_usage(points: &[Point], rss: u64, threads: u64) {
             .map(|point| point.value.as_f64())
             .collect()
     };
-    let cpu = values("process.cpu.time");
+    let cpu_in = |mode: &str| -> Vec<f64> {
+        own(points, "process.cpu.time")
+            .iter()
+            .filter(|point| point.attributes["cpu.mode"] == mode)
+            .map(|point| point.value.as_f64())
+            .collect()
+    };
+    let (user, system) = (cpu_in("user"), cpu_in("system"));
+    let last = |values: &[f64]| values.last().copied().unwrap_or_default();
+    let cpu = last(&user) + last(&system);
     assert!(
-        cpu.is_sorted() && cpu[0] > 0.0 && cpu[0] < *cpu.last().unwrap() && *cpu.last().unwrap() < 4.0,
-        "{cpu:?}"
+        user.is_sorted() && system.is_sorted() && (0.01..4.0).contains(&cpu),
+        "{user:?}, {system:?}"
     );
     for told in values("process.memory.usage") {
         let off = told / rss as f64;

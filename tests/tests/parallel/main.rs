@@ -14,6 +14,7 @@ mod collectors_python;
 mod collectors_settings;
 mod collectors_stream;
 mod command_lines;
+mod conventions;
 mod cron;
 mod events;
 mod export;

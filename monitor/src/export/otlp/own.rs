@@ -255,7 +255,7 @@ mod tests {
         let mut timing = Timing::default();
         (0..second).for_each(|_| timing.add(Duration::from_millis(2)));
         of.health.telemetry = TelemetryReading {
-            cpu: Some(second * S),
+            cpu: Some((second * S, 0)),
             rss: Some(4096),
             threads: Some(2),
             collections: timing,

@@ -327,7 +327,9 @@ fn append(
                         Some(Measure::Integer(integer)) => Number::Integer(integer),
                         Some(Measure::Float(float)) => Number::Float(float),
                         // The catalogue of processes holds none of these.
-                        Some(Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_)) | None => continue,
+                        Some(Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_)) | None => {
+                            continue;
+                        }
                     };
                     points::number(buffer, listed.instrument, times, measured, both);
                     if let Some(written) = written.get_mut(*index) {
