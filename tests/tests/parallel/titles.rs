@@ -229,6 +229,30 @@ fn a_title_is_seen_without_rights() {
     assert_eq!(running.finish().status, 0);
 }
 
+/// A master that forks two workers, and a third one when it is asked; they write their titles over the arguments alone.
+const MASTER: &str = r"
+import ctypes, os, sys, time
+fields = open('/proc/self/stat').read().rsplit(') ', 1)[1].split(' ')
+start, end = int(fields[45]), int(fields[46])
+def worker(number):
+    master = os.getpid()
+    if os.fork():
+        return
+    title = ('shop-UNIQUE: worker %d of the pool UNIQUE' % number).encode()
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, title, len(title))
+    while os.getppid() == master:
+        time.sleep(0.05)
+    os._exit(0)
+worker(1)
+worker(2)
+print('ready', flush=True)
+sys.stdin.readline()
+worker(3)
+print('ok', flush=True)
+sys.stdin.readline()
+";
+
 /// A master whose name nothing asks for forks workers whose titles something asks for, at its start and later: no record tells
 /// of their forks.
 #[test]
@@ -244,14 +268,10 @@ fn workers_of_a_master_that_nobody_follows_are_found_by_their_titles() {
     }
     columns.add("other", &format!("process_name = 'other {unique}$'"), 0, None);
     let mut early = columns.early();
-    let script = format!(
-        "sub worker {{ my ($n, $master) = (shift, $$); return if fork; \
-         $0 = 'shop-{unique}: worker '.$n.' of the pool {unique}'; \
-         select(undef, undef, undef, 0.05) while getppid == $master; exit }} \
-         worker(1); worker(2); $| = 1; print \"ready\\n\"; <STDIN>; worker(3); print \"ok\\n\"; <STDIN>"
-    );
-    let mut command = Command::new("/usr/bin/perl");
-    command.args(["-e", &script]);
+    // Perl would set `comm` as well, which a record tells.
+    let script = MASTER.replace("UNIQUE", &unique);
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", &script]);
     let mut master = Running::start(command);
     early.wait_until("the first two", LIMIT, |tick| {
         tick.expect_group("ends").int("process_count") == 2
