@@ -176,7 +176,7 @@ impl Watch {
                 if is_asked && !seen.ended && self.tracker.is_news(&seen) {
                     let hidden = self.hidden.is_some();
                     if complete(&mut seen, &self.root, hidden).is_err() {
-                        // It has ended since. One that is followed is found missing by another snapshot, at the latest.
+                        // It ends or executes now. One that is followed is looked at by another snapshot, at the latest.
                         found.unmarked += usize::from(known);
                         continue;
                     }

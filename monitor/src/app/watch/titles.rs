@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Source, Watch,
-    arguments::{self, Gone},
-};
+use super::{Source, Watch, arguments};
 use crate::{
     health::Soft,
     kernel::KernelSource,
@@ -205,7 +202,7 @@ pub(super) fn complete(tracker: &Tracker, kernel: &KernelSource, root: &std::pat
     }
     let found = match arguments::present(root, *key) {
         Ok(found) => found,
-        Err(Gone) => return,
+        Err(arguments::Absent::Gone | arguments::Absent::Passing) => return,
     };
     if kernel.sequence(*key) == Some(*sequence) && continues(identity, &found) {
         identity.set_arguments(found);
