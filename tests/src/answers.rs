@@ -11,6 +11,11 @@ use std::{
     time::Duration,
 };
 
+/// A moment in which a client has read what was sent and has not sent the next request.
+const MOMENT: Duration = Duration::from_millis(50);
+/// Longer than a test.
+const FOREVER: Duration = Duration::from_secs(600);
+
 /// What becomes of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
@@ -24,8 +29,15 @@ pub enum Connection {
     Resets,
     /// It is reset in the middle of the body.
     ResetsInBody,
+    /// It is reset a moment after each answer.
+    ResetsWhenIdle,
+    /// 408 comes a moment after each answer, without a request, and it is closed, as by a proxy that is tired of waiting.
+    TimesOutWhenIdle,
     /// It stays, and no answer comes.
     HalfOpen,
+    /// The first one falls silent behind its first answer, as when a firewall has forgotten it. Nothing that is sent there
+    /// later arrives.
+    Dies,
 }
 
 /// What a port answers to each request.
@@ -88,10 +100,10 @@ impl Server {
         let asked = Asked::default();
         let kept = Arc::clone(&asked);
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for (index, stream) in listener.incoming().flatten().enumerate() {
                 let (answer, kept) = (answer.clone(), Arc::clone(&kept));
                 // A client that goes away ends the conversation.
-                thread::spawn(move || converse(stream, &answer, &kept).unwrap_or_default());
+                thread::spawn(move || converse(stream, &answer, index, &kept).unwrap_or_default());
             }
         });
         Self { port, asked }
@@ -113,7 +125,8 @@ impl Server {
     }
 }
 
-fn converse(stream: TcpStream, answer: &Answer, asked: &Asked) -> std::io::Result<()> {
+/// Serves the port's connection number `index`.
+fn converse(stream: TcpStream, answer: &Answer, index: usize, asked: &Asked) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     loop {
@@ -141,7 +154,7 @@ fn converse(stream: TcpStream, answer: &Answer, asked: &Asked) -> std::io::Resul
             _ => answer.status,
         };
         match answer.connection {
-            Connection::HalfOpen => thread::sleep(Duration::from_secs(600)),
+            Connection::HalfOpen => thread::sleep(FOREVER),
             Connection::Resets => return reset(&writer),
             _ => {}
         }
@@ -161,18 +174,28 @@ fn converse(stream: TcpStream, answer: &Answer, asked: &Asked) -> std::io::Resul
         writer.write_all(text.as_bytes())?;
         if answer.connection == Connection::ResetsInBody {
             writer.write_all(&answer.body[..answer.body.len() / 2])?;
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(MOMENT);
             return reset(&writer);
         }
         writer.write_all(&answer.body)?;
-        if closes || answer.connection == Connection::ClosesSilently {
-            return Ok(());
+        match answer.connection {
+            Connection::Closes | Connection::ClosesSilently => return Ok(()),
+            Connection::ResetsWhenIdle => {
+                thread::sleep(MOMENT);
+                return reset(&writer);
+            }
+            Connection::TimesOutWhenIdle => {
+                thread::sleep(MOMENT);
+                return writer.write_all(b"HTTP/1.1 408 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            }
+            Connection::Dies if index == 0 => thread::sleep(FOREVER),
+            _ => {}
         }
     }
 }
 
 /// The connection ends with a reset (tcp(7): a linger time of zero).
-fn reset(stream: &TcpStream) -> std::io::Result<()> {
+pub(crate) fn reset(stream: &TcpStream) -> std::io::Result<()> {
     let linger = libc::linger {
         l_onoff: 1,
         l_linger: 0,

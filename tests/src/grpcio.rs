@@ -20,6 +20,8 @@ pub struct Played {
     pub code: &'static str,
     /// Whether the status has details, with a `RetryInfo`.
     pub details: bool,
+    /// The age at which it ends a connection, with a GOAWAY.
+    pub age: Option<Duration>,
 }
 
 /// A running server; it ends with the test.
@@ -40,7 +42,8 @@ impl Grpcio {
             .args(["-c", include_str!("grpcio_server.py")])
             .args(played.iter().map(|(name, of)| {
                 let details = u8::from(of.details);
-                format!("{name},{},{},{details}", of.compression, of.code)
+                let age = of.age.unwrap_or_default().as_millis();
+                format!("{name},{},{},{details},{age}", of.compression, of.code)
             }))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

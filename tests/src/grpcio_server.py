@@ -1,7 +1,8 @@
 """An OTLP receiver over gRPC on the C core (grpcio), which answers as it is told: one port for each argument.
 
-An argument is NAME,COMPRESSION,CODE,DETAILS: COMPRESSION is none, gzip or deflate; CODE the name of a status;
-DETAILS is 1 for a google.rpc.Status with a RetryInfo of one second. Prints `port NAME PORT` for each, and
+An argument is NAME,COMPRESSION,CODE,DETAILS,AGE: COMPRESSION is none, gzip or deflate; CODE the name of a status;
+DETAILS is 1 for a google.rpc.Status with a RetryInfo of one second; AGE is the age in milliseconds at which connections are
+ended, 0 for none. Prints `port NAME PORT` for each, and
 `asked NAME METHOD SHA1` for each request.
 """
 
@@ -64,8 +65,13 @@ class Handler(grpc.GenericRpcHandler):
 
 servers = []
 for argument in sys.argv[1:]:
-    name, compression, code, details = argument.split(",")
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), compression=COMPRESSIONS[compression])
+    name, compression, code, details, age = argument.split(",")
+    ages = ("grpc.max_connection_age_ms", int(age)), ("grpc.max_connection_age_grace_ms", 1000)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=1),
+        compression=COMPRESSIONS[compression],
+        options=ages if int(age) else (),
+    )
     handler = Handler(name, grpc.StatusCode[code], details == "1")
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")

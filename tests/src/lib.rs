@@ -11,6 +11,7 @@
 )]
 
 pub mod answers;
+pub mod answers_http2;
 pub mod certificates;
 pub mod cgroup;
 pub mod checks;
@@ -28,6 +29,7 @@ pub mod kevmon;
 pub mod known;
 pub mod live;
 pub mod logs;
+pub mod matrix;
 pub mod modes;
 pub mod mount;
 pub mod nginx;

@@ -34,13 +34,33 @@ impl Nginx {
     /// Starts the program that `KEVMON_NGINX` names before a receiver. It shows `server`, and lets in
     /// only clients of that authority where one is given.
     pub fn start(upstream: Upstream, server: &Identity, clients: Option<&Authority>) -> Self {
+        Self::start_with(upstream, server, clients, "")
+    }
+
+    /// The same with further lines in the configuration of its server.
+    pub fn start_with(
+        upstream: Upstream,
+        server: &Identity,
+        clients: Option<&Authority>,
+        further: &str,
+    ) -> Self {
         let program = kevmon::required("KEVMON_NGINX", "the nginx program");
         let scratch = Scratch::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         drop(listener);
         let config = scratch.path().join("nginx.conf");
-        let text = config_text(scratch.path(), port, upstream, server, clients);
+        let clients = clients.map_or_else(String::new, |authority| {
+            let file = authority.file().display();
+            format!("ssl_client_certificate {file}; ssl_verify_client on;")
+        });
+        let text = config_text(
+            scratch.path(),
+            port,
+            upstream,
+            server,
+            &format!("{clients}\n{further}"),
+        );
         fs::write(&config, text).expect("a file in the scratch directory");
         let log = File::create(scratch.path().join("log")).expect("a file in the scratch directory");
         let child = Command::new(program)
@@ -92,20 +112,8 @@ impl Drop for Nginx {
 }
 
 /// One process, and every file that it would keep under /var here.
-fn config_text(
-    folder: &Path,
-    port: u16,
-    upstream: Upstream,
-    server: &Identity,
-    clients: Option<&Authority>,
-) -> String {
+fn config_text(folder: &Path, port: u16, upstream: Upstream, server: &Identity, further: &str) -> String {
     let folder = folder.display();
-    let clients = clients.map_or_else(String::new, |authority| {
-        format!(
-            "ssl_client_certificate {}; ssl_verify_client on;",
-            authority.file().display()
-        )
-    });
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
         .concat();
@@ -116,7 +124,7 @@ fn config_text(
     format!(
         "daemon off;\nmaster_process off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log {folder}/access.log;\n\
          {temporary}server {{\nlisten 127.0.0.1:{port} ssl http2;\nssl_certificate {};\nssl_certificate_key {};\n\
-         {clients}\nlocation / {{ {pass} }}\n}}\n}}\n",
+         {further}\nlocation / {{ {pass} }}\n}}\n}}\n",
         server.certificate.display(),
         server.key.display(),
     )

@@ -1,98 +1,15 @@
 //! Every way in which a server may answer, as a matrix: each answer has one expectation, and none makes kevmon send a
 //! request without end while newer ones wait behind it, unless nothing has taken it.
 
-use std::{fmt::Write as _, io::Write as _, time::Duration};
+use std::io::Write as _;
 
 use kevmon_tests::{
     answers::{Answer, Connection, Server},
     grpcio::{Grpcio, Played},
-    telemetry::lane,
-    watched::{Watched, run_for},
+    matrix::{Endpoint, Expected, holds, run},
 };
-use serde_json::Value;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
-/// How long collections are sent, one in half a second.
-const TIME: Duration = Duration::from_secs(8);
-
-/// What becomes of each request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    /// Delivered, sent once.
-    Once,
-    /// Delivered, sent once; what was rejected of it is unknown, and counted.
-    OnceUnread,
-    /// Sent at most twice, then counted as delivered.
-    Repeated,
-    /// Cut in halves until it is taken.
-    Split,
-    /// Sent once, and counted as refused.
-    Refused,
-    /// The same, with a pause after each: whoever does not know the client may do so soon.
-    RefusedSlowly,
-    /// Not taken: it waits, with all that is newer.
-    Kept,
-}
-
-/// Asserts that what was sent to `name`, each request so many times, and what the last line says of it are as expected.
-fn check(name: &str, attempts: &[usize], lane: &Value, expected: Expected) {
-    let number = |key: &str| lane[key].as_u64().unwrap_or_default();
-    let refused = lane["lost"]["refused"].as_u64().unwrap_or_default();
-    let most = attempts.iter().copied().max().unwrap_or_default();
-    let told = format!("{name}, {expected:?}: attempts {attempts:?}; {lane}");
-    let moves = attempts.len() >= 5 && number("waiting_requests") <= 2;
-    let is_delivered = number("delivered") > 0 && refused == 0;
-    let unread = number("unreadable_answers");
-    match expected {
-        Expected::Once => assert!(most == 1 && moves && is_delivered && unread == 0, "{told}"),
-        Expected::OnceUnread => assert!(most == 1 && moves && is_delivered && unread > 0, "{told}"),
-        Expected::Repeated => assert!(most == 2 && moves && is_delivered && unread > 0, "{told}"),
-        Expected::Split => assert!(
-            most == 1 && moves && is_delivered && attempts.len() > 10,
-            "{told}"
-        ),
-        Expected::Refused => assert!(
-            most == 1 && moves && number("delivered") == 0 && refused > 0,
-            "{told}"
-        ),
-        Expected::RefusedSlowly => assert!(
-            most == 1 && attempts.len() > 1 && number("delivered") == 0 && refused > 0,
-            "{told}"
-        ),
-        Expected::Kept => assert!(
-            attempts.len() == 1
-                && number("delivered") == 0
-                && refused == 0
-                && number("waiting_requests") >= 5,
-            "{told}"
-        ),
-    }
-}
-
-/// Runs kevmon with an endpoint for each name, URL and compression; returns the last line.
-fn run(stem: &str, protocol: &str, endpoints: &[(String, String, &str)]) -> kevmon_tests::tick::Tick {
-    let names: Vec<String> = endpoints.iter().map(|(name, ..)| format!("\"{name}\"")).collect();
-    let further = format!("[export]\nendpoints = [{}]\n", names.join(", "));
-    let watched = Watched::new(WORKLOAD, stem, 2, "500ms", &further);
-    let mut settings = "[telemetry]\nenabled = false\n".to_owned();
-    for (name, url, compression) in endpoints {
-        write!(
-            settings,
-            "[endpoints.{name}]\nendpoint = \"{url}\"\nprotocol = \"{protocol}\"\ntimeout = \"1s\"\n\
-             compression = \"{compression}\"\n"
-        )
-        .expect("text");
-    }
-    let settings = watched.write_settings(&settings);
-    let mut daemon = watched.start(&["--config", &settings]);
-    run_for(&mut daemon, TIME);
-    let last = daemon.ticks().last().expect("lines").clone();
-    let said = daemon.stderr();
-    assert!(!said.contains("panicked"), "{said}");
-    daemon.terminate();
-    last
-}
-
 fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(plain).expect("memory");
@@ -188,24 +105,27 @@ fn every_answer_over_http_has_its_consequence() {
         .iter()
         .map(|(answer, _)| Server::start(answer.clone()))
         .collect();
-    let endpoints: Vec<(String, String, &str)> = servers
+    let endpoints: Vec<Endpoint> = servers
         .iter()
         .enumerate()
-        .map(|(index, server)| (format!("cell{index}"), server.url(), "none"))
+        .map(|(index, server)| Endpoint {
+            name: format!("cell{index}"),
+            url: server.url(),
+            protocol: "http/protobuf",
+            compression: "none",
+            further: String::new(),
+        })
         .collect();
-    let last = run("cells", "http/protobuf", &endpoints);
+    let last = run(WORKLOAD, "cells", &endpoints);
     let mut wrong = Vec::new();
     for (index, ((answer, expected), server)) in cells.iter().zip(&servers).enumerate() {
         let name = format!("cell{index}");
-        let lane = lane(&last, &name, "metrics");
         let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(30)]).into_owned();
         let what = format!(
             "{name}: {} {:?} {body:?} {:?}",
             answer.status, answer.headers, answer.connection
         );
-        // All cells are named, not the first wrong one alone.
-        let checked = std::panic::catch_unwind(|| check(&what, &server.attempts(), lane, *expected));
-        if checked.is_err() {
+        if !holds(&what, &name, &server.attempts(), &last, *expected) {
             wrong.push(what);
         }
     }
@@ -223,6 +143,7 @@ fn every_answer_of_grpcio_has_its_consequence() {
                 compression: answer,
                 code: "OK",
                 details: false,
+                age: None,
             };
             cells.push((format!("{answer}-{request}"), played, request, Once));
         }
@@ -250,6 +171,7 @@ fn every_answer_of_grpcio_has_its_consequence() {
                 compression: "gzip",
                 code,
                 details,
+                age: None,
             };
             cells.push((format!("{code}-{details}"), played, "gzip", expected));
         }
@@ -259,15 +181,20 @@ fn every_answer_of_grpcio_has_its_consequence() {
         .map(|(name, played, ..)| (name.clone(), *played))
         .collect();
     let server = Grpcio::start(&played);
-    let endpoints: Vec<(String, String, &str)> = cells
+    let endpoints: Vec<Endpoint> = cells
         .iter()
-        .map(|(name, _, request, _)| (name.clone(), server.url(name), *request))
+        .map(|(name, _, request, _)| Endpoint {
+            name: name.clone(),
+            url: server.url(name),
+            protocol: "grpc",
+            compression: request,
+            further: String::new(),
+        })
         .collect();
-    let last = run("codes", "grpc", &endpoints);
-    let wrong = cells.iter().filter(|(name, _, _, expected)| {
-        let lane = lane(&last, name, "metrics");
-        std::panic::catch_unwind(|| check(name, &server.attempts(name), lane, *expected)).is_err()
-    });
+    let last = run(WORKLOAD, "codes", &endpoints);
+    let wrong = cells
+        .iter()
+        .filter(|(name, _, _, expected)| !holds(name, name, &server.attempts(name), &last, *expected));
     let wrong: Vec<&str> = wrong.map(|(name, ..)| name.as_str()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

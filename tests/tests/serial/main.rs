@@ -10,6 +10,7 @@
 
 mod cpu_usage;
 mod export_answers;
+mod export_connections;
 mod export_series;
 mod harness_times;
 mod hostile_collector;

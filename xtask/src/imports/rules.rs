@@ -77,7 +77,7 @@ enum Place {
 }
 
 /// Swapping one of these dependencies changes one folder.
-pub(super) const CRATES: [CrateRule; 18] = [
+pub(super) const CRATES: [CrateRule; 19] = [
     CrateRule {
         name: "caps",
         is_prefix: false,
@@ -105,6 +105,11 @@ pub(super) const CRATES: [CrateRule; 18] = [
     },
     CrateRule {
         name: "flate2",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "h2",
         is_prefix: false,
         place: Place::OnlyIn("export"),
     },

@@ -40,7 +40,7 @@ const BUFFER: usize = 64 << 10;
 /// A request did not come through.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// Not a byte of it was sent; another connection may do.
+    /// Not a byte of it was sent, or the receiver says that it has not processed it; another connection may do.
     Unsent(Fault),
     /// Anything else.
     Lost(Fault),
@@ -113,6 +113,16 @@ impl Link {
             .map_err(Broken::Lost)?;
         let (head, body) = match response {
             Ok(response) => response.into_parts(),
+            Err(failed) if is_unprocessed(failed.error.as_ref()) => {
+                return Err(Broken::Unsent(Fault::new(
+                    Failure::Busy,
+                    format!(
+                        "the receiver did not process the request: {}",
+                        innermost(failed.error.as_ref())
+                    ),
+                    "it is sent again",
+                )));
+            }
             Err(failed) => {
                 let fault = self.why(failed.error.as_ref(), peer);
                 return Err(if failed.is_unsent {
@@ -331,6 +341,20 @@ fn other_protocol(first: &[u8], is_http2: bool) -> Option<Fault> {
         )),
         _ => None,
     }
+}
+
+/// Whether an HTTP/2 peer guarantees that it has not processed a request (RFC 9113, section 8.7): it refused the stream, or its
+/// GOAWAY names an earlier stream as the last one. h2 fails exactly the streams above that one with the GOAWAY.
+fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote() && (error.is_go_away() || is_refused);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The library's own words wrap the cause.
