@@ -193,9 +193,19 @@ impl Daemon {
         self.stop(libc::SIGTERM)
     }
 
+    /// SIGTERM; asserts exit 0 within the limit and returns every line that it told.
+    pub fn terminate_told(mut self) -> Vec<Tick> {
+        self.end(libc::SIGTERM);
+        std::mem::take(&mut self.ticks)
+    }
+
     /// Sends `signal`; asserts exit 0 within the limit and the rules that hold for every line, and returns
     /// the last one, which says so.
     pub fn stop(mut self, signal: i32) -> Tick {
+        self.end(signal)
+    }
+
+    fn end(&mut self, signal: i32) -> Tick {
         let sent = Instant::now();
         self.send(signal);
         let status = wait::until("kevmon to exit", SHUTDOWN_LIMIT * 4, || {

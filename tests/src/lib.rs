@@ -12,9 +12,11 @@
 
 pub mod answers;
 pub mod answers_http2;
+pub mod cells;
 pub mod certificates;
 pub mod cgroup;
 pub mod checks;
+pub mod collector;
 pub mod columns;
 pub mod daemon;
 pub mod delivery;
@@ -38,6 +40,7 @@ pub mod plugin_dir;
 pub mod plugin_tool;
 pub mod points;
 pub mod process;
+pub mod prometheus;
 pub mod push;
 pub mod receiver;
 pub mod rotel;

@@ -130,6 +130,13 @@ impl VictoriaMetrics {
         fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
     }
 
+    /// Lines of its log that are warnings or errors.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = self.log();
+        let complains = |line: &&str| ["\twarn\t", "\terror\t"].iter().any(|level| line.contains(level));
+        log.lines().filter(complains).map(str::to_owned).collect()
+    }
+
     /// Every value that it has of the service with this `kevmon.service.id`.
     pub fn samples(&self, service_id: &str) -> Vec<Sample> {
         // What arrived can be asked for only once it is in a part.

@@ -66,14 +66,17 @@ impl Program {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         create(&folder)?;
-        let options = match self.suite {
+        let sources = match self.suite {
             Suite::Own => {
                 apt.update()?;
-                Vec::new()
+                Sources::own()
             }
-            Suite::Named(suite) => private_lists(&folder.join(LISTS), suite)?,
+            Suite::Named(suite) => Sources::private(&folder.join(LISTS), suite)?,
         };
-        let package = self.fetch(&folder, &options)?;
+        let package = sources
+            .download(&folder, &[self.package.to_owned()])?
+            .pop()
+            .with_context(|| format!("apt-get left no package in {}", folder.display()))?;
         shell::run_step(shell::command("dpkg-deb").arg("-x").arg(&package).arg(&folder))?;
         if !self.runs(&program) {
             apt.install(&libraries(&package)?)?;
@@ -97,23 +100,6 @@ impl Program {
     fn runs(&self, program: &Path) -> bool {
         shell::read(shell::command(program).arg(self.version_flag)).is_some()
     }
-
-    /// The package's file.
-    fn fetch(&self, folder: &Path, options: &[String]) -> Result<PathBuf> {
-        // `apt-get download` writes into its working directory; the sandbox's user could not.
-        let mut command = apt_get(options);
-        command
-            .current_dir(folder)
-            .args(["-o", "APT::Sandbox::User=root", "-q", "download", self.package]);
-        shell::run_step(&mut command)
-            .with_context(|| format!("cannot fetch the Debian package {}", self.package))?;
-        fs::read_dir(folder)
-            .with_context(|| format!("cannot read {}", folder.display()))?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("apt-get left no package in {}", folder.display()))
-    }
 }
 
 /// The version that the machine's own packages have.
@@ -131,32 +117,83 @@ fn create(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// Package lists of `suite` in a folder of their own; returns apt's options for it.
-fn private_lists(folder: &Path, suite: &str) -> Result<Vec<String>> {
-    for part in ["state/lists/partial", "cache/archives/partial"] {
-        create(&folder.join(part))?;
+/// Package lists, and what is fetched by them.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    /// apt's options that name the lists.
+    options: Vec<String>,
+}
+
+impl Sources {
+    /// The machine's own.
+    fn own() -> Self {
+        Self { options: Vec::new() }
     }
-    let uri = mirror()?;
-    let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).exists());
-    let sources = folder.join(format!("{suite}.sources"));
-    fs::write(&sources, source(&uri, suite, keyring))
-        .with_context(|| format!("cannot write {}", sources.display()))?;
-    let path = |name: &str| folder.join(name).display().to_string();
-    let options: Vec<String> = [
-        format!("Dir::Etc::sourcelist={}", sources.display()),
-        "Dir::Etc::sourceparts=/dev/null".to_owned(),
-        format!("Dir::State={}", path("state")),
-        format!("Dir::Cache={}", path("cache")),
-        // What is installed here says nothing about that suite.
-        "Dir::State::status=/dev/null".to_owned(),
-        "APT::Sandbox::User=root".to_owned(),
-    ]
-    .into_iter()
-    .flat_map(|option| ["-o".to_owned(), option])
-    .collect();
-    shell::run_step(apt_get(&options).args(["-q", "update"]))
-        .with_context(|| format!("the machine's package mirror has no Debian suite `{suite}`"))?;
-    Ok(options)
+
+    /// Those of `suite`, in a folder of their own.
+    pub(crate) fn private(folder: &Path, suite: &str) -> Result<Self> {
+        for part in ["state/lists/partial", "cache/archives/partial"] {
+            create(&folder.join(part))?;
+        }
+        let uri = mirror()?;
+        let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).exists());
+        let sources = folder.join(format!("{suite}.sources"));
+        fs::write(&sources, source(&uri, suite, keyring))
+            .with_context(|| format!("cannot write {}", sources.display()))?;
+        let path = |name: &str| folder.join(name).display().to_string();
+        let options: Vec<String> = [
+            format!("Dir::Etc::sourcelist={}", sources.display()),
+            "Dir::Etc::sourceparts=/dev/null".to_owned(),
+            format!("Dir::State={}", path("state")),
+            format!("Dir::Cache={}", path("cache")),
+            // What is installed here says nothing about that suite.
+            "Dir::State::status=/dev/null".to_owned(),
+            "APT::Sandbox::User=root".to_owned(),
+        ]
+        .into_iter()
+        .flat_map(|option| ["-o".to_owned(), option])
+        .collect();
+        shell::run_step(apt_get(&options).args(["-q", "update"]))
+            .with_context(|| format!("the machine's package mirror has no Debian suite `{suite}`"))?;
+        Ok(Self { options })
+    }
+
+    /// These packages and all that they depend on, on a machine that has none of them.
+    pub(crate) fn needed(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let mut command = apt_get(&self.options);
+        command
+            .args(["-q", "--simulate", "--no-install-recommends", "install"])
+            .args(packages);
+        let told = shell::read(&mut command).with_context(|| format!("`{}` fails", shell::line(&command)))?;
+        Ok(simulated(&told))
+    }
+
+    /// Fetches packages into `folder`; returns their files.
+    pub(crate) fn download(&self, folder: &Path, packages: &[String]) -> Result<Vec<PathBuf>> {
+        // `apt-get download` writes into its working directory; the sandbox's user could not.
+        let mut command = apt_get(&self.options);
+        command
+            .current_dir(folder)
+            .args(["-o", "APT::Sandbox::User=root", "-q", "download"])
+            .args(packages);
+        shell::run_step(&mut command)
+            .with_context(|| format!("cannot fetch the Debian packages {}", packages.join(" ")))?;
+        let files = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        Ok(files
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .collect())
+    }
+}
+
+/// The packages that `apt-get --simulate install` would install: of lines such as "Inst golang-go (2:1.24~2 Debian:13/trixie
+/// [amd64])".
+fn simulated(told: &str) -> Vec<String> {
+    told.lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The first mirror of the machine's own sources, as apt reads them.
@@ -250,6 +287,14 @@ mod tests {
         let text = source("http://b/debian/", "trixie", Some("/keys.gpg"));
         assert!(text.contains("Suites: trixie\n") && text.ends_with("Signed-By: /keys.gpg\n"));
         assert!(!source("http://b/debian/", "trixie", None).contains("Signed-By"));
+    }
+
+    #[test]
+    fn simulated_installations_name_packages() {
+        let told = "NOTE: This is only a simulation!\nInst golang-go (2:1.24~2 Debian:13/trixie [amd64])\n\
+                    Inst libc6 (2.41-12 Debian:13/trixie [amd64]) [x]\nConf golang-go (2:1.24~2 Debian:13/trixie)\n";
+        assert_eq!(simulated(told), ["golang-go", "libc6"]);
+        assert!(simulated("").is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, runs and tests kevmon. Arguments and wiring only; each command's work is in its module.
 
 mod bench;
+mod collector;
 mod conventions;
 mod deb;
 mod distribution;
@@ -13,6 +14,7 @@ mod nginx;
 mod packages;
 mod preflight;
 mod privilege;
+mod prometheus;
 mod receivers;
 mod rotel;
 mod rustup;
@@ -71,10 +73,13 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct SetupArgs {
-    /// Also install what the end-to-end tests need: the OTLP receivers rotel (from PyPI) and VictoriaMetrics, and nginx
-    /// before them (Debian's packages, unpacked into target/tools)
+    /// Also install what the end-to-end tests need: the receivers rotel and grpcio (from PyPI), VictoriaMetrics and
+    /// Prometheus, and nginx before them (Debian's packages, unpacked into target/tools)
     #[arg(long)]
     tests: bool,
+    /// Also build the OpenTelemetry Collector from Debian's Go packages, for the tests that need it (some minutes)
+    #[arg(long)]
+    collector: bool,
 }
 
 #[derive(Debug, Args)]
@@ -150,6 +155,10 @@ fn execute(command: Command) -> Result<ExitCode> {
             ebpf::setup(&workspace)?;
             if args.tests {
                 receivers::setup(&workspace)?;
+            }
+            if args.collector {
+                let program = collector::setup(&workspace)?;
+                shell::say(format_args!("the Collector is {}", program.display()));
             }
         }
         Command::Build(args) => {

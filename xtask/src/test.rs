@@ -32,8 +32,9 @@ const AGAIN: usize = 8;
 /// The flag of test programs that says how many tests run at the same time.
 const TEST_THREADS: &str = "--test-threads";
 
-/// Makes the outage of the export's tests longer, seconds (tests/tests/export_outage.rs).
-const OUTAGE: &str = "KEVMON_OUTAGE_SECONDS";
+/// Variables of the tests that the caller may set: how long the outage of the export's tests and the long tests of receivers
+/// last, seconds.
+const LENGTHS: [&str; 2] = ["KEVMON_OUTAGE_SECONDS", "KEVMON_SOAK_SECONDS"];
 
 /// What `test` was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,8 +166,11 @@ pub(crate) fn run(
     }
     let alone = std::mem::take(&mut run.alone);
     eprint!(
-        "{}{}{}",
+        "{}{}{}{}",
         run.times.slowest(),
+        run.receivers
+            .as_ref()
+            .map_or_else(String::new, Receivers::skipped),
         passed_alone(&alone),
         summary(&reports)
     );
@@ -314,14 +318,16 @@ impl Run<'_> {
         let (allow, yes) = times::ALLOW_UNSTABLE;
         let mut environment: Vec<(&str, &Path)> = vec![("KEVMON_BIN", kevmon), (allow, Path::new(yes))];
         environment.extend(receivers.environment());
-        let outage = std::env::var_os(OUTAGE).map(PathBuf::from);
-        environment.extend(outage.as_deref().map(|seconds| (OUTAGE, seconds)));
+        let lengths = LENGTHS.map(|name| std::env::var_os(name).map(PathBuf::from));
+        let given = LENGTHS.iter().zip(&lengths);
+        environment.extend(given.filter_map(|(name, seconds)| Some((*name, seconds.as_deref()?))));
         let mut command = root.command_with(&program.executable, &environment);
         command.current_dir(&program.folder).args(arguments);
         let says_how_many = |argument: &OsString| argument.to_string_lossy().starts_with(TEST_THREADS);
         if !arguments.iter().any(says_how_many) {
             command.args([TEST_THREADS, &threads.to_string()]);
         }
+        command.args(receivers.skip_arguments());
         self.times.run(&mut command)
     }
 }
