@@ -23,5 +23,7 @@ mod otel_collector;
 mod outage;
 mod overflow;
 mod pid_reuse;
+mod prometheus_otlp;
 mod renames;
+mod soak_receivers;
 mod storm;
