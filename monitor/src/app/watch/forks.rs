@@ -12,6 +12,8 @@ use crate::{health::Soft, process::BootTime, procfs::HostReader};
 
 /// The first look.
 const YOUNG: Duration = Duration::from_secs(1);
+/// The second look is not before this age, however short the interval is: on a busy host a worker may write its title late.
+const GROWN: Duration = Duration::from_secs(3);
 /// Processes looked at at one tick; the rest are counted and left out.
 const AT_ONCE: usize = 1024;
 
@@ -39,19 +41,18 @@ impl Forks {
         }
     }
 
-    /// The processes to look at `now`, by their starts. `interval`: the age at the second look.
+    /// The processes to look at `now`, by their starts. `interval`: the age at the second look, [`GROWN`] at least.
     fn due(&mut self, now: BootTime, last_pid: Option<u32>, interval: Duration) -> Vec<Ages> {
         if last_pid.is_none() || last_pid != self.last_pid {
             self.last_pid = last_pid;
             self.quiet_since = now;
         }
         let before = std::mem::replace(&mut self.looked, now);
-        let ages = [Some(YOUNG), (interval > YOUNG).then_some(interval)];
+        let ages = [YOUNG, interval.max(GROWN)];
         let started = |at: BootTime, age: Duration| {
             BootTime(at.0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
         };
-        let starts = ages.into_iter().flatten();
-        let starts = starts.map(|age| (started(before, age), started(now, age)));
+        let starts = ages.map(|age| (started(before, age), started(now, age))).into_iter();
         starts.filter(|(after, _)| *after < self.quiet_since).collect()
     }
 }
@@ -128,7 +129,10 @@ mod tests {
     fn each_process_is_looked_at_once_at_each_age() {
         let every = |step: u64| (1..20).map(move |tick| (100 + tick * step, Some(tick as u32)));
         let looks: Vec<_> = every(1).collect();
-        assert_eq!(looked_at(&looks, 1, &[103, 110]), [(103, 104), (110, 111)]);
+        assert_eq!(
+            looked_at(&looks, 1, &[103, 110]),
+            [(103, 104), (103, 106), (110, 111), (110, 113)]
+        );
         assert_eq!(
             looked_at(&looks, 5, &[103, 110]),
             [(103, 104), (103, 108), (110, 111), (110, 115)]
