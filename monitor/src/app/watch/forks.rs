@@ -79,10 +79,11 @@ impl Watch {
         let is_due = |start: BootTime| due.iter().any(|&(after, until)| start > after && start <= until);
         let mut looks = 0;
         for seen in seen {
-            // What carries a mark was told by a record, or will be. The kernel's own threads have no executable, and no title.
-            let is_forked = seen.sequence.is_none() && !seen.identity.exe.is_empty();
+            // A mark does not say that it was looked at: a master that forks before the verdict about itself comes hands one on.
+            // The kernel's own threads have no executable, and no title.
+            let has_title = !seen.identity.exe.is_empty() && !seen.ended;
             let is_new = is_due(seen.key.start) && !self.tracker.knows(seen.key);
-            if !is_forked || !is_new || seen.ended {
+            if !has_title || !is_new {
                 continue;
             }
             if looks == AT_ONCE {
