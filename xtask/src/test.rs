@@ -24,7 +24,7 @@ use programs::{Program, Programs};
 use times::Times;
 
 /// End-to-end tests that run at the same time, for each processor: most of the time they wait.
-const TESTS_PER_PROCESSOR: usize = 3;
+const TESTS_PER_PROCESSOR: usize = 4;
 
 /// End-to-end tests that are run once more by themselves where they fail, at most: more of them are no accident.
 const AGAIN: usize = 8;
