@@ -52,7 +52,9 @@ impl Forks {
         let started = |at: BootTime, age: Duration| {
             BootTime(at.0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
         };
-        let starts = ages.map(|age| (started(before, age), started(now, age))).into_iter();
+        let starts = ages
+            .map(|age| (started(before, age), started(now, age)))
+            .into_iter();
         starts.filter(|(after, _)| *after < self.quiet_since).collect()
     }
 }
