@@ -140,12 +140,23 @@ impl Signals {
     }
 }
 
-impl Default for Signals {
-    fn default() -> Self {
+/// Where VictoriaMetrics and vmagent take OTLP (docs.victoriametrics.com, "OpenTelemetry"). They take metrics alone, and warn
+/// of each request for another signal.
+const METRICS_ALONE: &str = "/opentelemetry";
+
+impl Signals {
+    /// What a receiver with these addresses is sent when nothing says otherwise: all three, but neither logs nor traces where
+    /// their address is VictoriaMetrics'.
+    pub(crate) fn usual(logs: &Connection, traces: &Connection) -> Self {
+        let takes = |connection: &Connection, path: &str| {
+            let url = connection.url.split_once("://").map_or("", |(_, rest)| rest);
+            let place = url.find('/').map_or("", |at| &url[at..]);
+            place.strip_prefix(METRICS_ALONE) != Some(path)
+        };
         Self {
             metrics: true,
-            logs: true,
-            traces: true,
+            logs: takes(logs, "/v1/logs"),
+            traces: takes(traces, "/v1/traces"),
         }
     }
 }

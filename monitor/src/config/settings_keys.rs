@@ -13,7 +13,7 @@ const COMPRESSIONS: Kind = Kind::Choice(&["none", "gzip"]);
 const TEMPORALITIES: Kind = Kind::Choice(&["cumulative", "delta", "lowmemory"]);
 const SIGNALS: Kind = Kind::Choices(&["metrics", "logs", "traces"]);
 const REQUEST: Kind = Kind::Bytes(&REQUEST_BOUNDS);
-const ALL: &str = "all three";
+const ALL: &str = "all three; metrics at `…/opentelemetry`";
 const TIMEOUT: Kind = Kind::Length(&TIMEOUT_BOUNDS);
 
 /// Every key, one a line.

@@ -42,7 +42,7 @@ fn a_fault_leaves_a_core_in_its_own_directory() {
     assert_eq!(
         status,
         libc::SIGSEGV | 0x80,
-        "missing prerequisite: a core dump (see core_pattern in core(5): a path, or a program that exists)"
+        "missing prerequisite: a core dump (core_pattern in core(5) must be a path, or a program that exists; sudo sets the limit to 0, which root without CAP_SYS_RESOURCE cannot raise: rlimit_core in sudoers(5))"
     );
 }
 

@@ -73,7 +73,7 @@ fn a_fault_with_a_core_dump() {
     assert_eq!(
         ended.status,
         libc::SIGSEGV | 0x80,
-        "missing prerequisite: a core dump (see core_pattern in core(5): a path, or a program that exists)"
+        "missing prerequisite: a core dump (core_pattern in core(5) must be a path, or a program that exists; sudo sets the limit to 0, which root without CAP_SYS_RESOURCE cannot raise: rlimit_core in sudoers(5))"
     );
     let expected = json!(
         {"reason": "signal", "signal": 11, "signal_name": "SIGSEGV", "core_dumped": true, "count": 1});

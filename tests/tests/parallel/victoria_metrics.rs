@@ -44,9 +44,16 @@ fn nothing_is_warned_of_where_metrics_alone_are_sent() {
     assert!(warned.is_empty(), "{warned:#?}");
 }
 
+/// Its address says what it is.
+#[test]
+fn nothing_is_warned_of_at_defaults() {
+    let warned = warnings("");
+    assert!(warned.is_empty(), "{warned:#?}");
+}
+
 #[test]
 fn each_other_signal_is_asked_for_twice_at_most() {
-    let warned = warnings("");
+    let warned = warnings("signals = [\"metrics\", \"logs\", \"traces\"]\n");
     for path in ["/v1/logs", "/v1/traces"] {
         let count = warned.iter().filter(|line| line.contains(path)).count();
         // The request itself, and an empty one that tells a refusal from a receiver that takes none.

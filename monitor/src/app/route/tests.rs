@@ -20,7 +20,11 @@ fn receiver(name: &str, asked_for: bool) -> Receiver {
         metrics: connection.clone(),
         logs: connection.clone(),
         traces: connection,
-        signals: receiver::Signals::default(),
+        signals: receiver::Signals {
+            metrics: true,
+            logs: true,
+            traces: true,
+        },
         max_request: receiver::DEFAULT_MAX_REQUEST,
     }
 }

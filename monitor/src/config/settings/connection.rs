@@ -123,14 +123,16 @@ impl<'a> Settling<'a> {
             }
             self.connection(signal, own, target)
         });
+        let (logs, traces) = (logs?, traces?);
+        let signals = own.signals.unwrap_or_else(|| Signals::usual(&logs, &traces));
         Some(Receiver {
             name: name.to_owned(),
             asked_for,
             from,
             metrics: metrics?,
-            logs: logs?,
-            traces: traces?,
-            signals: own.signals.unwrap_or_default(),
+            logs,
+            traces,
+            signals,
             max_request: own.max_request.unwrap_or(DEFAULT_MAX_REQUEST),
         })
     }

@@ -368,3 +368,54 @@ fn files_as_they_are() {
     );
     assert_eq!(check_file(folder.path()), Err("is a folder".to_owned()));
 }
+
+#[test]
+fn an_address_of_victoriametrics_is_sent_metrics_alone() {
+    for (endpoint, protocol, more, expected) in [
+        (
+            "http://h:8428/opentelemetry",
+            "http/protobuf",
+            "",
+            [true, false, false],
+        ),
+        (
+            "https://h/opentelemetry/",
+            "http/protobuf",
+            "",
+            [true, false, false],
+        ),
+        ("http://h:4318", "http/protobuf", "", [true; 3]),
+        ("http://h:4318/x/opentelemetry", "http/protobuf", "", [true; 3]),
+        ("http://opentelemetry:4318", "http/protobuf", "", [true; 3]),
+        ("http://h:4317", "grpc", "", [true; 3]),
+        (
+            "http://h:8428/opentelemetry",
+            "http/protobuf",
+            "signals = ['metrics', 'logs']",
+            [true, true, false],
+        ),
+    ] {
+        let file = format!("[export]\nendpoint = '{endpoint}'\nprotocol = '{protocol}'\n{more}");
+        let settings = Case {
+            file: &file,
+            ..Case::default()
+        }
+        .valid();
+        let signals = settings.receivers[0].signals;
+        assert_eq!(
+            [signals.metrics, signals.logs, signals.traces],
+            expected,
+            "{endpoint} {more}"
+        );
+    }
+    let elsewhere = Case {
+        file: "[export]\nendpoint = 'http://h/opentelemetry'\nprotocol = 'http/protobuf'",
+        variables: &[(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://traces:4318/v1/traces",
+        )],
+        ..Case::default()
+    };
+    let signals = elsewhere.valid().receivers[0].signals;
+    assert!(!signals.logs, "{signals:?}");
+}
