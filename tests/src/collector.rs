@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use crate::{
     kevmon,
     points::{self, Point},
+    port,
     scratch::Scratch,
     wait,
 };
@@ -46,11 +47,7 @@ impl Collector {
     fn launch(exporters: &str, names: &str) -> Self {
         let program = kevmon::required("KEVMON_COLLECTOR", "the OpenTelemetry Collector");
         let scratch = Scratch::new();
-        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let (one, other) = (bind(), bind());
-        let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-        let (grpc, http) = (port(&one), port(&other));
-        drop((one, other));
+        let (grpc, http) = (port::free(), port::free());
         let lines = scratch.path().join("lines");
         let exporters = exporters.replace("LINES", &lines.display().to_string());
         let pipeline = |signal: &str, names: &str| {

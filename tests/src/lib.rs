@@ -39,6 +39,7 @@ pub mod nobody;
 pub mod plugin_dir;
 pub mod plugin_tool;
 pub mod points;
+pub mod port;
 pub mod process;
 pub mod prometheus;
 pub mod push;

@@ -3,14 +3,14 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use crate::{
     certificates::{Authority, Identity},
-    kevmon,
+    kevmon, port,
     scratch::Scratch,
     wait,
 };
@@ -46,9 +46,7 @@ impl Nginx {
     ) -> Self {
         let program = kevmon::required("KEVMON_NGINX", "the nginx program");
         let scratch = Scratch::new();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        drop(listener);
+        let port = port::free();
         let config = scratch.path().join("nginx.conf");
         let clients = clients.map_or_else(String::new, |authority| {
             let file = authority.file().display();

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
-    net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -13,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{http::Client, kevmon, scratch::Scratch, wait};
+use crate::{http::Client, kevmon, port, scratch::Scratch, wait};
 
 /// What Prometheus asks a target for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +87,7 @@ impl Prometheus {
     fn launch(variable: &str, config: &str, args: &[&str]) -> Self {
         let program = kevmon::required(variable, "the Prometheus program");
         let scratch = Scratch::new();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        drop(listener);
+        let port = port::free();
         let file = scratch.path().join("prometheus.yml");
         fs::write(&file, config).expect("a file in the scratch directory");
         let log = File::create(scratch.path().join("log")).expect("a file in the scratch directory");

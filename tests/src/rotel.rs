@@ -3,13 +3,13 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use crate::{kevmon, sample::Sample, scratch::Scratch, wait};
+use crate::{kevmon, port, sample::Sample, scratch::Scratch, wait};
 
 /// A running rotel; killed when dropped.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Rotel {
     pub fn start() -> Self {
         let launcher = kevmon::required("KEVMON_ROTEL", "the rotel launcher");
         let scratch = Scratch::new();
-        let (port, http_port) = free_ports();
+        let (port, http_port) = (port::free(), port::free());
         let mut child = Command::new(launcher)
             .args(["start", "--exporter", "blackhole"])
             .args(["--debug-log", "metrics", "--debug-log", "logs"])
@@ -155,13 +155,6 @@ fn samples_of(metric: &str) -> Vec<Sample> {
 }
 
 /// Two ports that were free a moment ago; rotel cannot say which it took if it chose itself.
-fn free_ports() -> (u16, u16) {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let (one, other) = (bind(), bind());
-    let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-    (port(&one), port(&other))
-}
-
 fn collect(pipe: impl Read + Send + 'static, printed: Arc<Mutex<String>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     certificates::{Authority, Identity},
     http::Client,
-    kevmon,
+    kevmon, port,
     sample::{Exactness, Sample},
     scratch::Scratch,
     wait,
@@ -58,9 +58,7 @@ impl VictoriaMetrics {
     fn launch(tls: Option<(&Identity, &Authority)>, flags: &[&str]) -> Self {
         let program = kevmon::required("KEVMON_VICTORIA_METRICS", "the VictoriaMetrics program");
         let scratch = Scratch::new();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        drop(listener);
+        let port = port::free();
         let mut command = Command::new(program);
         if let Some((server, _)) = tls {
             let (certificate, key) = (server.certificate.display(), server.key.display());

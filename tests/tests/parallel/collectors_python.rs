@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -15,6 +15,7 @@ use kevmon_tests::{
     http::Client,
     kevmon,
     plugin_dir::PluginDir,
+    port,
     receiver::Receiver,
     scratch::Scratch,
     script::{PLUGIN, Script, values},
@@ -365,7 +366,7 @@ fn two_groups_and_two_devices_are_four_series() {
     script.write("devices.json", devices);
     let receiver = Receiver::start();
     let settings = Scratch::new();
-    let page = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let page = SocketAddr::from(([127, 0, 0, 1], port::free()));
     let file = settings.path().join("kevmon.toml");
     let text = format!("schema = 1\n[prometheus]\nenabled = true\nlisten = \"{page}\"\n");
     fs::write(&file, text).unwrap();

@@ -1,7 +1,7 @@
 //! Outputs beside the receivers: OTLP/JSON lines, the Prometheus page and the ports that there are, and where
 //! secrets are not.
 
-use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
 
 use kevmon_tests::{
     fake::{Fake, Signal},
@@ -9,7 +9,7 @@ use kevmon_tests::{
     kevmon::{self, Daemon},
     logs,
     points::{self, Point},
-    process, wait,
+    port, process, wait,
     watched::{self, Watched},
 };
 use opentelemetry_proto::tonic::collector::{
@@ -135,7 +135,7 @@ fn the_prometheus_page_is_on_loopback_and_shows_the_last_tick() {
     assert!(addresses[0].ip().is_loopback(), "{addresses:?}");
     daemon.terminate();
 
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
     let settings = watched.write_settings(&format!("[prometheus]\nenabled = true\nlisten = \"{address}\"\n"));
     let daemon = watched.start(&["--endpoint", &url, "--config", &settings]);
     assert_eq!(process::listening(daemon.pid()), [address]);

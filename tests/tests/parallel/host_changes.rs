@@ -6,7 +6,6 @@ use std::{
     ffi::CString,
     fs::File,
     io,
-    net::TcpListener,
     os::fd::AsRawFd,
     path::Path,
     time::Duration,
@@ -18,6 +17,7 @@ use kevmon_tests::{
     kevmon::Daemon,
     plugin_dir::PluginDir,
     points::Point,
+    port,
     push::{LIMIT, plugin_file},
     receiver::{Number, Receiver},
     scratch::Scratch,
@@ -44,12 +44,6 @@ fn rename_host(pid: u32, name: &str) {
         );
     };
     std::thread::spawn(rename).join().expect("renamed");
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn host_name(point: &Point) -> &str {
@@ -89,7 +83,7 @@ fn a_new_host_name_is_in_the_next_collection_and_no_series_begins_anew() {
         let hidden: Vec<(&Path, &str)> = machine_ids.map(|file| (empty.as_path(), file)).to_vec();
         let hidden = if has_id { &[][..] } else { &hidden };
         let (port, path) = (receiver.port(), folder.path());
-        let page_port = free_port();
+        let page_port = port::free();
         let page = format!("127.0.0.1:{page_port}");
         let args = [
             "--plugins-dir",

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +11,7 @@ use kevmon_tests::{
     isolated::isolate,
     kevmon::{self, Daemon},
     plugin_dir::PluginDir,
+    port,
     push::{LIMIT, plugin_file},
     receiver::{Point, Receiver},
     scratch::Scratch,
@@ -272,13 +272,12 @@ impl Followed {
         let folder = PluginDir::new();
         let file = plugin_file("attributes", &program.pattern(), "");
         folder.write("attributes", &(file + "[events]\nenabled = true\n"));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
             program,
             folder,
             scratch: Scratch::new(),
             receiver: Receiver::start(),
-            page_port: listener.local_addr().unwrap().port(),
+            page_port: port::free(),
         }
     }
 

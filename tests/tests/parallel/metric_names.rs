@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::TcpListener,
+    net::SocketAddr,
 };
 
 use kevmon_tests::{
@@ -12,6 +12,7 @@ use kevmon_tests::{
     kevmon::Daemon,
     plugin_dir::PluginDir,
     points::Instrument,
+    port,
     push::{LIMIT, plugin_file},
     scratch::Scratch,
     victoria_metrics::VictoriaMetrics,
@@ -50,7 +51,7 @@ fn every_route_has_the_documented_name() {
     let further = "[processes]\nenabled = true\n[export]\nendpoints = [\"default\", \"plain\"]\n";
     folder.write("route", &format!("{file}{further}"));
     let (fake, database) = (Fake::start(), VictoriaMetrics::start_with_prometheus_names());
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
     let scratch = Scratch::new();
     let settings = scratch.path().join("kevmon.toml");
     let text = format!(

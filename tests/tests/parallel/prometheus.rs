@@ -1,16 +1,14 @@
 //! kevmon's page in a real Prometheus, in both formats: what its queries give is what the processes' parent counted, and series
 //! end with what they are about.
 
-use std::{
-    net::TcpListener,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use kevmon_tests::{
     checks::float,
     http::Client,
     kevmon::Daemon,
     plugin_dir::PluginDir,
+    port,
     prometheus::{Format, Prometheus, Series, promtool_check},
     push::plugin_file,
     truth::{self, Truth},
@@ -39,9 +37,7 @@ impl Page {
         for (name, file) in plugins {
             folder.write(name, file);
         }
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = port::free();
         let listen = format!("127.0.0.1:{port}");
         let daemon = Daemon::start(&[
             "--plugins-dir",

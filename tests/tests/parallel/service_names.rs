@@ -1,12 +1,13 @@
 //! What services are called, by every way that a name leaves kevmon, and what a changed name does.
 
-use std::{collections::BTreeMap, net::TcpListener};
+use std::collections::BTreeMap;
 
 use kevmon_tests::{
     http::Client,
     kevmon::Daemon,
     plugin_dir::PluginDir,
     plugin_tool::plugin,
+    port,
     push::{LIMIT, points_of},
     receiver::{Number, Receiver},
     wait,
@@ -23,12 +24,6 @@ fn file(pattern: &str, name: Option<&str>, naming: &str, more: &str) -> String {
         "schema = 1\n[service]\nnamespace = 'shop'\nprocess_name = '{pattern}'\n{name}[monitoring]\ninterval = '300ms'\n\
          naming = '{naming}'\n[events]\nenabled = true\n{more}"
     )
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Names of services by the plugins' labels.
@@ -115,7 +110,7 @@ fn one_name_by_every_way() {
     let expected = write_all(&folder, &program);
     let count = expected.len();
     let receiver = Receiver::start();
-    let (port, page_port) = (receiver.port(), free_port());
+    let (port, page_port) = (receiver.port(), port::free());
     let page = format!("127.0.0.1:{page_port}");
     let mut daemon = Daemon::start(&[
         "--plugins-dir",

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use kevmon_tests::{
+    port,
     prometheus::{Format, Prometheus},
     soak::{self, ID, Soak},
     telemetry::lane,
@@ -148,11 +149,7 @@ fn names(prometheus: &Prometheus, id: &str) -> BTreeSet<String> {
 #[test]
 fn the_page_has_the_names_of_the_translation() {
     let translating = Prometheus::receiving();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = port::free();
     for naming in ["instana", "otel"] {
         let further = "[processes]\nenabled = true\n";
         let watched = Watched::new(

@@ -2,9 +2,8 @@
 //! receivers say is what the supervisor counted, and no point is lost. `cargo xtask test --e2e -- --ignored soak_receivers::`
 //! runs them one after the other; `KEVMON_SOAK_SECONDS` makes each shorter.
 
-use std::net::TcpListener;
-
 use kevmon_tests::{
+    port,
     prometheus::{Format, Prometheus},
     soak::{self, ID, INTERVAL, Soak, sum},
     telemetry::lane,
@@ -16,11 +15,7 @@ const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 #[test]
 #[ignore = "ten minutes: cargo xtask test --e2e -- --ignored soak_receivers::"]
 fn a_prometheus_that_scrapes_has_what_the_supervisor_counted() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = port::free();
     let settings = format!(
         "[prometheus]\nenabled = true\nlisten = \"127.0.0.1:{port}\"\n[export]\nendpoint = \"http://127.0.0.1:9\"\n"
     );
