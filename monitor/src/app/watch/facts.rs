@@ -1,7 +1,11 @@
 //! Whose processes are and where they run, where some plugin asks: by what the kernel side tells of them, and for the rest by
 //! /proc, as long as they are there.
 
-use std::path::Path;
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    time::Duration,
+};
 
 use super::Source;
 use crate::{
@@ -11,6 +15,35 @@ use crate::{
     process::{BootTime, Event, FactIds, Facts, Identity, LostEnd, ProcessKey},
     procfs, users,
 };
+
+/// When the facts of processes were read that are only shown, which /proc may have to tell: four files a process are too many
+/// for each collection.
+#[derive(Debug, Default)]
+pub(super) struct Shown(HashMap<ProcessKey, (FactIds, BootTime)>);
+
+/// Processes take their user and cgroup soon after their start: until this age facts are read at each collection, ...
+const SETTLED: Duration = Duration::from_secs(10);
+/// ... then where the kernel side tells others than before, and this often.
+const AGAIN: Duration = Duration::from_secs(60);
+
+impl Shown {
+    /// Whether they are to be read now; if so, notes that they are.
+    pub(super) fn is_due(&mut self, key: ProcessKey, ids: FactIds, now: BootTime) -> bool {
+        let is_known = |&(before, at): &(FactIds, BootTime)| {
+            before == ids && now.since(at) < AGAIN && now.since(key.start) >= SETTLED
+        };
+        if self.0.get(&key).is_some_and(is_known) {
+            return false;
+        }
+        self.0.insert(key, (ids, now));
+        true
+    }
+
+    /// Forgets all other processes.
+    pub(super) fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
+        self.0.retain(|key, _| tracked.contains(key));
+    }
+}
 
 /// Names for the numbers that a source tells.
 pub(super) struct FactReader<'a> {
@@ -112,5 +145,32 @@ impl<'a> FactReader<'a> {
                 None => self.learn_of_end(tracker, end.key, end.facts, end.ended.unwrap_or(end.freed)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Tgid;
+
+    #[test]
+    fn shown_facts_are_read_while_young_when_others_and_once_a_minute() {
+        let second = |at: u64| BootTime(at * 1_000_000_000);
+        let key = ProcessKey {
+            tgid: Tgid(7),
+            start: second(100),
+        };
+        let ids = |uid: u32| FactIds {
+            uid: Some(uid),
+            ..FactIds::default()
+        };
+        let mut shown = Shown::default();
+        let mut due = |at: u64, uid: u32| shown.is_due(key, ids(uid), second(at));
+        assert!(due(101, 0) && due(102, 0), "young");
+        assert!(due(109, 0) && !due(110, 0) && !due(168, 0));
+        assert!(due(169, 0), "once a minute");
+        assert!(due(170, 33) && !due(171, 33), "another user");
+        shown.retain(&HashSet::new());
+        assert!(shown.is_due(key, ids(33), second(172)));
     }
 }

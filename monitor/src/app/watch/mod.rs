@@ -127,6 +127,8 @@ pub(super) struct Watch {
     replanned: Option<BootTime>,
     /// Titles to be looked at.
     looks: titles::Looks,
+    /// When facts that are only shown were read last.
+    shown_facts: facts::Shown,
     /// Groups whose last reading had series of single processes.
     with_series: BTreeSet<GroupId>,
     /// Titles of processes that nobody follows.
@@ -182,6 +184,7 @@ impl Watch {
             sweep_at: None,
             replanned: None,
             looks: titles::Looks::default(),
+            shown_facts: facts::Shown::default(),
             with_series: kept.with_series().collect(),
             forks: forks::Forks::new(began),
             drained_at: began,
@@ -330,11 +333,14 @@ impl Watch {
         }
         let now = HostReader::now();
         let mut reader = FactReader::of(&self.root, &mut self.source);
+        self.shown_facts.retain(&tracked);
         for key in with_facts {
             let ids = samples
                 .get(&key)
                 .map_or(FactIds::default(), |sample| sample.facts);
-            self.tracker.judge_facts(key, reader.read(key, ids), now);
+            if !self.tracker.only_shows_facts(key) || self.shown_facts.is_due(key, ids, now) {
+                self.tracker.judge_facts(key, reader.read(key, ids), now);
+            }
         }
         let gauges = self
             .gauges

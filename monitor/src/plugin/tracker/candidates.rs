@@ -78,6 +78,18 @@ impl Tracker {
         self.matcher.asks_for_facts(identity)
     }
 
+    /// Whether the facts of a process decide over its membership; else they are only shown.
+    fn facts_decide(&self, key: ProcessKey, process: &Process) -> bool {
+        self.matcher.any_asks_for_facts(self.groups_of(key))
+            || self.matcher.selects_by_facts(&process.identity)
+    }
+
+    /// Whether the facts of this process are only shown.
+    pub fn only_shows_facts(&self, key: ProcessKey) -> bool {
+        let process = self.table.get(key);
+        process.is_some_and(|process| !self.facts_decide(key, process))
+    }
+
     /// The live processes whose facts matter at a collection of the groups in `due` (of all, where there are none): they may
     /// change without an event (setuid, another cgroup). Facts that decide over members matter at each collection, those
     /// that are only shown at their group's.
@@ -86,11 +98,8 @@ impl Tracker {
             return Vec::new();
         }
         let is_now = |key: ProcessKey, process: &Process| {
-            let groups = self.groups_of(key);
-            due.is_empty()
-                || groups.iter().any(|group| due.contains(group))
-                || self.matcher.any_asks_for_facts(groups)
-                || self.matcher.selects_by_facts(&process.identity)
+            let is_due = |group: &GroupId| due.contains(group);
+            due.is_empty() || self.groups_of(key).iter().any(is_due) || self.facts_decide(key, process)
         };
         self.table
             .iter()
