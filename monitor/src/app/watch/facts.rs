@@ -21,16 +21,17 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Shown(HashMap<ProcessKey, (FactIds, BootTime)>);
 
-/// Processes take their user and cgroup soon after their start: until this age facts are read at each collection, ...
-const SETTLED: Duration = Duration::from_secs(10);
-/// ... then where the kernel side tells others than before, and this often.
+/// Processes take their user and cgroup soon after their start: facts are read again when a process is twice as old as at the
+/// last look, where the kernel side tells others than before, and this often.
 const AGAIN: Duration = Duration::from_secs(60);
+/// Not more often than this.
+const YOUNG: Duration = Duration::from_millis(500);
 
 impl Shown {
     /// Whether they are to be read now; if so, notes that they are.
     pub(super) fn is_due(&mut self, key: ProcessKey, ids: FactIds, now: BootTime) -> bool {
         let is_known = |&(before, at): &(FactIds, BootTime)| {
-            before == ids && now.since(at) < AGAIN && now.since(key.start) >= SETTLED
+            before == ids && now.since(at) < at.since(key.start).clamp(YOUNG, AGAIN)
         };
         if self.0.get(&key).is_some_and(is_known) {
             return false;
@@ -154,7 +155,7 @@ mod tests {
     use crate::process::Tgid;
 
     #[test]
-    fn shown_facts_are_read_while_young_when_others_and_once_a_minute() {
+    fn shown_facts_are_read_as_age_doubles_when_others_and_once_a_minute() {
         let second = |at: u64| BootTime(at * 1_000_000_000);
         let key = ProcessKey {
             tgid: Tgid(7),
@@ -166,11 +167,10 @@ mod tests {
         };
         let mut shown = Shown::default();
         let mut due = |at: u64, uid: u32| shown.is_due(key, ids(uid), second(at));
-        assert!(due(101, 0) && due(102, 0), "young");
-        assert!(due(109, 0) && !due(110, 0) && !due(168, 0));
-        assert!(due(169, 0), "once a minute");
-        assert!(due(170, 33) && !due(171, 33), "another user");
+        let read: Vec<u64> = (100..400).filter(|&at| due(at, 0)).collect();
+        assert_eq!(read, [100, 101, 102, 104, 108, 116, 132, 164, 224, 284, 344]);
+        assert!(due(401, 33) && !due(402, 33), "another user");
         shown.retain(&HashSet::new());
-        assert!(shown.is_due(key, ids(33), second(172)));
+        assert!(shown.is_due(key, ids(33), second(403)));
     }
 }
