@@ -4,7 +4,6 @@
 //! task of the host, watched or not. Few processes are therefore read one by one, many by one walk.
 
 use std::{
-    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Read},
     os::fd::{AsFd, OwnedFd},
@@ -17,7 +16,7 @@ use super::{
     decode::{self, Blind, Record},
     sys,
 };
-use crate::process::{FactIds, ProcessKey, Sample, Seen};
+use crate::process::{FactIds, KeyMap, KeySet, ProcessKey, Sample, Seen};
 
 /// Room for one read.
 const CHUNK: usize = 32 << 10;
@@ -32,7 +31,7 @@ pub struct Iterators {
     snapshot: ProgramFd,
     sample: ProgramFd,
     walk: Option<OwnedFd>,
-    links: HashMap<ProcessKey, OwnedFd>,
+    links: KeyMap<OwnedFd>,
     /// Links kept at most; further ones are made for one read.
     room: usize,
     /// False once the kernel has refused a restricted iterator (before 6.1).
@@ -47,7 +46,7 @@ impl Iterators {
             snapshot,
             sample,
             walk: None,
-            links: HashMap::new(),
+            links: KeyMap::default(),
             room,
             restricted: true,
             buffer: Vec::new(),
@@ -70,11 +69,7 @@ impl Iterators {
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
-    pub fn snapshot(
-        &mut self,
-        untold: &mut HashMap<ProcessKey, u64>,
-        blind: &Blind,
-    ) -> io::Result<Vec<Seen>> {
+    pub fn snapshot(&mut self, untold: &mut KeyMap<u64>, blind: &Blind) -> io::Result<Vec<Seen>> {
         let link = sys::link_full_iterator(self.snapshot.as_fd())?;
         read_all(&link, &mut self.buffer)?;
         untold.clear();
@@ -91,17 +86,12 @@ impl Iterators {
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
-    pub fn sample(
-        &mut self,
-        wanted: &HashSet<ProcessKey>,
-        tasks: usize,
-        blind: &Blind,
-    ) -> io::Result<HashMap<ProcessKey, Sample>> {
+    pub fn sample(&mut self, wanted: &KeySet, tasks: usize, blind: &Blind) -> io::Result<KeyMap<Sample>> {
         self.read(wanted, tasks, blind)
     }
 
     /// Lets go of the links of all processes but these.
-    pub fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
+    pub fn retain(&mut self, tracked: &KeySet) {
         self.links.retain(|key, _| tracked.contains(key));
     }
 
@@ -110,16 +100,11 @@ impl Iterators {
     /// # Errors
     /// Any of bpf(2) or read(2).
     pub fn sample_one(&mut self, key: ProcessKey, blind: &Blind) -> io::Result<Option<Sample>> {
-        let mut samples = self.read(&HashSet::from([key]), usize::MAX, blind)?;
+        let mut samples = self.read(&KeySet::from_iter([key]), usize::MAX, blind)?;
         Ok(samples.remove(&key))
     }
 
-    fn read(
-        &mut self,
-        wanted: &HashSet<ProcessKey>,
-        tasks: usize,
-        blind: &Blind,
-    ) -> io::Result<HashMap<ProcessKey, Sample>> {
+    fn read(&mut self, wanted: &KeySet, tasks: usize, blind: &Blind) -> io::Result<KeyMap<Sample>> {
         let mut groups = Groups::default();
         let one_by_one =
             self.restricted && wanted.len() <= ONE_BY_ONE && wanted.len() * READ_IN_TASKS < tasks;
@@ -137,7 +122,7 @@ impl Iterators {
     }
 
     /// Returns false when the kernel cannot restrict iterators.
-    fn sample_one_by_one(&mut self, wanted: &HashSet<ProcessKey>, groups: &mut Groups) -> io::Result<bool> {
+    fn sample_one_by_one(&mut self, wanted: &KeySet, groups: &mut Groups) -> io::Result<bool> {
         // Held for other groups' turns only as far as there is room.
         if wanted.iter().filter(|key| !self.links.contains_key(key)).count() + self.links.len() > self.room {
             self.links.retain(|key, _| wanted.contains(key));
@@ -201,7 +186,7 @@ fn records<T: Record + 'static>(bytes: &[u8]) -> impl Iterator<Item = T> {
 
 /// Threads' records, gathered into processes.
 #[derive(Default)]
-struct Groups(HashMap<ProcessKey, Gathered>);
+struct Groups(KeyMap<Gathered>);
 
 struct Gathered {
     /// As the first thread's record shows the sums: a thread that ends during the walk is then missed, not counted
@@ -240,7 +225,7 @@ impl Groups {
         }
     }
 
-    fn samples(self, wanted: &HashSet<ProcessKey>, blind: &Blind) -> HashMap<ProcessKey, Sample> {
+    fn samples(self, wanted: &KeySet, blind: &Blind) -> KeyMap<Sample> {
         self.0
             .into_iter()
             .filter(|(key, _)| wanted.contains(key))

@@ -1,7 +1,6 @@
 //! The eBPF source as the rest of kevmon sees it: events, snapshots, samples, verdicts, and what was lost.
 
 use std::{
-    collections::{HashMap, HashSet},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -28,7 +27,7 @@ use super::{
 };
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Event, FactIds, Judgement, ProcessKey, Recovered, Sample, Seen},
+    process::{BootTime, Event, FactIds, Judgement, KeyMap, KeySet, ProcessKey, Recovered, Sample, Seen},
 };
 
 /// The programs' own log, at `--log-level debug`.
@@ -86,11 +85,11 @@ pub struct KernelSource {
     attached: Attached,
     log: Option<EbpfLogger<&'static dyn Log>>,
     /// Marked keys that the last reconciling snapshot did not show, and when.
-    suspects: HashMap<ProcessKey, BootTime>,
+    suspects: KeyMap<BootTime>,
     /// Lives that ended untold, and whose free was not seen either.
     untold_lives: u64,
     /// Processes that the last snapshot showed and whose names no record told, with their marks' sequences.
-    untold: HashMap<ProcessKey, u64>,
+    untold: KeyMap<u64>,
 }
 
 impl KernelSource {
@@ -156,9 +155,9 @@ impl KernelSource {
                 page_size: rustix::param::page_size() as u64,
             },
             cgroups: Cgroups::new(),
-            suspects: HashMap::new(),
+            suspects: KeyMap::default(),
             untold_lives: 0,
-            untold: HashMap::new(),
+            untold: KeyMap::default(),
             log,
             attached,
         })
@@ -297,17 +296,13 @@ impl KernelSource {
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
-    pub fn sample(
-        &mut self,
-        wanted: &HashSet<ProcessKey>,
-        tasks: usize,
-    ) -> io::Result<HashMap<ProcessKey, Sample>> {
+    pub fn sample(&mut self, wanted: &KeySet, tasks: usize) -> io::Result<KeyMap<Sample>> {
         self.verdicts.flush();
         self.iterators.sample(wanted, tasks, &self.blind)
     }
 
     /// What is held to read processes faster is kept of these alone.
-    pub fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
+    pub fn retain(&mut self, tracked: &KeySet) {
         self.iterators.retain(tracked);
     }
 
@@ -363,12 +358,12 @@ impl KernelSource {
 
     /// Removes marks of processes that are long gone and were never freed under our eyes: those that two snapshots
     /// some time apart do not show. `present` is a snapshot taken at `began`. Returns when the next one is wanted.
-    pub fn sweep(&mut self, present: &HashSet<ProcessKey>, began: BootTime) -> Option<BootTime> {
+    pub fn sweep(&mut self, present: &KeySet, began: BootTime) -> Option<BootTime> {
         let marked = self.marks.keys().filter_map(Result::ok);
         let marked = marked
             .map(|Shared(key)| decode::key(&key))
             .chain(self.verdicts.keys());
-        let absent: HashSet<ProcessKey> = marked
+        let absent: KeySet = marked
             .filter(|key| key.start < began && !present.contains(key))
             .collect();
         self.suspects.retain(|key, _| absent.contains(key));

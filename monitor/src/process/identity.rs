@@ -31,11 +31,24 @@ impl Identity {
     /// `argv[0]`'s, what an interpreter runs, and `comm`. A process that was started through a descriptor or a link of
     /// /proc does not have that path's last component for a name (`exe`, `3`).
     pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names_with(self.script())
+    }
+
+    /// The one name to show: what an interpreter runs rather than the interpreter's own. Empty only where nothing at
+    /// all is known.
+    pub fn name(&self) -> &str {
+        match self.script() {
+            "" if !self.exe.is_empty() => &self.exe,
+            "" => self.names_with("").next().unwrap_or(&self.comm),
+            script => script,
+        }
+    }
+
+    fn names_with<'a>(&'a self, script: &'a str) -> impl Iterator<Item = &'a str> {
         let argv0 = self
             .argv
             .first()
             .map_or("", |argument| argv0_name(argument, &self.exe));
-        let script = self.script();
         let comm = self.comm_as_name(argv0, script);
         let names = [self.exe.as_str(), argv0, script, comm];
         (0..names.len())
@@ -44,15 +57,6 @@ impl Identity {
                 let name = names[i];
                 (!name.is_empty() && !names[..i].contains(&name)).then_some(name)
             })
-    }
-
-    /// The one name to show: what an interpreter runs rather than the interpreter's own. Empty only where nothing at
-    /// all is known.
-    pub fn name(&self) -> &str {
-        match self.script() {
-            "" => self.names().next().unwrap_or(&self.comm),
-            script => script,
-        }
     }
 
     /// True when a snapshot or scan shows another program, another `comm`, or, where it tells them, other arguments. No

@@ -2,8 +2,12 @@
 
 /// The last component; of a path that ends in slashes the one before.
 pub fn base_name(path: &str) -> &str {
-    let path = path.trim_end_matches('/');
-    path.rsplit('/').next().unwrap_or(path)
+    let path = if path.ends_with('/') {
+        path.trim_end_matches('/')
+    } else {
+        path
+    };
+    path.rfind('/').map_or(path, |slash| &path[slash + 1..])
 }
 
 /// The base name of a program's path; empty where the path says where the program was opened, and not what it is
@@ -11,7 +15,7 @@ pub fn base_name(path: &str) -> &str {
 pub fn program_name(path: &str) -> &str {
     match base_name(path) {
         "." | ".." => "",
-        _ if is_a_reference(path) => "",
+        name if may_be_a_reference(name) && is_a_reference(path) => "",
         name => name,
     }
 }
@@ -30,6 +34,12 @@ pub fn is_path(path: &str, known: &str) -> bool {
         Some(end) => path.ends_with(end),
         None => path == known,
     }
+}
+
+/// Whether a path that ends in this component may be a reference: a quick no for almost all.
+fn may_be_a_reference(last: &str) -> bool {
+    let first = last.bytes().next().unwrap_or(b'.');
+    first.is_ascii_digit() || matches!(last, "" | "." | "exe" | "stdin" | "stdout" | "stderr")
 }
 
 /// Whether the path leads to an open file or to a process's own executable, whose last component is no file's name.

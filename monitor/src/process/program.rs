@@ -132,10 +132,14 @@ fn unversioned(executable: &str) -> &str {
 impl Identity {
     /// The program that a process of these names runs.
     pub fn program(&self) -> Program {
+        let text = |text: &str| match text {
+            "" => Arc::default(), // shared: nothing is allocated
+            text => Arc::from(text),
+        };
         let of = |executable: &str, script: &str, fallback: &str| Program {
-            executable: Arc::from(executable),
-            script: Arc::from(script),
-            fallback: Arc::from(fallback),
+            executable: text(executable),
+            script: text(script),
+            fallback: text(fallback),
         };
         let executable = unversioned(&self.exe);
         if executable.is_empty() {

@@ -2,7 +2,7 @@
 //! that leaves the resident set, whose counters are exact in /proc alone (`statm` adds up what each CPU counted).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     io::Read,
     os::unix::fs::FileExt,
@@ -15,7 +15,7 @@ use rustix::fs::{Dir, OFlags};
 use super::{Unread, living_thread, open};
 use crate::{
     health::{Health, Soft},
-    process::{Gauges, ProcessKey, Sample},
+    process::{Gauges, KeyMap, KeySet, ProcessKey, Sample},
 };
 
 /// A process's files that stay open between ticks.
@@ -41,7 +41,7 @@ pub struct GaugeReader {
     /// The kernel tells the number of descriptors as the size of the directory (6.2 and newer).
     fd_count_is_size: bool,
     /// Reading through kept files costs a fraction and cannot meet a reused pid.
-    kept: HashMap<ProcessKey, Opened>,
+    kept: KeyMap<Opened>,
     /// Processes whose files are kept at most.
     room: usize,
     /// No descriptor was left since the last call of [`GaugeReader::take_out_of_files`].
@@ -57,7 +57,7 @@ impl GaugeReader {
                 .is_ok_and(|directory| directory.len() > 0),
             root,
             page_size: rustix::param::page_size() as u64,
-            kept: HashMap::new(),
+            kept: KeyMap::default(),
             room,
             out_of_files: false,
         }
@@ -83,10 +83,10 @@ impl GaugeReader {
     pub fn read(
         &mut self,
         members: &[ProcessKey],
-        samples: &HashMap<ProcessKey, Sample>,
+        samples: &KeyMap<Sample>,
         health: &mut Health,
-    ) -> HashMap<ProcessKey, Gauges> {
-        let mut gauges = HashMap::with_capacity(members.len());
+    ) -> KeyMap<Gauges> {
+        let mut gauges = KeyMap::default();
         for &key in members {
             let mut read = self.read_one(key, samples.get(&key), health);
             if matches!(read, Err(Unread::OutOfFiles(_))) {
@@ -117,7 +117,7 @@ impl GaugeReader {
     }
 
     /// Closes the files of processes that are no longer members of anything.
-    pub fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
+    pub fn retain(&mut self, tracked: &KeySet) {
         self.kept.retain(|key, _| tracked.contains(key));
     }
 
@@ -244,7 +244,7 @@ const ASKED: usize = 32;
 
 /// Gives processes that share their memory a common address space, where the source did not tell: /proc does not.
 /// Sharers have equal sizes, so only equal ones are asked for (kcmp(2), which takes the right to trace both).
-fn tell_shared_spaces(gauges: &mut HashMap<ProcessKey, Gauges>) {
+fn tell_shared_spaces(gauges: &mut KeyMap<Gauges>) {
     let mut by_size: HashMap<(Option<u64>, Option<u64>), Vec<ProcessKey>> = HashMap::new();
     for (&key, gauge) in gauges
         .iter()
@@ -368,7 +368,7 @@ mod tests {
                 fds,
                 live: true,
             };
-            let samples = HashMap::from([(me, sample)]);
+            let samples = KeyMap::from_iter([(me, sample)]);
             let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
             let mut health = Health::default();
             // Twice: the second time through what was kept open.
@@ -434,7 +434,7 @@ mod tests {
             vms: Some(8192),
             ..Gauges::default()
         };
-        let mut gauges = HashMap::from([(me, gauge), (same, gauge), (init, gauge)]);
+        let mut gauges = KeyMap::from_iter([(me, gauge), (same, gauge), (init, gauge)]);
         tell_shared_spaces(&mut gauges);
         assert_eq!(gauges[&me].address_space, gauges[&same].address_space);
         assert_ne!(gauges[&me].address_space, gauges[&init].address_space);
@@ -449,7 +449,7 @@ mod tests {
             tgid: me,
             start: crate::process::BootTime(10),
         };
-        assert!(reader.read(&[never], &HashMap::new(), &mut health).is_empty());
+        assert!(reader.read(&[never], &KeyMap::default(), &mut health).is_empty());
         assert_eq!(health.get(Soft::Vanished), 1);
     }
 }

@@ -2,7 +2,7 @@
 //! coarse as /proc tells them. Whatever uses it says so (`kevmon.complete` = 0).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use procfs::process::{Process, Stat};
 use super::{Unread, directory, identity, is_live, open};
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Counter, FactIds, Identity, ProcessKey, Sample, Seen, Tgid, Usage},
+    process::{BootTime, Counter, FactIds, Identity, KeyMap, KeySet, ProcessKey, Sample, Seen, Tgid, Usage},
 };
 
 /// Scans /proc.
@@ -20,7 +20,7 @@ pub struct ProcSource {
     root: PathBuf,
     /// Identities as of the last scan: all of one is read again when its `comm`, its arguments or its executable have
     /// changed.
-    identities: HashMap<ProcessKey, Identity>,
+    identities: KeyMap<Identity>,
 }
 
 impl ProcSource {
@@ -28,7 +28,7 @@ impl ProcSource {
     pub fn new(root: PathBuf) -> Self {
         Self {
             root,
-            identities: HashMap::new(),
+            identities: KeyMap::default(),
         }
     }
 
@@ -101,8 +101,8 @@ impl ProcSource {
     }
 
     /// The usage of the processes in `wanted` that still exist.
-    pub fn sample(&self, wanted: &HashSet<ProcessKey>, health: &mut Health) -> HashMap<ProcessKey, Sample> {
-        let mut samples = HashMap::new();
+    pub fn sample(&self, wanted: &KeySet, health: &mut Health) -> KeyMap<Sample> {
+        let mut samples = KeyMap::default();
         for &key in wanted {
             match read(&self.root, key, health) {
                 Ok(sample) => {
@@ -368,7 +368,7 @@ mod tests {
         let ended: Vec<bool> = seen.iter().map(|seen| seen.ended).collect();
         assert_eq!(ended, [false, true, true]);
         assert_eq!(seen[0].identity.argv, ["/opt/app", "--flag"], "of the thread");
-        let wanted = HashSet::from([key(10, 500), key(11, 500), key(12, 500)]);
+        let wanted = KeySet::from_iter([key(10, 500), key(11, 500), key(12, 500)]);
         let samples = source.sample(&wanted, &mut health);
         let live = [10, 11, 12].map(|pid| samples[&key(pid, 500)].live);
         assert_eq!(live, [true, false, false]);
@@ -417,7 +417,7 @@ mod tests {
         let root = Root::new("sample");
         root.process(10, 1, 'S', b"app", 500);
         let mut health = Health::default();
-        let wanted = HashSet::from([key(10, 500), key(10, 499), key(77, 1)]);
+        let wanted = KeySet::from_iter([key(10, 500), key(10, 499), key(77, 1)]);
         let samples = ProcSource::new(root.0.clone()).sample(&wanted, &mut health);
         assert_eq!(
             samples.keys().copied().collect::<Vec<_>>(),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     plugin::{Durations, SavedGroup, SavedMember},
-    process::{ProcessKey, Reason},
+    process::{KeyMap, Reason},
 };
 
 /// A group as it stands in the database.
@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct Written {
     /// Without its members.
     group: SavedGroup,
-    members: HashMap<ProcessKey, SavedMember>,
+    members: KeyMap<SavedMember>,
 }
 
 impl From<SavedGroup> for Written {

@@ -1,25 +1,21 @@
 //! Whose processes are and where they run, where some plugin asks: by what the kernel side tells of them, and for the rest by
 //! /proc, as long as they are there.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use super::Source;
 use crate::{
     health::{Health, Soft},
     kernel::Cgroups,
     plugin::tracker::Tracker,
-    process::{BootTime, Event, FactIds, Facts, Identity, LostEnd, ProcessKey},
+    process::{BootTime, Event, FactIds, Facts, Identity, KeyMap, KeySet, LostEnd, ProcessKey},
     procfs, users,
 };
 
 /// When the facts of processes were read that are only shown, which /proc may have to tell: four files a process are too many
 /// for each collection.
 #[derive(Debug, Default)]
-pub(super) struct Shown(HashMap<ProcessKey, (FactIds, BootTime)>);
+pub(super) struct Shown(KeyMap<(FactIds, BootTime)>);
 
 /// Processes take their user and cgroup soon after their start: facts are read again when a process is twice as old as at the
 /// last look, where the kernel side tells others than before, and this often.
@@ -41,7 +37,7 @@ impl Shown {
     }
 
     /// Forgets all other processes.
-    pub(super) fn retain(&mut self, tracked: &HashSet<ProcessKey>) {
+    pub(super) fn retain(&mut self, tracked: &KeySet) {
         self.0.retain(|key, _| tracked.contains(key));
     }
 }
@@ -170,7 +166,7 @@ mod tests {
         let read: Vec<u64> = (100..400).filter(|&at| due(at, 0)).collect();
         assert_eq!(read, [100, 101, 102, 104, 108, 116, 132, 164, 224, 284, 344]);
         assert!(due(401, 33) && !due(402, 33), "another user");
-        shown.retain(&HashSet::new());
+        shown.retain(&KeySet::default());
         assert!(shown.is_due(key, ids(33), second(403)));
     }
 }

@@ -11,7 +11,7 @@ mod titles;
 mod verdicts;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
@@ -38,7 +38,7 @@ use crate::{
     limits::{self, CacheShare},
     metrics::{HealthReading, TelemetryReading},
     plugin::{GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
-    process::{BootTime, Event, FactIds, Moment, ProcessKey, Recovered, Sample},
+    process::{BootTime, Event, FactIds, KeyMap, KeySet, Moment, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, Hidden, HostReader, ProcSource},
 };
 
@@ -308,13 +308,13 @@ impl Watch {
         }
         self.look_at_titles();
         let with_facts = self.tracker.with_facts(due);
-        let mut tracked: HashSet<ProcessKey> = self.tracker.tracked().collect();
+        let mut tracked: KeySet = self.tracker.tracked().collect();
         tracked.extend(&with_facts);
         self.gauges.retain(&tracked);
         if let Source::Ebpf(kernel) = &mut self.source {
             kernel.retain(&tracked);
         }
-        let mut wanted: HashSet<ProcessKey> = self.tracker.tracked_of(due).collect();
+        let mut wanted: KeySet = self.tracker.tracked_of(due).collect();
         // Candidates, too: what they use before they fit is not the group's of the interval in which they do.
         wanted.extend(&with_facts);
         let samples = match self.sample(&wanted) {
@@ -325,7 +325,7 @@ impl Watch {
             Err(error) => {
                 self.not_read(&error);
                 all_read = false;
-                HashMap::new()
+                KeyMap::default()
             }
         };
         if all_read && std::mem::take(&mut self.unread) {
@@ -560,7 +560,7 @@ impl Watch {
     }
 
     /// The usage of `tracked`. What is kept open makes room where no descriptor is left for it.
-    fn sample(&mut self, tracked: &HashSet<ProcessKey>) -> Result<HashMap<ProcessKey, Sample>> {
+    fn sample(&mut self, tracked: &KeySet) -> Result<KeyMap<Sample>> {
         match self.sample_once(tracked) {
             Err(error) if is_out_of_files(&error) => {
                 self.make_room();
@@ -570,7 +570,7 @@ impl Watch {
         }
     }
 
-    fn sample_once(&mut self, tracked: &HashSet<ProcessKey>) -> Result<HashMap<ProcessKey, Sample>> {
+    fn sample_once(&mut self, tracked: &KeySet) -> Result<KeyMap<Sample>> {
         match &mut self.source {
             Source::Proc(proc) => Ok(proc.sample(tracked, &mut self.health)),
             Source::Ebpf(kernel) => {

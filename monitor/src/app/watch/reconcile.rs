@@ -1,6 +1,6 @@
 //! Brings the table into line with the host: at the start, after losses, and at each scan where there are no events.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tracing::warn;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     health::Soft,
-    process::{Arguments, BootTime, ProcessKey, Recovered, Seen},
+    process::{Arguments, BootTime, KeySet, Recovered, Seen},
     procfs::HostReader,
 };
 
@@ -76,7 +76,7 @@ impl Watch {
                 return Ok(());
             };
             let seen = kernel.snapshot().context("the process snapshot")?;
-            let present: HashSet<ProcessKey> = seen.iter().map(|seen| seen.key).collect();
+            let present: KeySet = seen.iter().map(|seen| seen.key).collect();
             let ended: Vec<Seen> = seen.iter().filter(|seen| seen.ended).cloned().collect();
             let found = self.discover(seen, None);
             // What ended before the snapshot has its record in the ring by now, or in the maps beside it.
@@ -145,7 +145,7 @@ impl Watch {
         let seen = proc
             .scan(&mut self.health)
             .with_context(|| self.root.display().to_string())?;
-        let present: HashSet<ProcessKey> = seen
+        let present: KeySet = seen
             .iter()
             .filter(|seen| !seen.ended)
             .map(|seen| seen.key)

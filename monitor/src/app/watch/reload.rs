@@ -1,14 +1,14 @@
 //! A change of plugins while everything is followed: who is a member of what now, also among the processes that were of
 //! no interest until then.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
 use super::{Source, Watch};
 use crate::{
     plugin::{GroupId, KeptGroup, Plugin},
-    process::{BootTime, ProcessKey},
+    process::{BootTime, KeySet},
     procfs::HostReader,
 };
 
@@ -76,7 +76,7 @@ impl Watch {
     /// What a process used before it moves belongs to where it was.
     fn bring_totals_up_to_date(&mut self) {
         self.drain();
-        let tracked: HashSet<ProcessKey> = self.tracker.followed().collect();
+        let tracked: KeySet = self.tracker.followed().collect();
         match self.sample(&tracked) {
             Ok(samples) => self.tracker.observe(&samples, &tracked, HostReader::now()),
             Err(error) => self.not_read(&error),

@@ -1,7 +1,5 @@
 //! The groups of an earlier run: how they go on in this one.
 
-use std::collections::{HashMap, HashSet};
-
 use anyhow::{Context, Result};
 
 use super::{Source, Watch};
@@ -11,7 +9,7 @@ use crate::{
         output,
     },
     plugin::SavedMember,
-    process::{BootTime, ProcessKey, Seen},
+    process::{BootTime, KeyMap, KeySet, ProcessKey, Seen},
 };
 
 impl Watch {
@@ -52,7 +50,7 @@ impl Watch {
         }
         if is_compared && !seen.is_empty() {
             // Ends first: what started since may have taken an ended one's place.
-            let present: HashSet<ProcessKey> = seen.iter().map(|seen| seen.key).collect();
+            let present: KeySet = seen.iter().map(|seen| seen.key).collect();
             let ended = seen.into_iter().filter(|seen| seen.ended).collect();
             self.tracker.end_seen_as(ended, now, false);
             self.tracker.end_missing(&present, now, now, false);
@@ -80,7 +78,7 @@ fn to_the_tick(key: ProcessKey) -> ProcessKey {
 }
 
 /// The keys of the processes that are there, by what /proc would tell of them.
-struct Keys(HashMap<ProcessKey, ProcessKey>);
+struct Keys(KeyMap<ProcessKey>);
 
 impl Keys {
     fn new(seen: &[Seen]) -> Self {

@@ -219,7 +219,7 @@ impl Both {
             };
             (key, sample)
         });
-        let samples: HashMap<_, _> = samples.collect();
+        let samples: crate::process::KeyMap<_> = samples.collect();
         tracker.observe(&samples, &samples.keys().copied().collect(), now);
         let gauges = processes
             .iter()

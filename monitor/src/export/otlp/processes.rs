@@ -143,7 +143,8 @@ pub(super) fn sent_before<'a>(
 /// The attributes by which receivers know the series of a process, pid apart, for a store.
 pub fn series_text(process: &SingleProcess, boot: UnixClock) -> String {
     let pairs: Vec<(&str, Cow<'_, str>)> = texts(process, boot).collect();
-    serde_json::json!(pairs).to_string()
+    // Texts in a list: none of them can fail to be written.
+    serde_json::to_string(&pairs).unwrap_or_default()
 }
 
 /// The attributes that [`series_text`] has written; `None` where it has not.
@@ -209,7 +210,9 @@ fn write_attributes<'a>(
 /// What a process is, pid apart: the semantic conventions' attributes of the entities process (`process.creation.time`
 /// identifies it, with the pid), container and pod, and kevmon's own.
 fn texts(process: &SingleProcess, boot: UnixClock) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
-    let text = |text: &'_ str| (!text.is_empty()).then(|| Cow::Owned(text.to_owned()));
+    fn text(text: &str) -> Option<Cow<'_, str>> {
+        (!text.is_empty()).then_some(Cow::Borrowed(text))
+    }
     let facts = &process.facts;
     let arguments = (!process.arguments.is_empty()).then(|| Cow::Owned(process.arguments.join(" ")));
     [

@@ -1,16 +1,11 @@
 //! What a collection says of a group.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Group, Last, single::Now};
 use crate::{
     plugin::reading::{ProcessReading, Reading},
-    process::{
-        BootTime, Counter, Facts, Gauges, Host, KeyMap, Moment, ProcessKey, ProcessTable, State, Usage,
-    },
+    process::{BootTime, Counter, Facts, Gauges, Host, KeyMap, Moment, ProcessTable, State, Usage},
 };
 
 impl Group {
@@ -69,7 +64,7 @@ impl Group {
         &mut self,
         now: BootTime,
         host: Host,
-        gauges: &HashMap<ProcessKey, Gauges>,
+        gauges: &KeyMap<Gauges>,
         table: &ProcessTable,
         facts: &KeyMap<Facts>,
     ) -> Reading {

@@ -64,7 +64,7 @@ impl From<Arc<RootIdentity>> for RootLife {
 fn identity(plugin: &Plugin, key: ProcessKey, table: &ProcessTable, facts: &KeyMap<Facts>) -> RootIdentity {
     let unknown = Identity::default();
     let names = table.get(key).map_or(&unknown, |process| &process.identity);
-    RootIdentity::of(names, facts.get(&key)).listed_as(plugin.name_of(names))
+    RootIdentity::of(names, plugin.name_of(names), facts.get(&key))
 }
 
 impl Group {

@@ -1,7 +1,5 @@
 //! Single members, for plugins that ask for series of theirs. Of a plugin that does not, nothing is kept here.
 
-use std::collections::HashMap;
-
 use super::{
     Group,
     places::{self, Standing},
@@ -37,7 +35,7 @@ struct Known {
 pub(super) struct Now<'a> {
     pub(super) time: BootTime,
     pub(super) host: Host,
-    pub(super) gauges: &'a HashMap<ProcessKey, Gauges>,
+    pub(super) gauges: &'a KeyMap<Gauges>,
     pub(super) table: &'a ProcessTable,
     pub(super) facts: &'a KeyMap<Facts>,
     pub(super) arguments: &'a [String],

@@ -41,15 +41,27 @@ enum Place {
     Same,
 }
 
+/// The text, as `known` where that is the same.
+fn shared(text: &str, known: &Arc<str>) -> Arc<str> {
+    if text == &**known {
+        Arc::clone(known)
+    } else {
+        Arc::from(text)
+    }
+}
+
 impl RootIdentity {
-    /// Of a process with these names and facts.
-    pub fn of(identity: &Identity, facts: Option<&Facts>) -> Self {
+    /// Of a process with these names and facts, which is listed as `name`.
+    pub fn of(identity: &Identity, name: &str, facts: Option<&Facts>) -> Self {
         let container = facts.and_then(Facts::container).map(Arc::from);
         let unit = facts.and_then(Facts::unit).filter(|_| container.is_none());
+        let program = identity.program();
+        // Most often one text, which is then held once.
+        let exe = shared(&identity.exe, &program.executable);
         Self {
-            name: Arc::from(identity.name()),
-            exe: Arc::from(identity.exe.as_str()),
-            program: identity.program(),
+            name: shared(name, &exe),
+            exe,
+            program,
             arguments: (!identity.argv.is_empty() && identity.cut.is_none()).then(|| {
                 let mut hasher = DefaultHasher::new();
                 identity.argv.hash(&mut hasher);
@@ -57,14 +69,6 @@ impl RootIdentity {
             }),
             unit: unit.map(Arc::from),
             container,
-        }
-    }
-
-    /// The same under another name to show.
-    pub fn listed_as(self, name: &str) -> Self {
-        Self {
-            name: Arc::from(name),
-            ..self
         }
     }
 

@@ -26,7 +26,7 @@ fn placed(program: &str, argument: &str, cgroup: Option<&str>) -> Arc<RootIdenti
         cgroup: cgroup.map(Arc::from),
         ..Facts::default()
     };
-    Arc::new(RootIdentity::of(&identity, Some(&facts)))
+    Arc::new(RootIdentity::of(&identity, identity.name(), Some(&facts)))
 }
 
 pub(super) fn started(time: u64, pid: u32, identity: &Arc<RootIdentity>) -> RootStart {
@@ -247,6 +247,7 @@ fn the_end_that_fits_best_is_replaced() {
             comm: "web".to_owned(),
             ..Identity::default()
         },
+        "web",
         None,
     ));
     type Case<'a> = (&'a str, &'a [Arc<RootIdentity>], Arc<RootIdentity>, Option<u32>);

@@ -10,11 +10,7 @@ mod reload;
 mod snapshot;
 mod titles;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     GroupId, Interest, Notice, Plugin, Reading, What,
@@ -397,12 +393,7 @@ impl Tracker {
 
     /// Takes readings of the processes in `wanted`, and gives up on those of them that have ended and are gone without a
     /// free.
-    pub fn observe(
-        &mut self,
-        samples: &HashMap<ProcessKey, Sample>,
-        wanted: &HashSet<ProcessKey>,
-        now: BootTime,
-    ) {
+    pub fn observe(&mut self, samples: &KeyMap<Sample>, wanted: &KeySet, now: BootTime) {
         for (&key, sample) in samples {
             let Some(process) = self.table.get_mut(key) else {
                 continue;
@@ -439,7 +430,7 @@ impl Tracker {
         group: GroupId,
         now: BootTime,
         host: Host,
-        gauges: &HashMap<ProcessKey, Gauges>,
+        gauges: &KeyMap<Gauges>,
     ) -> Option<Reading> {
         let group = self.groups.get_mut(&group)?;
         Some(group.read(now, host, gauges, &self.table, &self.facts))
@@ -452,6 +443,10 @@ impl Tracker {
     }
 
     fn note_encoding(&mut self, identity: &Identity) {
+        let mut texts = [&identity.exe, &identity.comm].into_iter().chain(&identity.argv);
+        if texts.all(|text| text.is_ascii()) {
+            return; // all but always
+        }
         if identity
             .names()
             .any(|name| name.contains(char::REPLACEMENT_CHARACTER))

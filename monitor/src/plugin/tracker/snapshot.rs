@@ -1,11 +1,12 @@
 //! What snapshots and scans show: who was there already, who is missing, who changed unseen.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use super::{
     Arrival, BootTime, Ending, Interest, Judgement, Matched, NAMED_AT_START, Process, ProcessKey, Seen,
     SeenEnd, Tracker,
 };
+use crate::process::KeySet;
 
 /// What is told of a process that was found missing is waited for, and left out, so long.
 const CLOSED_FOR: Duration = Duration::from_secs(120);
@@ -158,15 +159,11 @@ impl Tracker {
     }
 
     /// True when something that was known to live before `began` is not in the snapshot that began then.
-    pub fn is_missing(&self, present: &HashSet<ProcessKey>, began: BootTime) -> bool {
+    pub fn is_missing(&self, present: &KeySet, began: BootTime) -> bool {
         self.missing(present, began).next().is_some()
     }
 
-    fn missing<'a>(
-        &'a self,
-        present: &'a HashSet<ProcessKey>,
-        began: BootTime,
-    ) -> impl Iterator<Item = ProcessKey> + 'a {
+    fn missing<'a>(&'a self, present: &'a KeySet, began: BootTime) -> impl Iterator<Item = ProcessKey> + 'a {
         self.table
             .iter()
             .filter(move |(key, process)| {
@@ -178,13 +175,7 @@ impl Tracker {
     /// Ends, for an unknown reason, what was known to live before `began` and is not in the snapshot that began then.
     /// All events up to the snapshot must have been applied. `lossy`: the source has events, and some of them were
     /// lost; else it has none, and whatever ended is missing. Returns how many.
-    pub fn end_missing(
-        &mut self,
-        present: &HashSet<ProcessKey>,
-        began: BootTime,
-        now: BootTime,
-        lossy: bool,
-    ) -> u64 {
+    pub fn end_missing(&mut self, present: &KeySet, began: BootTime, now: BootTime, lossy: bool) -> u64 {
         let missing: Vec<ProcessKey> = self.missing(present, began).collect();
         for &key in &missing {
             self.ended(key, now, Ending::UNKNOWN, lossy);

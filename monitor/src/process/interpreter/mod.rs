@@ -84,6 +84,9 @@ const FAMILIES: &[(&[&str], Reader)] = &[
 /// What the process with this executable and argument vector runs; `None` when it is no known interpreter. An
 /// executable that is not known (an empty name) is taken to be what `argv[0]` says.
 pub fn runs<'a>(exe: &str, argv: &'a [String]) -> Option<Runs<'a>> {
+    if !exe.is_empty() && !is_interpreter(exe) {
+        return None; // all but always
+    }
     let called = argv.first().map_or("", String::as_str);
     // A login shell's argv[0] has a dash in front.
     let called = paths::program_name(called.strip_prefix('-').unwrap_or(called));
@@ -105,7 +108,55 @@ pub fn runs<'a>(exe: &str, argv: &'a [String]) -> Option<Runs<'a>> {
 
 /// Whether an executable of this name is an interpreter.
 pub fn is_interpreter(name: &str) -> bool {
-    family(name).is_some() || is_called(name, "busybox") || is_called(name, "toybox") || is_loader(name)
+    is_loader(name)
+        || (STEMS.may_begin(name)
+            && (family(name).is_some() || is_called(name, "busybox") || is_called(name, "toybox")))
+}
+
+/// What the names of interpreters begin with: a quick no for all others, asked several times for each process.
+const STEMS: Stems = Stems::of(FAMILIES);
+
+/// The first two letters of names, as a bit set each for the second letters: 32 × 32, by the low five bits, in which
+/// two letters differ.
+struct Stems([u32; 32]);
+
+impl Stems {
+    const fn of(families: &[(&[&str], Reader)]) -> Self {
+        let mut stems = Self([0; 32]).with("busybox").with("toybox");
+        let mut family = 0;
+        while family < families.len() {
+            let names = families[family].0;
+            let mut name = 0;
+            while name < names.len() {
+                stems = stems.with(names[name]);
+                name += 1;
+            }
+            family += 1;
+        }
+        stems
+    }
+
+    /// A name of one letter (`R`) has a version or nothing behind it: whatever follows passes.
+    const fn with(mut self, name: &str) -> Self {
+        let name = name.as_bytes();
+        self.0[(name[0] & 31) as usize] |= match name {
+            [_] => u32::MAX,
+            [_, second, ..] => 1 << (*second & 31),
+            [] => 0,
+        };
+        self
+    }
+
+    /// False: no interpreter is called so. A dot in front is that of a wrapped program.
+    fn may_begin(&self, name: &str) -> bool {
+        match name.as_bytes() {
+            [b'.', first, second, ..] | [first, second, ..] => {
+                self.0[usize::from(first & 31)] & (1 << (second & 31)) != 0
+            }
+            [first] => self.0[usize::from(first & 31)] == u32::MAX,
+            [] => false,
+        }
+    }
 }
 
 fn family(name: &str) -> Option<Reader> {

@@ -641,3 +641,37 @@ fn no_argument_vector_is_too_strange() {
         }
     }
 }
+
+/// The quick no against the tables themselves, on the names of all families and on what is near them.
+#[test]
+fn a_quick_no_leaves_no_interpreter_out() {
+    let stems: Vec<&str> = FAMILIES
+        .iter()
+        .flat_map(|(names, _)| names.iter().copied())
+        .chain([
+            "busybox",
+            "toybox",
+            "ld-linux.so.2",
+            "nginx",
+            "storm",
+            "Run",
+            "r",
+            "",
+        ])
+        .collect();
+    let mut yes = 0;
+    for stem in stems {
+        for ending in ["", "3", "3.11", "-3.2", "-static", ".real", "x", "-wrapped"] {
+            for front in ["", ".", "x", "-"] {
+                let name = format!("{front}{stem}{ending}");
+                let in_tables = family(&name).is_some()
+                    || is_called(&name, "busybox")
+                    || is_called(&name, "toybox")
+                    || is_loader(&name);
+                assert_eq!(is_interpreter(&name), in_tables, "{name:?}");
+                yes += usize::from(in_tables);
+            }
+        }
+    }
+    assert!(yes > 200, "{yes} names of interpreters");
+}

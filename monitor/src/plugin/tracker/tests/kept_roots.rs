@@ -200,7 +200,7 @@ fn the_first_restart_after_a_restart_of_kevmon_is_counted() {
                 let since = BootTime(if same_boot { 1_000 * MS } else { 0 });
                 cron.compare(GroupId(0), &group, since, BootTime(20_000 * MS));
                 cron.end_missing(
-                    &HashSet::new(),
+                    &KeySet::default(),
                     BootTime(20_000 * MS),
                     BootTime(20_000 * MS),
                     false,

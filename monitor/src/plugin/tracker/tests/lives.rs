@@ -164,9 +164,13 @@ fn an_ended_process_whose_free_never_comes_keeps_its_last_values() {
     sample(&mut tracker, 60_000, process, 43);
     assert_eq!(read(&mut tracker, 0, 60_000).unsettled, 1);
     // Another group's turn says nothing of it.
-    tracker.observe(&HashMap::new(), &HashSet::new(), BootTime(70_000 * MS));
+    tracker.observe(&KeyMap::default(), &KeySet::default(), BootTime(70_000 * MS));
     assert_eq!(tracker.irregularities().unsettled, 0);
-    tracker.observe(&HashMap::new(), &HashSet::from([process]), BootTime(70_000 * MS));
+    tracker.observe(
+        &KeyMap::default(),
+        &KeySet::from_iter([process]),
+        BootTime(70_000 * MS),
+    );
     let reading = read(&mut tracker, 0, 70_000);
     assert_eq!((reading.unsettled, written(&reading)), (1, 43));
     assert_eq!(tracker.irregularities().unsettled, 1);

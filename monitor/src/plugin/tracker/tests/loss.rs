@@ -275,7 +275,7 @@ fn what_was_found_missing_is_not_counted_again_when_its_end_comes_late() {
     let mut tracker = tracker(&["^app$"]);
     let process = key(10, 100);
     tracker.apply(exec(100, process, INIT, "app", 6));
-    tracker.end_missing(&HashSet::new(), BootTime(200 * MS), BootTime(210 * MS), true);
+    tracker.end_missing(&KeySet::default(), BootTime(200 * MS), BootTime(210 * MS), true);
     let late = lost_end(process, Some("app"), (150, 180, 900), 50);
     tracker.recover(vec![late], &[], BootTime(950 * MS));
     let reading = read(&mut tracker, 0, 1_000);

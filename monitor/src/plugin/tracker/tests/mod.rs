@@ -12,8 +12,6 @@ mod snapshots;
 mod titles;
 mod usage;
 
-use std::collections::HashSet;
-
 use regex::RegexBuilder;
 
 use super::*;
@@ -201,13 +199,13 @@ fn sample(tracker: &mut Tracker, time: u64, key: ProcessKey, amount: u64) {
         fds: None,
         live: true,
     };
-    let samples = HashMap::from([(key, sample)]);
-    tracker.observe(&samples, &HashSet::from([key]), BootTime(time * MS));
+    let samples = KeyMap::from_iter([(key, sample)]);
+    tracker.observe(&samples, &KeySet::from_iter([key]), BootTime(time * MS));
 }
 
 fn read(tracker: &mut Tracker, group: usize, time: u64) -> Reading {
     let reading = tracker
-        .read(GroupId(group), BootTime(time * MS), HOST, &HashMap::new())
+        .read(GroupId(group), BootTime(time * MS), HOST, &KeyMap::default())
         .unwrap();
     let happened = reading.happened;
     assert_eq!(

@@ -33,7 +33,7 @@ fn find(tracker: &mut Tracker, present: &[(ProcessKey, &str)], time: u64) {
     for &(key, name) in present {
         tracker.discover(&seen(key, name), BootTime(time * MS), None);
     }
-    let present: HashSet<ProcessKey> = present.iter().map(|&(key, _)| key).collect();
+    let present: KeySet = present.iter().map(|&(key, _)| key).collect();
     tracker.end_missing(&present, BootTime(time * MS), BootTime(time * MS), true);
 }
 

@@ -45,7 +45,7 @@ fn what_a_change_does_not_concern_goes_on() {
     assert!(tracker.plugin(GroupId(1)).is_none(), "gone");
     assert!(
         tracker
-            .read(GroupId(1), BootTime(40 * MS), HOST, &HashMap::new())
+            .read(GroupId(1), BootTime(40 * MS), HOST, &KeyMap::default())
             .is_none()
     );
 

@@ -47,7 +47,7 @@ fn what_a_snapshot_finds_is_no_start_and_what_it_misses_no_crash() {
         "the oldest member's start"
     );
 
-    let present = HashSet::from([old]);
+    let present = KeySet::from_iter([old]);
     assert_eq!(
         tracker.end_missing(&present, BootTime(200 * MS), BootTime(210 * MS), true),
         1
@@ -62,7 +62,7 @@ fn a_process_that_appeared_during_the_snapshot_is_not_missing() {
     let mut tracker = tracker(&["^app$"]);
     tracker.apply(exec(205, key(10, 204), INIT, "app", 0));
     assert_eq!(
-        tracker.end_missing(&HashSet::new(), BootTime(200 * MS), BootTime(210 * MS), true),
+        tracker.end_missing(&KeySet::default(), BootTime(200 * MS), BootTime(210 * MS), true),
         0
     );
 }

@@ -185,7 +185,7 @@ fn gauges_sum_what_could_be_read() {
         address_space: Some(space),
     };
     // The third shares the second's address space (a vfork child); the fourth has vanished.
-    let gauges = HashMap::from([
+    let gauges = KeyMap::from_iter([
         (members[0], gauge(100, 1, 7)),
         (members[1], gauge(50, 4, 8)),
         (members[2], gauge(50, 1, 8)),
@@ -204,7 +204,7 @@ fn gauges_sum_what_could_be_read() {
     );
     assert_eq!(reading.peak_rss, Some(101));
     // One that could not be read makes the sum unknown, not smaller; a peak once seen stays.
-    let gauges = HashMap::from([
+    let gauges = KeyMap::from_iter([
         (
             members[0],
             Gauges {
@@ -234,7 +234,7 @@ fn only_roots_count_where_the_plugin_says_so() {
     sample(&mut tracker, 160, root, 10);
     sample(&mut tracker, 160, worker, 500);
     let reading = tracker
-        .read(GroupId(0), BootTime(170 * MS), HOST, &HashMap::new())
+        .read(GroupId(0), BootTime(170 * MS), HOST, &KeyMap::default())
         .unwrap();
     assert_eq!((reading.process_count, written(&reading)), (1, 10));
     assert_eq!(reading.happened.worker_starts, 1, "events are counted for all");
@@ -242,7 +242,7 @@ fn only_roots_count_where_the_plugin_says_so() {
     tracker.apply(exit(200, root, 11));
     sample(&mut tracker, 210, worker, 503);
     let reading = tracker
-        .read(GroupId(0), BootTime(220 * MS), HOST, &HashMap::new())
+        .read(GroupId(0), BootTime(220 * MS), HOST, &KeyMap::default())
         .unwrap();
     assert_eq!((reading.process_count, written(&reading)), (1, 11 + 3));
 }
@@ -257,7 +257,7 @@ fn a_process_that_was_found_and_never_read_makes_nothing_unknown() {
     sample(&mut tracker, 110, read_once, 40);
     assert_eq!(written(&read(&mut tracker, 0, 120)), 40, "while it is there");
     tracker.end_missing(
-        &HashSet::from([read_once]),
+        &KeySet::from_iter([read_once]),
         BootTime(200 * MS),
         BootTime(210 * MS),
         true,
