@@ -10,6 +10,7 @@ mod losses;
 mod lost;
 mod object;
 mod refusal;
+mod ring;
 mod source;
 mod sys;
 mod verdicts;

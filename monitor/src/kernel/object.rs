@@ -66,6 +66,9 @@ pub enum LoadError {
     /// A map or program that should be in the object is not.
     #[error("the eBPF object has no {0}; it does not belong to this kevmon")]
     Foreign(&'static str),
+    /// The ring cannot be waited for.
+    #[error("the ring buffer's descriptor: {0}")]
+    Ring(#[source] std::io::Error),
     /// A map of an unexpected type.
     #[error("eBPF map: {0}")]
     Map(#[from] aya::maps::MapError),

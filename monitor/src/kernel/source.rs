@@ -2,12 +2,12 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     time::Duration,
 };
 
-use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray};
 use aya_log::EbpfLogger;
 use kevmon_common::{ABSENT, ARGUMENTS_MOST, Counters, Key, MARK_TOLD, Mark};
 use log::Log;
@@ -16,12 +16,12 @@ use tracing::warn;
 use super::{
     cgroups::Cgroups,
     decode::{self, Blind},
-    held_arguments::HeldArguments,
     iterator::Iterators,
     losses::{self, Losses, Records},
     lost::Lost,
     object::{self, Attached, LoadError, Shared, Sizes},
     refusal::Refusal,
+    ring::{Ring, Told},
     sys,
     verdicts::Verdicts,
 };
@@ -66,19 +66,17 @@ pub struct Settings {
 
 /// The programs at work.
 pub struct KernelSource {
-    ring: RingBuf<MapData>,
+    ring: Ring,
     marks: BpfHashMap<MapData, Shared<Key>, Shared<Mark>>,
     verdicts: Verdicts,
     counters: PerCpuArray<MapData, Shared<Counters>>,
     lost: Lost,
     /// [`Counters::kept`] as of the last look into `lost`.
     kept: u64,
-    /// Records taken from the ring.
-    received: u64,
+    /// Records that were not understood, as far as they have been counted.
+    undecodable: u64,
     /// How many records for long arguments an exec leaves out.
     arguments_left_out: Array<MapData, u32>,
-    /// Parts of arguments whose exec's record is still to come.
-    arguments: HeldArguments,
     iterators: Iterators,
     blind: Blind,
     cgroups: Cgroups,
@@ -121,8 +119,13 @@ impl KernelSource {
         let arguments_left_out = map("ARGUMENTS_LEFT_OUT")?;
         let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
         let offsets = &attached.offsets;
+        let blind = Blind {
+            run_delay: offsets.task_run_delay == ABSENT,
+            io: offsets.task_write_bytes == ABSENT,
+            page_size: rustix::param::page_size() as u64,
+        };
         Ok(Self {
-            ring: maps.0.try_into().map_err(LoadError::Map)?,
+            ring: Ring::new(maps.0.try_into().map_err(LoadError::Map)?, blind).map_err(LoadError::Ring)?,
             marks: maps.1.try_into().map_err(LoadError::Map)?,
             verdicts: Verdicts::new(maps.2.try_into().map_err(LoadError::Map)?),
             counters: maps.3.try_into().map_err(LoadError::Map)?,
@@ -132,9 +135,8 @@ impl KernelSource {
                 lost.2.try_into().map_err(LoadError::Map)?,
             ),
             kept: 0,
-            received: 0,
+            undecodable: 0,
             arguments_left_out: arguments_left_out.try_into().map_err(LoadError::Map)?,
-            arguments: HeldArguments::default(),
             iterators: {
                 let (snapshot, sample) = &attached.iterators;
                 let clone = |program: &aya::programs::ProgramFd, name| {
@@ -149,11 +151,7 @@ impl KernelSource {
                     settings.links,
                 )
             },
-            blind: Blind {
-                run_delay: offsets.task_run_delay == ABSENT,
-                io: offsets.task_write_bytes == ABSENT,
-                page_size: rustix::param::page_size() as u64,
-            },
+            blind,
             cgroups: Cgroups::new(),
             suspects: KeyMap::default(),
             untold_lives: 0,
@@ -168,43 +166,32 @@ impl KernelSource {
     /// # Errors
     /// No descriptor is left.
     pub fn event_descriptor(&self) -> io::Result<OwnedFd> {
-        // SAFETY: the ring is open as long as `self` is, which the borrow does not outlive.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }.try_clone_to_owned()
+        self.ring.descriptor()
     }
 
-    /// The next event waiting in the ring, with whose the process is and where; or `None`.
+    /// The next event that was told, with whose the process is and where; or `None` where none waits.
     pub fn next_event(&mut self, health: &mut Health) -> Option<(Event, FactIds)> {
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        while let Some(record) = self.ring.next() {
-            self.received += 1;
-            if decode::is_of_a_cgroup(&record) {
-                if let Some((id, path)) = decode::made_cgroup(&record) {
-                    self.cgroups.made(id, path);
-                }
-                continue;
-            }
-            if let Some(part) = decode::part_of_arguments(&record) {
-                self.arguments.hold(&part);
-                continue;
-            }
-            let before = match decode::executes_or_is_freed(&record) {
-                Some(key) => self.arguments.take(key),
-                None => Vec::new(),
-            };
-            match self.blind.event(&record, &before) {
-                Some(event) => {
+        while let Some(told) = self.ring.next() {
+            match told {
+                Told::Cgroup { id, path } => self.cgroups.made(id, &path),
+                Told::Event(event, ids) => {
                     match &event {
                         Event::Free { key, .. } => self.verdicts.freed(*key),
                         Event::Exec { identity, .. } if identity.cut.is_some() => health.count(Soft::ArgvCut),
                         _ => {}
                     }
-                    return Some((event, decode::facts(&record)));
+                    return Some((event, ids));
                 }
-                None => health.count(Soft::Undecodable),
             }
         }
+        let undecodable = self.ring.tally().undecodable;
+        health.add(
+            Soft::Undecodable,
+            undecodable - std::mem::replace(&mut self.undecodable, undecodable),
+        );
         self.verdicts.drained();
         None
     }
@@ -347,7 +334,7 @@ impl KernelSource {
 
     /// Records sent, received and lost since the programs were attached.
     pub fn records(&self) -> Records {
-        Records::new(&self.counters(), self.received)
+        Records::new(&self.counters(), self.ring.tally().received)
     }
 
     fn counters(&self) -> Counters {

@@ -19,6 +19,7 @@ mod large_groups;
 mod limits;
 mod long_arguments;
 mod loss_corners;
+mod mass_death;
 mod otel_collector;
 mod outage;
 mod overflow;

@@ -1,0 +1,242 @@
+//! Reads the ring. The loop takes the records itself as long as it comes by in time; while it does something else, a
+//! thread of the ring's own takes them out, so that the ring does not fill up.
+//!
+//! The thread waits for the kernel side's call, which comes once a quarter of the ring is waiting, and never for
+//! anything else: it holds the lock for no longer than reading takes. On a quiet host it does not run at all.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use aya::maps::{MapData, RingBuf};
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use tracing::warn;
+
+use super::{
+    decode::{self, Blind},
+    held_arguments::HeldArguments,
+};
+use crate::process::{Event, FactIds};
+
+/// Records taken in one go: between two of them the other thread may take its turn.
+const AT_ONCE: usize = 256;
+/// Records held at most, some 50 MB of execs; more wait in the ring, and what finds no room there is kept in the kernel
+/// side's maps.
+const HELD: usize = 1 << 17;
+/// What wakes the thread: the ring, or its end.
+const RING: u64 = 0;
+const END: u64 = 1;
+
+/// What a record tells.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "all but a few are events, which are moved once"
+)]
+pub enum Told {
+    /// Something happened to a process; whose it is, and where.
+    Event(Event, FactIds),
+    /// A cgroup was made.
+    Cgroup {
+        /// Inode of its directory, which is its id.
+        id: u64,
+        /// Path below the hierarchy's root.
+        path: String,
+    },
+}
+
+/// Records that were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// All of them.
+    pub received: u64,
+    /// Those that this kevmon does not understand.
+    pub undecodable: u64,
+}
+
+/// The ring, read.
+pub struct Ring {
+    shared: Arc<Mutex<Reader>>,
+    /// Taken by the loop, and not asked for yet.
+    batch: VecDeque<Told>,
+    descriptor: OwnedFd,
+    /// Ends with it.
+    _taker: Option<Taker>,
+}
+
+struct Reader {
+    ring: RingBuf<MapData>,
+    /// Parts of arguments whose exec's record is still to come.
+    arguments: HeldArguments,
+    blind: Blind,
+    /// Taken by the thread.
+    waiting: VecDeque<Told>,
+    tally: Tally,
+}
+
+/// The thread, which ends with it.
+struct Taker {
+    thread: Option<JoinHandle<()>>,
+    end: OwnedFd,
+}
+
+impl Ring {
+    /// Over the map, whose records are decoded by `blind`.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new(ring: RingBuf<MapData>, blind: Blind) -> io::Result<Self> {
+        // SAFETY: the ring is open as long as this function runs.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) }.try_clone_to_owned()?;
+        let shared = Arc::new(Mutex::new(Reader {
+            ring,
+            arguments: HeldArguments::default(),
+            blind,
+            waiting: VecDeque::new(),
+            tally: Tally::default(),
+        }));
+        let taker = Taker::start(&shared, &descriptor)
+            .inspect_err(|error| {
+                warn!("no thread to read the ring while kevmon collects: {error}; a storm may lose records");
+            })
+            .ok();
+        Ok(Self {
+            shared,
+            batch: VecDeque::new(),
+            descriptor,
+            _taker: taker,
+        })
+    }
+
+    /// A descriptor that is readable once a quarter of the ring is waiting.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.descriptor.try_clone()
+    }
+
+    /// The next record, in the order in which the kernel side told them; `None` where nothing waits.
+    pub fn next(&mut self) -> Option<Told> {
+        if self.batch.is_empty() {
+            let mut reader = lock(&self.shared);
+            if reader.waiting.is_empty() {
+                reader.take(&mut self.batch, AT_ONCE);
+            } else {
+                // As they were told: what the thread took comes before what is in the ring.
+                std::mem::swap(&mut self.batch, &mut reader.waiting);
+            }
+        }
+        self.batch.pop_front()
+    }
+
+    /// Of all records so far, by whichever thread.
+    pub fn tally(&self) -> Tally {
+        lock(&self.shared).tally
+    }
+}
+
+impl Reader {
+    /// Moves up to `most` records from the ring into `into`; returns how many went.
+    fn take(&mut self, into: &mut VecDeque<Told>, most: usize) -> usize {
+        let mut taken = 0;
+        while taken < most
+            && let Some(record) = self.ring.next()
+        {
+            self.tally.received += 1;
+            taken += 1;
+            if decode::is_of_a_cgroup(&record) {
+                into.extend(decode::made_cgroup(&record).map(|(id, path)| Told::Cgroup {
+                    id,
+                    path: path.to_owned(),
+                }));
+                continue;
+            }
+            if let Some(part) = decode::part_of_arguments(&record) {
+                self.arguments.hold(&part);
+                continue;
+            }
+            let before = match decode::executes_or_is_freed(&record) {
+                Some(key) => self.arguments.take(key),
+                None => Vec::new(),
+            };
+            match self.blind.event(&record, &before) {
+                Some(event) => into.push_back(Told::Event(event, decode::facts(&record))),
+                None => self.tally.undecodable += 1,
+            }
+        }
+        taken
+    }
+}
+
+impl Taker {
+    fn start(shared: &Arc<Mutex<Reader>>, ring: &OwnedFd) -> io::Result<Self> {
+        let end = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let wakers = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // By edges: a record alone makes the ring readable, and only the kernel side's call is to wake the thread.
+        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&wakers, ring, epoll::EventData::new_u64(RING), edges)?;
+        epoll::add(
+            &wakers,
+            &end,
+            epoll::EventData::new_u64(END),
+            epoll::EventFlags::IN,
+        )?;
+        let shared = Arc::clone(shared);
+        let thread = thread::Builder::new()
+            .name("kevmon-ring".to_owned())
+            .spawn(move || keep_room(&shared, &wakers))?;
+        Ok(Self {
+            thread: Some(thread),
+            end,
+        })
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        // An eventfd takes eight bytes, always.
+        let told = rustix::io::write(&self.end, &1_u64.to_ne_bytes()).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| told) {
+            let _ = thread.join(); // a panic of it has been told
+        }
+    }
+}
+
+/// Takes records out whenever a quarter of the ring is waiting, until it is told to end.
+fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd) {
+    let mut woken = Vec::with_capacity(2);
+    loop {
+        woken.clear();
+        match epoll::wait(wakers, rustix::buffer::spare_capacity(&mut woken), None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => {
+                warn!("the ring is read by the loop alone from now on: {error}");
+                return;
+            }
+        }
+        if woken.iter().any(|event| event.data.u64() == END) {
+            return;
+        }
+        loop {
+            let mut reader = lock(shared);
+            let mut waiting = std::mem::take(&mut reader.waiting);
+            let room = HELD.saturating_sub(waiting.len()).min(AT_ONCE);
+            let taken = reader.take(&mut waiting, room);
+            reader.waiting = waiting;
+            if taken < AT_ONCE {
+                break;
+            }
+        }
+    }
+}
+
+/// What a panicking thread left is whole records and no part of one.
+fn lock(shared: &Mutex<Reader>) -> std::sync::MutexGuard<'_, Reader> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
