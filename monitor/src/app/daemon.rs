@@ -24,11 +24,11 @@ use super::{
     empty::EmptyGroups,
     exports::{self, Exports},
     faulty_files, host,
-    keeper::{self, Keeper},
+    keeper::{self, Brought, Keeper, Outgoing},
     lines::{LineTarget, Lines},
     output::{self, Clocks},
     phase::Phase,
-    process_series,
+    process_series::ProcessSeries,
     reload::{self, Applied, Parts, Watcher},
     schedule::Schedule,
     sources::Configuration,
@@ -37,13 +37,13 @@ use super::{
 };
 use crate::{
     cli::{Args, Output},
-    config::{Fault, Loaded},
+    config::{Fault, Loaded, receiver},
     export::{
         Collection, HostIdentity, ServiceReading, UnixClock, Wall, event_text, json_line, transport::Signal,
     },
     health::Soft,
     metrics::UNSUPPORTED,
-    plugin::{GroupId, Notice, Plugin, Plugins},
+    plugin::{GroupId, Notice, Plugin, Plugins, SavedGroup},
     procfs::HostReader,
 };
 
@@ -62,6 +62,15 @@ const FINAL_OUTPUT: Duration = Duration::from_millis(200);
 const BUDGET: u32 = 10;
 /// Attempts to deliver that wait to be told as spans.
 const ATTEMPTS: usize = 1024;
+/// What has happened is committed so long after it was read, at the latest, however long the intervals are: a kill costs
+/// no more than that.
+const COMMIT_WITHIN: Duration = Duration::from_millis(800);
+/// Collections that wait for the disk; no further one is made until it has caught up.
+const BEHIND: usize = 32;
+/// At the end, the disk may take this long for the last commit …
+const FINAL_COMMIT: Duration = Duration::from_millis(800);
+/// … and for those that a change of plugins waits for.
+const COMMIT_BEFORE_CHANGE: Duration = Duration::from_secs(10);
 /// A daemon without plugins commits this often, so that the store knows until when it was there.
 const IDLE_COMMIT: Duration = Duration::from_secs(60);
 /// Faulty plugin files are named in the log again after this long.
@@ -153,10 +162,12 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     drop(kept);
     let last_commit = keeper.last_commit();
     exports.look_for_unconfirmed(last_commit);
+    let commits_between = settings.temporality == receiver::Temporality::Cumulative && keeper.has_store();
     let config = args.config.as_deref();
     let mut collectors = Collectors::new(custom::places(&args.proc_root, &state, config, &settings));
     collectors.remember(keeper.collector_runs());
     collectors.update(watch.plugins(), std::time::Instant::now());
+    keeper.write_beside().context("a thread that writes the state")?;
     let mut daemon = Daemon {
         state,
         host,
@@ -183,6 +194,10 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         folders,
         idle_at: None,
         elsewhere: BTreeSet::new(),
+        commits_between,
+        commit_at: None,
+        is_behind: false,
+        series: ProcessSeries::default(),
         args,
     };
     daemon.note_idle(idle.as_ref());
@@ -235,6 +250,15 @@ struct Daemon {
     idle_at: Option<Instant>,
     /// Plugins that are left out because another daemon on the same state runs them.
     elsewhere: BTreeSet<String>,
+    /// What happens between collections is committed, too. Not where deltas are told: they go on from what was committed,
+    /// which has to be what was told.
+    commits_between: bool,
+    /// When that is due; `None` while nothing has happened since the last commit.
+    commit_at: Option<Instant>,
+    /// The disk does not keep up with the collections, which has been told.
+    is_behind: bool,
+    /// By which attributes receivers know single processes.
+    series: ProcessSeries,
 }
 
 impl Daemon {
@@ -263,6 +287,8 @@ impl Daemon {
                 Some(attempt) = inputs.attempts.recv() => self.exports.tell(attempt),
                 () = at(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
                 () = self.collectors.ended() => {}
+                outgoing = self.keeper.written() => self.send(*outgoing),
+                () = at(self.commit_at) => self.commit_between(),
                 Some(configuration) = inputs.changes.recv() => self.reload(configuration),
                 () = either(sleep_until(drain_at), readable(inputs.ring.as_ref())) => {
                     let drained = self.watch.drain();
@@ -272,9 +298,89 @@ impl Daemon {
                         Drained { .. } => DRAIN,
                     };
                     drain_at = Instant::now() + pause;
+                    if self.commits_between && self.commit_at.is_none() && self.watch.is_unsaved() {
+                        self.commit_at = Some(Instant::now() + COMMIT_WITHIN);
+                    }
                 }
             }
         }
+    }
+
+    /// Commits what has happened since the last collection, and tells its events.
+    fn commit_between(&mut self) {
+        if self.keeper.under_way() > 0 {
+            self.commit_at = Some(Instant::now() + COMMIT_WITHIN); // a slow disk: one after the other
+            return;
+        }
+        self.commit_at = None;
+        self.wall = self.wall.follow(output::clock());
+        let outgoing = Outgoing {
+            collection: None,
+            notices: self.watch.take_notices(),
+            began: SystemTime::now(),
+        };
+        let mut saved = self.watch.saved(&[], self.clock, self.wall);
+        for (group, saved) in &mut saved {
+            self.series.keep(*group, saved);
+        }
+        let time = output::unix_now();
+        self.commit(time, saved, false, outgoing);
+    }
+
+    fn commit(
+        &mut self,
+        time: u64,
+        groups: Vec<(GroupId, SavedGroup)>,
+        is_durable: bool,
+        outgoing: Outgoing,
+    ) {
+        let brought = Brought {
+            time,
+            groups,
+            is_durable,
+        };
+        let clocks = (self.boot, self.wall);
+        // Without a store nothing has to wait.
+        if let Some(outgoing) = self.keeper.commit(brought, clocks, Box::new(outgoing)) {
+            self.send(*outgoing);
+        }
+    }
+
+    /// Sends what has been committed.
+    fn send(&mut self, outgoing: Outgoing) {
+        let Outgoing {
+            collection,
+            notices,
+            began,
+        } = outgoing;
+        let Some(collection) = collection else {
+            self.exports
+                .send_events(notices, (self.boot, self.wall), output::unix_now());
+            return;
+        };
+        let collection = Arc::new(collection);
+        // Told only when it is on its way, or kept for a receiver that is away.
+        log_collection(&collection, began.elapsed().unwrap_or_default(), &notices);
+        self.exports.send(&collection, notices);
+        self.print(&collection);
+        self.exports.observe(&collection, began);
+        self.empty.say(&collection);
+    }
+
+    /// Whether the disk is so far behind that a collection has to be left out.
+    fn is_behind(&mut self) -> bool {
+        let is_behind = self.keeper.under_way() >= BEHIND;
+        if is_behind {
+            self.watch.health.count(Soft::TickSkipped);
+        }
+        if is_behind && !self.is_behind {
+            warn!(
+                "{BEHIND} collections wait for the disk of the state: no further one is made until it has caught up; \
+                 nothing is lost, the next one has it"
+            );
+        }
+        self.is_behind = is_behind;
+        is_behind
     }
 
     /// Says once that no plugin runs, with `why` where that is known, and where plugins are looked for.
@@ -335,6 +441,11 @@ impl Daemon {
         }
         if !prepared.gone().is_empty() {
             self.collect_and_send(prepared.gone(), true);
+            // It goes where the plugins still send to.
+            let end = std::time::Instant::now() + COMMIT_BEFORE_CHANGE;
+            for outgoing in self.keeper.all_written(end) {
+                self.send(*outgoing);
+            }
         }
         let parts = Parts {
             watch: &mut self.watch,
@@ -407,7 +518,9 @@ impl Daemon {
     }
 
     fn tick(&mut self, due: &[GroupId]) {
-        self.collect_and_send(due, false);
+        if !self.is_behind() {
+            self.collect_and_send(due, false);
+        }
     }
 
     /// `is_last`: the groups end with it.
@@ -423,14 +536,7 @@ impl Daemon {
         if let Some(host) = self.host.renamed() {
             self.is_on(host);
         }
-        let (collection, notices) = self.collect(due, is_last, false);
-        let collection = Arc::new(collection);
-        // Told only when it is on its way, or kept for a receiver that is away.
-        log_collection(&collection, began.elapsed().unwrap_or_default(), &notices);
-        self.exports.send(&collection, notices);
-        self.print(&collection);
-        self.exports.observe(&collection, began);
-        self.empty.say(&collection);
+        self.collect(due, is_last, false, began);
     }
 
     /// The host has another name or id: resources say so from the next collection on. Instance ids and series stay.
@@ -456,9 +562,10 @@ impl Daemon {
         self.host = host;
     }
 
-    /// Collects and commits: what is told once must not be taken back by a restart.
-    /// `is_last`: the groups are not collected again. `is_final`: nothing is.
-    fn collect(&mut self, due: &[GroupId], is_last: bool, is_final: bool) -> (Collection, Vec<Notice>) {
+    /// Collects, and commits before anything is sent: what is told once must not be taken back by a restart. Returns the
+    /// collection's time. `is_last`: the groups are not collected again. `is_final`: nothing is.
+    fn collect(&mut self, due: &[GroupId], is_last: bool, is_final: bool, began: SystemTime) -> u64 {
+        self.commit_at = None;
         self.wall = self.wall.follow(output::clock());
         let clocks = Clocks {
             clock: self.clock,
@@ -475,31 +582,31 @@ impl Daemon {
         custom::add(&mut self.collectors, &mut collection);
         let cpu = output::cpu_time();
         let notices = self.watch.take_notices();
-        let mut saved = self.watch.saved(due, self.clock);
+        let mut saved = self.watch.saved(due, self.clock, self.wall);
         for (group, saved) in &mut saved {
-            let service = collection.services.iter().find(|service| service.group == *group);
-            if let Some(service) = service {
-                let unix = |moment| self.wall.unix(moment);
-                saved.last_start = service.reading.last_start.map(unix);
-                saved.last_exit = service.reading.last_exit.map(unix);
-                process_series::note(saved, service, self.boot);
+            match collection.services.iter().find(|service| service.group == *group) {
+                Some(service) => self.series.note(saved, service, self.boot),
+                None => self.series.keep(*group, saved),
             }
         }
         self.keeper.add_collector_runs(self.collectors.take_runs());
         self.exports.announce(collection.time);
-        self.keeper
-            .commit(collection.time, self.boot, self.wall, saved, &notices);
         collection.tick_cpu += output::cpu_time().saturating_sub(cpu);
-        let (outages, outage_ns) = self.keeper.outages();
-        collection.health.outages = outages;
-        collection.health.outage_ns = outage_ns;
+        (collection.health.outages, collection.health.outage_ns) = self.keeper.outages();
         collection
             .health
             .soft_failures
             .push(("store_failed", self.keeper.failures()));
         self.exports.read(&mut collection, &self.watch);
         self.say_what_was_dropped(&mut collection);
-        (collection, notices)
+        let time = collection.time;
+        let outgoing = Outgoing {
+            collection: Some(collection),
+            notices,
+            began,
+        };
+        self.commit(time, saved, true, outgoing);
+        time
     }
 
     /// Events that reach nobody: one line when it begins, and their number in `soft_failures` ever after.
@@ -546,9 +653,7 @@ impl Daemon {
             self.watch.drain();
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
-        let told_from = SystemTime::now();
-        let (collection, notices) = self.collect(&groups, false, true);
-        let collection = Arc::new(collection);
+        let time = self.collect(&groups, false, true, SystemTime::now());
         let unsettled = self.watch.unsettled();
         if unsettled > 0 {
             self.watch.log_unsettled();
@@ -556,10 +661,17 @@ impl Daemon {
                 "{unsettled} ended processes are not settled, most likely not reaped: their totals may be short"
             );
         }
-        self.exports.send(&collection, notices);
-        self.print(&collection);
-        self.exports.observe(&collection, told_from);
-        self.exports.finish(collection.time).await;
+        for outgoing in self.keeper.all_written(std::time::Instant::now() + FINAL_COMMIT) {
+            self.send(*outgoing);
+        }
+        let left = self.keeper.under_way();
+        if left > 0 {
+            error!(
+                "the disk of the state takes more than {FINAL_COMMIT:.1?}: the last {left} commits may not be in it, and \
+                 are not exported; the next run goes on from the one before"
+            );
+        }
+        self.exports.finish(time).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);
         }

@@ -28,7 +28,7 @@ use crate::{
         Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Run, Telemetry, TelemetryError,
         Temporality, UnixClock, iso8601, otlp_json_line,
         prometheus::{LatestReadings, PrometheusServer},
-        transport::Signal,
+        transport::{EncodedRequest, Signal},
     },
     kernel,
     metrics::{AttemptsReading, ProgramTime, TelemetryReading, Timing},
@@ -240,6 +240,24 @@ impl Exports {
         if let Some(prometheus) = &self.prometheus {
             prometheus.update(collection);
         }
+        self.write_lines(copies);
+    }
+
+    /// Hands over what happened between two collections, read by the clocks `boot` and `wall` at `observed`, Unix ns.
+    pub(super) fn send_events(
+        &mut self,
+        notices: Vec<Notice>,
+        (boot, wall): (UnixClock, UnixClock),
+        observed: u64,
+    ) {
+        let copies = self
+            .routes
+            .send_events(notices, (boot, wall), observed, &self.delivery.courier());
+        self.write_lines(copies);
+    }
+
+    /// Writes OTLP/JSON lines, where they are wanted.
+    fn write_lines(&mut self, copies: Vec<EncodedRequest>) {
         let Some(lines) = &mut self.otlp_json else { return };
         for request in copies {
             let told =

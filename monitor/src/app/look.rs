@@ -1,14 +1,17 @@
 //! One look at the host over a window. Where it keeps totals, each plugin has two groups: one that goes on from the last
 //! run, and one that shows the window by itself, as if there had been no other run.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     faulty_files,
-    keeper::{self, Claimed, Compared, Keeper, Kept},
+    keeper::{self, Brought, Claimed, Compared, Keeper, Kept, Outgoing},
     output::{self, Clocks},
     sources::Sources,
     watch::{Origin, Watch},
@@ -169,16 +172,18 @@ impl Look {
     pub(super) fn commit(&mut self, kept: &Collection) {
         let Some(keeper) = &mut self.keeper else { return };
         let notices = self.watch.take_notices();
-        let mut saved = self.watch.saved(&self.totals, self.clock);
-        for (group, saved) in &mut saved {
-            let service = kept.services.iter().find(|service| service.group == *group);
-            if let Some(service) = service {
-                let unix = |moment| self.clock.unix(moment);
-                saved.last_start = service.reading.last_start.map(unix);
-                saved.last_exit = service.reading.last_exit.map(unix);
-            }
-        }
-        keeper.commit(kept.time, self.boot, self.clock, saved, &notices);
+        let brought = Brought {
+            time: kept.time,
+            groups: self.watch.saved(&self.totals, self.clock, self.clock),
+            is_durable: true,
+        };
+        let happened = Outgoing {
+            collection: None,
+            notices,
+            began: SystemTime::now(),
+        };
+        // Written by the time that this returns: nothing waits for it.
+        let _: Option<Box<Outgoing>> = keeper.commit(brought, (self.boot, self.clock), Box::new(happened));
     }
 
     /// Whether the totals are in the store.

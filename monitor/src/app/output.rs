@@ -75,6 +75,11 @@ pub(super) fn cpu_time() -> u64 {
     read(ClockId::ProcessCPUTime)
 }
 
+/// CPU time of this thread so far, ns.
+pub(super) fn thread_cpu() -> u64 {
+    read(ClockId::ThreadCPUTime)
+}
+
 /// The clocks that a collection is told by: see [`Collection`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clocks {

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     config::receiver::{self, Compression, HeaderSource, Receiver},
     export::{
-        Collection, HostIdentity, MetricRequests, Rhythm, Run, ServiceReading, Temporality, log_events,
-        log_requests, log_values,
+        Collection, HostIdentity, MetricRequests, Rhythm, Run, ServiceReading, Temporality, UnixClock,
+        log_events, log_requests, log_values,
         transport::{Connection, EncodedRequest, HeaderValue, Protocol, Proxy, Signal, TlsFiles},
     },
     plugin::{GroupId, Notice, Plugin, Plugins},
@@ -197,7 +197,12 @@ impl Routes {
         courier: &Courier,
     ) -> Vec<EncodedRequest> {
         // First what no later request makes good: where metrics of a collection wait in the spool, its events do, too.
-        let events = self.send_events(collection, notices, courier);
+        let events = self.send_events(
+            notices,
+            (collection.boot, collection.wall),
+            collection.time,
+            courier,
+        );
         for route in &mut self.routes {
             let takes = |service: &ServiceReading| route.takes.contains(&service.group);
             let is_open = |service: &ServiceReading| route.requests.has_open_series(service.group);
@@ -230,13 +235,16 @@ impl Routes {
         copies
     }
 
-    fn send_events(
+    /// Hands over what happened, taken up at `observed`, Unix ns: starts of processes are told by the clock `boot`, the
+    /// rest by `wall`. Returns it once more where copies are wanted.
+    pub(super) fn send_events(
         &self,
-        collection: &Collection,
         notices: Vec<Notice>,
+        (boot, wall): (UnixClock, UnixClock),
+        observed: u64,
         courier: &Courier,
     ) -> Vec<EncodedRequest> {
-        let mut events = log_events(notices, &self.plugins, collection);
+        let mut events = log_events(notices, &self.plugins, (boot, wall), observed);
         if events.is_empty() {
             return Vec::new();
         }

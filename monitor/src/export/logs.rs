@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::{
     calendar::iso8601,
-    collection::{Collection, UnixClock},
+    collection::UnixClock,
     otlp::LONGEST_REQUEST,
     resource::{self, HostIdentity, Run},
     transport::connection::{EncodedRequest, Signal},
@@ -44,17 +44,22 @@ pub struct LogEvent {
     pub observed: u64,
 }
 
-/// Those of a collection's `notices` whose plugins export events.
-pub fn log_events(notices: Vec<Notice>, plugins: &Plugins, collection: &Collection) -> Vec<LogEvent> {
+/// Those of `notices` whose plugins export events, taken up at `observed`, Unix ns.
+pub fn log_events(
+    notices: Vec<Notice>,
+    plugins: &Plugins,
+    (boot, wall): (UnixClock, UnixClock),
+    observed: u64,
+) -> Vec<LogEvent> {
     let exported = |notice: &Notice| plugins.get(&notice.group).is_some_and(|plugin| plugin.events);
     notices
         .into_iter()
         .filter(exported)
         .map(|notice| LogEvent {
             notice,
-            boot: collection.boot,
-            wall: collection.wall,
-            observed: collection.time,
+            boot,
+            wall,
+            observed,
         })
         .collect()
 }

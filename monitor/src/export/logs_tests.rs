@@ -125,15 +125,6 @@ fn wall() -> UnixClock {
     UnixClock::new(1_000 * S, BootTime(0))
 }
 
-fn collection() -> Collection {
-    Collection {
-        time: 20 * S,
-        boot: clock(),
-        wall: wall(),
-        ..super::super::collection::tests::collection()
-    }
-}
-
 fn event(notice: Notice) -> LogEvent {
     LogEvent {
         notice,
@@ -337,7 +328,7 @@ fn only_plugins_that_export_events_with_the_resource_of_their_metrics() {
         start(2, false),
         exit(2, 0, None),
     ];
-    let events = log_events(notices, &plugins, &collection());
+    let events = log_events(notices, &plugins, (self::clock(), self::wall()), 20 * S);
     let (boot, wall) = (events[0].boot, events[0].wall);
     assert_eq!(
         (boot, wall, events[0].observed),

@@ -71,6 +71,8 @@ pub struct Commit {
     pub history: Vec<HistoryRow>,
     /// Collectors that have run since the last commit.
     pub runs: Vec<CollectorRun>,
+    /// Whether to wait for the disk: without that, a power cut may undo the last commits, and a crash of kevmon none.
+    pub is_durable: bool,
 }
 
 /// The daemon's store. No second one can be opened on the same file while this one lives.
@@ -100,6 +102,8 @@ pub struct Store {
     /// The host that ids are made on.
     id_host: Option<IdHost>,
     unwritten: Unwritten,
+    /// Whether commits wait for the disk; `None` until one has said.
+    is_durable: Option<bool>,
     /// Last, so that the database is closed before the lock is given up.
     claim: Claim,
 }
@@ -233,6 +237,7 @@ impl Store {
                 outage,
                 ..Unwritten::default()
             },
+            is_durable: None,
             claim: loaded.claim,
         }
     }
@@ -352,26 +357,16 @@ impl Store {
         self.identities.identify(host, plugins)
     }
 
-    /// With `false`, a commit does not wait for the disk: a power cut may then undo the last ones, a crash of
-    /// kevmon does not. For intervals that are shorter than a disk's flush.
-    ///
-    /// # Errors
-    /// SQLite refuses; the setting is as it was.
-    pub fn set_durable(&mut self, durable: bool) -> Result<(), StoreError> {
-        let synchronous = if durable { "FULL" } else { "NORMAL" };
-        self.connection
-            .pragma_update(None, "synchronous", synchronous)
-            .map_err(|error| StoreError::sqlite(&self.path, "set its durability", error))
-    }
-
     /// Writes what has changed, in one transaction.
     ///
     /// # Errors
     /// Nothing was written; all of it is kept, and the next commit writes it too.
     pub fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
-        let (time, boot_began) = (commit.time, commit.boot_began);
+        let (time, boot_began, is_durable) = (commit.time, commit.boot_began, commit.is_durable);
         self.unwritten.take_up(commit);
-        let result = self.try_commit(time, boot_began);
+        let result = self
+            .set_durable(is_durable)
+            .and_then(|()| self.try_commit(time, boot_began));
         if result.is_err() && !self.connection.is_autocommit() {
             // The transaction's own rollback failed. While one is open, no later commit could succeed.
             let _: rusqlite::Result<()> = self.connection.execute_batch("ROLLBACK");
@@ -387,6 +382,16 @@ impl Store {
         );
         if self.identities.is_due(time) {
             self.identities.committed(time);
+        }
+        Ok(())
+    }
+
+    /// Has commits wait for the disk, or not (sqlite.org/pragma.html, synchronous).
+    fn set_durable(&mut self, durable: bool) -> rusqlite::Result<()> {
+        if self.is_durable != Some(durable) {
+            let synchronous = if durable { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", synchronous)?;
+            self.is_durable = Some(durable);
         }
         Ok(())
     }

@@ -505,9 +505,21 @@ impl Watch {
         self.tracker.live_members(&[group])
     }
 
-    /// What is to outlive kevmon of these groups, which have just been collected.
-    pub fn saved(&mut self, due: &[GroupId], clock: UnixClock) -> Vec<(GroupId, SavedGroup)> {
-        self.tracker.saved(due, &|moment| clock.unix(moment))
+    /// Whether something has happened to a group since [`Watch::saved`] was last asked.
+    pub fn is_unsaved(&self) -> bool {
+        self.tracker.is_unsaved()
+    }
+
+    /// What is to outlive kevmon of these groups, which have just been collected, and of those to which something has
+    /// happened. Starts of series are told by `clock`, what happened by `wall`.
+    pub fn saved(
+        &mut self,
+        due: &[GroupId],
+        clock: UnixClock,
+        wall: UnixClock,
+    ) -> Vec<(GroupId, SavedGroup)> {
+        let (starts, events) = (|moment| clock.unix(moment), |moment| wall.unix(moment));
+        self.tracker.saved(due, &starts, &events)
     }
 
     /// Reads the host's memory and CPUs again.

@@ -261,7 +261,9 @@ impl Both {
     /// kevmon ends after the collection at second `time`, and goes on.
     fn restart(&mut self, tracker: &mut Tracker, time: u64, same_boot: bool, outages: u64) {
         let clock = collection().clock;
-        let saved = tracker.saved(&[GroupId(0)], &|moment| clock.unix(moment));
+        let saved = tracker.saved(&[GroupId(0)], &|moment| clock.unix(moment), &|moment| {
+            clock.unix(moment)
+        });
         let (_, saved) = saved.first().expect("the group");
         self.cumulative = encoder(Temporality::Cumulative);
         self.delta = encoder(Temporality::Delta);

@@ -9,9 +9,14 @@ use crate::{
 };
 
 impl Group {
-    /// Everything that is to outlive kevmon, but for what only the export knows: the members' series. `unix` turns a moment
-    /// into Unix nanoseconds. To be taken after [`Group::read`], which fixes the start.
-    pub fn saved(&self, table: &ProcessTable, unix: &dyn Fn(Moment) -> u64) -> SavedGroup {
+    /// Everything that is to outlive kevmon, but for what only the export knows: the members' series. `unix` turns the start
+    /// of a series into Unix ns, `event` the time of something that happened. The start is fixed by [`Group::read`].
+    pub fn saved(
+        &self,
+        table: &ProcessTable,
+        unix: &dyn Fn(Moment) -> u64,
+        event: &dyn Fn(Moment) -> u64,
+    ) -> SavedGroup {
         let members = self.members.iter().map(|(&key, membership)| {
             let process = table.get(key);
             let (name, exe) = names(&self.plugin, process);
@@ -64,8 +69,8 @@ impl Group {
             given_up: self.given_up,
             downtime: self.downtime,
             lifetime: self.lifetime,
-            last_start: self.last_start.map(unix),
-            last_exit: self.last_exit.map(unix),
+            last_start: self.last_start.map(event),
+            last_exit: self.last_exit.map(event),
             peak_rss: self.peak_rss,
             members: members.chain(former).collect(),
             unpaired_ends: self.pairing.saved(),

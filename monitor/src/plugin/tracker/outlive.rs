@@ -4,16 +4,27 @@ use super::{BootTime, GroupId, Moment, Process, ProcessKey, Tracker};
 use crate::plugin::{KeptGroup, SavedGroup};
 
 impl Tracker {
-    /// What is to outlive kevmon of these groups, which have just been read. `unix` turns a moment into Unix ns.
+    /// Whether something has happened to a group since it was kept last.
+    pub fn is_unsaved(&self) -> bool {
+        self.groups.values().any(|group| group.changed)
+    }
+
+    /// What is to outlive kevmon of these groups, which have just been read. `unix` turns the start of a series into Unix
+    /// ns, `event` the time of something that happened.
     /// Also those to which something has happened since they were kept last: both sides of a move are kept, or none, and
     /// what began or ended in a group that is read less often is not lost with kevmon.
-    pub fn saved(&mut self, groups: &[GroupId], unix: &dyn Fn(Moment) -> u64) -> Vec<(GroupId, SavedGroup)> {
+    pub fn saved(
+        &mut self,
+        groups: &[GroupId],
+        unix: &dyn Fn(Moment) -> u64,
+        event: &dyn Fn(Moment) -> u64,
+    ) -> Vec<(GroupId, SavedGroup)> {
         let table = &self.table;
         self.groups
             .iter_mut()
             .filter_map(|(&id, group)| {
                 let changed = std::mem::take(&mut group.changed);
-                (changed || groups.contains(&id)).then(|| (id, group.saved(table, unix)))
+                (changed || groups.contains(&id)).then(|| (id, group.saved(table, unix, event)))
             })
             .collect()
     }

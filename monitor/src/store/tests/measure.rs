@@ -18,7 +18,6 @@ fn commit_costs() {
         for durable in [true, false] {
             let scratch = Scratch::on_disk();
             let mut store = open(&scratch.store());
-            store.set_durable(durable).unwrap();
             let mut random = Random(1);
             let mut saved: Vec<(_, SavedGroup)> = (0..groups)
                 .map(|number| (key(&format!("plugin-{number}")), random.group(members)))
@@ -35,6 +34,7 @@ fn commit_costs() {
                     }
                 }
                 let commit = Commit {
+                    is_durable: durable,
                     time: NOW + number,
                     groups: saved.clone(),
                     ..Commit::default()

@@ -47,7 +47,7 @@ fn started(time: u64, key: ProcessKey, identity: &Identity) -> Event {
 
 fn kept(tracker: &mut Tracker, time: u64) -> SavedGroup {
     read(tracker, 0, time);
-    let mut saved = tracker.saved(&[GroupId(0)], &|_| 1);
+    let mut saved = tracker.saved(&[GroupId(0)], &|_| 1, &|_| 1);
     saved.remove(0).1
 }
 

@@ -9,11 +9,12 @@ fn keep(tracker: &mut Tracker, time: u64) -> Vec<SavedGroup> {
     for group in &groups {
         read(tracker, group.0, time);
     }
+    let unix = |moment| match moment {
+        Moment::Boot(time) => time.0 + 1_000_000 * MS,
+        Moment::Unix(unix) => unix,
+    };
     tracker
-        .saved(&groups, &|moment| match moment {
-            Moment::Boot(time) => time.0 + 1_000_000 * MS,
-            Moment::Unix(unix) => unix,
-        })
+        .saved(&groups, &unix, &unix)
         .into_iter()
         .map(|(_, saved)| saved)
         .collect()
@@ -244,7 +245,7 @@ fn a_group_to_which_something_happened_is_kept_though_another_one_is_due() {
     keep(&mut tracker, 200);
     let due = [GroupId(1)];
     let kept = |tracker: &mut Tracker| -> Vec<usize> {
-        let saved = tracker.saved(&due, &|_| 0);
+        let saved = tracker.saved(&due, &|_| 0, &|_| 0);
         saved.into_iter().map(|(group, _)| group.0).collect()
     };
     assert_eq!(kept(&mut tracker), [1]);
@@ -374,7 +375,7 @@ fn what_was_given_back_is_kept_at_the_first_commit() {
     first.apply(exec(100, key(10, 100), INIT, "app", 0));
     let saved = keep(&mut first, 200);
     let mut second = resume(&["^app$"], &saved, false, 50);
-    let kept = second.saved(&[], &|_| 0);
+    let kept = second.saved(&[], &|_| 0, &|_| 0);
     assert_eq!(kept.len(), 1, "though not due");
     assert!(kept[0].1.members.is_empty(), "closed, for good");
 }

@@ -179,7 +179,7 @@ fn a_script_behind_the_same_interpreter_is_another_one() {
         tracker.discover(&found("x.sh"), BootTime(1_000 * MS), None);
         if way == "a restart" {
             read(&mut tracker, 0, 2_000);
-            let saved = tracker.saved(&[GroupId(0)], &|_| 1).remove(0).1;
+            let saved = tracker.saved(&[GroupId(0)], &|_| 1, &|_| 1).remove(0).1;
             tracker = super::tracker(&["^x.sh$", "^y.sh$"]);
             tracker.restore(GroupId(0), &saved, true, BootTime(4_000 * MS));
         }

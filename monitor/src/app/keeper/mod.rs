@@ -1,17 +1,25 @@
 //! Keeps the groups over kevmon's own restarts: hands the store what each collection brought, before it is exported.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use self::writer::{Writer, Written};
 use super::{
     host,
     original::{self, Who},
 };
 use crate::{
     config::Environment,
-    export::{HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
+    export::{Collection, HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
     plugin::{
         Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors, collector::CollectorRun,
     },
@@ -91,9 +99,45 @@ pub(super) enum Claimed {
     Refused(StoreError),
 }
 
+/// A collection on its way to the receivers: it goes there once it is in the store.
+pub(super) struct Outgoing {
+    /// Of the groups that were due; `None`: what happened, and no collection.
+    pub(super) collection: Option<Collection>,
+    /// What happened since the last one.
+    pub(super) notices: Vec<Notice>,
+    /// When it began.
+    pub(super) began: SystemTime,
+}
+
+/// What a commit brings, beside what happened.
+pub(super) struct Brought {
+    /// Unix ns.
+    pub(super) time: u64,
+    /// Groups that were collected, or that changed.
+    pub(super) groups: Vec<(GroupId, SavedGroup)>,
+    /// A power cut after it does not undo it.
+    pub(super) is_durable: bool,
+}
+
+/// Where the store is.
+enum Place {
+    /// With this thread, which waits for it.
+    Here(Box<Store>),
+    /// With a thread of its own.
+    Writer(Writer),
+}
+
 /// The store, or the lack of one.
 pub(super) struct Keeper {
-    store: Option<Box<Store>>,
+    store: Option<Place>,
+    /// The database, links resolved.
+    path: Option<PathBuf>,
+    /// How long kevmon was away before this run; `None` without a store and with a new one.
+    outage: Option<Outage>,
+    /// How often it was away since the store began, and for how long, ns.
+    outages: (u64, u64),
+    /// Some plugin is collected too often to wait for the disk each time.
+    is_quick: bool,
     /// The host's name and id.
     host: (String, String),
     keys: BTreeMap<GroupId, Arc<GroupKey>>,
@@ -119,6 +163,10 @@ impl Keeper {
         let keys = keys.collect();
         let mut keeper = Self {
             store: None,
+            path: None,
+            outage: None,
+            outages: (0, 0),
+            is_quick: false,
             host: (
                 host.name.clone(),
                 host.id.clone().unwrap_or_else(|| host.name.clone()),
@@ -143,7 +191,7 @@ impl Keeper {
                 return (keeper, Kept::default());
             }
         };
-        set_durable(&mut store, plugins.iter());
+        keeper.is_quick = is_quick(plugins.iter());
         let change = store.on_host(host::of_ids(host), host.is_id_given());
         host::say_change(&change, store.path(), host);
         identify(&mut store, &keeper.host, plugins.iter_mut(), host);
@@ -167,23 +215,44 @@ impl Keeper {
             }),
             compared: None,
         };
-        keeper.store = Some(store);
+        keeper.path = Some(store.path().to_owned());
+        keeper.outage = store.outage();
+        keeper.outages = store.outages();
+        keeper.store = Some(Place::Here(store));
         (keeper, kept)
     }
 
     /// kevmon watches again since `now_unix`, ns: so long it was away. To be told before the first commit.
     pub(super) fn attached(&mut self, now_unix: u64) {
-        let Some(store) = &mut self.store else { return };
+        let Some(Place::Here(store)) = &mut self.store else {
+            return;
+        };
         store.attached(now_unix);
+        self.outage = store.outage();
+        self.outages = store.outages();
         // Found now, like what the first snapshot finds missing.
         for row in &mut self.closed {
             row.time = now_unix;
         }
     }
 
+    /// From now on commits are written by a thread of their own, and the collections that wait for them come back by
+    /// [`Keeper::written`].
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn write_beside(&mut self) -> std::io::Result<()> {
+        self.store = match self.store.take() {
+            Some(Place::Here(store)) => Some(Place::Writer(Writer::start(store)?)),
+            other => other,
+        };
+        Ok(())
+    }
+
     /// Says that the original framework has a database, where the store is new and knows nothing of it.
     pub(super) fn offer_original(&self, environment: &Environment) {
-        if let Some(path) = self.path().filter(|_| self.is_new())
+        let is_new = matches!(&self.store, Some(Place::Here(store)) if store.is_new());
+        if let Some(path) = self.path().filter(|_| is_new)
             && let Some(line) = original::offer(environment, Who::of_this_process(environment), path)
         {
             info!("{line}");
@@ -192,28 +261,24 @@ impl Keeper {
 
     /// Says for how long kevmon was away.
     pub(super) fn say_outage(&self) {
-        let Some(store) = &self.store else { return };
-        let Some(outage) = store.outage() else { return };
+        let (Some(path), Some(outage)) = (self.path(), self.outage) else {
+            return;
+        };
         let away = Duration::from_nanos(outage.to.saturating_sub(outage.from));
         let meanwhile = if outage.same_boot {
             "what lived through it is caught up; what ended in it did so for an unknown reason"
         } else {
             "the host was booted meanwhile; what was watched then has ended for an unknown reason"
         };
-        info!(
-            "{}: kevmon was away for {away:.1?}: {meanwhile}",
-            store.path().display()
-        );
+        info!("{}: kevmon was away for {away:.1?}: {meanwhile}", path.display());
     }
 
     /// The clock for the starts of processes: the one of the first run of this boot, as far as the store knows, or else as it
     /// is `measured` now.
     pub(super) fn boot_clock(&mut self, measured: UnixClock) -> UnixClock {
-        let store = self.store.as_deref_mut();
-        store.map_or(measured, |store| {
-            let began = store.boot_time(measured.unix(BootTime(0)));
-            UnixClock::new(began, BootTime(0))
-        })
+        let began = measured.unix(BootTime(0));
+        let began = self.ask(move |store| store.boot_time(began));
+        began.map_or(measured, |began| UnixClock::new(began, BootTime(0)))
     }
 
     /// Whether another run of kevmon goes on from what this one keeps.
@@ -221,18 +286,19 @@ impl Keeper {
         self.store.is_some()
     }
 
-    /// Commits a collection: when something happened is told by `wall`, starts of processes by `boot`. What could not
-    /// be written is written by the next one that can.
+    /// Commits what was collected: when something happened is told by `wall`, starts of processes by `boot`. What could
+    /// not be written is written by the next one that can. Returns what is to be exported now; what waits for the commit
+    /// comes by [`Keeper::written`].
     pub(super) fn commit(
         &mut self,
-        time: u64,
-        boot: UnixClock,
-        wall: UnixClock,
-        groups: Vec<(GroupId, SavedGroup)>,
-        notices: &[Notice],
-    ) {
-        let Some(store) = &mut self.store else { return };
-        let told = notices.iter().filter_map(|notice| {
+        brought: Brought,
+        (boot, wall): (UnixClock, UnixClock),
+        outgoing: Box<Outgoing>,
+    ) -> Option<Box<Outgoing>> {
+        if self.store.is_none() {
+            return Some(outgoing);
+        }
+        let told = outgoing.notices.iter().filter_map(|notice| {
             let unix = |time| wall.unix(Moment::Boot(time));
             Some(HistoryRow {
                 start_time: Some(boot.unix(notice.key.start)),
@@ -240,21 +306,83 @@ impl Keeper {
             })
         });
         let history = self.closed.drain(..).chain(told).collect();
-        let groups = groups
-            .into_iter()
-            .filter_map(|(group, saved)| Some((Arc::clone(self.keys.get(&group)?), saved)))
-            .collect();
-        match store.commit(Commit {
-            time,
+        let groups = brought.groups.into_iter();
+        let commit = Commit {
+            time: brought.time,
             boot_began: Some(wall.unix(BootTime(0))),
-            groups,
+            groups: groups
+                .filter_map(|(group, saved)| Some((Arc::clone(self.keys.get(&group)?), saved)))
+                .collect(),
             history,
             runs: std::mem::take(&mut self.runs),
-        }) {
-            Ok(()) if std::mem::take(&mut self.failing) => {
-                info!("{}: the state is written again", store.path().display());
+            is_durable: brought.is_durable && !self.is_quick,
+        };
+        match &mut self.store {
+            Some(Place::Writer(writer)) => {
+                writer.commit(commit, outgoing);
+                None
             }
-            Ok(()) => {}
+            Some(Place::Here(store)) => {
+                let result = store.commit(commit);
+                self.note(result);
+                Some(outgoing)
+            }
+            None => Some(outgoing),
+        }
+    }
+
+    /// What waited for the next commit that has been tried; never where none is under way. Cancelled, it takes none.
+    pub(super) async fn written(&mut self) -> Box<Outgoing> {
+        let Some(Place::Writer(writer)) = &mut self.store else {
+            return std::future::pending().await;
+        };
+        let written = writer.written().await;
+        self.note_written(written)
+    }
+
+    /// The same of all commits under way, for which this thread waits until `end`.
+    pub(super) fn all_written(&mut self, end: Instant) -> Vec<Box<Outgoing>> {
+        let mut all = Vec::new();
+        while let Some(Place::Writer(writer)) = &mut self.store
+            && let Some(written) = writer.written_before(end)
+        {
+            all.push(self.note_written(written));
+        }
+        all
+    }
+
+    /// Commits under way.
+    pub(super) fn under_way(&self) -> usize {
+        match &self.store {
+            Some(Place::Writer(writer)) => writer.waiting(),
+            _ => 0,
+        }
+    }
+
+    /// Notes what came of a commit, whose cost is the collection's.
+    fn note_written(&mut self, written: Written) -> Box<Outgoing> {
+        let Written {
+            result,
+            cpu,
+            mut outgoing,
+        } = written;
+        self.note(result);
+        if let Some(collection) = &mut outgoing.collection {
+            collection.tick_cpu += cpu;
+        }
+        outgoing
+    }
+
+    /// Counts and tells what came of a commit.
+    fn note(&mut self, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing)
+                    && let Some(path) = self.path()
+                {
+                    info!("{}: the state is written again", path.display());
+                }
+            }
             Err(reason) => {
                 self.failures += 1;
                 if !std::mem::replace(&mut self.failing, true) {
@@ -264,11 +392,29 @@ impl Keeper {
         }
     }
 
+    /// What `of` says of the store, after all commits under way; `None` without one. Waits for it.
+    fn ask<R: Send + 'static>(&mut self, of: impl FnOnce(&mut Store) -> R + Send + 'static) -> Option<R> {
+        match self.store.as_mut()? {
+            Place::Here(store) => Some(of(store)),
+            Place::Writer(writer) => writer.ask(of),
+        }
+    }
+
+    /// The same, where nobody waits for it.
+    fn tell(&mut self, of: impl FnOnce(&mut Store) + Send + 'static) {
+        match &mut self.store {
+            Some(Place::Here(store)) => of(store),
+            Some(Place::Writer(writer)) => writer.tell(of),
+            None => {}
+        }
+    }
+
     /// When collectors ran last, before this start.
     pub(super) fn collector_runs(&self) -> Vec<CollectorRun> {
-        self.store
-            .as_ref()
-            .map_or_else(Vec::new, |store| store.collector_runs())
+        match &self.store {
+            Some(Place::Here(store)) => store.collector_runs(),
+            _ => Vec::new(),
+        }
     }
 
     /// Collectors that have run, for the next commit.
@@ -280,41 +426,41 @@ impl Keeper {
 
     /// Gives plugins that come while kevmon runs the ids that the store keeps. `running`: all others.
     pub(super) fn identify(&mut self, new: &mut [Plugin], running: &Plugins, host: &HostIdentity) {
-        let Some(store) = &mut self.store else { return };
-        let mut running: Vec<Plugin> = running.values().map(|plugin| Plugin::clone(plugin)).collect();
-        set_durable(store, new.iter().chain(&running));
         // All of them: the store knows services by what a run reports. Those that run have their ids.
-        identify(store, &self.host, running.iter_mut().chain(new), host);
+        let running = running.values().map(|plugin| Plugin::clone(plugin));
+        let mut all: Vec<Plugin> = new.iter().cloned().chain(running).collect();
+        self.is_quick = is_quick(all.iter());
+        let (of_host, host) = (self.host.clone(), host.clone());
+        let identified = self.ask(move |store| {
+            identify(store, &of_host, all.iter_mut(), &host);
+            all
+        });
+        for (plugin, identified) in new.iter_mut().zip(identified.into_iter().flatten()) {
+            plugin.instance_id = identified.instance_id;
+        }
     }
 
     /// The host has another name or id than when kevmon started, and is the same.
     pub(super) fn host_is_now(&mut self, host: &HostIdentity) {
-        if let Some(store) = &mut self.store {
-            store.host_is_now(host::of_ids(host));
-        }
+        let host = host::of_ids(host);
+        self.tell(move |store| store.host_is_now(host));
     }
 
     /// The database, links resolved; `None` without a store.
     pub(super) fn path(&self) -> Option<&Path> {
-        self.store.as_deref().map(Store::path)
-    }
-
-    /// The store was made by this run.
-    fn is_new(&self) -> bool {
-        self.store.as_deref().is_some_and(Store::is_new)
+        self.path.as_deref()
     }
 
     /// Of plugins that are to run from now on, those that another daemon on the same state runs, and who that is.
     pub(super) fn run_elsewhere(&mut self, plugins: &[String]) -> BTreeMap<String, String> {
-        let Some(store) = &mut self.store else {
-            return BTreeMap::new();
-        };
-        match store.change_plugins(plugins) {
-            Ok(refused) => refused
+        let plugins = plugins.to_vec();
+        match self.ask(move |store| store.change_plugins(&plugins)) {
+            None => BTreeMap::new(),
+            Some(Ok(refused)) => refused
                 .into_iter()
                 .map(|(plugin, other)| (plugin, other.to_string()))
                 .collect(),
-            Err(reason) => {
+            Some(Err(reason)) => {
                 warn!("{reason}; whether another kevmon runs the plugins that have come is not known");
                 BTreeMap::new()
             }
@@ -323,20 +469,21 @@ impl Keeper {
 
     /// Says to a daemon that waits for the state that it will be free soon.
     pub(super) fn ending(&mut self) {
-        if let Some(store) = &mut self.store {
-            store.ending();
-        }
+        self.tell(Store::ending);
     }
 
     /// What an earlier run kept of each plugin that comes while kevmon runs, and that this run has not kept yet. Ends that
     /// another boot brought to light go into the history.
     pub(super) fn of_before(&mut self, plugins: &[Arc<Plugin>], now_unix: u64) -> Vec<Option<KeptGroup>> {
-        let Some(store) = &mut self.store else {
+        let keys: Vec<Arc<GroupKey>> = plugins.iter().map(|plugin| Arc::new(key(plugin))).collect();
+        let asked = keys.clone();
+        let all = self.ask(move |store| {
+            let names: Vec<&str> = asked.iter().map(|key| key.key.as_str()).collect();
+            store.groups_of_before(&names, now_unix)
+        });
+        let Some(all) = all else {
             return vec![None; plugins.len()];
         };
-        let keys: Vec<Arc<GroupKey>> = plugins.iter().map(|plugin| Arc::new(key(plugin))).collect();
-        let names: Vec<&str> = keys.iter().map(|key| key.key.as_str()).collect();
-        let all = store.groups_of_before(&names, now_unix);
         for (key, kept) in keys.iter().zip(&all) {
             if let Some(kept) = kept.as_ref().filter(|kept| !kept.same_boot) {
                 self.closed
@@ -368,12 +515,15 @@ impl Keeper {
 
     /// How long kevmon was away before this run; `None` without a store and with a new one.
     pub(super) fn outage(&self) -> Option<Outage> {
-        self.store.as_ref()?.outage()
+        self.outage
     }
 
     /// When the last commit before this run was, on the boot's own clock; `None` where that is not known.
     pub(super) fn left_at(&self) -> Option<BootTime> {
-        self.store.as_ref()?.left_at().map(BootTime)
+        match &self.store {
+            Some(Place::Here(store)) => store.left_at().map(BootTime),
+            _ => None,
+        }
     }
 
     /// The last commit failed: the store is as it was.
@@ -383,7 +533,7 @@ impl Keeper {
 
     /// The time of the last collection that the run before this one committed, Unix ns.
     pub(super) fn last_commit(&self) -> Option<u64> {
-        Some(self.store.as_ref()?.outage()?.from)
+        Some(self.outage?.from)
     }
 
     /// Commits that failed, and a store that could not be opened.
@@ -393,16 +543,13 @@ impl Keeper {
 
     /// How often kevmon was away since the store began, and for how long, ns.
     pub(super) fn outages(&self) -> (u64, u64) {
-        self.store.as_ref().map_or((0, 0), |store| store.outages())
+        self.outages
     }
 }
 
 /// A commit waits for the disk unless some plugin is collected too often for that.
-fn set_durable<'a>(store: &mut Store, mut plugins: impl Iterator<Item = &'a Plugin>) {
-    let durable = !plugins.any(|plugin| plugin.interval < DURABLE_FROM);
-    if let Err(reason) = store.set_durable(durable) {
-        warn!("{reason}");
-    }
+fn is_quick<'a>(mut plugins: impl Iterator<Item = &'a Plugin>) -> bool {
+    plugins.any(|plugin| plugin.interval < DURABLE_FROM)
 }
 
 fn identify<'a>(
@@ -505,6 +652,20 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
+    fn commit(keeper: &mut Keeper, time: u64, clock: UnixClock, groups: Vec<(GroupId, SavedGroup)>) {
+        let nothing = Outgoing {
+            collection: None,
+            notices: Vec::new(),
+            began: SystemTime::UNIX_EPOCH,
+        };
+        let brought = Brought {
+            time,
+            groups,
+            is_durable: true,
+        };
+        keeper.commit(brought, (clock, clock), Box::new(nothing));
+    }
+
     /// Opens, as at second `at`, and watches again a second later.
     fn opened(path: &Path, boot_id: &str, at: u64) -> (Keeper, Kept) {
         let host = HostIdentity::new(None, "web1".to_owned());
@@ -536,14 +697,16 @@ mod tests {
             },
             usage: Usage::ZERO,
         });
-        let saved = tracker.saved(&[GroupId(0)], &|moment| clock.unix(moment));
+        let saved = tracker.saved(&[GroupId(0)], &|moment| clock.unix(moment), &|moment| {
+            clock.unix(moment)
+        });
 
         let (mut keeper, _) = opened(&path, "first", 100);
-        keeper.commit(110 * SECOND, clock, clock, saved.clone(), &[]);
+        commit(&mut keeper, 110 * SECOND, clock, saved.clone());
         drop(keeper);
         let (mut keeper, kept) = opened(&path, "first", 120);
         assert!(kept.groups[0].1.same_boot);
-        keeper.commit(130 * SECOND, clock, clock, saved, &[]);
+        commit(&mut keeper, 130 * SECOND, clock, saved);
         drop(keeper);
         assert_eq!(store::history(&path, None).unwrap().rows, [], "it may live");
 
@@ -554,8 +717,8 @@ mod tests {
             (Some(130 * SECOND), (1, 11 * SECOND)),
             "as the run before told them"
         );
-        keeper.commit(150 * SECOND, clock, clock, Vec::new(), &[]);
-        keeper.commit(160 * SECOND, clock, clock, Vec::new(), &[]);
+        commit(&mut keeper, 150 * SECOND, clock, Vec::new());
+        commit(&mut keeper, 160 * SECOND, clock, Vec::new());
         let history = store::history(&path, None).unwrap();
         let told: Vec<_> = history
             .rows
