@@ -21,6 +21,6 @@ pub use definition::{Aggregate, GroupId, Matching, Naming, PerProcess, Plugin, P
 pub use durations::Durations;
 pub use notice::{Notice, Predecessor, RestartKind, What};
 pub use reading::Reading;
-pub use saved::{KeptGroup, Programs, SavedEnd, SavedGroup, SavedMember};
+pub use saved::{KeptGroup, Programs, SavedEnd, SavedExit, SavedGroup, SavedMember};
 pub use titles::Interest;
 pub use tracker::Tracker;

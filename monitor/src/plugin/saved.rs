@@ -102,6 +102,17 @@ pub struct SavedEnd {
     pub last: Program,
 }
 
+/// An end that is counted, and whose event waits for the totals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedExit {
+    /// Which member; good for the same boot only, as the time is.
+    pub key: ProcessKey,
+    /// When it ended.
+    pub time: BootTime,
+    /// How it ended.
+    pub ending: Ending,
+}
+
 /// A group's accumulators. Times are Unix nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedGroup {
@@ -131,6 +142,8 @@ pub struct SavedGroup {
     pub members: Vec<SavedMember>,
     /// The latest ends of roots that nothing has replaced yet, oldest first.
     pub unpaired_ends: Vec<SavedEnd>,
+    /// Ends of members that have not been told, in the order of their times.
+    pub untold_exits: Vec<SavedExit>,
 }
 
 /// What an earlier run of kevmon kept of a group.

@@ -10,7 +10,7 @@ use rusqlite::{
 use super::identities::text;
 use crate::{
     plugin::{Durations, Programs, SavedGroup, SavedMember, durations::BOUNDS, reading::Happened},
-    process::{BootTime, Counter, ProcessKey, Program, Reason, Tgid, Usage},
+    process::{BootTime, Counter, Ending, ProcessKey, Program, Reason, Sender, Tgid, Usage},
 };
 
 /// The sums, in the order of their columns, and the columns' names.
@@ -204,6 +204,7 @@ pub(super) fn accumulator(row: &Row<'_>) -> rusqlite::Result<SavedGroup> {
         exits: Vec::new(),
         members: Vec::new(),
         unpaired_ends: Vec::new(),
+        untold_exits: Vec::new(),
     })
 }
 
@@ -262,6 +263,23 @@ pub(super) fn program(row: &Row<'_>, first: usize) -> rusqlite::Result<Program> 
         executable: text(row, first)?.into(),
         script: text(row, first + 1)?.into(),
         fallback: text(row, first + 2)?.into(),
+    })
+}
+
+/// How a process ended, in five columns from `first` on.
+pub(super) fn ending(row: &Row<'_>, first: usize) -> rusqlite::Result<Ending> {
+    let sender = match (row.get(first + 2)?, row.get(first + 4)?) {
+        (Some(tgid), Some(signal)) => Some(Sender {
+            tgid: Tgid(tgid),
+            comm: text(row, first + 3)?,
+            signal,
+        }),
+        _ => None,
+    };
+    Ok(Ending {
+        status: row.get(first)?,
+        oom_victim: row.get(first + 1)?,
+        sender,
     })
 }
 

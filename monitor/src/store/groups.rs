@@ -10,7 +10,7 @@ use super::{
         unsigned,
     },
     error::{Doing, StoreError},
-    unpaired_ends,
+    unpaired_ends, untold_exits,
 };
 use crate::{
     plugin::{Durations, SavedGroup, SavedMember},
@@ -67,6 +67,10 @@ pub(super) fn load(connection: &Connection, doing: Doing<'_>) -> Result<HashMap<
     for (id, end) in unpaired_ends::load(connection, doing)? {
         let owner = groups.get_mut(&id).ok_or_else(owner_is_missing)?;
         owner.group.unpaired_ends.push(end);
+    }
+    for (id, exit) in untold_exits::load(connection, doing)? {
+        let owner = groups.get_mut(&id).ok_or_else(owner_is_missing)?;
+        owner.group.untold_exits.push(exit);
     }
     let mut rows = Vec::new();
     let exits = "SELECT group_id, reason, number, core_dumped, count FROM exit_count";
@@ -145,6 +149,10 @@ pub(super) fn write(
     let unpaired = &now.group.unpaired_ends;
     if old.map_or(&[][..], |old| &old.unpaired_ends) != unpaired.as_slice() {
         unpaired_ends::write(transaction, id, unpaired)?;
+    }
+    let untold = &now.group.untold_exits;
+    if old.map_or(&[][..], |old| &old.untold_exits) != untold.as_slice() {
+        untold_exits::write(transaction, id, untold)?;
     }
     for (kind, before, now) in [
         ("downtime", old.map(|old| &old.downtime), &now.group.downtime),

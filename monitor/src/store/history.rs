@@ -159,15 +159,21 @@ impl HistoryRow {
 }
 
 impl HistoryRow {
-    /// The rows of members that a group had when it was kept last, and that are closed now, at `time`: nobody can say
-    /// when or why they ended, nor, under another boot, when they had started.
+    /// The rows of members that a group had when it was kept last, under another boot, and that are closed now, at `time`:
+    /// when they had started, nobody can say. Nor why they ended, unless their ends were counted and not told.
     pub fn of_closed(group: &Arc<GroupKey>, saved: &SavedGroup, time: u64) -> Vec<Self> {
         let closed = saved
             .members
             .iter()
-            .filter(|member| !member.ended && !member.former);
+            .filter(|member| !member.ended && !member.former)
+            .map(|member| (member, None));
+        let untold = saved.untold_exits.iter().filter_map(|exit| {
+            let member = saved.members.iter().find(|member| member.key == exit.key)?;
+            Some((member, Some(exit)))
+        });
         closed
-            .map(|member| Self {
+            .chain(untold)
+            .map(|(member, exit)| Self {
                 group: Arc::clone(group),
                 time,
                 pid: member.key.tgid,
@@ -175,9 +181,9 @@ impl HistoryRow {
                 name: member.name.to_string(),
                 event: Event::Exit {
                     worker: !member.root,
-                    reason: Reason::Unknown,
-                    sender: None,
-                    lifetime: None,
+                    reason: exit.map_or(Reason::Unknown, |exit| exit.ending.reason()),
+                    sender: exit.and_then(|exit| killer(&exit.ending)),
+                    lifetime: exit.map(|exit| exit.time.0.saturating_sub(exit.key.start.0)),
                 },
             })
             .collect()

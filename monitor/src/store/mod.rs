@@ -22,6 +22,7 @@ pub mod spool;
 #[cfg(test)]
 mod tests;
 mod unpaired_ends;
+mod untold_exits;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},

@@ -26,10 +26,14 @@ pub(super) const STEPS: &[Step] = &[
         to: 5,
         statements: VERSION_5,
     },
+    Step {
+        to: 6,
+        statements: VERSION_6,
+    },
 ];
 
 /// The version that this kevmon writes.
-pub(super) const PRESENT: u32 = 5;
+pub(super) const PRESENT: u32 = 6;
 
 /// `PRAGMA application_id` of kevmon's databases: "kevm".
 pub(super) const APPLICATION_ID: i32 = 0x6b65_766d;
@@ -271,6 +275,22 @@ const VERSION_5: &[&str] = &[
     "ALTER TABLE member ADD COLUMN script TEXT",
     "ALTER TABLE member ADD COLUMN fallback TEXT",
     "ALTER TABLE state ADD COLUMN boot_began INTEGER",
+];
+
+const VERSION_6: &[&str] = &[
+    // Ends that are counted and whose events wait for the totals. Times are of CLOCK_BOOTTIME.
+    "CREATE TABLE untold_exit (
+        group_id INTEGER NOT NULL REFERENCES watched_group (id),
+        tgid INTEGER NOT NULL CHECK (tgid BETWEEN 0 AND 4294967295),
+        start_boottime_ns INTEGER NOT NULL,
+        end_boottime_ns INTEGER NOT NULL,
+        status INTEGER CHECK (status BETWEEN 0 AND 4294967295),
+        oom_victim INTEGER NOT NULL CHECK (oom_victim IN (0, 1)),
+        sender_pid INTEGER CHECK (sender_pid BETWEEN 0 AND 4294967295),
+        sender_comm TEXT,
+        sender_signal INTEGER CHECK (sender_signal BETWEEN 0 AND 255)
+    ) STRICT",
+    "CREATE INDEX untold_exit_by_group ON untold_exit (group_id)",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

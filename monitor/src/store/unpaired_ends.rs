@@ -3,14 +3,14 @@
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{
-    columns::{program, unsigned},
+    columns::{ending, program, unsigned},
     error::{Doing, StoreError},
     groups::for_each,
     identities::text,
 };
 use crate::{
     plugin::SavedEnd,
-    process::{BootTime, Ending, ProcessKey, Sender, Tgid},
+    process::{BootTime, ProcessKey, Tgid},
 };
 
 /// Reads the ends of all groups, each with the number of its group, oldest first.
@@ -74,21 +74,6 @@ fn end(row: &Row<'_>) -> rusqlite::Result<SavedEnd> {
         name: text(row, 5)?.into(),
         first: program(row, 6)?,
         last: program(row, 9)?,
-        ending: Ending {
-            status: row.get(12)?,
-            oom_victim: row.get(13)?,
-            sender: sender(row)?,
-        },
+        ending: ending(row, 12)?,
     })
-}
-
-fn sender(row: &Row<'_>) -> rusqlite::Result<Option<Sender>> {
-    let (Some(tgid), Some(signal)) = (row.get(14)?, row.get(16)?) else {
-        return Ok(None);
-    };
-    Ok(Some(Sender {
-        tgid: Tgid(tgid),
-        comm: text(row, 15)?,
-        signal,
-    }))
 }

@@ -243,6 +243,7 @@ fn a_run_ends_what_ended_while_kevmon_was_away() {
             member(&had_none, false),
         ],
         unpaired_ends: Vec::new(),
+        untold_exits: Vec::new(),
     };
     for temporality in [Temporality::Cumulative, Temporality::Delta] {
         for same_boot in [true, false] {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Arrival, Group, Membership, Role, RootLife};
 use crate::{
-    plugin::{Plugin, SavedGroup, SavedMember, restarts::RootEnd},
-    process::{BootTime, Ending, Moment, Process, ProcessKey, ProcessTable, Usage},
+    plugin::{Plugin, SavedExit, SavedGroup, SavedMember, restarts::RootEnd},
+    process::{BootTime, Ending, Moment, Process, ProcessKey, ProcessTable, State, Usage},
 };
 
 impl Group {
@@ -74,7 +74,26 @@ impl Group {
             peak_rss: self.peak_rss,
             members: members.chain(former).collect(),
             unpaired_ends: self.pairing.saved(),
+            untold_exits: self.untold_exits(table),
         }
+    }
+
+    /// Ends of members that are counted, and of which nobody has been told.
+    fn untold_exits(&self, table: &ProcessTable) -> Vec<SavedExit> {
+        let untold = self.members.keys().filter_map(|&key| {
+            let process = table.get(key).filter(|process| !process.exit_told)?;
+            let State::Ended { at, ending } = &process.state else {
+                return None;
+            };
+            Some(SavedExit {
+                key,
+                time: *at,
+                ending: ending.clone(),
+            })
+        });
+        let mut untold: Vec<SavedExit> = untold.collect();
+        untold.sort_by_key(|exit| (exit.time, exit.key));
+        untold
     }
 
     /// Goes on from what was kept. Members of this boot become members again, those of an earlier one are closed at

@@ -9,7 +9,7 @@ use std::{
 use super::{
     BootTime, Change, Group, GroupId, Notice, Plugin, ProcessKey, ProcessTable, Role, State, Tracker, What,
 };
-use crate::plugin::{RestartKind, restarts::Replaced};
+use crate::plugin::{RestartKind, SavedGroup, restarts::Replaced};
 
 /// Notices held for a group whose every event is exported or shown.
 const HELD_FOR_EXPORT: usize = 4096;
@@ -139,6 +139,33 @@ impl Notices {
                 peak_rss: process.peak_rss,
                 settled,
                 worker: groups.get(&group).and_then(|group| group.role(key)) == Some(Role::Worker),
+            });
+        }
+    }
+
+    /// Tells ends that an earlier run counted and did not tell, with the totals that it kept.
+    pub(super) fn tell_untold(&mut self, group: GroupId, saved: &SavedGroup) {
+        for exit in &saved.untold_exits {
+            let Some(member) = saved.members.iter().find(|member| member.key == exit.key) else {
+                continue; // kept with it, always
+            };
+            self.hold(group, || {
+                Some(Notice {
+                    group,
+                    time: exit.time,
+                    key: exit.key,
+                    parent: None,
+                    name: Arc::clone(&member.name),
+                    exe: Arc::clone(&member.exe),
+                    what: What::Exit {
+                        ending: exit.ending.clone(),
+                        lifetime: exit.ending.status.map(|_| exit.time.since(exit.key.start)),
+                        usage: member.totals,
+                        peak_rss: None,
+                        settled: false,
+                        worker: !member.root,
+                    },
+                })
             });
         }
     }

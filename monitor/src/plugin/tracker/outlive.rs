@@ -79,6 +79,7 @@ impl Tracker {
                 .extend(saved.members.iter().map(|member| member.key));
             return;
         }
+        self.notices.tell_untold(id, &saved);
         for member in saved.members.iter().filter(|member| !member.ended) {
             let process = self.table.entry(member.key, || {
                 let mut process = Process::new(member.names(), None, BootTime(0));

@@ -29,7 +29,7 @@ use rusqlite::{Connection, OpenFlags, types::Value};
 
 use super::{Commit, GroupKey, Note, Opened, Store, StoreError};
 use crate::{
-    plugin::{Durations, Programs, SavedEnd, SavedGroup, SavedMember, reading::Happened},
+    plugin::{Durations, Programs, SavedEnd, SavedExit, SavedGroup, SavedMember, reading::Happened},
     process::{BootTime, Counter, Ending, ProcessKey, Program, Reason, Sender, Tgid, Usage},
 };
 
@@ -259,6 +259,13 @@ impl Random {
         }
     }
 
+    fn untold_exit(&mut self, tgid: u32) -> SavedExit {
+        let SavedEnd {
+            key, time, ending, ..
+        } = self.unpaired_end(tgid);
+        SavedExit { key, time, ending }
+    }
+
     /// One of a later time than those of lower pids.
     fn unpaired_end(&mut self, tgid: u32) -> SavedEnd {
         let program = |number: u64| Program {
@@ -324,6 +331,7 @@ impl Random {
             peak_rss: self.maybe(),
             members: (0..members).map(|tgid| self.member(tgid)).collect(),
             unpaired_ends: (0..3).map(|tgid| self.unpaired_end(tgid)).collect(),
+            untold_exits: (0..3).map(|tgid| self.untold_exit(tgid)).collect(),
         }
     }
 }

@@ -93,6 +93,57 @@ fn counters_go_on_and_survivors_are_caught_up() {
     assert_eq!((written(&reading), reading.lifetime.count()), (105, 2));
 }
 
+/// An end is counted at once, and its event waits for the final totals: a kill in between leaves it to the next run.
+#[test]
+fn an_exit_that_was_counted_and_not_told_is_told_by_the_next_run() {
+    let exits = |notices: Vec<Notice>| -> Vec<(ProcessKey, BootTime, Reason, u64, bool)> {
+        let of = |notice: Notice| match notice.what {
+            What::Exit {
+                ending,
+                usage,
+                settled,
+                ..
+            } => Some((
+                notice.key,
+                notice.time,
+                ending.reason(),
+                usage.get(Counter::WriteBytes).unwrap_or(0),
+                settled,
+            )),
+            _ => None,
+        };
+        notices.into_iter().filter_map(of).collect()
+    };
+    let mut first = tracker(&["^app$"]);
+    let app = key(10, 100);
+    first.apply(exec(100, app, INIT, "app", 0));
+    first.apply(exit(200, app, 3));
+    assert_eq!(exits(first.take_notices(BootTime(250 * MS))), [], "it waits");
+    let early = keep(&mut first, 260);
+    first.apply(free(270, app, 4));
+    assert_eq!(exits(first.take_notices(BootTime(280 * MS))).len(), 1);
+    let late = keep(&mut first, 290);
+    assert_eq!((early[0].untold_exits.len(), late[0].untold_exits.len()), (1, 0));
+
+    let told = (app, BootTime(200 * MS), Reason::Exit { code: 0 }, 3, false);
+    for (saved, same_boot, expected) in [
+        (&early, true, vec![told]),
+        (&late, true, vec![]),
+        // Its times are of another boot's clock.
+        (&early, false, vec![]),
+    ] {
+        let mut second = resume(&["^app$"], saved, same_boot, 1_000);
+        find(&mut second, &[], 1_001);
+        assert_eq!(exits(second.take_notices(BootTime(1_300 * MS))), expected);
+        let reading = read(&mut second, 0, 1_400);
+        assert_eq!(
+            (reading.happened.exits, reading.exits.len()),
+            (1, 1),
+            "counted once"
+        );
+    }
+}
+
 #[test]
 fn an_end_before_an_outage_is_replaced_after_it_without_a_downtime() {
     let mut first = tracker(&["^(app|other)$"]);
