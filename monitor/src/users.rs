@@ -39,6 +39,31 @@ pub fn by_uid(uid: u32) -> Option<Entry> {
     look_up(|entry, buffer, length, found| unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) })
 }
 
+/// Whether a group has this number.
+pub fn has_group(gid: u32) -> bool {
+    let mut length = 1024;
+    loop {
+        let mut buffer: Vec<libc::c_char> = vec![0; length];
+        let mut entry = std::mem::MaybeUninit::<libc::group>::uninit();
+        let mut found = std::ptr::null_mut();
+        // SAFETY: an entry and a buffer of the length that is given, and a place for the result.
+        let error = unsafe {
+            libc::getgrgid_r(
+                gid,
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr(),
+                length,
+                &raw mut found,
+            )
+        };
+        if error != libc::ERANGE || length >= LONGEST {
+            // ERANGE: there is one, and its entry is longer than any that is read.
+            return !found.is_null() || error == libc::ERANGE;
+        }
+        length *= 2;
+    }
+}
+
 /// The name of the user with this number, as of a minute ago at most.
 pub fn name_of(uid: u32) -> Option<Arc<str>> {
     type Known = HashMap<u32, (Instant, Option<Arc<str>>)>;
@@ -98,5 +123,7 @@ mod tests {
         assert_eq!((root.uid, by_uid(0)), (0, Some(root.clone())));
         assert_eq!(by_name("no such user"), None);
         assert_eq!(by_name("with\0NUL"), None);
+        assert!(has_group(0), "every host has root's");
+        assert!(!has_group(3_999_999_999));
     }
 }

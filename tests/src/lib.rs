@@ -12,6 +12,7 @@
 
 pub mod answers;
 pub mod answers_http2;
+pub mod attacks;
 pub mod cells;
 pub mod certificates;
 pub mod cgroup;
@@ -22,6 +23,7 @@ pub mod daemon;
 pub mod delivery;
 pub mod executable;
 pub mod fake;
+pub mod filtered;
 pub mod grpcio;
 pub mod history;
 pub mod http;

@@ -6,7 +6,7 @@ use super::watch::Watch;
 use crate::{
     cli::Args,
     collector::Places,
-    config::{Settings, receiver::HeaderSource},
+    config::{self, Environment, Settings, SettingsFile, receiver::HeaderSource},
     export::Collection,
     metrics::{self, OWN},
     plugin::Naming,
@@ -27,7 +27,7 @@ pub(super) fn places(proc: &Path, state: &Path, config: Option<&Path>, settings:
     let mut denied: Vec<PathBuf> = OWN_PLACES.iter().map(PathBuf::from).collect();
     denied.extend(files_of(state));
     denied.extend(config.map(Path::to_owned));
-    denied.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
+    denied.extend(credentials());
     for receiver in &settings.receivers {
         for connection in [&receiver.metrics, &receiver.logs, &receiver.traces] {
             denied.extend(connection.tls.iter().flat_map(|tls| tls.key.clone()));
@@ -37,22 +37,43 @@ pub(super) fn places(proc: &Path, state: &Path, config: Option<&Path>, settings:
             }));
         }
     }
-    // The supervisor starts in another folder.
-    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     Places {
         proc: proc.to_owned(),
-        denied: denied.into_iter().map(absolute).collect(),
+        denied: absolute(denied),
+        account: settings.collector_user.clone(),
         is_taken,
     }
 }
 
-/// The same for a look at one plugin, which has no settings of its own: what an installed kevmon keeps.
-pub(super) fn default_places(proc: &Path) -> Places {
+/// The same for a look at one plugin, which has no settings of its own: what an installed kevmon keeps, and one of this
+/// user's, by the settings file that it would read.
+pub(super) fn installed_places(
+    proc: &Path,
+    environment: &Environment,
+    file: Option<&SettingsFile>,
+) -> Places {
+    let mut denied: Vec<PathBuf> = OWN_PLACES.iter().map(PathBuf::from).collect();
+    let is_root = rustix::process::geteuid().is_root();
+    let states = [is_root, true].map(|is_root| config::metadata_path(None, environment, is_root));
+    denied.extend(states.into_iter().flatten().flat_map(|state| files_of(&state)));
+    denied.extend(credentials());
+    denied.extend(file.map(SettingsFile::secret_files).unwrap_or_default());
     Places {
         proc: proc.to_owned(),
-        denied: OWN_PLACES.iter().map(PathBuf::from).collect(),
+        denied: absolute(denied),
+        account: file.and_then(SettingsFile::collector_user).map(str::to_owned),
         is_taken,
     }
+}
+
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+/// The supervisor starts in another folder.
+fn absolute(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    paths.into_iter().map(absolute).collect()
 }
 
 /// From now on these settings hold.

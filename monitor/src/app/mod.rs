@@ -98,6 +98,7 @@ struct Setup {
 /// # Errors
 /// What kept it from working, with its context.
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
+    collector::confine::guard_memory();
     match cli.command {
         None => watch_and_export(cli.args),
         Some(Command::Events(args)) => {

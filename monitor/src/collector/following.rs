@@ -168,6 +168,7 @@ mod tests {
                 user: None,
                 output: 1,
                 memory: 1,
+                allow_network: false,
                 allow_unconfined: false,
                 environment: std::collections::BTreeMap::new(),
             },

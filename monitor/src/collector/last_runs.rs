@@ -109,6 +109,7 @@ mod tests {
                 user: None,
                 output: 1,
                 memory: 1,
+                allow_network: false,
                 allow_unconfined: false,
                 environment: BTreeMap::new(),
             },

@@ -3,9 +3,11 @@
 
 mod builtin;
 pub mod confine;
+mod confinement;
 mod following;
 mod format;
 mod http;
+mod identity;
 mod last_runs;
 mod lines;
 mod log;
@@ -50,6 +52,8 @@ pub struct Places {
     pub proc: PathBuf,
     /// What stays out of their reach: state, settings, secrets.
     pub denied: Vec<PathBuf>,
+    /// The account that the settings name for collectors.
+    pub account: Option<String>,
     /// Whether a name is one of kevmon's own metrics.
     pub is_taken: fn(&str) -> bool,
 }
@@ -91,6 +95,7 @@ struct Entry {
     failures: BTreeMap<&'static str, u64>,
     /// Kinds that have been told, until a run goes well.
     failing: BTreeSet<&'static str>,
+    confinement: confinement::Told,
     tells_all: bool,
 }
 
@@ -142,10 +147,12 @@ impl Collectors {
         }
     }
 
-    /// What is out of reach from now on; programs that run, and could reach some of it, are started again.
+    /// What is out of reach from now on, and the user of collectors; programs that run, and could reach some of it or have
+    /// another user, are started again.
     pub fn set_places(&mut self, places: Places) {
         let before = std::mem::replace(&mut self.places, Arc::new(places));
-        if following::is_out_of_reach(&self.places.denied, &before.denied) {
+        let is_same_user = self.places.account == before.account;
+        if is_same_user && following::is_out_of_reach(&self.places.denied, &before.denied) {
             return;
         }
         let now = Instant::now();
@@ -193,6 +200,7 @@ impl Collectors {
                             runs,
                             failures,
                             failing: BTreeSet::new(),
+                            confinement: confinement::Told::default(),
                             tells_all: self.tells_all,
                         }
                     }
@@ -346,8 +354,12 @@ impl Collectors {
         if let Some(suppressed) = budget.take_suppressed(now) {
             warn!("{label}: {suppressed} bytes of its log are left out: more than 2,000 a second");
         }
+        entry.confinement.tell(&label, &outcome, entry.tells_all);
+        for _ in &outcome.refused_calls {
+            *entry.failures.entry(confinement::REFUSED_CALL).or_default() += 1;
+        }
         if !has_ended && outcome.found.is_empty() {
-            return; // a word on standard error
+            return; // a word on standard error, or a refused call
         }
         let made = values::make(
             &entry.spec,

@@ -14,6 +14,7 @@ use super::{
     confine::{self, End, FileOrder, FileRead, Job, Order, Report},
     format::{self, Parsed},
     http,
+    identity::Identity,
 };
 use crate::{
     limits,
@@ -22,13 +23,8 @@ use crate::{
         collector::{CollectorSpec, FILE_BYTES, FilePath, Format, Source},
     },
     process::ProcessKey,
-    users,
 };
 
-/// The account that collectors run as where kevmon is root, …
-const ACCOUNT: &str = "kevmon";
-/// … and the one that stands in for it.
-const NOBODY: &str = "nobody";
 /// Address space of the process that reads files, bytes.
 const READER_MEMORY: u64 = 1 << 30;
 /// Processes whose files are read in one run.
@@ -65,6 +61,10 @@ pub(super) struct Outcome {
     pub(super) failures: Vec<(&'static str, String)>,
     /// What the program had to say.
     pub(super) stderr: String,
+    /// System calls that were refused.
+    pub(super) refused_calls: Vec<String>,
+    /// What the kernel could not do to confine it.
+    pub(super) lacking: Vec<String>,
 }
 
 impl Outcome {
@@ -126,64 +126,50 @@ async fn parsed(
             time: unix_now(),
         }],
         failures,
-        stderr: String::new(),
+        ..Outcome::default()
     }
 }
 
 /// As whom the work is done.
-fn user_of(asked: Option<&str>) -> Result<Option<(u32, u32)>, String> {
-    if !rustix::process::geteuid().is_root() {
-        return match asked {
-            None => Ok(None),
-            Some(user) => Err(format!(
-                "user = \"{user}\" needs a kevmon that runs as root; leave it out to use kevmon's own user"
-            )),
-        };
-    }
-    let found = match asked {
-        Some(user) => users::by_name(user),
-        None => users::by_name(ACCOUNT).or_else(|| users::by_name(NOBODY)),
-    };
-    let name = asked.unwrap_or(NOBODY);
-    let found =
-        found.ok_or_else(|| format!("this host has no user {name:?}; create it, or write another one"))?;
-    Ok(Some((found.uid, found.gid)))
+async fn identity(context: &Context, asked: Option<&str>) -> Result<Identity, String> {
+    let (asked, account) = (asked.map(str::to_owned), context.places.account.clone());
+    let found = tokio::task::spawn_blocking(move || Identity::find(asked.as_deref(), account.as_deref()));
+    found
+        .await
+        .unwrap_or_else(|error| Err(format!("its user could not be looked up: {error}")))
 }
 
-fn order(
-    context: &Context,
-    job: Job,
-    user: Option<(u32, u32)>,
-    output: u64,
-    memory: u64,
-    allow: bool,
-) -> Order {
+/// An order for `job` with the least that there is: no network, and nothing without its walls.
+fn order(context: &Context, job: Job, identity: &Identity, output: u64, memory: u64) -> Order {
     let folder = context.plugin.origin.as_deref().and_then(Path::parent);
     let folder = folder.and_then(|folder| folder.canonicalize().ok());
     Order {
         job,
-        user,
+        user: identity.user,
+        is_alone: identity.is_alone(),
         timeout_ms: u64::try_from(context.spec.timeout.as_millis()).unwrap_or(u64::MAX),
         follow: false,
         output,
         memory,
         denied: context.places.denied.clone(),
         granted: folder.into_iter().collect(),
-        allow_unconfined: allow,
+        allow_network: false,
+        allow_unconfined: false,
     }
 }
 
-/// What it takes to start a command, whether it is waited for or followed.
+/// What it takes to start a command, whether it is waited for or followed. The identity is to be kept until its end.
 ///
 /// # Errors
 /// The user that it should run as cannot be had.
-pub(super) fn command_order(context: &Context) -> Result<Order, String> {
+pub(super) async fn command_order(context: &Context) -> Result<(Order, Identity), String> {
     let Source::Command {
         stream,
         argv,
         user,
         output,
         memory,
+        allow_network,
         allow_unconfined,
         environment,
         ..
@@ -191,7 +177,7 @@ pub(super) fn command_order(context: &Context) -> Result<Order, String> {
     else {
         return Err("it is no command".to_owned());
     };
-    let user = user_of(user.as_deref())?;
+    let identity = identity(context, user.as_deref()).await?;
     let interval = context.interval.as_secs_f64().to_string();
     let given = [
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),
@@ -213,14 +199,17 @@ pub(super) fn command_order(context: &Context) -> Result<Order, String> {
         environment: variables,
         folder: folder.unwrap_or_else(|| PathBuf::from("/")),
     };
-    Ok(Order {
+    let order = Order {
         follow: stream.is_some(),
-        ..order(context, job, user, *output, *memory, *allow_unconfined)
-    })
+        allow_network: *allow_network,
+        allow_unconfined: *allow_unconfined,
+        ..order(context, job, &identity, *output, *memory)
+    };
+    Ok((order, identity))
 }
 
 async fn command(context: &Context, format: Format) -> Outcome {
-    let order = match command_order(context) {
+    let (order, identity) = match command_order(context).await {
         Ok(order) => order,
         Err(reason) => return Outcome::failed("refused", reason),
     };
@@ -232,6 +221,9 @@ async fn command(context: &Context, format: Format) -> Outcome {
             return Outcome::failed("refused", reason);
         }
     };
+    if report.end == End::UserInUse {
+        identity.give_away();
+    }
     let mut outcome = match ended(&report, context) {
         Some(failure) => Outcome {
             failures: vec![failure],
@@ -245,6 +237,8 @@ async fn command(context: &Context, format: Format) -> Outcome {
         outcome.failures.push(("leftovers", reason));
     }
     outcome.stderr = report.stderr;
+    outcome.refused_calls = report.refused_calls;
+    outcome.lacking = report.lacking;
     outcome
 }
 
@@ -279,6 +273,11 @@ pub(super) fn ended(report: &Report, context: &Context) -> Option<(&'static str,
         )),
         End::Stopped => None, // as kevmon wanted
         End::Refused(reason) => Some(("refused", reason.clone())),
+        End::UserInUse => Some((
+            "refused",
+            "a process of others has the user id that was meant for it; the next run takes another one"
+                .to_owned(),
+        )),
     }
 }
 
@@ -291,8 +290,8 @@ async fn files(context: &Context, path: &FilePath) -> Outcome {
     else {
         return Outcome::default();
     };
-    let user = match user_of(user.as_deref()) {
-        Ok(user) => user,
+    let identity = match identity(context, user.as_deref()).await {
+        Ok(identity) => identity,
         Err(reason) => return Outcome::failed("refused", reason),
     };
     let proc = &context.places.proc;
@@ -318,22 +317,25 @@ async fn files(context: &Context, path: &FilePath) -> Outcome {
     }
     // JSON may need six bytes for one.
     let output = ((FILE_BYTES * 6 + 4096) * files.len() as u64).min(MOST_READ);
-    let order = order(
-        context,
-        Job::Read(files),
-        user,
-        output,
-        READER_MEMORY,
-        *allow_unconfined,
-    );
+    let order = Order {
+        allow_unconfined: *allow_unconfined,
+        ..order(context, Job::Read(files), &identity, output, READER_MEMORY)
+    };
     let (report, told) = match confine::carry_out(&order).await {
         Ok(carried_out) => carried_out,
         Err(error) => return Outcome::failed("refused", format!("no reader could be started: {error}")),
     };
-    if let Some(failure) = ended(&report, context) {
-        return Outcome::failed(failure.0, failure.1);
+    if report.end == End::UserInUse {
+        identity.give_away();
     }
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome {
+        lacking: report.lacking.clone(),
+        ..Outcome::default()
+    };
+    if let Some(failure) = ended(&report, context) {
+        outcome.failures.push(failure);
+        return outcome;
+    }
     for line in told.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let Ok(read) = serde_json::from_slice::<FileRead>(line) else {
             outcome

@@ -46,7 +46,7 @@ pub(super) async fn follow(
     let Source::Command { format, output, .. } = context.spec.source else {
         return Outcome::failed("refused", "it is no command".to_owned());
     };
-    let order = match run::command_order(context) {
+    let (order, identity) = match run::command_order(context).await {
         Ok(order) => order,
         Err(reason) => return Outcome::failed("refused", reason),
     };
@@ -68,6 +68,8 @@ pub(super) async fn follow(
         tokio::select! {
             word = word => match word {
                 Some(Word::Stderr(stderr)) => tell(Outcome { stderr, ..Outcome::default() }),
+                Some(Word::RefusedCall(name)) => tell(Outcome { refused_calls: vec![name], ..Outcome::default() }),
+                Some(Word::Lacking(lacking)) => tell(Outcome { lacking, ..Outcome::default() }),
                 Some(Word::Ended(report)) => break Some(report),
                 None => break None,
             },
@@ -96,6 +98,9 @@ pub(super) async fn follow(
         }
     }
     followed.finish(GRACE).await;
+    if report.as_ref().is_some_and(|report| report.end == End::UserInUse) {
+        identity.give_away();
+    }
     last(report, stage, &mut output, context)
 }
 
@@ -226,7 +231,7 @@ impl Output {
                 time,
             }],
             failures,
-            stderr: String::new(),
+            ..Outcome::default()
         }
     }
 

@@ -117,6 +117,8 @@ pub enum Role {
     PrometheusCreated,
     /// Attributes of all resources.
     Resource,
+    /// The account that collectors run as.
+    CollectorUser,
     /// One of the keys of kevmon's own schema that [`super::native`] takes, by table and name.
     Own,
     /// For the reader of the file alone (an author, a version).
@@ -276,6 +278,7 @@ pub const KEYS: &[Key] = &[
     key(OWN, COLLECTOR, "hosts", Kind::List, Role::Own, "loopback"),
     key(OWN, COLLECTOR, "max_output", Kind::Bytes(&OUTPUT_BOUNDS), Role::Own, "`\"1MiB\"`"),
     key(OWN, COLLECTOR, "max_memory", Kind::Bytes(&MEMORY_BOUNDS), Role::Own, "`\"512MiB\"`"),
+    key(OWN, COLLECTOR, "allow_network", Kind::Flag, Role::Own, "`false`"),
     key(OWN, COLLECTOR, "allow_unconfined", Kind::Flag, Role::Own, "`false`"),
     key(OWN, METRIC, "name", Kind::MetricName, Role::Own, "required"),
     key(OWN, METRIC, "unit", Kind::FreeText, Role::Own, "`\"\"`"),

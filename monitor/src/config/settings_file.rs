@@ -5,7 +5,7 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -41,6 +41,8 @@ pub struct SettingsFile {
     pub(crate) prometheus: Option<Given<SocketAddr>>,
     /// Whether that page shows `_created`, also where a flag gave the address.
     pub(crate) prometheus_created: bool,
+    /// `[collectors] user`.
+    pub(crate) collector_user: Option<String>,
     /// `[resource]`.
     pub(crate) resource: BTreeMap<String, String>,
     pub(crate) faults: Vec<Fault>,
@@ -81,6 +83,33 @@ impl SettingsFile {
             HeaderValue::Place(SecretPlace::Variable(name)) => Some(name.as_str()),
             _ => None,
         })
+    }
+
+    /// Files whose content is secret: headers' values and private keys.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let tables = std::iter::once(&self.export).chain(self.endpoints.values());
+        let places = tables.flat_map(|table| {
+            let headers = table.headers.iter().filter_map(|(_, value)| match value {
+                HeaderValue::Place(place) => Some(place),
+                HeaderValue::Text(_) => None,
+            });
+            headers.chain(table.key.iter().map(|key| &key.value))
+        });
+        let path = |place: &SecretPlace| match place {
+            SecretPlace::File(path) => Some(path.clone()),
+            _ => None,
+        };
+        places.filter_map(path).collect()
+    }
+
+    /// The account that collectors run as, where one is named.
+    pub fn collector_user(&self) -> Option<&str> {
+        self.collector_user.as_deref()
+    }
+
+    /// What keeps it from being used.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
     }
 
     fn faulty(fault: Fault) -> Self {
@@ -198,6 +227,7 @@ impl Content for Reading<'_> {
             (Role::SpoolAge, Value::Duration(age)) => self.file.spool.age = age,
             (Role::Telemetry, Value::Flag(enabled)) => self.file.telemetry.enabled = enabled,
             (Role::TelemetryInterval, Value::Duration(interval)) => self.file.telemetry.interval = interval,
+            (Role::CollectorUser, Value::Text(user)) => self.file.collector_user = Some(user),
             (Role::Resource, Value::Attributes(attributes)) => self.file.resource = attributes,
             (Role::OtlpJson, Value::Target(target)) => self.file.otlp_json = Some(target),
             (Role::Prometheus, Value::Flag(enabled)) => {

@@ -49,6 +49,7 @@ pub(crate) const SETTINGS_KEYS: &[Key] = &[
     key(FILE, "prometheus", "enabled", Kind::Flag, Role::Prometheus, "`false`"),
     key(FILE, "prometheus", "listen", Kind::Listen, Role::PrometheusListen, "`\"127.0.0.1:9464\"`"),
     key(FILE, "prometheus", "created", Kind::Flag, Role::PrometheusCreated, "`false`"),
+    key(FILE, "collectors", "user", Kind::Text, Role::CollectorUser, "`\"kevmon-collector\"` if it exists, else an id for each run"),
     key(FILE, "", "resource", Kind::ResourceAttributes, Role::Resource, "`{}`"),
 ];
 

@@ -183,6 +183,7 @@ user = "nobody"
 environment = { LANG = "C" }
 max_output = "64KiB"
 max_memory = "32MiB"
+allow_network = false
 allow_unconfined = false
 [[collector.metric]]
 name = "mean"

@@ -2,6 +2,7 @@
 //! over. Pure: text in, text out.
 
 mod legacy;
+mod network;
 mod panoptes;
 mod python;
 mod relaxed;
@@ -235,19 +236,24 @@ pub fn import(file_name: &str, bytes: &[u8], module: Option<&[u8]>) -> Result<Ve
             "leave --module out",
         ));
     }
-    match kind {
-        Kind::Legacy => legacy::import(text).map(|plugin| vec![plugin]),
+    let module = module.map(readable).transpose()?;
+    let (mut plugins, source) = match kind {
+        Kind::Legacy => (vec![legacy::import(text)?], None),
         Kind::Scalyr => {
-            let settings = module.map(readable).transpose()?.map(scalyr_module::settings);
-            scalyr::import(text, settings.transpose()?)
+            let settings = module.map(scalyr_module::settings).transpose()?;
+            (scalyr::import(text, settings)?, module)
         }
-        Kind::Panoptes => panoptes::import(text).map(|plugin| vec![plugin]),
+        Kind::Panoptes => (vec![panoptes::import(text)?], module),
         Kind::ScalyrModule => {
             let settings = scalyr_module::settings(text)?;
-            Ok(vec![scalyr::of_source(file_name, settings)])
+            (vec![scalyr::of_source(file_name, settings)], Some(text))
         }
-        Kind::PanoptesModule => Ok(vec![panoptes::of_source(file_name)]),
+        Kind::PanoptesModule => (vec![panoptes::of_source(file_name)], Some(text)),
+    };
+    for plugin in &mut plugins {
+        network::allow(plugin, source);
     }
+    Ok(plugins)
 }
 
 /// The name of a module by its file.

@@ -60,7 +60,7 @@ pub enum Source {
         path: FilePath,
         /// Read as this user; `None`: as the service's.
         user: Option<String>,
-        /// Read it also on a kernel without Landlock.
+        /// Read it also where the kernel cannot confine the reader as it should.
         allow_unconfined: bool,
     },
     /// A program's standard output: when the program has ended, or line by line while it runs.
@@ -77,7 +77,9 @@ pub enum Source {
         output: u64,
         /// Most bytes of address space of each of its processes.
         memory: u64,
-        /// Run it also on a kernel without Landlock.
+        /// It may use TCP and UDP.
+        allow_network: bool,
+        /// Run it also where the kernel cannot confine it as it should.
         allow_unconfined: bool,
         /// Its environment, beside `PATH` and the settings.
         environment: BTreeMap<String, String>,

@@ -10,6 +10,7 @@
 mod accounting;
 mod bad_input;
 mod collectors;
+mod collectors_attacks;
 mod collectors_python;
 mod collectors_settings;
 mod collectors_stream;

@@ -20,7 +20,7 @@ use crate::{
         watch::{Origin, Watch},
     },
     cli::{DEFAULT_RING_BYTES, RunArgs},
-    config::{Faulty, Overrides},
+    config::{self, Environment, Faulty, Overrides},
     import,
     plugin::{GroupId, Plugin, collector::CollectorReading},
 };
@@ -45,7 +45,14 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
         root: PathBuf::from("/proc"),
     };
     let mut watch = Watch::start(origin, plugins, &Kept::default())?;
-    let mut collectors = Collectors::new(custom::default_places(Path::new("/proc"))).telling_all();
+    let file = config::read_settings(None);
+    for fault in file.iter().flat_map(|file| file.faults()) {
+        complain(format_args!(
+            "{fault}; until then, secrets that it names are kept from collectors only by their own permissions"
+        ));
+    }
+    let places = custom::installed_places(Path::new("/proc"), &Environment::of_this_process(), file.as_ref());
+    let mut collectors = Collectors::new(places).telling_all();
     collectors.update(watch.plugins(), std::time::Instant::now());
     custom::start_due(&mut collectors, &watch);
     let (clock, boot) = (output::clock(), output::boot_clock());

@@ -1,72 +1,159 @@
 //! The confined process, from the fork to its work: every privilege is given up before anything of the plugin's is looked at.
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs,
     io::{self, Write},
     os::fd::{AsRawFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use caps::CapSet;
-use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope,
+
+use super::{
+    FileOrder, Order,
+    calls::Sockets,
+    domain,
+    filter::{self, Installed},
+    reading,
+    refusals::{self, Confined},
 };
 
-use super::{Job, Order, reading};
-
-/// Files of /etc that hold secrets, beside what the order denies.
-const SECRETS: [&str; 9] = [
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/ssh",
-    "/etc/ssl/private",
-    "/root",
-];
-/// What may be written to.
-const WRITABLE: [&str; 2] = ["/dev/null", "/dev/zero"];
 /// Processes of one user at once; files of one process; bytes of a file.
 const PROCESSES: u64 = 512;
 const FILES: u64 = 256;
 const FILE_BYTES: u64 = 16 << 20;
 
-/// Does what `order` says; returns only if it cannot, with the reason.
-pub(super) fn become_it(order: &Order, stdout: &OwnedFd, stderr: &OwnedFd) -> String {
-    let prepared = wire(stdout, stderr)
-        .and_then(|()| limit(order))
-        .and_then(|()| give_up_privileges(order))
-        .and_then(|()| restrict_files(order));
-    match prepared {
-        Err(reason) => reason,
-        Ok(()) => match &order.job {
-            Job::Run {
-                argv,
-                environment,
-                folder,
-            } => {
-                if let Err(error) = std::env::set_current_dir(folder) {
-                    return format!("{}: {error}", folder.display());
-                }
-                execute(argv, environment.iter())
-            }
-            Job::Read(files) => {
-                let mut out = io::stdout().lock();
-                for file in files {
-                    let told = serde_json::to_writer(&mut out, &reading::read(file)).map_err(io::Error::from);
-                    if told.and_then(|()| out.write_all(b"\n")).is_err() {
-                        break; // the supervisor has had enough
-                    }
-                }
-                let _: io::Result<()> = out.flush();
-                // SAFETY: ends this process at once.
-                unsafe { libc::_exit(0) }
-            }
-        },
+/// What the supervisor gives its child.
+pub(super) struct Wiring<'a> {
+    pub(super) stdout: &'a OwnedFd,
+    pub(super) stderr: &'a OwnedFd,
+    /// Takes the filter's listener, and what is missing.
+    pub(super) confined: &'a OwnedFd,
+    /// No process outside of the child's own pid namespace can be named by a pid in it.
+    pub(super) own_namespace: bool,
+}
+
+/// Why the work is not begun.
+pub(super) enum Obstacle {
+    /// Another process has the user id that was meant for this one alone.
+    UserInUse,
+    /// For a person.
+    Reason(String),
+}
+
+impl From<String> for Obstacle {
+    fn from(reason: String) -> Self {
+        Self::Reason(reason)
+    }
+}
+
+/// Runs the program; returns only if it cannot, with the reason.
+pub(super) fn run(argv: &[String], environment: &BTreeMap<String, String>, folder: &Path) -> Obstacle {
+    if let Err(error) = std::env::set_current_dir(folder) {
+        return format!("{}: {error}", folder.display()).into();
+    }
+    execute(argv, environment.iter()).into()
+}
+
+/// Reads the files.
+pub(super) fn read(files: &[FileOrder]) -> ! {
+    let mut out = io::stdout().lock();
+    for file in files {
+        let told = serde_json::to_writer(&mut out, &reading::read(file)).map_err(io::Error::from);
+        if told.and_then(|()| out.write_all(b"\n")).is_err() {
+            break; // the supervisor has had enough
+        }
+    }
+    let _: io::Result<()> = out.flush();
+    // SAFETY: ends this process at once.
+    unsafe { libc::_exit(0) }
+}
+
+/// Gives up what the order does not need.
+///
+/// # Errors
+/// The process is not confined as it should be.
+pub(super) fn prepare(order: &Order, wiring: &Wiring) -> Result<(), Obstacle> {
+    // SAFETY: geteuid(2) has no arguments.
+    let kevmon = unsafe { libc::geteuid() };
+    let shares_user = order.user.is_none_or(|(uid, _)| uid == kevmon);
+    wire(wiring.stdout, wiring.stderr)?;
+    limit(order)?;
+    give_up_privileges(order)?;
+    if order.is_alone && !is_alone() {
+        return Err(Obstacle::UserInUse);
+    }
+    let version = domain::version();
+    let mut lacking = Vec::from_iter(domain::lacks(&version, shares_user && !wiring.own_namespace));
+    if version.is_ok() {
+        domain::enter(order)?;
+    }
+    let sockets = match (order.allow_network, shares_user) {
+        (true, _) => Sockets::Network,
+        (false, false) => Sockets::Local,
+        (false, true) => Sockets::None,
+    };
+    let installed = filter::install(sockets);
+    if let Err(error) = &installed {
+        lacking.push(no_filter(error));
+    }
+    if !lacking.is_empty() && !order.allow_unconfined {
+        let lacking = lacking.join("; ");
+        return Err(format!("{lacking}; or write allow_unconfined = true if the program is trusted").into());
+    }
+    let listener = match installed {
+        Ok(Installed::Reporting(listener)) => Some(listener),
+        Ok(Installed::Silent(reason)) => {
+            lacking.push(format!("system calls are refused without a word here: {reason}"));
+            None
+        }
+        Err(_) => None,
+    };
+    refusals::send(wiring.confined, &Confined { lacking }, listener.as_ref())
+        .map_err(|error| format!("the supervisor: {error}").into())
+}
+
+/// Why there is no seccomp filter, and what to do about it.
+fn no_filter(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "a seccomp filter, such as a container's, refuses another one; let it pass seccomp".to_owned()
+        }
+        Some(libc::ENOSYS | libc::EINVAL) => {
+            "this kernel has no seccomp filters, or a container's filter hides them; run one with CONFIG_SECCOMP_FILTER, or let \
+             the filter pass seccomp"
+                .to_owned()
+        }
+        _ => format!("seccomp: {error}"),
+    }
+}
+
+/// Whether no other process has this one's user id: with RLIMIT_NPROC at two, a second process of the user starts, and a
+/// third does not (setrlimit(2)). The kernel counts atomically, so that of two who ask at once none is told that it is alone.
+fn is_alone() -> bool {
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: getrlimit(2) fills the struct; setrlimit(2) reads it, and the hard limit stays as it was.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NPROC, &raw mut before);
+        let two = libc::rlimit {
+            rlim_cur: 2,
+            ..before
+        };
+        libc::setrlimit(libc::RLIMIT_NPROC, &raw const two);
+        let pid = libc::fork();
+        if pid == 0 {
+            libc::_exit(0);
+        }
+        if pid > 0 {
+            libc::waitpid(pid, std::ptr::null_mut(), 0);
+        }
+        libc::setrlimit(libc::RLIMIT_NPROC, &raw const before);
+        pid > 0
     }
 }
 
@@ -120,7 +207,9 @@ fn mark_one_by_one() -> Result<(), String> {
 fn limit(order: &Order) -> Result<(), String> {
     let limits = [
         (libc::RLIMIT_AS, order.memory, "RLIMIT_AS"),
-        (libc::RLIMIT_CORE, 0, "RLIMIT_CORE"),
+        // One byte: no file is that small, and a program of kernel.core_pattern, which is not bound by 0, is not started for 1
+        // (fs/coredump.c).
+        (libc::RLIMIT_CORE, 1, "RLIMIT_CORE"),
         (libc::RLIMIT_NPROC, PROCESSES, "RLIMIT_NPROC"),
         (libc::RLIMIT_NOFILE, FILES, "RLIMIT_NOFILE"),
         (libc::RLIMIT_FSIZE, FILE_BYTES, "RLIMIT_FSIZE"),
@@ -152,9 +241,9 @@ fn give_up_privileges(order: &Order) -> Result<(), String> {
     if let Some((uid, gid)) = order.user {
         // SAFETY: plain integers, and no groups at all; the order matters, as the user gives up the right to the rest.
         unsafe {
-            check("setgroups", libc::setgroups(0, std::ptr::null()))?;
-            check("setgid", libc::setresgid(gid, gid, gid))?;
-            check("setuid", libc::setresuid(uid, uid, uid))?;
+            change("setgroups", libc::setgroups(0, std::ptr::null()))?;
+            change("setresgid", libc::setresgid(gid, gid, gid))?;
+            change("setresuid", libc::setresuid(uid, uid, uid))?;
         }
     }
     for set in [
@@ -163,9 +252,20 @@ fn give_up_privileges(order: &Order) -> Result<(), String> {
         CapSet::Effective,
         CapSet::Permitted,
     ] {
-        caps::clear(None, set).map_err(|error| format!("capabilities: {error}"))?;
+        // What is empty needs no call, which a filter might refuse.
+        if caps::read(None, set).is_ok_and(|present| present.is_empty()) {
+            continue;
+        }
+        caps::clear(None, set).map_err(|error| {
+            format!(
+                "kevmon's capabilities cannot be given up: {error}; a seccomp filter, such as a container's, has to let capset \
+                 and prctl pass"
+            )
+        })?;
     }
-    rustix::thread::set_no_new_privs(true).map_err(|error| format!("no_new_privs: {error}"))?;
+    rustix::thread::set_no_new_privs(true).map_err(|error| {
+        format!("no_new_privs: {error}; a seccomp filter, such as a container's, has to let prctl pass")
+    })?;
     // A change of user undid it.
     // SAFETY: prctl(2) with plain integers.
     check("PR_SET_PDEATHSIG", unsafe {
@@ -173,101 +273,14 @@ fn give_up_privileges(order: &Order) -> Result<(), String> {
     })
 }
 
-fn restrict_files(order: &Order) -> Result<(), String> {
-    let said = |error: landlock::RulesetError| format!("Landlock: {error}");
-    let all = AccessFs::from_all(ABI::V5);
-    let read = AccessFs::from_read(ABI::V5);
-    // Linux 6.2 and later: before, a file that may not be written may be truncated all the same.
-    let is_enough = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(ABI::V3))
-        .is_ok();
-    if !is_enough && !order.allow_unconfined {
-        return Err(
-            "this kernel has no Landlock as of Linux 6.2, which keeps kevmon's state and secrets out of reach; write              allow_unconfined = true if the program is trusted all the same"
-                .to_owned(),
-        );
-    }
-    let ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(all)
-        .map_err(said)?
-        .scope(Scope::AbstractUnixSocket | Scope::Signal)
-        .map_err(said)?;
-    let mut ruleset = ruleset.create().map_err(said)?;
-    let denied: Vec<PathBuf> = order
-        .denied
-        .iter()
-        .cloned()
-        .chain(SECRETS.iter().map(PathBuf::from))
-        .flat_map(|path| [path.canonicalize().unwrap_or_else(|_| path.clone()), path])
-        .collect();
-    let readable: Vec<PathBuf> = match &order.job {
-        Job::Run { .. } => {
-            let mut readable = Vec::new();
-            reachable(Path::new("/"), &denied, &mut readable);
-            for granted in &order.granted {
-                // Also below what is denied, but not what is denied below it.
-                let below: Vec<PathBuf> = denied
-                    .iter()
-                    .filter(|denied| *denied != granted && denied.starts_with(granted))
-                    .cloned()
-                    .collect();
-                if below.is_empty() {
-                    readable.push(granted.clone());
-                } else {
-                    reachable(granted, &below, &mut readable);
-                }
-            }
-            readable
-        }
-        Job::Read(files) => files
-            .iter()
-            .map(|file| match file.process {
-                Some((pid, _)) => file.proc.join(pid.to_string()),
-                None => file.path.clone(),
-            })
-            .filter(|path| !denied.iter().any(|denied| path.starts_with(denied)))
-            .collect(),
-    };
-    let rules = readable.iter().map(|path| (path.as_path(), read));
-    let writes = AccessFs::ReadFile | AccessFs::WriteFile;
-    let rules = rules.chain(WRITABLE.iter().map(|path| (Path::new(*path), writes)));
-    for (path, access) in rules {
-        // What has gone, or may not even be looked at, is out of reach anyway.
-        let (Ok(fd), Ok(metadata)) = (PathFd::new(path), fs::metadata(path)) else {
-            continue;
-        };
-        let access = if metadata.is_dir() {
-            access
-        } else {
-            access & AccessFs::from_file(ABI::V5)
-        };
-        ruleset = ruleset.add_rule(PathBeneath::new(fd, access)).map_err(said)?;
-    }
-    let status = ruleset.restrict_self().map_err(said)?;
-    if status.ruleset == RulesetStatus::NotEnforced && !order.allow_unconfined {
-        return Err("Landlock is not enforced; look at the kernel's log".to_owned());
-    }
-    Ok(())
-}
-
-/// The largest trees below `folder` that hold nothing of what is denied.
-fn reachable(folder: &Path, denied: &[PathBuf], found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        // A link needs no rule: what it leads to is reached by its own path, or is out of reach. A rule for the link would be
-        // one for its target, whatever that holds (/var/run).
-        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        if is_link || denied.contains(&path) {
-            continue;
-        }
-        if denied.iter().any(|denied| denied.starts_with(&path)) && path.is_dir() {
-            reachable(&path, denied, found);
-        } else {
-            found.push(path);
-        }
-    }
+/// Of a call that changes the user.
+fn change(what: &str, result: libc::c_int) -> Result<(), String> {
+    check(what, result).map_err(|error| {
+        format!(
+            "{error}; kevmon is root without CAP_SETUID and CAP_SETGID, or a seccomp filter refuses the call: grant both \
+             (systemd: CapabilityBoundingSet=; docker: --cap-add), or run kevmon as an ordinary user"
+        )
+    })
 }
 
 fn execute<'a>(argv: &[String], environment: impl Iterator<Item = (&'a String, &'a String)>) -> String {
@@ -293,4 +306,43 @@ fn execute<'a>(argv: &[String], environment: impl Iterator<Item = (&'a String, &
     // SAFETY: NUL-terminated texts and NULL-terminated lists that live until the exec, or beyond its failure.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     format!("{}: {}", program.to_string_lossy(), io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exit status of a child with this user id: 0 where it is alone. Needs root.
+    fn alone_as(uid: u32) -> i32 {
+        // SAFETY: the child of a process with threads calls what is async-signal-safe alone; it has one thread, so that
+        // setresuid(2) concerns no other.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                if libc::syscall(libc::SYS_setresuid, uid, uid, uid) != 0 {
+                    libc::_exit(2);
+                }
+                libc::_exit(i32::from(!is_alone()));
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            libc::WEXITSTATUS(status)
+        }
+    }
+
+    #[test]
+    fn a_user_id_that_any_process_has_is_noticed() {
+        use std::os::unix::process::CommandExt;
+        let uid = 60_650;
+        assert_eq!(alone_as(uid), 0);
+        let mut other = std::process::Command::new("sleep")
+            .arg("60")
+            .uid(uid)
+            .spawn()
+            .unwrap();
+        assert_eq!(alone_as(uid), 1);
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(alone_as(uid), 0);
+    }
 }

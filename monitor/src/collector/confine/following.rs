@@ -35,6 +35,10 @@ const LOOK: Duration = Duration::from_millis(100);
 pub enum Word {
     /// A piece of its standard error.
     Stderr(String),
+    /// A system call that was refused, for the first time.
+    RefusedCall(String),
+    /// What the kernel could not do to confine it.
+    Lacking(Vec<String>),
     /// It has ended, and everything that it started with it.
     Ended(Report),
 }
@@ -109,22 +113,17 @@ pub(super) fn stay(running: &Running) -> io::Result<()> {
     let end = watch(running)?;
     let leftovers = running.kill();
     say(&Word::Ended(Report {
-        end,
-        stderr: String::new(),
         leftovers,
+        ..Report::of(end)
     }))
 }
 
 /// Says that the program was not begun.
-pub(super) fn refuse(reason: String) -> io::Result<()> {
-    say(&Word::Ended(Report {
-        end: End::Refused(reason),
-        stderr: String::new(),
-        leftovers: 0,
-    }))
+pub(super) fn refuse(end: End) -> io::Result<()> {
+    say(&Word::Ended(Report::of(end)))
 }
 
-fn say(word: &Word) -> io::Result<()> {
+pub(super) fn say(word: &Word) -> io::Result<()> {
     let mut line = serde_json::to_vec(word)?;
     line.push(b'\n');
     io::stderr().lock().write_all(&line)

@@ -2,9 +2,13 @@
 //! program, or reads the files, in a process without privileges, within limits of time, output and memory. docs/collectors.md
 //! has the whole list.
 
+mod calls;
 mod child;
+mod domain;
+mod filter;
 mod following;
 mod reading;
+mod refusals;
 mod supervisor;
 
 use std::{collections::BTreeMap, io, path::PathBuf, process::Stdio, time::Duration};
@@ -34,6 +38,8 @@ pub struct Order {
     pub job: Job,
     /// As this user and group, and in no other group; `None`: as kevmon's own.
     pub user: Option<(u32, u32)>,
+    /// No other process may have that user id.
+    pub is_alone: bool,
     /// Ended after this time, ms; a program that is followed runs until kevmon ends it.
     pub timeout_ms: u64,
     /// The program stays, and writes to the supervisor's own standard output.
@@ -46,7 +52,9 @@ pub struct Order {
     pub denied: Vec<PathBuf>,
     /// … but for these.
     pub granted: Vec<PathBuf>,
-    /// Go on without Landlock where the kernel has none.
+    /// Internet sockets may be made, and TCP ports reached.
+    pub allow_network: bool,
+    /// Go on where the kernel cannot confine it as it should.
     pub allow_unconfined: bool,
 }
 
@@ -110,6 +118,8 @@ pub enum End {
     Stopped,
     /// It was not begun: it could not be confined as it should, or not be started.
     Refused(String),
+    /// It was not begun: another process has the user id that was meant for it alone.
+    UserInUse,
 }
 
 /// What a supervisor tells, in a line of JSON before the output.
@@ -121,6 +131,33 @@ pub struct Report {
     pub stderr: String,
     /// Processes that it had left behind.
     pub leftovers: u64,
+    /// System calls that it made and that were refused, each once.
+    pub refused_calls: Vec<String>,
+    /// What the kernel could not do to confine it.
+    pub lacking: Vec<String>,
+}
+
+impl Report {
+    /// Of a program of which nothing else is known.
+    pub fn of(end: End) -> Self {
+        Self {
+            end,
+            stderr: String::new(),
+            leftovers: 0,
+            refused_calls: Vec::new(),
+            lacking: Vec::new(),
+        }
+    }
+}
+
+/// Keeps this process's memory, with the secrets in it, from others of its user: they cannot trace it, and it leaves no core
+/// file. Root's processes are kept from others anyway. Of /proc, such a process of an ordinary user can no longer read its own
+/// `io`, `environ` and other files of mode 0400, which belong to root from here (proc(5)).
+pub fn guard_memory() {
+    if !rustix::process::geteuid().is_root() {
+        // SAFETY: prctl(2) with plain integers. It fails for no such value.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+    }
 }
 
 /// Has `order` carried out; returns the report and the output.
@@ -154,12 +191,7 @@ pub async fn carry_out(order: &Order) -> io::Result<(Report, Vec<u8>)> {
         Ok(told) => told?,
         // Dropped, it is killed; what it had started dies with it (PR_SET_PDEATHSIG, and the pid namespace where there is one).
         Err(_) => {
-            let report = Report {
-                end: End::TimedOut,
-                stderr: String::new(),
-                leftovers: 0,
-            };
-            return Ok((report, Vec::new()));
+            return Ok((Report::of(End::TimedOut), Vec::new()));
         }
     };
     let line = told.iter().position(|byte| *byte == b'\n').unwrap_or(told.len());

@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{End, Order, Report, child, following};
+use super::{
+    End, Job, Order, Report, Word,
+    child::{self, Obstacle},
+    following,
+    refusals::{self, Refusals},
+};
 
 /// Bytes of standard error that are kept.
 const STDERR: usize = 2_000;
@@ -32,14 +37,7 @@ pub fn supervise() -> io::Result<()> {
     }
     let (report, output) = match start(&order) {
         Ok(running) => running.watch(&order),
-        Err(reason) => (
-            Report {
-                end: End::Refused(reason),
-                stderr: String::new(),
-                leftovers: 0,
-            },
-            Vec::new(),
-        ),
+        Err(end) => (Report::of(end), Vec::new()),
     };
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &report)?;
@@ -55,9 +53,12 @@ fn follow(order: &Order) -> io::Result<()> {
     match start(order) {
         Ok(running) => {
             following::leave_stdout()?;
+            if !running.lacking.is_empty() {
+                following::say(&Word::Lacking(running.lacking.clone()))?;
+            }
             following::stay(&running)
         }
-        Err(reason) => following::refuse(reason),
+        Err(end) => following::refuse(end),
     }
 }
 
@@ -69,6 +70,9 @@ pub(super) struct Running {
     pub(super) stderr: OwnedFd,
     /// Its end is the end of everything that it started, wherever that has gone (pid_namespaces(7)).
     own_namespace: bool,
+    refusals: Refusals,
+    /// What the kernel could not do to confine it.
+    pub(super) lacking: Vec<String>,
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), String> {
@@ -87,58 +91,123 @@ fn die_with_parent() {
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+        // What this process is made for runs under its user id where kevmon is not root, and the child has kevmon's memory
+        // until its exec.
+        libc::prctl(libc::PR_SET_DUMPABLE, 0);
     }
 }
 
-fn start(order: &Order) -> Result<Running, String> {
+fn start(order: &Order) -> Result<Running, End> {
+    let refused = |what: &str, error: io::Error| End::Refused(format!("{what}: {error}"));
+    let own = fs::File::open("/proc/self/ns/pid");
     // Needs CAP_SYS_ADMIN; without, strays are looked for one by one.
     // SAFETY: unshare(2) of this single-threaded process takes plain flags.
-    let own_namespace = unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0;
+    let own_namespace = own.is_ok() && unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0;
     let (out_read, out_write) = if order.follow {
-        own_stdout().map_err(|error| format!("standard output: {error}"))?
+        own_stdout().map_err(|error| refused("standard output", error))?
     } else {
-        pipe()?
+        pipe().map_err(End::Refused)?
     };
-    let (err_read, err_write) = pipe()?;
-    // What keeps the child from beginning comes through here; an exec closes it.
-    let (failed_read, failed_write) = pipe()?;
+    let (err_read, err_write) = pipe().map_err(End::Refused)?;
+    // What keeps the child from beginning comes through here; it is closed when the work begins.
+    let (failed_read, failed_write) = pipe().map_err(End::Refused)?;
+    let (here, there) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|error| refused("socketpair", error.into()))?;
     // SAFETY: this process has one thread, so the child may do whatever it likes.
     let pid = unsafe { libc::fork() };
     match pid {
-        -1 => return Err(format!("fork: {}", io::Error::last_os_error())),
+        -1 => return Err(refused("fork", io::Error::last_os_error())),
         0 => {
             // SAFETY: setsid(2) has no arguments; prctl(2) takes plain integers.
             unsafe {
                 libc::setsid();
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             }
-            let reason = child::become_it(order, &out_write, &err_write);
-            let mut failed = fs::File::from(failed_write);
+            let wiring = child::Wiring {
+                stdout: &out_write,
+                stderr: &err_write,
+                confined: &there,
+                own_namespace,
+            };
+            let obstacle = match (child::prepare(order, &wiring), &order.job) {
+                (Err(obstacle), _) => obstacle,
+                (
+                    Ok(()),
+                    Job::Run {
+                        argv,
+                        environment,
+                        folder,
+                    },
+                ) => child::run(argv, environment, folder),
+                (Ok(()), Job::Read(files)) => {
+                    drop(failed_write); // no exec closes it
+                    child::read(files)
+                }
+            };
+            let end = match obstacle {
+                Obstacle::Reason(reason) => End::Refused(reason),
+                Obstacle::UserInUse => End::UserInUse,
+            };
             // Nobody is left to be told that this cannot be written.
-            let _: io::Result<()> = failed.write_all(reason.as_bytes());
+            let _: Result<(), serde_json::Error> = serde_json::to_writer(fs::File::from(failed_write), &end);
             // SAFETY: ends this process at once; nothing of the parent's is flushed twice.
             unsafe { libc::_exit(125) }
         }
         _ => {}
     }
-    drop((out_write, err_write, failed_write));
-    let running = Running {
+    drop((out_write, err_write, failed_write, there));
+    if let (true, Ok(own)) = (own_namespace, &own) {
+        // Children of this process would be in the child's namespace, and a thread cannot be (clone(2), EINVAL).
+        // SAFETY: setns(2) takes a descriptor and plain flags. Where it fails, there is no thread, which is said below.
+        unsafe { libc::setns(own.as_raw_fd(), libc::CLONE_NEWPID) };
+    }
+    let mut running = Running {
         pid,
         stdout: out_read,
         stderr: err_read,
         own_namespace,
+        refusals: Refusals::default(),
+        lacking: Vec::new(),
     };
-    let mut reason = String::new();
-    // Ends with the exec, or with the child.
-    let told = fs::File::from(failed_read).take(4096).read_to_string(&mut reason);
-    if told.is_ok() && !reason.is_empty() {
+    let mut failed = Vec::new();
+    // Ends when the work begins, or with the child.
+    let told = fs::File::from(failed_read)
+        .take(64 << 10)
+        .read_to_end(&mut failed);
+    if told.is_ok() && !failed.is_empty() {
         running.kill();
-        return Err(reason);
+        return Err(serde_json::from_slice(&failed)
+            .unwrap_or_else(|_| End::Refused("it ended before it began".to_owned())));
     }
+    running.hear(&here, order.follow)?;
     Ok(running)
 }
 
 impl Running {
+    /// Takes what the child said before it began, and answers the calls that its filter refuses from now on.
+    fn hear(&mut self, from: &OwnedFd, follows: bool) -> Result<(), End> {
+        let (confined, listener) = refusals::receive(from);
+        self.lacking = confined.lacking;
+        let Some(listener) = listener else {
+            return Ok(());
+        };
+        let tell = move |name: &str| {
+            if follows {
+                // Without a reader kevmon is ending, and the program with it.
+                let _: io::Result<()> = following::say(&Word::RefusedCall(name.to_owned()));
+            }
+        };
+        self.refusals.answer(listener, tell).map_err(|error| {
+            self.kill();
+            End::Refused(format!("no thread answers its refused calls: {error}"))
+        })
+    }
+
     fn watch(self, order: &Order) -> (Report, Vec<u8>) {
         let deadline = Instant::now() + Duration::from_millis(order.timeout_ms);
         let (mut output, mut stderr) = (Vec::new(), Vec::new());
@@ -184,6 +253,8 @@ impl Running {
             end,
             stderr: String::from_utf8_lossy(&stderr).trim_end().to_owned(),
             leftovers,
+            refused_calls: self.refusals.names(),
+            lacking: self.lacking,
         };
         (report, output)
     }

@@ -35,6 +35,7 @@ pub(crate) struct CollectorKeys {
     hosts: Vec<String>,
     output: Option<u64>,
     memory: Option<u64>,
+    allow_network: bool,
     allow_unconfined: bool,
     metrics: Vec<At<MetricKeys>>,
     /// Every key that stands there, right or wrong, and its line.
@@ -102,6 +103,7 @@ impl CollectorKeys {
             ("hosts", Value::Texts(hosts)) => self.hosts = hosts,
             ("max_output", Value::Bytes(bytes)) => self.output = Some(bytes),
             ("max_memory", Value::Bytes(bytes)) => self.memory = Some(bytes),
+            ("allow_network", Value::Flag(allow)) => self.allow_network = allow,
             ("allow_unconfined", Value::Flag(allow)) => self.allow_unconfined = allow,
             _ => {}
         }
@@ -155,6 +157,7 @@ impl CollectorKeys {
                     user: self.user.clone(),
                     output,
                     memory: self.memory.unwrap_or(DEFAULT_MEMORY),
+                    allow_network: self.allow_network,
                     allow_unconfined: self.allow_unconfined,
                     environment: self
                         .environment

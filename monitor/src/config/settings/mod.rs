@@ -42,6 +42,8 @@ pub struct Settings {
     pub outputs: Outputs,
     /// Attributes of all resources, `host.name` and `host.id` among them where they are given.
     pub resource: BTreeMap<String, String>,
+    /// The account that collectors run as, where one is named.
+    pub collector_user: Option<String>,
     /// What was asked for and is not done or done differently, and what is dangerous.
     pub warnings: Vec<Warning>,
 }
@@ -119,6 +121,7 @@ pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
             .map_or_else(Telemetry::default, |file| file.telemetry),
         outputs,
         resource,
+        collector_user: sources.file.and_then(|file| file.collector_user.clone()),
         warnings,
     })
 }

@@ -33,6 +33,7 @@ const TAKES: [(&str, &[&str]); 4] = [
             "environment",
             "max_output",
             "max_memory",
+            "allow_network",
             "allow_unconfined",
         ],
     ),
