@@ -109,10 +109,29 @@ fn restarts(r: &Reading) -> Vec<Value> {
     split(
         "kevmon.restart.kind",
         [
-            (RestartKind::Respawn.name(), Some(Integer(r.happened.respawns))),
-            (RestartKind::Reexec.name(), Some(Integer(r.happened.reexecs))),
+            (
+                RestartKind::Respawn.name(),
+                counted(r, r.happened.respawns).map(Integer),
+            ),
+            (
+                RestartKind::Reexec.name(),
+                counted(r, r.happened.reexecs).map(Integer),
+            ),
         ],
     )
+}
+
+/// A count of members, or of what happened to them. Not known where /proc hides processes and shows no member: 0 would say that
+/// there is none.
+fn counted(r: &Reading, count: u64) -> Option<u64> {
+    (!r.unlisted).then_some(count)
+}
+
+fn exits_of(r: &Reading) -> Vec<Value> {
+    if r.unlisted {
+        return Vec::new();
+    }
+    exits::points(&r.exits)
 }
 
 fn left_out(r: &Reading) -> Vec<Value> {
@@ -138,7 +157,7 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Mean per process of the CPU time used since the last collection, over the time the processes lived in it; a fraction: 2.5 is two and a half CPUs";
     "memory_usage", "%", Gauge, Watch, |r| float(r.memory_usage),
         "Mean per process of the resident set over the host's physical memory; a fraction";
-    "process_count", "processes", UpDownCounter, Watch, |r| integer((!r.unlisted).then_some(r.process_count)),
+    "process_count", "processes", UpDownCounter, Watch, |r| integer(counted(r, r.process_count)),
         "Live processes";
     "disk_read_bytes", "bytes", Counter, Usage, |r| integer(r.usage.get(Sum::ReadBytes)),
         "Bytes that the processes caused to be fetched from storage";
@@ -166,25 +185,25 @@ pub const INSTANA: &[Metric] = catalogue! {
         "Sum of the resident sets; memory shared by all of an address space counts once";
     "memory_vms_total", "bytes", Gauge, Watch, |r| integer(r.vms),
         "Sum of the virtual sizes";
-    "starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.starts)),
+    "starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.starts)),
         "Processes that started and whose parent is not in the group";
-    "worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
+    "worker_starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.worker_starts)),
         "Processes that were started by a process of the group";
     "restarts", "{restart}", Counter, Watch, restarts,
         "Starts that took the place of an ended process, and re-executions, by `kevmon.restart.kind`";
-    "exits", "{process}", Counter, Watch, |r| exits::points(&r.exits),
+    "exits", "{process}", Counter, Watch, |r| exits_of(r),
         "Processes that ended, by `kevmon.exit.reason` and what goes with it";
-    "joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
+    "joins", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.joins)),
         "Processes that came otherwise than by a start: found running, renamed, returned";
-    "leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
+    "leaves", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.leaves)),
         "Processes that live on under another name";
     "run_queue_wait_time", "s", Counter, Usage, |r| one(seconds(r.usage.get(Sum::RunDelay))),
         "Time that threads were ready to run and waited for a CPU";
     "peak_rss", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
-    "unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
+    "unpaired_starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.unpaired_starts)),
         "Starts of which nobody can say whether they were restarts: records were lost, or kevmon was away";
-    "failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
+    "failed_starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.failed_starts)),
         "Processes that ended within `failed_start` of their start, other than with exit code 0";
 };
 
@@ -214,9 +233,9 @@ pub const JSON_ONLY: &[Metric] = catalogue! {
         "Time that threads were ready to run and waited for a CPU";
     "peak_rss_bytes", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
-    "respawns", "{restart}", Counter, Watch, |r| integer(Some(r.happened.respawns)),
+    "respawns", "{restart}", Counter, Watch, |r| integer(counted(r, r.happened.respawns)),
         "Starts that took the place of an ended process";
-    "reexecs", "{restart}", Counter, Watch, |r| integer(Some(r.happened.reexecs)),
+    "reexecs", "{restart}", Counter, Watch, |r| integer(counted(r, r.happened.reexecs)),
         "Re-executions in place";
 };
 
@@ -266,27 +285,27 @@ const OTEL: &[Metric] = catalogue! {
         "Page faults";
     "kevmon.group.uptime", "s", Gauge, Watch, |r| float(r.uptime.map(|uptime| uptime.as_secs_f64())),
         "Age of the oldest live process";
-    "kevmon.group.process.count", "{process}", UpDownCounter, Watch, |r| integer((!r.unlisted).then_some(r.process_count)),
+    "kevmon.group.process.count", "{process}", UpDownCounter, Watch, |r| integer(counted(r, r.process_count)),
         "Live processes";
-    "kevmon.group.starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.starts)),
+    "kevmon.group.starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.starts)),
         "Processes that started and whose parent is not in the group";
-    "kevmon.group.worker_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.worker_starts)),
+    "kevmon.group.worker_starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.worker_starts)),
         "Processes that were started by a process of the group";
     "kevmon.group.restarts", "{restart}", Counter, Watch, restarts,
         "Starts that took the place of an ended process, and re-executions, by `kevmon.restart.kind`";
-    "kevmon.group.exits", "{process}", Counter, Watch, |r| exits::points(&r.exits),
+    "kevmon.group.exits", "{process}", Counter, Watch, |r| exits_of(r),
         "Processes that ended, by `kevmon.exit.reason` and what goes with it";
-    "kevmon.group.joins", "{process}", Counter, Watch, |r| integer(Some(r.happened.joins)),
+    "kevmon.group.joins", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.joins)),
         "Processes that came otherwise than by a start: found running, renamed, returned";
-    "kevmon.group.leaves", "{process}", Counter, Watch, |r| integer(Some(r.happened.leaves)),
+    "kevmon.group.leaves", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.leaves)),
         "Processes that live on under another name";
     "kevmon.group.run_queue.wait_time", "s", Counter, Usage, |r| one(seconds(r.usage.get(Sum::RunDelay))),
         "Time that threads were ready to run and waited for a CPU";
     "kevmon.group.memory.peak", "By", Gauge, Watch, |r| integer(r.peak_rss),
         "Largest resident set that one process ever had";
-    "kevmon.group.unpaired_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.unpaired_starts)),
+    "kevmon.group.unpaired_starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.unpaired_starts)),
         "Starts of which nobody can say whether they were restarts: records were lost, or kevmon was away";
-    "kevmon.group.failed_starts", "{process}", Counter, Watch, |r| integer(Some(r.happened.failed_starts)),
+    "kevmon.group.failed_starts", "{process}", Counter, Watch, |r| integer(counted(r, r.happened.failed_starts)),
         "Processes that ended within `failed_start` of their start, other than with exit code 0";
     "kevmon.group.downtime", "s", Histogram, Watch, |r| histogram(r.downtime),
         "From the end of a process to the start that took its place";

@@ -115,7 +115,7 @@ pub struct Reading {
     pub crash_loop: bool,
     /// Live members.
     pub process_count: u64,
-    /// None was found, and not every process could be listed: how many there are is not known.
+    /// None was found, and not every process could be listed: how many there are, and what they use, is not known.
     pub unlisted: bool,
     /// CPU time per process and unit of time since the last collection: 1 = one CPU fully used by each.
     /// `None` at the first collection, and when no process lived in between.
@@ -152,6 +152,15 @@ pub struct Reading {
     pub unsettled: u64,
     /// Live members that share their address space with another one.
     pub sharing: u64,
+}
+
+impl Reading {
+    /// Says that processes could not be listed and no member was found: its members, if there are any, are not 0.
+    pub fn set_unlisted(&mut self) {
+        self.unlisted = true;
+        self.usage = Usage::UNKNOWN;
+        (self.rss, self.vms, self.fds, self.threads) = (None, None, None, None);
+    }
 }
 
 #[cfg(test)]

@@ -182,6 +182,9 @@ impl GaugeReader {
                 ),
             },
             peak_rss: match sample.and_then(|sample| sample.noted_rss) {
+                // It ended since the sample. What the kernel noted is no peak without the present size: it notes when memory is
+                // unmapped, which an exec does while it has a single page (fs/exec.c, shift_arg_pages).
+                Some(_) if rss == 0 => None,
                 // As the kernel tells it itself (fs/proc/task_mmu.c, task_mem).
                 Some(noted) => Some(noted.max(rss)),
                 None => known(peak_rss(process)),
@@ -390,6 +393,47 @@ mod tests {
             from_proc.vms > from_proc.rss && from_proc.fds > Some(2),
             "{from_proc:?}"
         );
+    }
+
+    /// It ended between the sample, which noted one page as it executed, and the look into /proc.
+    #[test]
+    fn a_process_without_memory_has_no_peak() {
+        let mut child = std::process::Command::new("true").spawn().expect("true(1)");
+        let stat = format!("/proc/{}/stat", child.id());
+        let start = loop {
+            let text = std::fs::read_to_string(&stat).expect("not reaped yet");
+            let fields = text.rsplit_once(") ").expect("a name in brackets").1;
+            if fields.starts_with('Z') {
+                break fields
+                    .split(' ')
+                    .nth(19)
+                    .and_then(|ticks| ticks.parse::<u64>().ok());
+            }
+            std::thread::yield_now();
+        };
+        let key = ProcessKey {
+            tgid: crate::process::Tgid(child.id()),
+            start: crate::process::BootTime(start.expect("field 22") * ProcessKey::TICK_NANOS),
+        };
+        let sample = Sample {
+            facts: crate::process::FactIds::default(),
+            key,
+            usage: crate::process::Usage::ZERO,
+            threads: Some(1),
+            address_space: Some(1),
+            noted_rss: Some(4096),
+            vms: Some(1),
+            fds: Some(1),
+            live: true,
+        };
+        let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
+        let read = reader.read(&[key], &HashMap::from([(key, sample)]), &mut Health::default());
+        assert_eq!(
+            read.get(&key).and_then(|gauges| gauges.peak_rss),
+            None,
+            "{read:?}"
+        );
+        assert!(child.wait().expect("our child").success());
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn add_threads(process: &Process, usage: Usage, health: &mut Health) -> Usage {
         return usage;
     };
     let mut sums = Usage::ZERO;
+    let mut read_any = false;
     for thread in threads {
         let status = match thread.and_then(|thread| thread.status().map(|status| (thread, status))) {
             Ok(status) => status,
@@ -192,7 +193,11 @@ fn add_threads(process: &Process, usage: Usage, health: &mut Health) -> Usage {
                     health.count(Soft::OutOfFiles);
                     return usage;
                 }
-                Unread::Gone | Unread::Unreadable => continue, // it has ended meanwhile
+                Unread::Unreadable => {
+                    health.count(Soft::Unreadable);
+                    return usage;
+                }
+                Unread::Gone => continue, // it has ended meanwhile
             },
         };
         let (thread, status) = status;
@@ -209,6 +214,10 @@ fn add_threads(process: &Process, usage: Usage, health: &mut Health) -> Usage {
             .with(Counter::ReadBytes, io.as_ref().map(|io| io.read_bytes))
             .with(Counter::WriteBytes, io.as_ref().map(|io| io.write_bytes));
         sums = sums.plus(&own);
+        read_any = true;
+    }
+    if !read_any {
+        return usage; // the sum of nothing is not 0: none of its threads could be read
     }
     [
         Counter::Voluntary,
@@ -375,6 +384,25 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_cannot_be_read_have_no_sums() {
+        let root = Root::new("unread");
+        root.process(10, 1, 'S', b"app", 500);
+        let wanted = HashSet::from([key(10, 500)]);
+        let sums = || {
+            let source = ProcSource::new(root.0.clone());
+            let samples = source.sample(&wanted, &mut Health::default());
+            let usage = samples[&key(10, 500)].usage;
+            [Counter::Voluntary, Counter::RunDelay, Counter::WriteBytes].map(|counter| usage.get(counter))
+        };
+        let thread = root.0.join("10/task/10");
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        fs::write(thread.join("status"), &status).unwrap();
+        assert!(sums().iter().all(Option::is_some), "{:?}", sums());
+        fs::remove_file(thread.join("status")).unwrap();
+        assert_eq!(sums(), [None; 3]);
+    }
+
+    #[test]
     fn a_kernel_thread_is_called_as_the_kernel_calls_it() {
         let root = Root::new("kernel");
         for (pid, comm) in [
@@ -439,7 +467,7 @@ mod tests {
             ),
             (Some(11), Some(3), true)
         );
-        // This thread has no status: it ended meanwhile, and nothing of it is counted.
-        assert_eq!(sample.usage.get(Counter::WriteBytes), Some(0));
+        // Its one thread has no status: it ended meanwhile, and what it wrote is not known.
+        assert_eq!(sample.usage.get(Counter::WriteBytes), None);
     }
 }

@@ -151,7 +151,9 @@ fn what_proc_hides_is_not_known_and_the_remedy_is_said() {
             .run_once(options, "", &[&args[..], &["--output", "json"]].concat())
             .json();
         let group = json.expect_group(&program.plugin());
-        assert_eq!(group.get("process_count"), None, "{options}: {}", group.0);
+        // Not one value: each would say that there is nothing.
+        let values: Vec<&str> = group.metrics().into_keys().collect();
+        assert_eq!(values, Vec::<&str>::new(), "{options}: {}", group.0);
         assert!(
             json.0["soft_failures"]["processes_hidden"].as_u64() > Some(0),
             "{}",
@@ -177,6 +179,54 @@ fn what_proc_hides_is_not_known_and_the_remedy_is_said() {
             "{options} {capabilities}: {}",
             output.stdout
         );
+    }
+}
+
+/// Rights × what /proc hides × metric: a value is the one that root reads, or absent, and 0 where it is 0.
+#[test]
+fn without_rights_a_value_is_right_or_absent() {
+    const VALUES: [&str; 9] = [
+        "process_count",
+        "thread_count",
+        "open_file_descriptors",
+        "memory_rss_total",
+        "memory_vms_total",
+        "peak_rss_bytes",
+        "disk_read_bytes",
+        "disk_write_bytes",
+        "voluntary_ctx_switches",
+    ];
+    let program = Program::new(WORKLOAD, "rights");
+    let _running = program.start(&["threads", "4"]);
+    let nobody = Nobody::new();
+    let pattern = program.pattern();
+    let args = ["--output", "json", "--process-name", &pattern];
+    let all = "+bpf,+perfmon,+sys_ptrace,+dac_read_search";
+    let values = |options: &str, capabilities: &str| {
+        let tick = nobody.run_once(options, capabilities, &args).json();
+        let group = tick.expect_group(&program.plugin());
+        let values = VALUES.map(|name| group.get(name).cloned());
+        (values, tick.complete(), tick.0.to_string())
+    };
+    let (truth, ..) = values("hidepid=0", all);
+    assert!(truth.iter().all(Option::is_some), "{truth:?}");
+    for capabilities in ["", "+bpf,+perfmon", all] {
+        for options in ["hidepid=0", "hidepid=1", "hidepid=2", "hidepid=4"] {
+            let (values, is_complete, line) = values(options, capabilities);
+            for ((name, value), truth) in VALUES.iter().zip(values).zip(&truth) {
+                let is_right = value.is_none() || value == *truth;
+                assert!(
+                    is_right,
+                    "{options} {capabilities} {name}: {value:?}, not {truth:?}: {line}"
+                );
+                assert!(value.is_some() || capabilities != all, "{options} {name}: {line}");
+            }
+            assert_eq!(
+                is_complete,
+                capabilities == all || (options == "hidepid=0" && !capabilities.is_empty()),
+                "{options} {capabilities}: {line}"
+            );
+        }
     }
 }
 

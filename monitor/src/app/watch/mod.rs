@@ -354,7 +354,9 @@ impl Watch {
             .filter_map(|&group| {
                 let plugin = self.tracker.plugin(group)?;
                 let mut reading = self.tracker.read(group, now, host, &gauges)?;
-                reading.unlisted = unlisted && reading.process_count == 0;
+                if unlisted && reading.process_count == 0 {
+                    reading.set_unlisted();
+                }
                 self.health.add(Soft::SharedMemory, reading.sharing);
                 // Series of single processes are ended first.
                 let had_series = self.note_series(group, &reading);
@@ -397,7 +399,7 @@ impl Watch {
         }
         match (&hidden, &self.source) {
             (Some(hidden), Source::Proc(_)) => {
-                warn!("{hidden}; groups without a visible process have no process count")
+                warn!("{hidden}; groups without a visible process have no values")
             }
             (Some(hidden), Source::Ebpf(_)) => {
                 warn!("arguments and resident sets are not known in /proc: {hidden}");
