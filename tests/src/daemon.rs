@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    answered::Calls,
     checks,
     kevmon::{KillOnDrop, command},
     scratch::Scratch,
@@ -45,22 +46,38 @@ impl Daemon {
 
     /// The same with variables in its environment.
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
-        Self::start_in(args, true, |command| {
+        let prepare = |command: &mut Command| {
             command.envs(environment.iter().copied());
-        })
+        };
+        Self::start_in(args, true, prepare, |_| {})
     }
 
     /// The same without naming a state, for `--no-store`.
     pub fn start_unstored(args: &[&str]) -> Self {
-        Self::start_in(args, false, |_| {})
+        Self::start_in(args, false, |_| {}, |_| {})
     }
 
     /// The same as [`Daemon::start`], with a hand on the command before it starts.
     pub fn start_prepared(args: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
-        Self::start_in(args, true, prepare)
+        Self::start_in(args, true, prepare, |_| {})
     }
 
-    fn start_in(args: &[&str], has_state: bool, prepare: impl FnOnce(&mut Command)) -> Self {
+    /// The same as [`Daemon::start`] with `calls` that the test answers.
+    pub fn start_answered(args: &[&str], calls: &Calls) -> Self {
+        Self::start_in(
+            args,
+            true,
+            |command| calls.prepare(command),
+            |pid| calls.answer(pid),
+        )
+    }
+
+    fn start_in(
+        args: &[&str],
+        has_state: bool,
+        prepare: impl FnOnce(&mut Command),
+        started: impl FnOnce(u32),
+    ) -> Self {
         let scratch = Scratch::new();
         let given = args.iter().position(|arg| *arg == DATABASE);
         let database = given.map_or_else(
@@ -83,6 +100,7 @@ impl Daemon {
             .stderr(stderr)
             .spawn()
             .expect("kevmon starts");
+        started(child.id());
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {

@@ -10,6 +10,7 @@
     reason = "a failed assumption in a test is a failed test"
 )]
 
+pub mod answered;
 pub mod answers;
 pub mod answers_http2;
 pub mod attacks;

@@ -17,6 +17,7 @@ mod collectors_stream;
 mod command_lines;
 mod conventions;
 mod cron;
+mod entropy;
 mod events;
 mod export;
 mod export_deltas;

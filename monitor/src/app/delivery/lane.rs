@@ -71,6 +71,12 @@ impl Lane {
     /// Runs until kevmon ends and there is nothing more to send, or sending fails.
     pub(super) async fn run(mut self) {
         let mut back_off = BackOff::default();
+        // Nothing is in flight meanwhile: what waits goes to the spool.
+        tokio::select! {
+            biased;
+            () = self.transport.ready() => {}
+            () = self.shared.ended() => return,
+        }
         loop {
             let ending = self.shared.is_ending();
             let request = match self.shared.next(self.index) {

@@ -4,6 +4,7 @@
 //! The SDK encodes and hands over; it opens no connection: its requests take the way of all others.
 
 mod handover;
+mod ids;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::metrics::outcome;
 use handover::{Handover, NOWHERE};
+use ids::Ids;
 use waiting::WaitingSpans;
 
 /// Why there is no telemetry of its own.
@@ -98,6 +100,7 @@ impl Telemetry {
             .build()?;
         let tracers = SdkTracerProvider::builder()
             .with_resource(sdk_resource(host))
+            .with_id_generator(Ids::default())
             .with_span_processor(WaitingSpans::new(exporter))
             .build();
         Ok(Self {

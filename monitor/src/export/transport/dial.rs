@@ -24,6 +24,7 @@ use crate::limits;
 
 use super::{
     connection::{Connection, TlsFiles},
+    entropy,
     error::Fault,
     socket::Ending,
     target::Target,
@@ -236,6 +237,14 @@ pub(super) async fn secured(
             "write a DNS name or an IP address",
         )
     })?;
+    deadline
+        .bound(entropy::seeded(), |timeout| {
+            Fault::unreachable(
+                format!("the kernel's random number generator was not seeded within {timeout:?}"),
+                "TLS needs it: wait, or give the host a source of entropy (virtio-rng, a CPU with RDRAND)",
+            )
+        })
+        .await?;
     deadline
         .bound(TlsConnector::from(config).connect(name, stream), |timeout| {
             Fault::unreachable(

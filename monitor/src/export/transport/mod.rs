@@ -8,6 +8,7 @@ mod answer;
 pub mod connection;
 mod content;
 mod dial;
+mod entropy;
 mod error;
 mod grpc;
 mod http;

@@ -8,6 +8,7 @@ use super::{
     answer::{Accepted, End},
     connection::{Connection, Protocol, Signal},
     dial::{Deadline, Peer, Resolver},
+    entropy,
     error::{Fault, SendError},
     grpc, http,
     link::{Broken, Link},
@@ -55,6 +56,13 @@ impl Transport {
     /// Where to, for messages: without user info and query.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Returns once a connection can be made: TLS waits for the kernel's random number generator, early in a boot.
+    pub async fn ready(&self) {
+        if self.target.as_ref().is_ok_and(|target| target.is_tls) {
+            entropy::seeded().await;
+        }
     }
 
     /// Sends a request of this transport's signal, as protobuf, once, and waits for the answer; all within the
