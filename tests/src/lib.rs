@@ -43,6 +43,7 @@ pub mod plugin_dir;
 pub mod plugin_tool;
 pub mod points;
 pub mod port;
+pub mod proc_mount;
 pub mod process;
 pub mod prometheus;
 pub mod push;

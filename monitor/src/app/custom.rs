@@ -9,7 +9,10 @@ use crate::{
     config::{self, Environment, Settings, SettingsFile, receiver::HeaderSource},
     export::Collection,
     metrics::{self, OWN},
-    plugin::Naming,
+    plugin::{
+        Naming,
+        collector::{Custom, CustomValue},
+    },
 };
 
 pub(super) use crate::collector::Collectors;
@@ -112,12 +115,20 @@ pub(super) fn start_due(collectors: &mut Collectors, watch: &Watch) {
     collectors.start_due(std::time::Instant::now(), |group| watch.members(group));
 }
 
-/// Puts what has been brought into a collection.
+/// Puts what has been brought into a collection. Values have the times of the wall clock: where those of collections are
+/// ahead of it, they follow, so that a series goes on.
 pub(super) fn add(collectors: &mut Collectors, collection: &mut Collection) {
     collectors.settle();
+    let offset = u64::try_from(collection.health.clock_offset.as_nanos()).unwrap_or(u64::MAX);
+    let wall = collection.time.saturating_sub(offset);
     for service in &mut collection.services {
         if !service.plugin.collectors.is_empty() {
             service.extra.custom = collectors.take(&service.plugin.label());
+        }
+        // What was read before the clock was set back has the time of the collections then.
+        let behind = |value: &&mut CustomValue| value.time <= wall && !matches!(value.value, Custom::Text(_));
+        for value in service.extra.custom.iter_mut().filter(behind) {
+            value.time = value.time.saturating_add(offset);
         }
     }
     collection.health.collectors = collectors.readings();

@@ -5,7 +5,7 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -22,9 +22,9 @@ use super::{
     custom::{self, Collectors},
     delivery::Attempt,
     empty::EmptyGroups,
-    exports::{self, Exports},
+    exports::{self, Began, Exports},
     faulty_files, host,
-    keeper::{self, Brought, Keeper, Outgoing},
+    keeper::{self, Collected, Keeper, Outgoing},
     lines::{LineTarget, Lines},
     output::{self, Clocks},
     phase::Phase,
@@ -122,13 +122,11 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let now = output::unix_now();
-    let boot_id = args
-        .boot_id
-        .clone()
-        .unwrap_or_else(|| keeper::boot_id(&args.proc_root, now));
-    let (mut keeper, kept) = Keeper::open(claimed, &boot_id, now, &mut loaded.plugins, &host);
+    let this_boot = keeper::this_boot(args.boot_id.as_deref(), &args.proc_root);
+    let boot_id = this_boot.id.clone();
+    let (mut keeper, kept) = Keeper::open(claimed, this_boot, now, &mut loaded.plugins, &host);
     let watch = Watch::start(Origin::from(&args), loaded.plugins, &kept)?;
-    keeper.attached(output::unix_now());
+    keeper.attached(output::unix_now(), HostReader::now());
     keeper.say_outage();
     keeper.offer_original(&environment);
     let stored_at = keeper.path().map(Path::to_owned);
@@ -139,7 +137,8 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .map(register)
         .transpose()
         .context("ring buffer")?;
-    let phase = Phase::of(&host, &boot_id);
+    let boot = keeper.boot_clock(output::boot_clock());
+    let phase = Phase::of(&host, boot_id.as_deref(), boot);
     let schedule = Schedule::new(
         watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
         phase,
@@ -149,8 +148,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .plugins()
         .map(|(group, plugin)| (group, Arc::clone(plugin)))
         .collect();
-    let clock = output::clock();
-    let boot = keeper.boot_clock(output::boot_clock());
+    let times = CollectionTimes::new(keeper.earlier_times(), output::boot_clock(), HostReader::now());
     let (attempted, attempts) = mpsc::channel(ATTEMPTS);
     let mut exports = Exports::start(
         &settings,
@@ -174,9 +172,9 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         collectors,
         watch,
         keeper,
-        clock,
+        clock: times.clock(),
         boot,
-        wall: clock,
+        wall: output::clock(),
         empty: EmptyGroups::default(),
         left_out: Onset::default(),
         undeliverable: Onset::default(),
@@ -187,7 +185,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
             .transpose()?,
         exports,
         applied,
-        times: CollectionTimes::new(last_commit, HostReader::now()),
+        times,
         schedule,
         late: VecDeque::new(),
         over_budget: BTreeSet::new(),
@@ -317,13 +315,13 @@ impl Daemon {
         let outgoing = Outgoing {
             collection: None,
             notices: self.watch.take_notices(),
-            began: SystemTime::now(),
+            began: Began::now(),
         };
         let mut saved = self.watch.saved(&[], self.clock, self.wall);
         for (group, saved) in &mut saved {
             self.series.keep(*group, saved);
         }
-        let time = output::unix_now();
+        let time = self.times.next(output::boot_clock(), HostReader::now());
         self.commit(time, saved, false, outgoing);
     }
 
@@ -334,14 +332,15 @@ impl Daemon {
         is_durable: bool,
         outgoing: Outgoing,
     ) {
-        let brought = Brought {
+        let collected = Collected {
             time,
-            groups,
+            times: self.times.clock(),
+            boot: self.boot,
+            wall: self.wall,
             is_durable,
         };
-        let clocks = (self.boot, self.wall);
         // Without a store nothing has to wait.
-        if let Some(outgoing) = self.keeper.commit(brought, clocks, Box::new(outgoing)) {
+        if let Some(outgoing) = self.keeper.commit(collected, groups, Box::new(outgoing)) {
             self.send(*outgoing);
         }
     }
@@ -360,7 +359,7 @@ impl Daemon {
         };
         let collection = Arc::new(collection);
         // Told only when it is on its way, or kept for a receiver that is away.
-        log_collection(&collection, began.elapsed().unwrap_or_default(), &notices);
+        log_collection(&collection, began.elapsed(), &notices);
         self.exports.send(&collection, notices);
         self.print(&collection);
         self.exports.observe(&collection, began);
@@ -525,7 +524,7 @@ impl Daemon {
 
     /// `is_last`: the groups end with it.
     fn collect_and_send(&mut self, due: &[GroupId], is_last: bool) {
-        let began = SystemTime::now();
+        let began = Began::now();
         if !self.faulty.is_empty() && self.named_at.elapsed() > NAME_FAULTY {
             self.named_at = Instant::now();
             error!(
@@ -564,7 +563,7 @@ impl Daemon {
 
     /// Collects, and commits before anything is sent: what is told once must not be taken back by a restart. Returns the
     /// collection's time. `is_last`: the groups are not collected again. `is_final`: nothing is.
-    fn collect(&mut self, due: &[GroupId], is_last: bool, is_final: bool, began: SystemTime) -> u64 {
+    fn collect(&mut self, due: &[GroupId], is_last: bool, is_final: bool, began: Began) -> u64 {
         self.commit_at = None;
         self.wall = self.wall.follow(output::clock());
         let clocks = Clocks {
@@ -578,7 +577,8 @@ impl Daemon {
         for service in &mut collection.services {
             service.is_last = is_last;
         }
-        collection.time = self.times.next(collection.time, HostReader::now());
+        collection.time = self.times.next(output::boot_clock(), HostReader::now());
+        collection.health.clock_offset = self.times.offset();
         custom::add(&mut self.collectors, &mut collection);
         let cpu = output::cpu_time();
         let notices = self.watch.take_notices();
@@ -653,7 +653,7 @@ impl Daemon {
             self.watch.drain();
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
-        let time = self.collect(&groups, false, true, SystemTime::now());
+        let time = self.collect(&groups, false, true, Began::now());
         let unsettled = self.watch.unsettled();
         if unsettled > 0 {
             self.watch.log_unsettled();

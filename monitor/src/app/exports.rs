@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -41,6 +41,28 @@ const FINAL_EXPORT: Duration = Duration::from_millis(1_000);
 
 /// The last OTLP/JSON lines may take this long.
 const FINAL_LINES: Duration = Duration::from_millis(200);
+
+/// When a collection began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    /// By the wall clock, which may be set in between.
+    wall: SystemTime,
+    instant: Instant,
+}
+
+impl Began {
+    pub(super) fn now() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            instant: Instant::now(),
+        }
+    }
+
+    /// How long ago that is.
+    pub(super) fn elapsed(self) -> Duration {
+        self.instant.elapsed()
+    }
+}
 
 /// Everything that a collection is handed to.
 pub(super) struct Exports {
@@ -300,14 +322,14 @@ impl Exports {
     }
 
     /// Tells of a collection that has been handed over, which `began` then.
-    pub(super) fn observe(&mut self, collection: &Collection, began: SystemTime) {
-        let took = began.elapsed().unwrap_or_default();
+    pub(super) fn observe(&mut self, collection: &Collection, began: Began) {
+        let took = began.elapsed();
         self.collections.add(took);
         let Some(spans) = &self.spans else { return };
         if self.takes_spans() {
             let processes = collection.services.iter().map(|of| of.reading.process_count);
             spans.collected(&CollectionSpan {
-                began,
+                began: began.wall,
                 took,
                 plugins: collection.services.len(),
                 processes: processes.sum(),

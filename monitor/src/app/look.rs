@@ -1,25 +1,25 @@
 //! One look at the host over a window. Where it keeps totals, each plugin has two groups: one that goes on from the last
 //! run, and one that shows the window by itself, as if there had been no other run.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    exports::Began,
     faulty_files,
-    keeper::{self, Brought, Claimed, Compared, Keeper, Kept, Outgoing},
+    keeper::{self, Claimed, Collected, Compared, Keeper, Kept, Outgoing},
     output::{self, Clocks},
     sources::Sources,
+    times::CollectionTimes,
     watch::{Origin, Watch},
 };
 use crate::{
     config::Loaded,
     export::{Collection, Continued, HostIdentity, LastRun, UnixClock},
     plugin::{GroupId, KeptGroup, Plugin, Reading},
+    procfs::HostReader,
 };
 
 /// Events are taken this often while the window is open.
@@ -33,7 +33,12 @@ pub(super) struct Look {
     pub(super) watch: Watch,
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
+    times: CollectionTimes,
+    /// For starts of series.
     clock: UnixClock,
+    /// For when something happened.
+    wall: UnixClock,
+    /// For starts of processes.
     boot: UnixClock,
     faulty: Vec<String>,
     /// The groups that show the window.
@@ -63,9 +68,8 @@ impl Look {
         let (mut keeper, kept) = match claimed {
             Claimed::NotWanted => (None, Kept::default()),
             claimed => {
-                let boot_id = args.boot_id.clone();
-                let boot_id = boot_id.unwrap_or_else(|| keeper::boot_id(&args.proc_root, now));
-                let (keeper, kept) = Keeper::open(claimed, &boot_id, now, &mut loaded.plugins, host);
+                let boot = keeper::this_boot(args.boot_id.as_deref(), &args.proc_root);
+                let (keeper, kept) = Keeper::open(claimed, boot, now, &mut loaded.plugins, host);
                 (keeper.path().is_some().then_some(keeper), kept)
             }
         };
@@ -99,15 +103,19 @@ impl Look {
         let kept = Kept { compared, ..kept };
         let watch = Watch::start(Origin::from(args), plugins, &kept)?;
         if let Some(keeper) = &mut keeper {
-            keeper.attached(output::unix_now());
+            keeper.attached(output::unix_now(), HostReader::now());
             keeper.offer_original(sources.environment());
         }
         let boot = output::boot_clock();
         let boot = keeper.as_mut().map_or(boot, |keeper| keeper.boot_clock(boot));
+        let earlier = keeper.as_ref().map(Keeper::earlier_times).unwrap_or_default();
+        let times = CollectionTimes::new(earlier, output::boot_clock(), HostReader::now());
         let mut look = Self {
             watch,
             keeper,
-            clock: output::clock(),
+            clock: times.clock(),
+            wall: output::clock(),
+            times,
             boot,
             faulty,
             windows,
@@ -155,15 +163,19 @@ impl Look {
         let clocks = Clocks {
             clock: self.clock,
             boot: self.boot,
-            wall: self.clock,
+            wall: self.wall,
         };
+        let time = self.times.next(output::boot_clock(), HostReader::now());
+        let offset = self.times.offset();
         let mut window = output::assemble(&mut self.watch, windows, &self.windows, clocks, &self.faulty);
         window.tick_cpu = tick_cpu;
+        (window.time, window.health.clock_offset) = (time, offset);
         let Some(keeper) = &self.keeper else {
             return (window, None);
         };
         let mut kept = output::assemble(&mut self.watch, totals, &self.totals, clocks, &self.faulty);
         kept.tick_cpu = tick_cpu;
+        (kept.time, kept.health.clock_offset) = (time, offset);
         (kept.health.outages, kept.health.outage_ns) = keeper.outages();
         (window, Some(kept))
     }
@@ -172,18 +184,21 @@ impl Look {
     pub(super) fn commit(&mut self, kept: &Collection) {
         let Some(keeper) = &mut self.keeper else { return };
         let notices = self.watch.take_notices();
-        let brought = Brought {
+        let saved = self.watch.saved(&self.totals, self.clock, self.wall);
+        let collected = Collected {
             time: kept.time,
-            groups: self.watch.saved(&self.totals, self.clock, self.clock),
+            times: self.times.clock(),
+            boot: self.boot,
+            wall: self.wall,
             is_durable: true,
         };
         let happened = Outgoing {
             collection: None,
             notices,
-            began: SystemTime::now(),
+            began: Began::now(),
         };
         // Written by the time that this returns: nothing waits for it.
-        let _: Option<Box<Outgoing>> = keeper.commit(brought, (self.boot, self.clock), Box::new(happened));
+        let _: Option<Box<Outgoing>> = keeper.commit(collected, saved, Box::new(happened));
     }
 
     /// Whether the totals are in the store.

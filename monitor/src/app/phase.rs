@@ -7,7 +7,10 @@
 
 use uuid::Uuid;
 
-use crate::export::{HostIdentity, Run, own_instance_id};
+use crate::{
+    export::{HostIdentity, Run, UnixClock, own_instance_id},
+    process::BootTime,
+};
 
 /// Namespace of the names that phases are hashes of.
 const PHASES: Uuid = Uuid::from_u128(0x6b65_766d_6f6e_4f54_8c50_7068_6173_6573);
@@ -18,9 +21,12 @@ const PHASES: Uuid = Uuid::from_u128(0x6b65_766d_6f6e_4f54_8c50_7068_6173_6573);
 pub(super) struct Phase(u64);
 
 impl Phase {
-    /// Of the daemon that reports as `host`, in the boot of this id.
-    pub(super) fn of(host: &HostIdentity, boot_id: &str) -> Self {
+    /// Of the daemon that reports as `host`, in the boot of this id. Where the id is not known, the time at which that boot
+    /// began, by its `clock`, stands in for it.
+    pub(super) fn of(host: &HostIdentity, boot_id: Option<&str>, clock: UnixClock) -> Self {
         let id = own_instance_id(host, Run::Service);
+        let began = || clock.unix(BootTime(0)).to_string();
+        let boot_id = boot_id.map_or_else(began, str::to_owned);
         let text = format!("{id}\0{boot_id}\0{}", host.name);
         Self(Uuid::new_v5(&PHASES, text.as_bytes()).as_u64_pair().0 >> 2)
     }
@@ -41,7 +47,7 @@ mod tests {
     fn phase(id: &str, name: &str, boot: &str, reporter: Reporter) -> u64 {
         let mut host = HostIdentity::new(Some(id.to_owned()), name.to_owned());
         host.reporter = reporter;
-        Phase::of(&host, boot).nanos()
+        Phase::of(&host, Some(boot), UnixClock::new(0, BootTime(0))).nanos()
     }
 
     #[test]
@@ -62,6 +68,14 @@ mod tests {
             phase("m", "h", "b", state(1)),
             "it stays over a restart"
         );
+    }
+
+    #[test]
+    fn a_boot_without_an_id_has_a_phase_that_stays() {
+        let host = HostIdentity::new(Some("m".to_owned()), "h".to_owned());
+        let phase = |began| Phase::of(&host, None, UnixClock::new(began, BootTime(0)));
+        assert_eq!(phase(7), phase(7));
+        assert_ne!(phase(7), phase(8));
     }
 
     /// Of a thousand daemons, each tenth of an interval has about a hundred, whatever the interval is.

@@ -136,13 +136,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::export::HostIdentity;
+    use crate::{
+        export::{HostIdentity, UnixClock},
+        process::BootTime,
+    };
 
     const MS: Duration = Duration::from_millis(1);
     const S: Duration = Duration::from_secs(1);
 
     fn phase() -> Phase {
-        Phase::of(&HostIdentity::new(None, "h".to_owned()), "b")
+        Phase::of(
+            &HostIdentity::new(None, "h".to_owned()),
+            Some("b"),
+            UnixClock::new(0, BootTime(0)),
+        )
     }
 
     /// A schedule whose start has this place on the grid, ns.
@@ -248,7 +255,7 @@ mod tests {
         let mut by_second = [0_u32; 10];
         for host in 0..1_000 {
             let host = HostIdentity::new(Some(host.to_string()), "h".to_owned());
-            let phase = Phase::of(&host, "b");
+            let phase = Phase::of(&host, Some("b"), UnixClock::new(0, BootTime(0)));
             let plugins = [(GroupId(0), interval)].into_iter();
             let mut schedule = Schedule::new(plugins, phase, (start, 1_800_000_000_000_000_000));
             schedule.take(start);

@@ -1,75 +1,101 @@
-//! The times of collections: each is newer than the one before it.
+//! The times of collections: each is newer than the one before it, and than every start time that has been told.
 //!
-//! A receiver may refuse a request with an older time than its resource had before: Prometheus' OTLP receiver rolls such a
-//! request back as a whole and answers 400. Others take both, and then see counters that fall. Two things would make times
-//! cross. The wall clock is set back: times then go on from the last one at half speed until the clock has caught up.
-//! And two collections come within a millisecond, which is what Prometheus' times resolve: the second one is put off.
+//! A data point whose time lies before its start time is invalid (OpenTelemetry protocol, metrics data model), and a receiver
+//! may refuse a request with an older time than its resource had before: Prometheus' OTLP receiver rolls such a request back as
+//! a whole and answers 400. So a wall clock that is set back must not carry the times with it. They are those of an anchor, the
+//! wall clock as it once was, and of CLOCK_BOOTTIME, which nobody sets and which goes on through a suspend:
+//!
+//! - The anchor is taken at the start. A wall clock that is set forward moves it forward, at the next collection.
+//! - A wall clock that is set back does not move it: times go on at full speed, ahead of the wall clock by the *offset*, which
+//!   the log says once and a metric (`kevmon.clock.offset`) for as long as it lasts.
+//! - The store keeps the anchor, so that a restart goes on with it. In another boot, or where the store has it from an older
+//!   kevmon, times go on from the last collection.
+//!
+//! Two collections within a millisecond, which is what Prometheus' times resolve, are told a millisecond apart.
 
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::process::BootTime;
+use crate::{export::UnixClock, process::BootTime};
 
 /// Two collections are at least so far apart, ns.
 const APART: u64 = 1_000_000;
-/// A clock that was set back further is followed at once, ns: receivers refuse what lies so far in the future (Prometheus:
-/// ten minutes).
-const FOLLOWED: u64 = 600_000_000_000;
 /// What is behind by less is no step of the clock, ns.
 const JITTER: u64 = 10_000_000;
 
-/// The time of the last collection.
+/// What an earlier run told its last collection by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Earlier {
+    /// The time of its last collection, Unix ns.
+    pub(super) last: Option<u64>,
+    /// Its anchor: when CLOCK_BOOTTIME was 0, Unix ns. `None` in another boot.
+    pub(super) anchor: Option<u64>,
+}
+
+/// The clock of collections.
 #[derive(Debug)]
 pub(super) struct CollectionTimes {
-    /// Unix ns, and when that was.
-    last: Option<(u64, BootTime)>,
-    /// The clock was set back, which the log has said.
-    behind: bool,
+    anchor: UnixClock,
+    /// The time of the last collection, Unix ns.
+    last: Option<u64>,
+    /// How far times are ahead of the wall clock, ns; 0 below [`JITTER`].
+    offset: u64,
 }
 
 impl CollectionTimes {
-    /// Goes on from `last`, Unix ns, the last collection of an earlier run; `now` is when this one begins.
-    pub(super) fn new(last: Option<u64>, now: BootTime) -> Self {
-        Self {
-            last: last.map(|last| (last, now)),
-            behind: false,
-        }
+    /// Goes on from an earlier run; `wall` is the wall clock at `now`.
+    pub(super) fn new(earlier: Earlier, wall: UnixClock, now: BootTime) -> Self {
+        let after_last = earlier
+            .last
+            .map(|last| UnixClock::new(last.saturating_add(APART), now));
+        let kept = earlier.anchor.map(|began| UnixClock::new(began, BootTime(0)));
+        let anchors = [Some(wall), after_last, kept].into_iter().flatten();
+        let mut times = Self {
+            anchor: anchors.max().unwrap_or(wall),
+            last: earlier.last,
+            offset: 0,
+        };
+        times.measure(wall);
+        times
     }
 
-    /// The time, Unix ns, of a collection that is made when the wall clock says `wall`, Unix ns.
-    pub(super) fn next(&mut self, wall: u64, now: BootTime) -> u64 {
-        let Some((last, then)) = self.last else {
-            self.last = Some((wall, now));
-            return wall;
-        };
-        let slowed = now.0.saturating_sub(then.0) / 2;
-        let earliest = last.saturating_add(slowed.max(APART));
-        let behind = earliest.saturating_sub(wall);
-        let is_followed = behind > FOLLOWED;
-        let is_behind = behind > JITTER;
-        let was_behind = std::mem::replace(&mut self.behind, is_behind && !is_followed);
-        if is_behind && !was_behind {
-            say(behind, is_followed);
-        }
-        let time = if is_followed { wall } else { earliest.max(wall) };
-        self.last = Some((time, now));
+    /// The clock that times are told by now: for the starts of series that begin.
+    pub(super) fn clock(&self) -> UnixClock {
+        self.anchor
+    }
+
+    /// The time, Unix ns, of a collection at `now`. `wall` is the wall clock then.
+    pub(super) fn next(&mut self, wall: UnixClock, now: BootTime) -> u64 {
+        self.anchor = self.anchor.max(wall);
+        self.measure(wall);
+        let time = self.anchor.unix(now);
+        let time = self
+            .last
+            .map_or(time, |last| time.max(last.saturating_add(APART)));
+        self.last = Some(time);
         time
     }
-}
 
-fn say(behind: u64, is_followed: bool) {
-    let behind = Duration::from_nanos(behind);
-    if is_followed {
-        warn!(
-            "the wall clock was set back by {behind:.1?}: collections have the new time from now on; a receiver that takes \
-             no older times (Prometheus) refuses them until the clock is where it was"
-        );
-    } else {
-        warn!(
-            "the wall clock was set back by {behind:.1?}: times of collections go on from the last one at half speed until \
-             the clock has caught up"
-        );
+    /// How far times are ahead of the wall clock; zero unless it was set back.
+    pub(super) fn offset(&self) -> Duration {
+        Duration::from_nanos(self.offset)
+    }
+
+    /// Says when an offset begins, or grows, and when it ends.
+    fn measure(&mut self, wall: UnixClock) {
+        let ahead = self.anchor.ahead_of(wall);
+        let ahead = if ahead > JITTER { ahead } else { 0 };
+        let before = std::mem::replace(&mut self.offset, ahead);
+        if ahead > before.saturating_add(JITTER) {
+            warn!(
+                "the wall clock was set back: exported times go on as before and are {:.1?} ahead of it \
+                 (kevmon.clock.offset); a restart with a new state takes the wall clock's time",
+                self.offset()
+            );
+        } else if before > 0 && ahead == 0 {
+            info!("the wall clock has caught up: exported times are its own again");
+        }
     }
 }
 
@@ -80,50 +106,81 @@ mod tests {
     const S: u64 = 1_000_000_000;
     const T: u64 = 1_800_000_000 * S;
 
-    /// The times of collections at these moments (boot time, wall clock).
-    fn times(last: Option<u64>, moments: &[(u64, u64)]) -> Vec<u64> {
-        let mut times = CollectionTimes::new(last, BootTime(0));
-        let at = moments.iter();
-        at.map(|&(boot, wall)| times.next(wall, BootTime(boot))).collect()
+    /// The times and offsets (s) of collections at these moments (boot time, wall clock).
+    fn times(earlier: Earlier, moments: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        let at = |&(boot, wall): &(u64, u64)| (UnixClock::new(wall, BootTime(boot)), BootTime(boot));
+        let (wall, now) = at(&moments[0]);
+        let mut times = CollectionTimes::new(earlier, wall, now);
+        let next = |moment| {
+            let (wall, now) = at(moment);
+            (times.next(wall, now), times.offset().as_secs())
+        };
+        moments.iter().map(next).collect()
     }
 
+    const NEW: Earlier = Earlier {
+        last: None,
+        anchor: None,
+    };
+
     #[test]
-    fn times_are_those_of_the_wall_clock() {
+    fn times_are_those_of_the_wall_clock_also_after_a_step_forward() {
         let moments = [(0, T), (S, T + S), (2 * S, T + 100 * S), (3 * S, T + 101 * S)];
-        let walls = moments.map(|(_, wall)| wall);
-        assert_eq!(times(None, &moments), walls, "also after a step forwards");
-        assert_eq!(times(Some(T - 5 * S), &moments), walls);
+        let walls = moments.map(|(_, wall)| (wall, 0));
+        assert_eq!(times(NEW, &moments), walls);
+        let earlier = Earlier {
+            last: Some(T - 5 * S),
+            anchor: Some(T - 100 * S),
+        };
+        assert_eq!(times(earlier, &moments), walls);
     }
 
     #[test]
-    fn a_clock_set_back_is_waited_for_at_half_speed() {
-        // Set back by 20 s after the first collection, which is an interval of 10 s before the next one.
-        let moments: Vec<(u64, u64)> = (0..8)
-            .map(|tick| {
-                (
-                    tick * 10 * S,
-                    if tick == 0 { T } else { T - 20 * S + tick * 10 * S },
-                )
-            })
-            .collect();
-        let expected = [0, 5, 10, 15, 20, 30, 40, 50].map(|seconds| T + seconds * S);
-        assert_eq!(times(None, &moments), expected);
+    fn a_clock_set_back_moves_no_time() {
+        // By an hour, after the first collection; then by a minute more; then right again.
+        let moments = [
+            (0, T),
+            (10 * S, T + 10 * S - 3_600 * S),
+            (20 * S, T + 20 * S - 3_660 * S),
+            (30 * S, T + 30 * S),
+            (40 * S, T + 40 * S),
+        ];
+        let expected = [(0, 0), (10, 3_600), (20, 3_660), (30, 0), (40, 0)];
+        assert_eq!(
+            times(NEW, &moments),
+            expected.map(|(seconds, offset)| (T + seconds * S, offset))
+        );
     }
 
     #[test]
-    fn a_clock_that_is_far_behind_is_followed() {
-        let moments = [(0, T), (10 * S, T - 3_600 * S), (20 * S, T - 3_590 * S)];
-        assert_eq!(times(None, &moments), moments.map(|(_, wall)| wall));
+    fn a_suspend_and_a_slew_are_no_steps() {
+        // Both clocks go on through a suspend; readings that are apart by a CPU's absence are no offset.
+        let moments = [
+            (0, T),
+            (8 * 3_600 * S, T + 8 * 3_600 * S),
+            (8 * 3_600 * S + S, T + 8 * 3_600 * S + S - 5_000_000),
+        ];
+        assert!(times(NEW, &moments).iter().all(|&(_, offset)| offset == 0));
     }
 
     #[test]
-    fn an_earlier_runs_last_collection_stays_the_older_one() {
-        assert_eq!(times(Some(T), &[(0, T - 30 * S)]), [T + APART]);
+    fn a_restart_goes_on_from_the_anchor_and_another_boot_from_the_last_collection() {
+        let set_back = [(100 * S, T - 30 * S)];
+        let same_boot = Earlier {
+            last: Some(T - 10 * S),
+            anchor: Some(T - 100 * S),
+        };
+        assert_eq!(times(same_boot, &set_back), [(T, 30)]);
+        let other_boot = Earlier {
+            anchor: None,
+            ..same_boot
+        };
+        assert_eq!(times(other_boot, &set_back), [(T - 10 * S + APART, 20)]);
     }
 
-    /// For any clock that is never behind by ten minutes.
+    /// For any clock, over restarts.
     #[test]
-    fn each_is_newer_than_the_one_before_by_a_millisecond() {
+    fn each_is_newer_than_the_one_before_and_than_every_start() {
         let mut random = 88_172_645_463_325_252_u64;
         let mut next = |below: u64| {
             random ^= random << 13;
@@ -133,19 +190,29 @@ mod tests {
         };
         for _ in 0..200 {
             let (mut boot, mut wall) = (next(100 * S), T + next(1_000 * S));
-            let mut times = CollectionTimes::new(next(2).eq(&0).then_some(wall), BootTime(boot));
+            let mut times = CollectionTimes::new(NEW, UnixClock::new(wall, BootTime(boot)), BootTime(boot));
+            let mut start = times.clock().unix(BootTime(boot));
             let mut last = 0;
             for _ in 0..200 {
                 let elapsed = next(3) * next(20 * S) + next(1_000);
                 boot += elapsed;
                 wall += elapsed;
                 match next(10) {
-                    0 => wall += next(1_000 * S),
-                    1 => wall -= next(60 * S),
+                    0 => wall += next(100_000 * S),
+                    1 => wall -= next(100_000 * S),
+                    2 => {
+                        let earlier = Earlier {
+                            last: Some(last),
+                            anchor: (next(2) == 0).then(|| times.clock().unix(BootTime(0))),
+                        };
+                        let wall = UnixClock::new(wall, BootTime(boot));
+                        times = CollectionTimes::new(earlier, wall, BootTime(boot));
+                        start = start.max(times.clock().unix(BootTime(boot)));
+                    }
                     _ => {}
                 }
-                let time = times.next(wall, BootTime(boot));
-                assert!(time >= last + APART, "{time} {last}");
+                let time = times.next(UnixClock::new(wall, BootTime(boot)), BootTime(boot));
+                assert!(time >= last + APART && time >= start, "{time} {last} {start}");
                 last = time;
             }
         }

@@ -13,8 +13,8 @@ use crate::{
 /// read one after the other, and in between the CPU may be another's.
 const JITTER: u128 = 1_000_000;
 
-/// Turns CLOCK_BOOTTIME into Unix time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Turns CLOCK_BOOTTIME into Unix time. The greater of two tells later times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixClock {
     offset: i128,
 }
@@ -25,6 +25,11 @@ impl UnixClock {
         Self {
             offset: i128::from(unix) - i128::from(boot.0),
         }
+    }
+
+    /// How far this clock is ahead of another one, ns; 0 where it is behind.
+    pub fn ahead_of(self, other: Self) -> u64 {
+        u64::try_from(self.offset.saturating_sub(other.offset)).unwrap_or(0)
     }
 
     /// This clock, or `newer` where the wall clock has moved in between: what is told again is told the same until

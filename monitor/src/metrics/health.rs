@@ -1,5 +1,7 @@
 //! kevmon's metrics about itself: how far its numbers can be trusted.
 
+use std::time::Duration;
+
 use super::{
     Attributes, ExportReading,
     Instrument::{self, Counter, Gauge},
@@ -35,6 +37,8 @@ pub struct HealthReading {
     pub outage_ns: u64,
     /// How many times.
     pub outages: u64,
+    /// How far the times of collections are ahead of the wall clock; zero unless that was set back.
+    pub clock_offset: Duration,
     /// Soft failures since the start, by kind.
     pub soft_failures: Vec<(&'static str, u64)>,
     /// Plugin files that are faulty at this moment.
@@ -83,6 +87,7 @@ impl Default for HealthReading {
             unattributed: 0,
             outage_ns: 0,
             outages: 0,
+            clock_offset: Duration::ZERO,
             soft_failures: Vec::new(),
             faulty_plugins: Vec::new(),
             collectors: Vec::new(),
@@ -315,6 +320,20 @@ pub const OWN: &[OwnMetric] = &[
             vec![Value {
                 attributes: Vec::new(),
                 measure: Float(r.outage_ns as f64 / 1e9),
+            }]
+        },
+    },
+    OwnMetric {
+        name: "kevmon.clock.offset",
+        unit: "s",
+        instrument: Gauge,
+        since: OwnSince::Run,
+        cadence: Cadence::Changed,
+        description: "How far exported times are ahead of the wall clock: 0 unless it was set back, since when they go on as before",
+        values: |r| {
+            vec![Value {
+                attributes: Vec::new(),
+                measure: Float(r.clock_offset.as_secs_f64()),
             }]
         },
     },

@@ -427,7 +427,11 @@ mod tests {
             live: true,
         };
         let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
-        let read = reader.read(&[key], &HashMap::from([(key, sample)]), &mut Health::default());
+        let read = reader.read(
+            &[key],
+            &KeyMap::from_iter([(key, sample)]),
+            &mut Health::default(),
+        );
         assert_eq!(
             read.get(&key).and_then(|gauges| gauges.peak_rss),
             None,

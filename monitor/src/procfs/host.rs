@@ -63,8 +63,9 @@ impl HostReader {
     pub fn read_again(&mut self) {
         self.read_at = Instant::now();
         let memory = Meminfo::from_file(self.root.join("meminfo")).ok();
+        let memory = memory.map(|memory| memory.mem_total).or_else(physical_memory);
         self.host = Host {
-            memory: memory.map(|memory| memory.mem_total).or(self.host.memory),
+            memory: memory.or(self.host.memory),
             cpus: online_cpus().unwrap_or(self.host.cpus),
         };
     }
@@ -115,9 +116,31 @@ impl HostReader {
     }
 }
 
+/// The host's memory, bytes: what `MemTotal` of /proc/meminfo is made of (fs/proc/meminfo.c, Linux 6.12), which a /proc mounted
+/// with subset=pid does not show.
+fn physical_memory() -> Option<u64> {
+    let info = rustix::system::sysinfo();
+    info.totalram
+        .checked_mul(info.mem_unit.into())
+        .filter(|&bytes| bytes > 0)
+}
+
 /// The host's CPUs, whatever part of them kevmon itself may use.
 fn online_cpus() -> Option<u64> {
     // SAFETY: takes no pointer (sysconf(3)).
     let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     u64::try_from(online).ok().filter(|&online| online > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_the_same_without_meminfo() {
+        let shown = HostReader::new(PathBuf::from("/proc")).host();
+        let hidden = HostReader::new(PathBuf::from("/nonexistent")).host();
+        assert!(shown.memory > Some(0));
+        assert_eq!(shown, hidden);
+    }
 }

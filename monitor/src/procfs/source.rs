@@ -387,7 +387,7 @@ mod tests {
     fn threads_that_cannot_be_read_have_no_sums() {
         let root = Root::new("unread");
         root.process(10, 1, 'S', b"app", 500);
-        let wanted = HashSet::from([key(10, 500)]);
+        let wanted = KeySet::from_iter([key(10, 500)]);
         let sums = || {
             let source = ProcSource::new(root.0.clone());
             let samples = source.sample(&wanted, &mut Health::default());

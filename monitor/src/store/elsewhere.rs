@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tracing::warn;
 
 use super::{
-    claim,
+    ThisBoot, claim,
     error::{Doing, StoreError},
     history, open,
 };
@@ -54,12 +54,12 @@ pub(super) fn newest(
     base: &Path,
     own: &Path,
     keys: &BTreeSet<String>,
-    boot_id: &str,
+    boot: &ThisBoot,
 ) -> HashMap<String, Elsewhere> {
     let mut newest: HashMap<String, Elsewhere> = HashMap::new();
     let all = std::iter::once(base.to_owned()).chain(claim::of_sets(base));
     for path in all.filter(|path| path != own) {
-        let groups = match groups_of(&path, keys, boot_id) {
+        let groups = match groups_of(&path, keys, boot) {
             Ok(groups) => groups,
             Err(StoreError::Missing { .. }) => continue,
             Err(error) => {
@@ -79,7 +79,7 @@ pub(super) fn newest(
 fn groups_of(
     path: &Path,
     keys: &BTreeSet<String>,
-    boot_id: &str,
+    boot: &ThisBoot,
 ) -> Result<Vec<(String, Elsewhere)>, StoreError> {
     let doing = Doing {
         path,
@@ -98,7 +98,8 @@ fn groups_of(
         return Ok(Vec::new());
     };
     let outage = history::last_outage(&connection).map_err(|error| doing.sqlite(error))?;
-    let this_boot = last.boot_id == boot_id;
+    let members = groups.iter().flat_map(|(_, _, written)| written.live_members());
+    let this_boot = boot.related(last.boot(), members).is_same();
     let mine = groups.into_iter().filter(|(key, ..)| keys.contains(key));
     Ok(mine
         .map(|(key, row, written)| {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     plugin::{Durations, SavedGroup, SavedMember},
-    process::{KeyMap, Reason},
+    process::{KeyMap, ProcessKey, Reason},
 };
 
 /// A group as it stands in the database.
@@ -44,6 +44,12 @@ impl Written {
             members,
             ..self.group.clone()
         }
+    }
+
+    /// The processes that had not ended.
+    pub(super) fn live_members(&self) -> impl Iterator<Item = ProcessKey> + '_ {
+        let live = self.members.values().filter(|member| !member.ended);
+        live.map(|member| member.key)
     }
 }
 

@@ -8,6 +8,9 @@
 
 use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path};
 
+/// Where the processes are that share a lock with this one.
+const PROC: &str = "/proc";
+
 /// Bytes of a command line that are shown.
 const SHOWN: usize = 160;
 
@@ -21,7 +24,7 @@ pub struct Holder {
     pid: u32,
     /// When it started, clock ticks since boot (proc_pid_stat(5), field 22).
     start: Option<u64>,
-    /// /proc/sys/kernel/random/boot_id.
+    /// /proc/sys/kernel/random/boot_id; empty where /proc does not show it.
     boot: String,
     /// The inode of its pid namespace.
     namespace: Option<u64>,
@@ -47,7 +50,7 @@ impl Holder {
         let pid = std::process::id();
         Self {
             pid,
-            start: start_ticks(pid),
+            start: start_ticks(Path::new(PROC), pid),
             boot: boot_id(),
             namespace: pid_namespace(),
             scope: scope.to_owned(),
@@ -113,13 +116,15 @@ impl Holder {
             pid: None,
             detail: detail.to_owned(),
         };
-        if self.boot != boot_id() {
+        // Where either could not read it (a /proc mounted with subset=pid), namespace and start decide.
+        let boot = boot_id();
+        if !self.boot.is_empty() && !boot.is_empty() && self.boot != boot {
             return unknown("on another host, as it seems: its pid is not known here");
         }
         if self.namespace.is_none() || self.namespace != pid_namespace() {
             return unknown("in another container: its pid is not known here");
         }
-        if self.start.is_none() || self.start != start_ticks(self.pid) {
+        if self.start.is_none() || self.start != start_ticks(Path::new(PROC), self.pid) {
             return unknown("its pid is not known");
         }
         let mut detail = Vec::new();
@@ -167,25 +172,27 @@ fn pid_namespace() -> Option<u64> {
 }
 
 /// The fields of /proc/PID/stat from the state on.
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn stat(proc: &Path, pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-fn start_ticks(pid: u32) -> Option<u64> {
-    stat(pid)?.get(19)?.parse().ok()
+/// When a process started, clock ticks since boot; `None` for one that is not there.
+pub(super) fn start_ticks(proc: &Path, pid: u32) -> Option<u64> {
+    stat(proc, pid)?.get(19)?.parse().ok()
 }
 
 fn state(pid: u32) -> Option<char> {
-    stat(pid)?.first()?.chars().next()
+    stat(Path::new(PROC), pid)?.first()?.chars().next()
 }
 
 /// How long the process has been there, in one unit.
 fn age(pid: u32) -> Option<String> {
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
-    let uptime = uptime.split('.').next()?.parse::<u64>().ok()?;
-    let age = uptime.saturating_sub(start_ticks(pid)? / rustix::param::clock_ticks_per_second());
+    // What /proc/uptime shows, which a /proc mounted with subset=pid lacks.
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
+    let start = start_ticks(Path::new(PROC), pid)? / rustix::param::clock_ticks_per_second();
+    let age = uptime.unsigned_abs().saturating_sub(start);
     Some(match age {
         0..120 => format!("{age} s"),
         120..7_200 => format!("{} min", age / 60),
@@ -228,7 +235,15 @@ mod tests {
     #[test]
     fn a_pid_is_named_only_where_the_process_is_the_same() {
         let this = Holder::this_process("", &[]);
-        assert_eq!(this.named().pid, Some(std::process::id()));
+        let hidden = Holder {
+            boot: String::new(),
+            ..this.clone()
+        };
+        for holder in [&this, &hidden] {
+            let named = holder.named();
+            assert_eq!(named.pid, Some(std::process::id()));
+            assert!(named.detail.contains("running for"), "{named}");
+        }
         let others = [
             (
                 "reused",
@@ -248,6 +263,14 @@ mod tests {
                 "another boot",
                 Holder {
                     boot: "x".to_owned(),
+                    ..this.clone()
+                },
+            ),
+            (
+                "hidden boot, reused",
+                Holder {
+                    boot: String::new(),
+                    start: this.start.map(|start| start + 1),
                     ..this.clone()
                 },
             ),

@@ -1,6 +1,7 @@
 //! The store: what kevmon remembers over its own restarts. One SQLite file with the groups' accumulators and members, the
 //! restart history, and the stable ids of everything that is reported. docs/store.md describes it.
 
+mod boot;
 mod claim;
 mod columns;
 mod connection;
@@ -33,6 +34,7 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::warn;
 
+pub use boot::ThisBoot;
 pub use claim::{Claim, Wanted};
 pub use error::StoreError;
 pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, PreviousRow, history};
@@ -41,7 +43,11 @@ pub use host::{HostChange, IdHost};
 pub use open::Note;
 
 pub use crate::plugin::KeptGroup;
-use crate::plugin::{Plugin, SavedGroup, collector::CollectorRun};
+use crate::{
+    plugin::{Plugin, SavedGroup, collector::CollectorRun},
+    process::BootTime,
+};
+use boot::Related;
 use elsewhere::Elsewhere;
 use groups::Written;
 use identities::Identities;
@@ -64,7 +70,7 @@ pub enum Opened {
 pub struct Commit {
     /// Now, Unix ns.
     pub time: u64,
-    /// When this boot began by the same clock, Unix ns; `None` where that is not known.
+    /// When this boot began by the clock that `time` is told by, Unix ns; `None` where that is not known.
     pub boot_began: Option<u64>,
     /// The groups that have been collected. What did not change since the last commit is not written again.
     pub groups: Vec<(Arc<GroupKey>, SavedGroup)>,
@@ -81,6 +87,8 @@ pub struct Commit {
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    boot: ThisBoot,
+    /// What the database names this boot: empty where no run of it could read its id.
     boot_id: String,
     /// When CLOCK_BOOTTIME was 0 as the runs of this boot have it, Unix ns; `None` until this run says.
     boot_time: Option<u64>,
@@ -90,6 +98,8 @@ pub struct Store {
     outage: Option<Outage>,
     /// When the outage began on the boot's own clock (CLOCK_BOOTTIME), ns.
     left_at: Option<u64>,
+    /// When this boot began by the clock of the last commit, Unix ns.
+    times_began: Option<u64>,
     /// How many outages there had been before this one, and how long they were together, ns.
     outages_before: (u64, u64),
     /// This run's number: one more than the last that committed.
@@ -126,14 +136,14 @@ impl Store {
     #[cfg(test)]
     pub fn open(path: &Path, boot_id: &str, now_unix: u64) -> Opened {
         match Claim::take(path, Wanted::default()) {
-            Ok(claim) => Self::open_claimed(claim, boot_id, now_unix, &BTreeSet::new()),
+            Ok(claim) => Self::open_claimed(claim, tests::named(boot_id), now_unix, &BTreeSet::new()),
             Err(reason) => Opened::Without { reason },
         }
     }
 
     /// The same of a file that was claimed. `groups` are the keys of the groups that this daemon keeps: a further daemon's
     /// new store begins with what is known of them.
-    pub fn open_claimed(claim: Claim, boot_id: &str, now_unix: u64, groups: &BTreeSet<String>) -> Opened {
+    pub fn open_claimed(claim: Claim, boot: ThisBoot, now_unix: u64, groups: &BTreeSet<String>) -> Opened {
         if claim.is_of_set() {
             seed::seed(&claim.base, &claim.path, groups);
         }
@@ -145,7 +155,7 @@ impl Store {
         };
         match opening.run() {
             Ok(loaded) => {
-                let mut store = Self::new(loaded, boot_id, now_unix);
+                let mut store = Self::new(loaded, boot, now_unix);
                 store.adopt(groups, now_unix);
                 Opened::Ready(Box::new(store))
             }
@@ -157,7 +167,7 @@ impl Store {
     fn adopt(&mut self, keys: &BTreeSet<String>, now_unix: u64) {
         let last = self.outage.map(|outage| outage.from);
         let is_current = |key: &String| self.group_ids.get(key).is_some_and(|row| row.run + 1 == self.run);
-        let newest = elsewhere::newest(&self.claim.base, &self.path, keys, &self.boot_id);
+        let newest = elsewhere::newest(&self.claim.base, &self.path, keys, &self.boot);
         let newer = newest.into_iter().filter(|(key, found)| {
             let own = self.group(key).map(|kept| Elsewhere {
                 time: last.filter(|_| is_current(key)).unwrap_or(0),
@@ -202,30 +212,45 @@ impl Store {
         self.is_new
     }
 
-    fn new(loaded: open::Loaded, boot_id: &str, now_unix: u64) -> Self {
+    fn new(loaded: open::Loaded, boot: ThisBoot, now_unix: u64) -> Self {
+        let related = loaded.last.as_ref().map(|last| {
+            let members = loaded.groups.values().flat_map(Written::live_members);
+            boot.related(last.boot(), members)
+        });
+        if related == Some(Related::Unknown) {
+            warn!(
+                "{}: whether the host was booted since the last commit is not known: {} does not show the boot id, the wall \
+                 clock was set, and no process that was watched is left; it is taken for the same boot",
+                loaded.path.display(),
+                boot.proc.display()
+            );
+        }
+        let same_boot = related.is_some_and(Related::is_same);
         let outage = loaded.last.as_ref().map(|last| Outage {
             from: last.time,
             to: now_unix,
-            same_boot: last.boot_id == boot_id,
+            same_boot,
         });
-        let last_of_boot = loaded.last.as_ref().filter(|last| last.boot_id == boot_id);
+        let last_of_boot = loaded.last.as_ref().filter(|_| same_boot);
         let boot_time = last_of_boot.and_then(|last| last.boot_time);
+        let left_at = last_of_boot.and_then(|last| last.left_at());
+        let times_began = last_of_boot.and_then(|last| last.boot_began);
+        let known = last_of_boot.map(|last| last.boot_id.clone());
+        let boot_id = boot.id.clone().or(known).unwrap_or_default();
         let outages_before = history::outages(&loaded.connection).unwrap_or_else(|error| {
             warn!("{}: its outages are not known: {error}", loaded.path.display());
             (0, 0)
         });
         Self {
             outages_before,
-            left_at: loaded
-                .last
-                .as_ref()
-                .filter(|last| last.boot_id == boot_id)
-                .and_then(|last| last.time.checked_sub(last.boot_began?)),
+            left_at,
+            times_began,
             is_new: loaded.last.is_none() && loaded.identities.is_empty(),
             run: loaded.last.map_or(0, |last| last.run) + 1,
             connection: loaded.connection,
             path: loaded.path,
-            boot_id: boot_id.to_owned(),
+            boot,
+            boot_id,
             boot_time,
             notes: loaded.notes,
             outage,
@@ -298,14 +323,15 @@ impl Store {
         })
     }
 
-    /// Ends the outage at `now_unix`, ns: when kevmon watches again, which is later than the opening. To be told before
-    /// the first commit.
-    pub fn attached(&mut self, now_unix: u64) {
+    /// Ends the outage at `now_unix`, ns, which is `now`: when kevmon watches again, which is later than the opening. Within one boot
+    /// it is as long as CLOCK_BOOTTIME says, whatever became of the wall clock. To be told before the first commit.
+    pub fn attached(&mut self, now_unix: u64, now: BootTime) {
+        let away = self.left_at.map(|left_at| now.0.saturating_sub(left_at));
         for outage in [&mut self.outage, &mut self.unwritten.outage]
             .into_iter()
             .flatten()
         {
-            outage.to = now_unix;
+            outage.to = away.map_or(now_unix, |away| outage.from.saturating_add(away));
         }
     }
 
@@ -324,6 +350,12 @@ impl Store {
     /// where it was in another boot, or is not known.
     pub fn left_at(&self) -> Option<u64> {
         self.left_at
+    }
+
+    /// When this boot began by the clock that the last commit before this start was told by, Unix ns; `None` where that was in
+    /// another boot, or is not known.
+    pub fn times_began(&self) -> Option<u64> {
+        self.times_began
     }
 
     /// How often kevmon was away since the store began, and for how long together, ns.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tracing::info;
 
 use super::{
+    boot::LastBoot,
     claim::{Claim, Wanted},
     columns::{optional, unsigned},
     connection::{self, Check, Place, check, connect, damage_unless_outside, expect_all_pages, keep_log},
@@ -57,6 +58,7 @@ pub(super) struct Loaded {
 
 /// The row of `state`.
 pub(super) struct LastCommit {
+    /// Empty where it could not be read.
     pub(super) boot_id: String,
     /// Unix ns.
     pub(super) time: u64,
@@ -66,6 +68,26 @@ pub(super) struct LastCommit {
     pub(super) run: u64,
     /// When CLOCK_BOOTTIME was 0 as that boot's runs had it, Unix ns.
     pub(super) boot_time: Option<u64>,
+}
+
+/// What an older kevmon named a boot whose id it could not read.
+const UNKNOWN: &str = "unknown at ";
+
+impl LastCommit {
+    /// CLOCK_BOOTTIME then, ns; `None` where that was not kept.
+    pub(super) fn left_at(&self) -> Option<u64> {
+        self.time.checked_sub(self.boot_began?)
+    }
+
+    /// Its boot, to be compared with this one.
+    pub(super) fn boot(&self) -> LastBoot<'_> {
+        let is_known = !self.boot_id.is_empty() && !self.boot_id.starts_with(UNKNOWN);
+        LastBoot {
+            id: is_known.then_some(&self.boot_id),
+            began: self.boot_began,
+            left_at: self.left_at(),
+        }
+    }
 }
 
 /// A row of `watched_group`.

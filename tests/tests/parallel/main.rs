@@ -9,6 +9,7 @@
 
 mod accounting;
 mod bad_input;
+mod clock;
 mod collectors;
 mod collectors_attacks;
 mod collectors_python;
@@ -38,6 +39,7 @@ mod harness_endings;
 mod harness_fake;
 mod harness_logs;
 mod harness_receivers;
+mod hidden_boot;
 mod host_changes;
 mod identity;
 mod idle;

@@ -34,10 +34,12 @@ use self::{
     lane::Lane,
     queue::{Counts, Queue},
 };
-use super::output::unix_now;
+use super::output;
 use crate::{
+    export::UnixClock,
     export::transport::{Connection, EncodedRequest, Signal, Transport, below},
     metrics::ExportReading,
+    procfs::HostReader,
     store::spool::{Dropped, LastRun, Limits, Why},
 };
 
@@ -114,6 +116,9 @@ struct LaneName {
 }
 
 struct State {
+    /// Tells the age of requests: the wall clock as it was at the start, and CLOCK_BOOTTIME since. A clock that is set meanwhile
+    /// makes nothing older.
+    clock: UnixClock,
     queues: Vec<Queue>,
     backlog: Backlog,
     /// The collection that is handed over, or was last, Unix ns.
@@ -124,7 +129,9 @@ impl Delivery {
     /// Opens the spool and starts a sender for each of `destinations`. Connects to nothing until something is sent.
     /// Needs a tokio runtime.
     pub(super) fn start(destinations: Vec<Destination>, spool: &SpoolPlace, observer: Observer) -> Self {
-        let mut backlog = Backlog::open(spool.path.as_deref(), spool.limits, unix_now());
+        let clock = output::clock();
+        let now = clock.unix(HostReader::now());
+        let mut backlog = Backlog::open(spool.path.as_deref(), spool.limits, now);
         let last_run = backlog.last_run();
         let known: HashSet<String> = destinations.iter().map(Destination::name).collect();
         for lane in backlog.lanes().iter().filter(|lane| !known.contains(*lane)) {
@@ -136,13 +143,14 @@ impl Delivery {
         let shared = Arc::new(Shared {
             lanes: RwLock::default(),
             state: Mutex::new(State {
+                clock,
                 queues: Vec::new(),
                 backlog,
                 collection: None,
             }),
             ending: watch::Sender::new(false),
             observer,
-            expired: AtomicU64::new(unix_now()),
+            expired: AtomicU64::new(now),
         });
         let mut delivery = Self {
             shared,
@@ -277,6 +285,7 @@ impl Delivery {
             }
         }
         let mut state = self.shared.state();
+        let now = state.now();
         let State { queues, backlog, .. } = &mut *state;
         let mut left = Left {
             place: backlog.place(),
@@ -285,7 +294,7 @@ impl Delivery {
         let mut dropped = Vec::new();
         for queue in queues.iter_mut() {
             queue.broken_off();
-            dropped.extend(queue.store(unix_now(), backlog));
+            dropped.extend(queue.store(now, backlog));
             left.lost += queue.held() as u64;
             left.kept += backlog.waiting(queue.lane()).requests;
         }
@@ -301,9 +310,10 @@ impl Courier {
     /// A collection has come: what is still on its way since an earlier one is kept on disk from now on.
     pub(super) fn collected(&self) {
         let mut state = self.0.state();
+        let now = state.now();
         let State { queues, backlog, .. } = &mut *state;
         let late = queues.iter_mut().filter(|queue| queue.is_late(Instant::now()));
-        let dropped = late.flat_map(|queue| queue.store(unix_now(), backlog)).collect();
+        let dropped = late.flat_map(|queue| queue.store(now, backlog)).collect();
         state.account(dropped);
     }
 
@@ -321,14 +331,22 @@ impl Courier {
             .lanes()
             .get(index)
             .map_or(usize::MAX, |lane| lane.max_request);
-        let requests = requests
+        let mut state = self.0.state();
+        state.begin();
+        let now = state.now();
+        let mut requests: Vec<_> = requests
             .into_iter()
             .flat_map(|request| below(request, limit))
             .collect();
-        let mut state = self.0.state();
-        state.begin();
+        // Spans are of the wall clock, which may have been set: their requests are as old as they wait.
+        for request in requests
+            .iter_mut()
+            .filter(|request| request.signal == Signal::Traces)
+        {
+            request.time = now;
+        }
         let State { queues, backlog, .. } = &mut *state;
-        let dropped = queues[index].push(requests, (Instant::now(), unix_now()), backlog);
+        let dropped = queues[index].push(requests, (Instant::now(), now), backlog);
         state.account(dropped);
         state.trim();
         self.0.expire(&mut state);
@@ -374,14 +392,15 @@ impl Shared {
 
     fn failed(&self, lane: usize, may_have_arrived: bool) {
         let mut state = self.state();
+        let now = state.now();
         let State { queues, backlog, .. } = &mut *state;
-        let dropped = queues[lane].failed(may_have_arrived, unix_now(), backlog);
+        let dropped = queues[lane].failed(may_have_arrived, now, backlog);
         state.account(dropped);
         state.trim();
     }
 
     fn expire(&self, state: &mut State) {
-        let now = unix_now();
+        let now = state.now();
         let since = now.saturating_sub(self.expired.load(Ordering::Relaxed));
         if u128::from(since) >= EXPIRE.as_nanos() {
             self.expired.store(now, Ordering::Relaxed);
@@ -447,6 +466,11 @@ impl Shared {
 }
 
 impl State {
+    /// The clock that ages are told by, now, Unix ns.
+    fn now(&self) -> u64 {
+        self.clock.unix(HostReader::now())
+    }
+
     /// Something is handed over. A spool that could not be opened is tried again while nothing is sent from memory: what it
     /// holds is older than that.
     fn begin(&mut self) {
@@ -455,7 +479,7 @@ impl State {
                 queue.counts.dropped_damaged += items;
             }
         }
-        let now = unix_now();
+        let now = self.now();
         if self.backlog.is_to_be_opened(now) && !self.queues.iter().any(Queue::sends_held) {
             self.backlog.try_open(now);
             if let Some(time) = self.collection {
@@ -482,10 +506,9 @@ impl State {
         if self.held_bytes() <= MEMORY {
             return;
         }
+        let now = self.now();
         let Self { queues, backlog, .. } = self;
-        let stored = queues
-            .iter_mut()
-            .flat_map(|queue| queue.store(unix_now(), backlog));
+        let stored = queues.iter_mut().flat_map(|queue| queue.store(now, backlog));
         let dropped = stored.collect();
         self.account(dropped);
         while self.held_bytes() > MEMORY {

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tracing::{error, info, warn};
@@ -14,8 +14,11 @@ use uuid::Uuid;
 
 use self::writer::{Writer, Written};
 use super::{
+    exports::Began,
     host,
     original::{self, Who},
+    output,
+    times::Earlier,
 };
 use crate::{
     config::Environment,
@@ -24,7 +27,8 @@ use crate::{
         Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors, collector::CollectorRun,
     },
     process::{BootTime, Moment},
-    store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError},
+    procfs::HostReader,
+    store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError, ThisBoot},
 };
 
 /// Namespace of the fingerprints of what a plugin matches.
@@ -88,6 +92,21 @@ impl Kept {
     }
 }
 
+/// A collection to be committed, and its clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Collected {
+    /// When it was made, Unix ns by `times`.
+    pub(super) time: u64,
+    /// Tells the times of collections.
+    pub(super) times: UnixClock,
+    /// Tells the starts of processes.
+    pub(super) boot: UnixClock,
+    /// Tells when something happened.
+    pub(super) wall: UnixClock,
+    /// A power cut after it does not undo it.
+    pub(super) is_durable: bool,
+}
+
 /// What came of asking for a place for the state.
 #[derive(Debug)]
 pub(super) enum Claimed {
@@ -106,17 +125,7 @@ pub(super) struct Outgoing {
     /// What happened since the last one.
     pub(super) notices: Vec<Notice>,
     /// When it began.
-    pub(super) began: SystemTime,
-}
-
-/// What a commit brings, beside what happened.
-pub(super) struct Brought {
-    /// Unix ns.
-    pub(super) time: u64,
-    /// Groups that were collected, or that changed.
-    pub(super) groups: Vec<(GroupId, SavedGroup)>,
-    /// A power cut after it does not undo it.
-    pub(super) is_durable: bool,
+    pub(super) began: Began,
 }
 
 /// Where the store is.
@@ -153,7 +162,7 @@ impl Keeper {
     /// Opens the store that was claimed; without one, kevmon still monitors. Gives the plugins the ids that it keeps.
     pub(super) fn open(
         claimed: Claimed,
-        boot_id: &str,
+        boot: ThisBoot,
         now_unix: u64,
         plugins: &mut [Plugin],
         host: &HostIdentity,
@@ -181,7 +190,7 @@ impl Keeper {
         let opened = match claimed {
             Claimed::NotWanted => return (keeper, Kept::default()),
             Claimed::Refused(reason) => Opened::Without { reason },
-            Claimed::Mine(claim) => Store::open_claimed(*claim, boot_id, now_unix, &keys),
+            Claimed::Mine(claim) => Store::open_claimed(*claim, boot, now_unix, &keys),
         };
         let mut store = match opened {
             Opened::Ready(store) => store,
@@ -222,12 +231,12 @@ impl Keeper {
         (keeper, kept)
     }
 
-    /// kevmon watches again since `now_unix`, ns: so long it was away. To be told before the first commit.
-    pub(super) fn attached(&mut self, now_unix: u64) {
+    /// kevmon watches again since `now_unix`, ns, which is `now`: so long it was away. To be told before the first commit.
+    pub(super) fn attached(&mut self, now_unix: u64, now: BootTime) {
         let Some(Place::Here(store)) = &mut self.store else {
             return;
         };
-        store.attached(now_unix);
+        store.attached(now_unix, now);
         self.outage = store.outage();
         self.outages = store.outages();
         // Found now, like what the first snapshot finds missing.
@@ -286,18 +295,24 @@ impl Keeper {
         self.store.is_some()
     }
 
-    /// Commits what was collected: when something happened is told by `wall`, starts of processes by `boot`. What could
-    /// not be written is written by the next one that can. Returns what is to be exported now; what waits for the commit
-    /// comes by [`Keeper::written`].
+    /// Commits what was collected. What could not be written is written by the next one that can. Returns what is to be
+    /// exported now; what waits for the commit comes by [`Keeper::written`].
     pub(super) fn commit(
         &mut self,
-        brought: Brought,
-        (boot, wall): (UnixClock, UnixClock),
+        collected: Collected,
+        groups: Vec<(GroupId, SavedGroup)>,
         outgoing: Box<Outgoing>,
     ) -> Option<Box<Outgoing>> {
         if self.store.is_none() {
             return Some(outgoing);
         }
+        let Collected {
+            time,
+            times,
+            boot,
+            wall,
+            is_durable,
+        } = collected;
         let told = outgoing.notices.iter().filter_map(|notice| {
             let unix = |time| wall.unix(Moment::Boot(time));
             Some(HistoryRow {
@@ -306,16 +321,16 @@ impl Keeper {
             })
         });
         let history = self.closed.drain(..).chain(told).collect();
-        let groups = brought.groups.into_iter();
+        let groups = groups.into_iter();
         let commit = Commit {
-            time: brought.time,
-            boot_began: Some(wall.unix(BootTime(0))),
+            time,
+            boot_began: Some(times.unix(BootTime(0))),
             groups: groups
                 .filter_map(|(group, saved)| Some((Arc::clone(self.keys.get(&group)?), saved)))
                 .collect(),
             history,
             runs: std::mem::take(&mut self.runs),
-            is_durable: brought.is_durable && !self.is_quick,
+            is_durable: is_durable && !self.is_quick,
         };
         match &mut self.store {
             Some(Place::Writer(writer)) => {
@@ -526,6 +541,18 @@ impl Keeper {
         }
     }
 
+    /// By what the last collection before this run was told.
+    pub(super) fn earlier_times(&self) -> Earlier {
+        let anchor = match &self.store {
+            Some(Place::Here(store)) => store.times_began(),
+            _ => None,
+        };
+        Earlier {
+            last: self.last_commit(),
+            anchor,
+        }
+    }
+
     /// The last commit failed: the store is as it was.
     pub(super) fn is_failing(&self) -> bool {
         self.failing
@@ -634,11 +661,18 @@ fn selected(plugin: &Plugin) -> String {
     selected
 }
 
-/// This boot's name (Documentation/admin-guide/sysctl/kernel.rst, random). Where it cannot be read, one that no boot
-/// has: nothing is caught up then.
-pub(super) fn boot_id(proc: &Path, now_unix: u64) -> String {
-    std::fs::read_to_string(proc.join("sys/kernel/random/boot_id"))
-        .map_or_else(|_| format!("unknown at {now_unix}"), |id| id.trim().to_owned())
+/// This boot. Its id is `given`, or else what /proc shows (Documentation/admin-guide/sysctl/kernel.rst, random), which it does
+/// not where it is mounted with subset=pid.
+pub(super) fn this_boot(given: Option<&str>, proc: &Path) -> ThisBoot {
+    let read = || std::fs::read_to_string(proc.join("sys/kernel/random/boot_id")).ok();
+    let id = given.map(str::to_owned).or_else(read);
+    let id = id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
+    ThisBoot {
+        id,
+        began: output::clock().unix(BootTime(0)),
+        now: HostReader::now(),
+        proc: proc.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -652,27 +686,14 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn commit(keeper: &mut Keeper, time: u64, clock: UnixClock, groups: Vec<(GroupId, SavedGroup)>) {
-        let nothing = Outgoing {
-            collection: None,
-            notices: Vec::new(),
-            began: SystemTime::UNIX_EPOCH,
-        };
-        let brought = Brought {
-            time,
-            groups,
-            is_durable: true,
-        };
-        keeper.commit(brought, (clock, clock), Box::new(nothing));
-    }
-
     /// Opens, as at second `at`, and watches again a second later.
     fn opened(path: &Path, boot_id: &str, at: u64) -> (Keeper, Kept) {
         let host = HostIdentity::new(None, "web1".to_owned());
         let claim = Claim::take(path, Wanted::default()).unwrap();
         let claimed = Claimed::Mine(Box::new(claim));
-        let (mut keeper, kept) = Keeper::open(claimed, boot_id, at * SECOND, &mut [plugin("^app$")], &host);
-        keeper.attached((at + 1) * SECOND);
+        let boot = this_boot(Some(boot_id), Path::new("/proc"));
+        let (mut keeper, kept) = Keeper::open(claimed, boot, at * SECOND, &mut [plugin("^app$")], &host);
+        keeper.attached((at + 1) * SECOND, BootTime((at + 1) * SECOND));
         (keeper, kept)
     }
 
@@ -681,6 +702,21 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("kevmon-keeper-{}", std::process::id()));
         let path = folder.join("metadata.db");
         let clock = UnixClock::new(0, BootTime(0));
+        let at = |second| Collected {
+            time: second * SECOND,
+            times: clock,
+            boot: clock,
+            wall: clock,
+            is_durable: true,
+        };
+        let commit = |keeper: &mut Keeper, second: u64, groups: Vec<(GroupId, SavedGroup)>| {
+            let nothing = Outgoing {
+                collection: None,
+                notices: Vec::new(),
+                began: Began::now(),
+            };
+            keeper.commit(at(second), groups, Box::new(nothing));
+        };
         let key = |tgid| ProcessKey {
             tgid: Tgid(tgid),
             start: BootTime(SECOND),
@@ -702,11 +738,11 @@ mod tests {
         });
 
         let (mut keeper, _) = opened(&path, "first", 100);
-        commit(&mut keeper, 110 * SECOND, clock, saved.clone());
+        commit(&mut keeper, 110, saved.clone());
         drop(keeper);
         let (mut keeper, kept) = opened(&path, "first", 120);
         assert!(kept.groups[0].1.same_boot);
-        commit(&mut keeper, 130 * SECOND, clock, saved);
+        commit(&mut keeper, 130, saved);
         drop(keeper);
         assert_eq!(store::history(&path, None).unwrap().rows, [], "it may live");
 
@@ -717,8 +753,8 @@ mod tests {
             (Some(130 * SECOND), (1, 11 * SECOND)),
             "as the run before told them"
         );
-        commit(&mut keeper, 150 * SECOND, clock, Vec::new());
-        commit(&mut keeper, 160 * SECOND, clock, Vec::new());
+        commit(&mut keeper, 150, Vec::new());
+        commit(&mut keeper, 160, Vec::new());
         let history = store::history(&path, None).unwrap();
         let told: Vec<_> = history
             .rows

@@ -475,6 +475,7 @@ impl Watch {
             lost,
             outage_ns: 0,
             outages: 0,
+            clock_offset: Duration::ZERO,
             soft_failures,
             faulty_plugins,
             collectors: Vec::new(),

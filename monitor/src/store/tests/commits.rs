@@ -354,6 +354,8 @@ fn the_last_commit_is_kept_on_the_boots_own_clock() {
     drop(store);
     let mut store = super::ready(Store::open(&scratch.store(), BOOT, NOW - 1_000_000));
     assert_eq!(store.left_at(), Some(700));
+    store.attached(NOW - 1_000_000, BootTime(900));
+    assert_eq!(store.outage().unwrap().to, NOW + 200, "however the clock was set");
     store.commit(commit(None)).unwrap();
     drop(store);
     assert_eq!(open(&scratch.store()).left_at(), None, "not known");

@@ -27,7 +27,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, types::Value};
 
-use super::{Commit, GroupKey, Note, Opened, Store, StoreError};
+use super::{Commit, GroupKey, Note, Opened, Store, StoreError, ThisBoot};
 use crate::{
     plugin::{Durations, Programs, SavedEnd, SavedExit, SavedGroup, SavedMember, reading::Happened},
     process::{BootTime, Counter, Ending, ProcessKey, Program, Reason, Sender, Tgid, Usage},
@@ -132,6 +132,16 @@ fn files(folder: &Path) -> Vec<(PathBuf, Content)> {
         .collect();
     files.sort();
     files
+}
+
+/// The boot of this name.
+pub(super) fn named(boot_id: &str) -> ThisBoot {
+    ThisBoot {
+        id: Some(boot_id.to_owned()),
+        began: NOW,
+        now: BootTime(0),
+        proc: PathBuf::from("/nonexistent"),
+    }
 }
 
 #[track_caller]

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     plugin::SavedGroup,
+    process::BootTime,
     store::{Commit, GroupKey, Store, StoreError, history, schema::APPLICATION_ID},
 };
 
@@ -102,7 +103,7 @@ fn an_outage_ends_when_kevmon_watches_again() {
     filled(&scratch.store());
     for (round, from) in [(1, NOW), (2, NOW + 50)] {
         let mut store = ready(Store::open(&scratch.store(), BOOT, from + 7));
-        store.attached(from + 9);
+        store.attached(from + 9, BootTime(0));
         assert_eq!(store.outage().unwrap().to, from + 9);
         assert_eq!(store.outages(), (round, 9 * round));
         for time in [from + 40, from + 50] {

@@ -75,7 +75,7 @@ fn several_groups_that_come_are_taken_over_at_once() {
     let groups = filled(&scratch.store());
     let base = claim(&scratch, FIRST, &["other"]);
     let further = claim(&scratch, SECOND, &["more"]);
-    let mut store = ready(Store::open_claimed(further, BOOT, NOW, &[].into()));
+    let mut store = ready(Store::open_claimed(further, super::named(BOOT), NOW, &[].into()));
     store
         .commit(Commit {
             time: NOW + 1,
