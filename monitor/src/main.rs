@@ -4,6 +4,7 @@ mod app;
 mod cli;
 mod collector;
 mod config;
+mod episode;
 mod export;
 mod health;
 mod import;

@@ -12,6 +12,7 @@ const EVERY_MODULE: &[&str] = &[
     "health",
     "limits",
     "users",
+    "episode",
     "collector",
     "import",
     "app",
@@ -20,12 +21,13 @@ const EVERY_MODULE: &[&str] = &[
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 16] = [
+const MODULES: [(&str, &[&str]); 17] = [
     ("process", &[]),
     ("import", &[]),
     ("health", &[]),
     ("limits", &[]),
     ("users", &[]),
+    ("episode", &[]),
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
     ("config", &["plugin", "process", "users"]),
@@ -33,7 +35,10 @@ const MODULES: [(&str, &[&str]); 16] = [
     ("procfs", &["process", "health", "limits", "users"]),
     ("collector", &["plugin", "process", "health", "limits", "users"]),
     ("store", &["process", "plugin", "metrics", "health", "limits"]),
-    ("export", &["metrics", "plugin", "process", "health", "limits"]),
+    (
+        "export",
+        &["metrics", "plugin", "process", "health", "limits", "episode"],
+    ),
     ("cli", &["config", "plugin"]),
     ("app", EVERY_MODULE),
     ("main", &["app", "cli"]),

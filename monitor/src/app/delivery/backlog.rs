@@ -1,10 +1,14 @@
 //! The spool as the queues use it: requests go in compressed, and a disk that fails is said once and tried again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use tracing::{debug, info, warn};
 
 use crate::{
+    episode::Episode,
     export::transport::{EncodedRequest, Signal, unpack},
     store::{
         StoreError,
@@ -26,7 +30,7 @@ pub(super) struct Backlog {
     is_noted: bool,
     /// When it was last tried to open it, Unix ns.
     tried: u64,
-    failing: bool,
+    failing: Episode,
     failures: u64,
     /// Items, by lane, of a spool that turned out to be damaged.
     abandoned: Vec<(String, u64)>,
@@ -61,7 +65,7 @@ impl Backlog {
             spool: None,
             is_noted: false,
             tried: now_unix,
-            failing: false,
+            failing: Episode::default(),
             failures: 0,
             abandoned: Vec::new(),
         };
@@ -259,15 +263,15 @@ impl Backlog {
     fn said<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
         match result {
             Ok(value) => {
-                if std::mem::take(&mut self.failing) {
-                    info!("the spool can be used again");
+                if let Some(failures) = self.failing.works(Instant::now()) {
+                    info!("the spool can be used again; it could not {failures} times");
                 }
                 Some(value)
             }
             Err(reason) => {
                 self.failures += 1;
                 self.give_up_if_damaged(&reason);
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.failing.fails(Instant::now()) {
                     warn!(
                         "{reason}; what waits for receivers is kept in memory, 8 MiB at most, until the spool can be used; what is \
                          in memory is lost when kevmon ends"

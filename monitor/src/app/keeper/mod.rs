@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     config::Environment,
+    episode::Episode,
     export::{Collection, HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
     plugin::{
         Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors, collector::CollectorRun,
@@ -154,7 +155,9 @@ pub(super) struct Keeper {
     closed: Vec<HistoryRow>,
     /// Runs of collectors that the next commit takes.
     runs: Vec<CollectorRun>,
-    failing: bool,
+    failing: Episode,
+    /// The last commit failed.
+    unwritten: bool,
     failures: u64,
 }
 
@@ -183,7 +186,8 @@ impl Keeper {
             keys,
             closed: Vec::new(),
             runs: Vec::new(),
-            failing: false,
+            failing: Episode::default(),
+            unwritten: false,
             failures: 0,
         };
         let keys = keeper.keys.values().map(|key| key.key.clone()).collect();
@@ -392,15 +396,20 @@ impl Keeper {
     fn note(&mut self, result: Result<(), StoreError>) {
         match result {
             Ok(()) => {
-                if std::mem::take(&mut self.failing)
+                self.unwritten = false;
+                if let Some(failures) = self.failing.works(Instant::now())
                     && let Some(path) = self.path()
                 {
-                    info!("{}: the state is written again", path.display());
+                    info!(
+                        "{}: the state is written again; {failures} commits had failed, and nothing is lost",
+                        path.display()
+                    );
                 }
             }
             Err(reason) => {
                 self.failures += 1;
-                if !std::mem::replace(&mut self.failing, true) {
+                self.unwritten = true;
+                if self.failing.fails(Instant::now()) {
                     error!("{reason}; trying again at every collection; nothing is lost until kevmon ends");
                 }
             }
@@ -555,7 +564,7 @@ impl Keeper {
 
     /// The last commit failed: the store is as it was.
     pub(super) fn is_failing(&self) -> bool {
-        self.failing
+        self.unwritten
     }
 
     /// The time of the last collection that the run before this one committed, Unix ns.

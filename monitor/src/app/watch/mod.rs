@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     cli::{self, Args},
+    episode::Episode,
     export::{Extra, ServiceReading, UnixClock},
     health::{Health, Soft},
     kernel::{KernelSource, ProgramTime, Settings},
@@ -102,7 +103,7 @@ pub(super) struct Watch {
     /// Verdicts in the debug log.
     verdict_log: VerdictLog,
     /// The last collection could not read the source, which the log has said.
-    unread: bool,
+    unread: Episode,
     /// Soft failures so far.
     pub health: Health,
     /// Records lost so far, as of the last look.
@@ -165,7 +166,7 @@ impl Watch {
             made_room: false,
             verdicts_are_read: verdict_lines::are_read(),
             verdict_log: VerdictLog::default(),
-            unread: false,
+            unread: Episode::default(),
             host: HostReader::new(root.clone()),
             root,
             health: Health::default(),
@@ -328,8 +329,8 @@ impl Watch {
                 KeyMap::default()
             }
         };
-        if all_read && std::mem::take(&mut self.unread) {
-            info!("the processes can be read again");
+        if all_read && let Some(failures) = self.unread.works(Instant::now()) {
+            info!("the processes can be read again; {failures} ticks could not");
         }
         let now = HostReader::now();
         let mut reader = FactReader::of(&self.root, &mut self.source);
@@ -422,7 +423,7 @@ impl Watch {
         if is_out_of_files(error) {
             self.make_room();
         }
-        if std::mem::replace(&mut self.unread, true) {
+        if !self.unread.fails(Instant::now()) {
             debug!("not read at this tick either: {error:#}");
         } else {
             let remedy = io_error(error).and_then(limits::remedy);

@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{debug, error, info};
 
 use super::{LatestReadings, page::Format};
-use crate::limits;
+use crate::{episode::Episode, limits};
 
 /// Further ones wait until one of these has ended.
 const CONNECTIONS: usize = 8;
@@ -100,7 +100,7 @@ impl PrometheusServer {
         let listener = TcpListener::from_std(self.listener)?;
         info!("Prometheus metrics at http://{address}/metrics");
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut failing = false;
+        let mut trouble = Episode::default();
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 // Nobody closes it.
@@ -108,7 +108,11 @@ impl PrometheusServer {
             };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    failing = false;
+                    if let Some(failures) = trouble.works(Instant::now()) {
+                        info!(
+                            "the Prometheus endpoint {address} takes connections again; {failures} tries failed"
+                        );
+                    }
                     let latest = self.latest.clone();
                     tokio::spawn(async move {
                         answer(stream, latest).await;
@@ -116,14 +120,13 @@ impl PrometheusServer {
                     });
                 }
                 Err(error) => {
-                    if !failing {
+                    if trouble.fails(Instant::now()) {
                         let remedy = limits::remedy(&error).map(|remedy| format!("; {remedy}"));
                         error!(
                             "the Prometheus endpoint {address} takes no connections for now: {error}{}",
                             remedy.unwrap_or_default()
                         );
                     }
-                    failing = true;
                     sleep(PAUSE).await;
                 }
             }
