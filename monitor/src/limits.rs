@@ -51,6 +51,20 @@ pub fn raise_open_files() -> Result<u64, TooFewFiles> {
     Ok(limit)
 }
 
+/// Has a write beyond the limit of a file's size (ulimit -f) fail with EFBIG, as on a full disk: the default of SIGXFSZ is to
+/// end the process (setrlimit(2), RLIMIT_FSIZE).
+pub fn survive_file_size() {
+    // SAFETY: a signal is ignored; no handler runs. Collectors get the defaults back before they start.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Whether writing so many bytes more to a file of this length exceeds the limit of a file's size.
+pub fn is_at_file_size(length: u64, more: u64) -> bool {
+    getrlimit(Resource::Fsize)
+        .current
+        .is_some_and(|limit| length.saturating_add(more) > limit)
+}
+
 /// The soft limit of open files.
 pub fn open_file_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
@@ -117,6 +131,9 @@ pub fn remedy(error: &io::Error) -> Option<&'static str> {
         libc::ENFILE => {
             "the host's limit of open files is reached: raise fs.file-max, or find who holds them (lsof)"
         }
+        libc::EFBIG => {
+            "the limit of a file's size is reached (ulimit -f), of kevmon's or of the file system: raise it (systemd: LimitFSIZE=)"
+        }
         libc::ENOSYS => {
             "the system call is not there: a seccomp filter refuses it, or the kernel is built without it"
         }
@@ -182,7 +199,13 @@ mod tests {
 
     #[test]
     fn a_refusal_by_a_limit_has_a_remedy_and_another_has_none() {
-        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOSYS, libc::ENOMEM] {
+        for errno in [
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOSYS,
+            libc::ENOMEM,
+            libc::EFBIG,
+        ] {
             let error = io::Error::from_raw_os_error(errno);
             assert!(remedy(&error).is_some(), "{error}");
             let files = matches!(errno, libc::EMFILE | libc::ENFILE);

@@ -99,6 +99,7 @@ struct Setup {
 /// What kept it from working, with its context.
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
     collector::confine::guard_memory();
+    limits::survive_file_size();
     match cli.command {
         None => watch_and_export(cli.args),
         Some(Command::Events(args)) => {

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::ErrorCode;
 
-use super::holder::Named;
+use super::{files::beside, holder::Named};
 use crate::limits;
 
 /// Why the store could not be used. Its file is as it was. What follows from that is its caller's to say. No variant has a
@@ -108,7 +108,7 @@ pub enum StoreError {
         reason: String,
     },
     /// No space left.
-    #[error("store {}: {doing}: the disk is full; make room there", path.display())]
+    #[error("store {}: {doing}: {}", path.display(), no_room(path))]
     Full {
         /// The store.
         path: PathBuf,
@@ -164,7 +164,9 @@ impl StoreError {
                 doing,
                 reason: source.to_string(),
             },
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, doing },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full { path, doing }
+            }
             _ => Self::Io {
                 path,
                 doing,
@@ -190,6 +192,8 @@ impl StoreError {
                 doing,
                 reason: source.to_string(),
             },
+            // SQLite takes EFBIG for a failure of the disk (os_unix.c, `unixWrite`).
+            Some(ErrorCode::SystemIoFailure) if is_at_file_size(&path) => Self::Full { path, doing },
             Some(ErrorCode::DiskFull) => Self::Full { path, doing },
             // SQLite does not say which file it could not open, nor why.
             Some(ErrorCode::CannotOpen) if limits::is_short_of_files(Path::new("/proc")) => Self::Io {
@@ -208,6 +212,24 @@ impl StoreError {
                 cause: source,
             },
         }
+    }
+}
+
+/// Whether the database or what belongs to it cannot grow any more.
+fn is_at_file_size(path: &Path) -> bool {
+    /// SQLite's largest page and the frame around it, bytes.
+    const PAGE: u64 = (64 << 10) + 24;
+    ["", "-wal", "-journal"].iter().any(|suffix| {
+        let length = std::fs::symlink_metadata(beside(path, suffix)).map_or(0, |file| file.len());
+        limits::is_at_file_size(length, PAGE)
+    })
+}
+
+fn no_room(path: &Path) -> &'static str {
+    if is_at_file_size(path) {
+        "the limit of a file's size is reached (ulimit -f); raise it (systemd: LimitFSIZE=)"
+    } else {
+        "the disk is full; make room there"
     }
 }
 
