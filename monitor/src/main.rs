@@ -6,6 +6,7 @@ mod collector;
 mod config;
 mod episode;
 mod export;
+mod files;
 mod health;
 mod import;
 mod kernel;

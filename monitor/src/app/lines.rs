@@ -4,19 +4,24 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::{error, info, warn};
 
 use super::output::print;
+use crate::{
+    episode::Episode,
+    files::{self, Accepts, Folder, Missing, Open},
+    limits,
+};
 
 /// Lines that wait for a slow reader; further ones are left out and counted.
 const WAITING: usize = 64;
@@ -143,31 +148,34 @@ fn to_stdout(lines: impl Iterator<Item = String>) {
 /// A line that cannot be written is lost, and counted in `failed`; the next one is tried anew.
 fn to_file(lines: impl Iterator<Item = String>, path: PathBuf, failed: &AtomicU64) {
     let mut file = LineFile::new(path);
-    let mut lost: u64 = 0;
+    let mut trouble = Episode::default();
     for line in lines {
         match file.append(&line) {
             Ok(()) => {
-                if lost > 0 {
+                if let Some(lost) = trouble.works(Instant::now()) {
                     info!("{}: written again; {lost} lines were lost", file.path.display());
                 }
-                lost = 0;
             }
             Err(error) => {
                 failed.fetch_add(1, Ordering::Relaxed);
-                if lost == 0 {
-                    error!(
-                        "{}: {error}: lines are lost until it can be written; see to the disk, the folder and its permissions",
-                        file.path.display()
-                    );
+                if trouble.fails(Instant::now()) {
+                    let remedy =
+                        limits::remedy(&error).unwrap_or("see to the disk, the folder and its permissions");
+                    match files::refusal(&error) {
+                        Some(refusal) => error!("{refusal}; lines are lost until then"),
+                        None => error!(
+                            "{}: {error}: lines are lost until it can be written; {remedy}",
+                            file.path.display()
+                        ),
+                    }
                 }
-                lost += 1;
             }
         }
     }
 }
 
 /// A file of whole lines.
-struct LineFile {
+pub(super) struct LineFile {
     path: PathBuf,
     open: Option<OpenFile>,
 }
@@ -181,13 +189,13 @@ struct OpenFile {
 }
 
 impl LineFile {
-    fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         Self { path, open: None }
     }
 
     /// Appends to the file that is at the path now.
-    fn append(&mut self, line: &str) -> io::Result<()> {
-        let there = match fs::metadata(&self.path) {
+    pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
+        let there = match fs::symlink_metadata(&self.path) {
             Ok(there) => Some((there.dev(), there.ino())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
@@ -207,12 +215,10 @@ impl LineFile {
 
 impl OpenFile {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .open(path)?;
+        let (folder, name) = Folder::holding(path, Missing::Fail)?;
+        // Only this thread waits for who reads a FIFO.
+        let how = Open::to_read_and_append().or_create(0o640).waiting();
+        let file = folder.open(&name, how, Accepts::Stream)?;
         let there = file.metadata()?;
         let mut last = [b'\n'];
         if there.is_file() && there.len() > 0 {

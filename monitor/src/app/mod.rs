@@ -19,6 +19,8 @@ mod once;
 mod original;
 mod output;
 mod phase;
+#[cfg(test)]
+mod planted;
 mod plugin_tool;
 mod process_series;
 mod reload;
@@ -42,7 +44,7 @@ use crate::{
     collector,
     config::{self, Environment, Loaded, Settings, Survey},
     export::HostIdentity,
-    limits,
+    files, limits,
     store::StoreError,
 };
 
@@ -180,6 +182,12 @@ fn watch_and_export(args: Args) -> Result<Exit> {
     if args.if_not_running && matches!(claimed, Some((_, Err(_)))) {
         return Ok(Exit::Success);
     }
+    if args.if_not_running
+        && let Some((_, Ok(Claimed::Refused(reason @ StoreError::Refused { .. })))) = &claimed
+    {
+        eprintln!("kevmon: {reason}; without a state it is not known whether another kevmon runs");
+        return Ok(Exit::Failure);
+    }
     let Some(settings) = usable(args, &loaded, settled) else {
         return Ok(Exit::Usage);
     };
@@ -252,7 +260,13 @@ fn usable(
         refused = true;
     }
     if let Err(error) = log {
-        eprintln!("kevmon: {error:#}; name a file that can be written");
+        let is_refused = error.downcast_ref().and_then(files::refusal).is_some();
+        let remedy = if is_refused {
+            ""
+        } else {
+            "; name a file that can be written"
+        };
+        eprintln!("kevmon: {error:#}{remedy}");
         return None;
     }
     let warnings = args.warnings();

@@ -13,7 +13,6 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -24,6 +23,7 @@ use super::{
     holder::{Holder, Named},
     lock::{Found, Lock},
 };
+use crate::files::{Accepts, Missing, Open};
 
 /// What stands before the scope in the name of a further daemon's database.
 const SET: &str = ".set-";
@@ -230,13 +230,8 @@ fn conflict<'a>(
 fn enter(base: &Path, wait: Duration) -> Result<File, StoreError> {
     let path = files::beside(base, ".starting.lock");
     let failed = |source| StoreError::io(&path, "take its lock", source);
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)
+    let file = files::place(&path, Missing::Fail)
+        .and_then(|(folder, name)| folder.open(&name, Open::to_write().or_create(0o600), Accepts::File))
         .map_err(failed)?;
     let began = Instant::now();
     loop {

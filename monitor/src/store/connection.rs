@@ -67,7 +67,7 @@ impl Place {
         };
         let path = place.path.clone();
         // Under the lock, so that nobody else makes or moves it.
-        if files::expect_file(&path)?.is_none_or(|file| file.len() == 0) && files::has_stray_log(&path) {
+        if files::expect_file(&path)?.is_none_or(|length| length == 0) && files::has_stray_log(&path) {
             let doing = Doing {
                 path: &path,
                 what: "open it",
@@ -112,6 +112,7 @@ pub(super) fn open_or_make(doing: Doing<'_>) -> Result<(Connection, bool), Store
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(doing.io(error)),
     }
+    files::expect_companions(path)?;
     let length = file_length(doing)?;
     if (1..LEAST_LENGTH).contains(&length) {
         // SQLite takes some of these for empty, and would write over them.
@@ -138,7 +139,10 @@ pub(super) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Stor
     };
     // An absolute path is never taken for one of SQLite's special names, nor, without the flag, for a URI.
     let absolute = std::path::absolute(path).map_err(|error| doing.io(error))?;
-    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let flags = access
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let set_up = |connection: Connection| {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // A schema that somebody else wrote runs no functions, and no cell is believed unseen.
@@ -188,11 +192,7 @@ pub(super) fn expect_all_pages(connection: &Connection, doing: Doing<'_>) -> Res
 }
 
 fn file_length(doing: Doing<'_>) -> Result<u64, StoreError> {
-    doing
-        .path
-        .metadata()
-        .map(|file| file.len())
-        .map_err(|error| doing.io(error))
+    files::expect_file(doing.path)?.ok_or_else(|| doing.io(io::ErrorKind::NotFound.into()))
 }
 
 /// How much [`check`] looks at.

@@ -8,7 +8,10 @@ use std::{
 use rusqlite::ErrorCode;
 
 use super::{files::beside, holder::Named};
-use crate::limits;
+use crate::{
+    files::{self, Refusal},
+    limits,
+};
 
 /// Why the store could not be used. Its file is as it was. What follows from that is its caller's to say. No variant has a
 /// source: what the system or SQLite said is part of the message already.
@@ -71,6 +74,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What it is.
         what: &'static str,
+    },
+    /// The path leads through what somebody else can change.
+    #[error("store {}: {refusal}", path.display())]
+    Refused {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong, and where.
+        refusal: Box<Refusal>,
     },
     /// There is none.
     #[error("store {}: there is no such file; a running kevmon makes one", path.display())]
@@ -158,6 +169,10 @@ impl StoreError {
     /// What a failed system call means.
     pub(super) fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
         let path = path.to_owned();
+        if let Some(refusal) = files::refusal(&source) {
+            let refusal = Box::new(refusal.clone());
+            return Self::Refused { path, refusal };
+        }
         match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
                 path,

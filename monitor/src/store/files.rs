@@ -2,20 +2,20 @@
 //! deleted.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File},
+    ffi::{OsStr, OsString},
+    fs::File,
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use rusqlite::Connection;
 use rustix::{
-    fs::{Access, AtFlags, CWD, RenameFlags, accessat, renameat_with},
+    fs::{Access, AtFlags, CWD, FileType, accessat},
     io::Errno,
 };
 
 use super::error::{Doing, StoreError};
+use crate::files::{Accepts, Folder, Missing, Open};
 
 /// What belongs to a database beside its own file. The database goes first when they are moved: at whatever point that
 /// is cut short, no database is ever opened without its log; a log without its database is set aside at the next start.
@@ -28,8 +28,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The real, absolute path of the store; its folders are made if they are missing. SQLite puts the log beside the real
-/// file, so links are followed here already.
+/// The real, absolute path of a database, in a folder that nobody else can write; folders that are missing are made. SQLite opens
+/// by path, here and whenever it makes its log: nobody else can make this one lead elsewhere.
 pub(super) fn real_path(path: &Path) -> Result<PathBuf, StoreError> {
     let doing = Doing {
         path,
@@ -41,50 +41,69 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, StoreError> {
             what: "a folder",
         });
     }
-    let path = match fs::canonicalize(path) {
-        Ok(path) => path,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let absolute = std::path::absolute(path).map_err(|error| doing.io(error))?;
-            let absolute = target(absolute);
-            if let Some(folder) = absolute.parent() {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(folder)
-                    .map_err(|error| doing.io(error))?;
-            }
-            absolute
-        }
-        Err(error) => return Err(doing.io(error)),
-    };
-    Ok(path)
+    let (folder, name) = Folder::holding(path, Missing::Make(0o700)).map_err(|error| doing.io(error))?;
+    expect_kind(&folder, &name, path)?;
+    folder.expect_private().map_err(|error| doing.io(error))?;
+    Ok(folder.path().join(name))
 }
 
-/// Where a link leads that has no file at its end yet. A database that is made through it has one name, so one lock.
-fn target(mut path: PathBuf) -> PathBuf {
-    // path_resolution(7) follows 40 links at most.
-    for _ in 0..40 {
-        let Ok(target) = fs::read_link(&path) else { break };
-        path = path
-            .parent()
-            .map_or(target.clone(), |folder| folder.join(&target));
+/// Makes sure that a file, a link or nothing lies at `path`, which is `name` in `folder`.
+fn expect_kind(folder: &Folder, name: &OsStr, path: &Path) -> Result<(), StoreError> {
+    let found = folder.look(name);
+    let found = found.map_err(|error| StoreError::io(path, "look at it", error))?;
+    let what = match found.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        None | Some(FileType::RegularFile | FileType::Symlink) => return Ok(()),
+        Some(FileType::Directory) => "a folder",
+        Some(_) => "a device, a pipe or a socket",
+    };
+    let path = path.to_owned();
+    Err(StoreError::NotAFile { path, what })
+}
+
+/// The same of a database that is only read: nothing is made.
+pub(super) fn existing_path(path: &Path) -> Result<PathBuf, StoreError> {
+    let owned = || path.to_owned();
+    let Some(name) = path.file_name() else {
+        return Err(StoreError::NotAFile {
+            path: owned(),
+            what: "a folder",
+        });
+    };
+    match place(path, Missing::Fail) {
+        Ok((folder, _)) => Ok(folder.path().join(name)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound => Err(StoreError::Missing { path: owned() }),
+            io::ErrorKind::PermissionDenied => Err(StoreError::NotReadable {
+                path: owned(),
+                reason: error.to_string(),
+            }),
+            _ => Err(StoreError::io(path, "find its folder", error)),
+        },
     }
-    path
 }
 
-/// Makes sure that `path` is a file or nothing. Opening a pipe would wait for ever.
-pub(super) fn expect_file(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
-    let what = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => return Ok(Some(metadata)),
-        Ok(metadata) if metadata.is_dir() => "a folder",
-        Ok(_) => "a device, a pipe or a socket",
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::io(path, "look at it", error)),
-    };
-    Err(StoreError::NotAFile {
-        path: path.to_owned(),
-        what,
-    })
+/// The folder that holds the database or lock `path`, and its name.
+pub(super) fn place(path: &Path, missing: Missing) -> io::Result<(Folder, OsString)> {
+    let (folder, name) = Folder::holding(path, missing)?;
+    folder.expect_private()?;
+    Ok((folder, name))
+}
+
+/// Makes sure that `path` is a file that may be used, or nothing. Returns its length, bytes.
+pub(super) fn expect_file(path: &Path) -> Result<Option<u64>, StoreError> {
+    let failed = |error| StoreError::io(path, "look at it", error);
+    let (folder, name) = place(path, Missing::Fail).map_err(failed)?;
+    expect_kind(&folder, &name, path)?;
+    let stat = folder.check(&name, Accepts::File).map_err(failed)?;
+    Ok(stat.map(|stat| stat.st_size.cast_unsigned()))
+}
+
+/// Makes sure that what SQLite finds with the database are files that may be used.
+pub(super) fn expect_companions(path: &Path) -> Result<(), StoreError> {
+    for companion in COMPANIONS {
+        expect_file(&beside(path, companion))?;
+    }
+    Ok(())
 }
 
 /// Makes sure that a file at `path` may be read by who asks, without opening it: closing a file gives up the locks that
@@ -102,11 +121,14 @@ pub(super) fn expect_readable(path: &Path) -> Result<(), StoreError> {
 
 /// An empty file that only its owner may read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    let (folder, name) = place(path, Missing::Fail)?;
+    folder.create(&name)
+}
+
+/// Removes a file, if there is one.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let (folder, name) = place(path, Missing::Fail)?;
+    folder.remove(&name).map(drop)
 }
 
 /// True when a killed process has left commits in the database's log.
@@ -151,11 +173,8 @@ pub(super) fn back_up(connection: &Connection, path: &Path, version: &str) -> Re
     let suffix = format!(".schema-{version}.bak");
     let part = beside(path, &format!("{suffix}.part"));
     // What a killed attempt left is an incomplete copy of what is still there.
-    match fs::remove_file(&part) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(doing.io(error)),
-    }
+    remove(&part).map_err(|error| doing.io(error))?;
+    expect_companions(&part)?;
     let file = create(&part).map_err(|error| doing.io(error))?;
     let copied = connection
         .backup("main", &part, None::<fn(rusqlite::backup::Progress)>)
@@ -164,7 +183,7 @@ pub(super) fn back_up(connection: &Connection, path: &Path, version: &str) -> Re
         .and_then(|()| {
             let first = beside(path, &suffix);
             if same_content(&part, &first) {
-                fs::remove_file(&part).map_err(|error| doing.io(error))?;
+                remove(&part).map_err(|error| doing.io(error))?;
                 return Ok(first);
             }
             let copy = free_name(path, &suffix);
@@ -173,7 +192,7 @@ pub(super) fn back_up(connection: &Connection, path: &Path, version: &str) -> Re
         });
     if copied.is_err() {
         // The space may be what is missing; the original is untouched.
-        let _: io::Result<()> = fs::remove_file(&part);
+        let _: io::Result<()> = remove(&part);
     }
     sync_folder(path);
     copied
@@ -196,27 +215,27 @@ fn free_name(path: &Path, suffix: &str) -> PathBuf {
     candidate
 }
 
-/// Renames, never onto something that is there.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system knows the flag; the lock keeps other daemons out meanwhile.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if to.symlink_metadata().is_err() => {
-            fs::rename(from, to)
-        }
-        result => Ok(result?),
-    }
+/// Renames in one folder, never onto something that is there.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let (folder, from) = place(from, Missing::Fail)?;
+    let to = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    folder.rename_new(&from, to)
 }
 
 /// A rename is durable once its folder is. Where that cannot be had, a power cut may undo the rename, and the next start
 /// does it again.
 fn sync_folder(path: &Path) {
-    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
-        let _: io::Result<()> = folder.sync_all();
-    }
+    let _: io::Result<()> = place(path, Missing::Fail).and_then(|(folder, _)| folder.sync());
+}
+
+/// An existing file that may be used.
+fn open(path: &Path) -> io::Result<File> {
+    let (folder, name) = place(path, Missing::Fail)?;
+    folder.open(&name, Open::to_read(), Accepts::File)
 }
 
 fn same_content(a: &Path, b: &Path) -> bool {
-    let (Ok(mut a), Ok(mut b)) = (File::open(a), File::open(b)) else {
+    let (Ok(mut a), Ok(mut b)) = (open(a), open(b)) else {
         return false;
     };
     let (mut chunk_a, mut chunk_b) = (Vec::new(), Vec::new());

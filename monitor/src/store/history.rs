@@ -12,6 +12,7 @@ use super::{
     claim,
     columns::{optional, parse_reason, reason_numbers, unsigned},
     error::{Doing, StoreError},
+    files,
     groups::for_each,
     identities::text,
     open,
@@ -334,9 +335,9 @@ pub(super) fn write_outage(transaction: &Transaction<'_>, outage: Outage) -> rus
 /// # Errors
 /// There is no store that this kevmon can read.
 pub fn history(path: &Path, plugin: Option<&str>) -> Result<History, StoreError> {
-    let mut all = history_of(path, plugin)?;
+    let base = files::existing_path(path)?;
+    let mut all = history_of(&base, plugin)?;
     let mut known = BTreeSet::new();
-    let base = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     for set in claim::of_sets(&base) {
         let more = match history_of(&set, plugin) {
             // Claimed, and not written yet.

@@ -4,7 +4,6 @@
 use std::{
     fs::{File, TryLockError},
     io::{Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
@@ -14,6 +13,7 @@ use super::{
     files,
     holder::{Holder, Named},
 };
+use crate::files::{Accepts, Missing, Open};
 
 const TRIES: u32 = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
@@ -63,14 +63,8 @@ impl Lock {
     pub(super) fn try_take(path: &Path) -> Result<Option<Self>, StoreError> {
         let lock = files::beside(path, ".lock");
         let failed = |source| StoreError::io(&lock, "take its lock", source);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&lock)
+        let file = files::place(&lock, Missing::Fail)
+            .and_then(|(folder, name)| folder.open(&name, Open::to_write().or_create(0o600), Accepts::File))
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),
@@ -92,10 +86,8 @@ impl Lock {
     pub(super) fn look(path: &Path) -> Result<Found, StoreError> {
         let lock = files::beside(path, ".lock");
         let failed = |source| StoreError::io(&lock, "look at its lock", source);
-        let opened = File::options()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&lock);
+        let opened = files::place(&lock, Missing::Fail)
+            .and_then(|(folder, name)| folder.open(&name, Open::to_read(), Accepts::File));
         let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Free),

@@ -306,6 +306,7 @@ pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
             path: path.to_owned(),
         });
     }
+    files::expect_companions(path)?;
     let doing = Doing {
         path,
         what: "read it",

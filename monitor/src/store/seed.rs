@@ -5,7 +5,7 @@
 //! account of them. What is copied here is what a daemon needs once and no group has: the ids of host, services and
 //! metrics, the outages, the history, and when collectors ran last.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, params};
 use tracing::{info, warn};
@@ -53,11 +53,8 @@ fn try_seed(base: &Path, path: &Path, keys: &BTreeSet<String>) -> Result<usize, 
         return Ok(0);
     }
     let part = files::beside(path, ".part");
-    let made = fs::remove_file(&part)
-        .or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })
+    files::expect_companions(&part)?;
+    let made = files::remove(&part)
         .and_then(|()| files::create(&part))
         .map_err(|error| doing.io(error));
     let copied = made
@@ -66,10 +63,10 @@ fn try_seed(base: &Path, path: &Path, keys: &BTreeSet<String>) -> Result<usize, 
                 .and_then(|()| keep_only(&part, &mine))
                 .map_err(|error| doing.sqlite(error))
         })
-        .and_then(|()| fs::rename(&part, path).map_err(|error| doing.io(error)));
+        .and_then(|()| files::rename_new(&part, path).map_err(|error| doing.io(error)));
     if copied.is_err() {
         // What is left of it is of no use; the original is untouched.
-        let _: std::io::Result<()> = fs::remove_file(&part);
+        let _: std::io::Result<()> = files::remove(&part);
     }
     copied.map(|()| mine.len())
 }

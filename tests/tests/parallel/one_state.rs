@@ -56,15 +56,13 @@ fn a_second_daemon_is_refused_and_names_the_first() {
     let database = scratch.path().join("metadata.db");
     let flags = flags(&program, &database);
     let mut first = start(&flags, &[]);
-    let link = scratch.path().join("link.db");
-    symlink(&database, &link).unwrap();
     let folder = scratch.path().join("folder");
     symlink(scratch.path(), &folder).unwrap();
     for stopped in [false, true] {
         if stopped {
             first.stall();
         }
-        for path in [&database, &link, &folder.join("metadata.db")] {
+        for path in [&database, &folder.join("metadata.db")] {
             let mut flags = flags.clone();
             *flags.last_mut().unwrap() = path.to_str().unwrap().to_owned();
             let began = Instant::now();
@@ -113,15 +111,23 @@ fn a_second_daemon_is_refused_and_names_the_first() {
 }
 
 #[test]
-fn a_link_to_a_file_that_does_not_exist_yet_is_the_same_state() {
+fn a_link_in_the_place_of_the_state_is_refused_and_starts_no_second_one() {
     let program = Program::new(WORKLOAD, "dangling");
     let scratch = Scratch::new();
     let (database, link) = (scratch.path().join("real.db"), scratch.path().join("link.db"));
     symlink("real.db", &link).unwrap();
     let first = start(&flags(&program, &link), &[]);
-    run(&flags(&program, &database), &[]).assert_code(4);
+    let stderr = first.stderr();
+    assert!(
+        stderr.contains("it is a link") && stderr.contains("running without a store"),
+        "{stderr}"
+    );
+    // Whether another one runs cannot be told by such a state.
+    let refused = run(&flags(&program, &link), &["--if-not-running"]);
+    refused.assert_code(4);
+    assert!(refused.stderr.contains("it is a link"), "{}", refused.stderr);
     first.terminate();
-    assert!(database.is_file());
+    assert!(!database.exists());
 }
 
 /// What is started beside a daemon, or after one.

@@ -12,6 +12,7 @@ const EVERY_MODULE: &[&str] = &[
     "health",
     "limits",
     "users",
+    "files",
     "episode",
     "collector",
     "import",
@@ -21,12 +22,13 @@ const EVERY_MODULE: &[&str] = &[
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 17] = [
+const MODULES: [(&str, &[&str]); 18] = [
     ("process", &[]),
     ("import", &[]),
     ("health", &[]),
     ("limits", &[]),
     ("users", &[]),
+    ("files", &[]),
     ("episode", &[]),
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
@@ -34,10 +36,15 @@ const MODULES: [(&str, &[&str]); 17] = [
     ("kernel", &["process", "health", "limits"]),
     ("procfs", &["process", "health", "limits", "users"]),
     ("collector", &["plugin", "process", "health", "limits", "users"]),
-    ("store", &["process", "plugin", "metrics", "health", "limits"]),
+    (
+        "store",
+        &["process", "plugin", "metrics", "health", "limits", "files"],
+    ),
     (
         "export",
-        &["metrics", "plugin", "process", "health", "limits", "episode"],
+        &[
+            "metrics", "plugin", "process", "health", "limits", "files", "episode",
+        ],
     ),
     ("cli", &["config", "plugin"]),
     ("app", EVERY_MODULE),

@@ -3,10 +3,18 @@
 //! goes to the end. With a size the file rotates by itself: `FILE.1` is the latest of three old ones.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    ffi::{OsStr, OsString},
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Instant,
+};
+
+use crate::{
+    episode::Episode,
+    files::{Accepts, Folder, Missing, Open},
+    limits,
 };
 
 /// Old files that rotation keeps, as the original framework does.
@@ -14,12 +22,13 @@ const KEPT: u32 = 3;
 
 /// A log file.
 #[derive(Debug)]
-pub(super) struct LogFile {
+pub(in crate::app) struct LogFile {
     path: PathBuf,
     rotate_at: Option<u64>,
     open: Option<Opened>,
     /// Lines that could not be written since the last one that could.
     lost: u64,
+    trouble: Episode,
 }
 
 #[derive(Debug)]
@@ -35,17 +44,18 @@ impl LogFile {
     ///
     /// # Errors
     /// It cannot be written: what is in the way, and what to do about it.
-    pub(super) fn open(path: &Path, rotate_at: Option<u64>) -> io::Result<Self> {
+    pub(in crate::app) fn open(path: &Path, rotate_at: Option<u64>) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             rotate_at,
             open: Some(Opened::at(path)?),
             lost: 0,
+            trouble: Episode::default(),
         })
     }
 
     /// Appends a line. One that cannot be written is lost; the next that can says how many were.
-    pub(super) fn append(&mut self, line: &[u8]) {
+    pub(in crate::app) fn append(&mut self, line: &[u8]) {
         let lost = self.lost;
         let mut text = Vec::new();
         if lost > 0 {
@@ -55,23 +65,39 @@ impl LogFile {
         }
         text.extend_from_slice(line);
         match self.write(&text) {
-            Ok(()) => self.lost = 0,
-            Err(error) => {
-                if lost == 0 {
-                    // The only place left; it may be closed as well.
-                    let _: io::Result<()> = writeln!(
-                        io::stderr(),
-                        "kevmon: --log-file {}: {error}: log lines are lost until it can be written",
-                        self.path.display()
-                    );
+            Ok(()) => {
+                self.lost = 0;
+                if let Some(failures) = self.trouble.works(Instant::now()) {
+                    self.say(&format!("written again; {failures} log lines were lost"));
                 }
+            }
+            Err(error) => {
                 self.lost += 1;
+                if self.trouble.fails(Instant::now()) {
+                    let remedy = limits::remedy(&error).map(|remedy| format!("; {remedy}"));
+                    let remedy = remedy.unwrap_or_default();
+                    self.say(&format!(
+                        "log lines are lost until it can be written: {error}{remedy}"
+                    ));
+                }
             }
         }
     }
 
+    /// The only place left is standard error; it may be closed as well.
+    fn say(&self, what: &str) {
+        let path = self.path.display();
+        let _: io::Result<()> = writeln!(io::stderr(), "kevmon: --log-file {path}: {what}");
+    }
+
+    /// Lines that could not be written since the last one that could.
+    #[cfg(test)]
+    pub(in crate::app) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        let there = fs::metadata(&self.path).ok();
+        let there = fs::symlink_metadata(&self.path).ok();
         let id = there.as_ref().map(|there| (there.dev(), there.ino()));
         // A device or FIFO is written until it fails, wherever its name goes.
         let stays = |open: &Opened| !open.is_regular || Some(open.id) == id;
@@ -100,9 +126,9 @@ impl LogFile {
 
     /// FILE.2 becomes FILE.3, FILE.1 FILE.2, FILE itself FILE.1, and another FILE begins.
     fn rotate(&mut self) -> io::Result<()> {
+        let (folder, name) = Folder::holding(&self.path, Missing::Fail)?;
         for number in (0..KEPT).rev() {
-            let from = numbered(&self.path, number);
-            match fs::rename(&from, numbered(&self.path, number + 1)) {
+            match folder.rename(&numbered(&name, number), &numbered(&name, number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -113,63 +139,38 @@ impl LogFile {
     }
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+fn numbered(name: &OsStr, number: u32) -> OsString {
+    let mut name = name.to_owned();
     if number > 0 {
         name.push(format!(".{number}"));
     }
-    name.into()
+    name
 }
 
 impl Opened {
     fn at(path: &Path) -> io::Result<Self> {
-        if let Ok(link) = fs::symlink_metadata(path)
-            && link.is_symlink()
-            && ![0, rustix::process::geteuid().as_raw()].contains(&link.uid())
-        {
-            return Err(refused(&format!(
-                "it is a link that belongs to user {}, who could lead kevmon to any file; name the file itself",
-                link.uid()
-            )));
-        }
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-        }
-        let opened = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            // Opening a FIFO would wait for its reader, and writing for room in it.
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
-            .open(path);
+        let (folder, name) = Folder::holding(path, Missing::Make(0o750))?;
+        // Opening a FIFO would wait for its reader, and writing for room in it.
+        let opened = folder.open(&name, Open::to_append().or_create(0o640), Accepts::Stream);
         let file = opened.map_err(|error| match error.raw_os_error() {
-            Some(libc::ENXIO) => refused("nobody reads this FIFO, or it is a socket; start its reader first"),
-            Some(libc::EISDIR) => refused("it is a folder; name a file in it"),
+            Some(libc::ENXIO) => io::Error::other("nobody reads this FIFO; start its reader first"),
             _ => error,
         })?;
         let there = file.metadata()?;
-        let kind = there.file_type();
-        if kind.is_block_device() {
-            return Err(refused("it is a block device; name a file"));
-        }
         Ok(Self {
             file,
             id: (there.dev(), there.ino()),
-            is_regular: kind.is_file(),
+            is_regular: there.is_file(),
         })
     }
-}
-
-fn refused(why: &str) -> io::Error {
-    io::Error::other(why.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         io::Read,
-        os::unix::fs::{PermissionsExt, symlink},
-        time::{Duration, Instant},
+        os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
+        time::Duration,
     };
 
     use super::*;
@@ -317,11 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_ones_own_is_followed() {
+    fn a_link_is_followed_on_the_way_and_refused_in_the_last_place() {
         let scratch = Scratch::new("link");
         let link = scratch.0.join("link");
         symlink("target", &link).unwrap();
-        LogFile::open(&link, None).unwrap().append(b"one\n");
-        assert_eq!(scratch.read("target"), "one\n");
+        let error = LogFile::open(&link, None).unwrap_err().to_string();
+        assert!(error.contains("it is a link"), "{error}");
+        assert!(!scratch.0.join("target").exists());
+        fs::create_dir(scratch.0.join("target")).unwrap();
+        LogFile::open(&link.join("kevmon.log"), None)
+            .unwrap()
+            .append(b"one\n");
+        assert_eq!(scratch.read("target/kevmon.log"), "one\n");
     }
 }

@@ -1,6 +1,6 @@
 //! kevmon's own log: where it goes, how much of it there is, and what libraries may say in it.
 
-mod file;
+pub(super) mod file;
 pub(super) mod verdicts;
 
 use std::{

@@ -1,9 +1,9 @@
 //! What the files of a connection hold, read again when they change: certificates, keys, header values.
 
 use std::{
-    fs::{File, Metadata},
+    fs::Metadata,
     io::{self, Read},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use super::{
     quote::Quote,
     tls,
 };
+use crate::files;
 
 /// How long files are taken to be as they were.
 const TRUST: Duration = Duration::from_secs(1);
@@ -132,25 +133,29 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
 pub(super) fn content(path: &Path, what: &str) -> Result<Vec<u8>, Fault> {
     let read = || {
         let mut bytes = Vec::new();
-        // A pipe without a writer would hold everything up.
-        let file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        files::open_to_read(path)?
+            .take(LARGEST + 1)
+            .read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST {
             return Err(io::Error::other("it is larger than 4 MiB"));
         }
         Ok(bytes)
     };
     read().map_err(|error: io::Error| {
-        Fault::settings(
-            format!("cannot read the {what} {}: {error}", path.display()),
-            "put it there, readable by kevmon, or change the setting",
-        )
+        let what = format!("cannot read the {what} {}", path.display());
+        match files::refusal(&error) {
+            Some(refusal) if refusal.path == path => {
+                Fault::settings(format!("{what}: {}", refusal.message), refusal.remedy.as_str())
+            }
+            Some(refusal) => Fault::settings(
+                format!("{what}: {}: {}", refusal.path.display(), refusal.message),
+                refusal.remedy.as_str(),
+            ),
+            None => Fault::settings(
+                format!("{what}: {error}"),
+                "put it there, readable by kevmon, or change the setting",
+            ),
+        }
     })
 }
 

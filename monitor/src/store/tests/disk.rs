@@ -36,7 +36,13 @@ impl Disk {
             );
             mount("none", Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, "");
             let disk = Disk(scratch.0.clone());
-            mount("tmpfs", &disk.0, Some("tmpfs"), 0, &format!("size={kibibytes}k"));
+            mount(
+                "tmpfs",
+                &disk.0,
+                Some("tmpfs"),
+                0,
+                &format!("mode=700,size={kibibytes}k"),
+            );
             test(&disk);
         };
         std::thread::scope(|scope| {

@@ -329,12 +329,15 @@ fn a_path_need_not_be_utf8() {
 }
 
 #[test]
-fn a_link_is_followed() {
+fn a_link_is_followed_on_the_way_and_refused_in_the_last_place() {
     let scratch = Scratch::new();
     let groups = filled(&scratch.store());
     let link = scratch.0.join("link.db");
     symlink(scratch.store(), &link).unwrap();
-    let store = open(&link);
+    assert!(matches!(refused(&link), StoreError::Refused { .. }));
+    let folder = scratch.0.join("folder");
+    symlink(".", &folder).unwrap();
+    let store = open(&folder.join("kevmon.db"));
     assert_groups(&store, &groups);
     // The same lock, whichever way one comes.
     assert!(matches!(refused(&scratch.store()), StoreError::InUse { .. }));

@@ -73,7 +73,7 @@ async fn a_header_that_cannot_be_used_is_named_without_its_value() {
         (
             "authorization",
             file(&folder.0),
-            ["header authorization", "no regular file"],
+            ["header authorization", "it is a folder"],
         ),
         (
             "authorization",
