@@ -10,8 +10,9 @@ use std::{
 
 use super::{
     finding::{Fault, Finding, Warning},
-    trust::Trusted,
+    trust::{self, Trusted},
 };
+use crate::files;
 
 /// What a plugin file is called.
 const FILE_NAME: &str = "plugin.toml";
@@ -190,7 +191,18 @@ pub(crate) fn read(path: &Path) -> Result<String, Fault> {
 
 /// The same of a plugin file, which nobody but those who are trusted may write.
 fn read_trusted(path: &Path, trusted: &Trusted) -> Result<String, Fault> {
-    read_checked(path, |metadata| trusted.check(path, metadata))
+    read_checked(path, |metadata| {
+        trusted.check(path, metadata)?;
+        trust::check_way(path)
+    })
+}
+
+/// The text of a settings file, which nobody but those who are trusted may write, and whether every user can read it.
+pub(crate) fn read_settings(path: &Path) -> Result<(String, bool), Fault> {
+    let unusable = |error: io::Error| trust::fault(&error).unwrap_or_else(|| unreadable(path, &error));
+    let file = files::open_to_read(path).map_err(unusable)?;
+    let others_read_it = file.metadata().map_err(unusable)?.mode() & 0o004 != 0;
+    Ok((text_of(path, file)?, others_read_it))
 }
 
 /// `check` sees what has been opened: between a look at a path and its opening it may become another file's.
@@ -200,6 +212,10 @@ fn read_checked(
 ) -> Result<String, Fault> {
     let file = open(path)?;
     check(&file.metadata().map_err(|error| unreadable(path, &error))?)?;
+    text_of(path, file)
+}
+
+fn text_of(path: &Path, file: fs::File) -> Result<String, Fault> {
     let mut bytes = Vec::new();
     file.take(MOST_BYTES + 1)
         .read_to_end(&mut bytes)

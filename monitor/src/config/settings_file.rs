@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -129,8 +128,8 @@ pub fn settings_path(asked: Option<&Path>) -> &Path {
 /// settings are settled.
 pub fn read_settings(asked: Option<&Path>) -> Option<SettingsFile> {
     let path = settings_path(asked);
-    let metadata = match (fs::metadata(path), asked) {
-        (Ok(metadata), _) => metadata,
+    match (fs::metadata(path), asked) {
+        (Ok(_), _) => {}
         (Err(error), None)
             if matches!(
                 error.kind(),
@@ -152,10 +151,9 @@ pub fn read_settings(asked: Option<&Path>) -> Option<SettingsFile> {
             let remedy = "name a file that exists and can be read";
             return Some(SettingsFile::faulty(fault.remedy(remedy)));
         }
-    };
-    let others_read_it = metadata.permissions().mode() & 0o004 != 0;
-    Some(match discover::read(path) {
-        Ok(text) => parse(path, &text, others_read_it),
+    }
+    Some(match discover::read_settings(path) {
+        Ok((text, others_read_it)) => parse(path, &text, others_read_it),
         Err(fault) => SettingsFile::faulty(fault),
     })
 }

@@ -372,7 +372,7 @@ fn the_file_itself() {
     let secret = "schema = 1\n[export.headers]\nauthorization = 's3cret'";
     for (mode, warnings) in [(0o644, 1), (0o640, 0), (0o600, 0)] {
         folder.write("kevmon.toml", secret);
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("a mode");
         let file = read_settings(Some(&path)).expect("asked for");
         assert_eq!(
             (file.faults.len(), file.warnings.len()),
@@ -381,7 +381,7 @@ fn the_file_itself() {
         );
     }
     let folder_itself = read_settings(Some(folder.path())).expect("asked for");
-    assert!(lines(&folder_itself.faults)[0].contains("is not a regular file"));
+    assert!(lines(&folder_itself.faults)[0].contains("it is a folder; name a file in it"));
     if !Path::new(DEFAULT_PATH).exists() {
         assert!(
             read_settings(None).is_none(),

@@ -1,31 +1,21 @@
-//! Who may have written a plugin file: with a command in it, it is as good as a program that kevmon runs.
+//! Who may have written a file of the configuration. A plugin file with a command in it is as good as a program that kevmon
+//! runs; a settings file makes kevmon read files and send them elsewhere.
 
-use std::{fs::Metadata, os::unix::fs::MetadataExt, path::Path};
+use std::{fs::Metadata, io, os::unix::fs::MetadataExt, path::Path};
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::finding::{Fault, Finding};
+use crate::files::{self, Owners};
 
-/// Users and groups that may write plugin files: root, kevmon's own, and those of whoever started it by sudo.
+/// Users and groups that may write files of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trusted {
-    users: Vec<u32>,
-    groups: Vec<u32>,
-}
+pub(crate) struct Trusted(Owners);
 
 impl Trusted {
     /// Of this process.
     pub(crate) fn of_this_process() -> Self {
-        let sudo = |name: &str| -> Option<u32> { std::env::var(name).ok()?.parse().ok() };
-        let users = [
-            Some(0),
-            Some(rustix::process::geteuid().as_raw()),
-            sudo("SUDO_UID"),
-        ];
-        Self {
-            users: users.into_iter().flatten().collect(),
-            groups: vec![0],
-        }
+        Self(Owners::of_this_process())
     }
 
     /// Refuses a file or folder that somebody else can write, of which `metadata` is (a link's target's).
@@ -33,33 +23,33 @@ impl Trusted {
     /// # Errors
     /// Who, and the command that takes it away.
     pub(crate) fn check(&self, path: &Path, metadata: &Metadata) -> Result<(), Fault> {
-        let Some((message, change)) = self.who_else(metadata.uid(), metadata.gid(), metadata.mode()) else {
+        let Some(other) = self.0.other(metadata.uid(), metadata.gid(), metadata.mode()) else {
             return Ok(());
         };
         // A mounted ConfigMap has mode 0777, and nobody can write it.
         let read_only = statvfs(path).is_ok_and(|of| of.f_flag.contains(StatVfsMountFlags::RDONLY));
-        if read_only && self.users.contains(&metadata.uid()) {
+        if read_only && self.0.has(metadata.uid()) {
             return Ok(());
         }
-        let message = format!("{message}, and have kevmon run anything");
-        Err(Finding::in_file(path, None, message).remedy(format!("{change} {}", path.display())))
+        let message = format!("{}, and have kevmon run anything", other.message);
+        Err(Finding::in_file(path, None, message).remedy(format!("{} {}", other.command, path.display())))
     }
+}
 
-    /// Who else can write what belongs to `uid` and `gid` and has `mode`, and the command that takes it away.
-    fn who_else(&self, uid: u32, gid: u32, mode: u32) -> Option<(String, &'static str)> {
-        let mode = mode & 0o7777;
-        // A user's private group (useradd(8), USERGROUPS_ENAB) is that user.
-        let private = self.groups.contains(&gid) || gid == uid;
-        if !self.users.contains(&uid) {
-            Some((format!("belongs to user {uid}, who could write it"), "chown root"))
-        } else if mode & 0o002 != 0 {
-            Some((format!("every user can write it (mode {mode:04o})"), "chmod o-w"))
-        } else if mode & 0o020 != 0 && !private {
-            Some((format!("group {gid} can write it (mode {mode:04o})"), "chmod g-w"))
-        } else {
-            None
-        }
-    }
+/// What keeps a file or its way from being used, as a fault; `None`: the system refused.
+pub(crate) fn fault(error: &io::Error) -> Option<Fault> {
+    let refusal = files::refusal(error)?;
+    let finding = Finding::in_file(&refusal.path, None, refusal.message.clone());
+    Some(finding.remedy(refusal.remedy.clone()))
+}
+
+/// Refuses a file whose folders or links somebody else can change. What else is wrong with it, reading it tells.
+///
+/// # Errors
+/// What is wrong, and the command that mends it.
+pub(crate) fn check_way(path: &Path) -> Result<(), Fault> {
+    let opened = files::open_to_read(path);
+    opened.err().as_ref().and_then(fault).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -70,29 +60,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::tests::Folder;
-
-    #[test]
-    fn whoever_else_can_write_it_makes_it_refused() {
-        let trusted = Trusted {
-            users: vec![0, 1000],
-            groups: vec![0],
-        };
-        for (uid, gid, mode, remedy) in [
-            (0, 0, 0o100_644, None),
-            (0, 0, 0o100_664, None),
-            (0, 100, 0o100_664, Some("chmod g-w")),
-            (0, 100, 0o100_644, None),
-            (0, 0, 0o100_646, Some("chmod o-w")),
-            (1000, 1000, 0o100_664, None),
-            (1000, 100, 0o100_664, Some("chmod g-w")),
-            (1001, 1001, 0o100_600, Some("chown root")),
-            (0, 0, 0o041_777, Some("chmod o-w")),
-        ] {
-            let found = trusted.who_else(uid, gid, mode).map(|(_, remedy)| remedy);
-            assert_eq!(found, remedy, "{uid} {gid} {mode:o}");
-        }
-    }
+    use crate::config::{discover, tests::Folder};
 
     #[test]
     fn a_links_target_counts() {
@@ -113,5 +81,23 @@ mod tests {
         );
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mode");
         assert_eq!(check(), Ok(()));
+    }
+    #[test]
+    fn a_folder_above_counts_as_well() {
+        let folder = Folder::new();
+        folder.write("above/plugins/x/plugin.toml", "schema = 1\n");
+        let above = folder.path().join("above");
+        let fault = || {
+            let found = discover::search(&[above.join("plugins")], &[]);
+            assert_eq!(found.files.len(), 1);
+            found.files.into_iter().next().and_then(|(_, text)| text.err())
+        };
+        for (mode, is_refused) in [(0o755, false), (0o777, true), (0o1777, false)] {
+            fs::set_permissions(&above, fs::Permissions::from_mode(mode)).expect("mode");
+            let found = fault().map(|fault| fault.to_string());
+            assert_eq!(found.is_some(), is_refused, "{mode:o}: {found:?}");
+            let remedy = format!("chmod o-w {}", above.display());
+            assert!(found.is_none_or(|text| text.contains(&remedy)), "{mode:o}");
+        }
     }
 }

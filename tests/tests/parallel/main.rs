@@ -51,6 +51,7 @@ mod metric_names;
 mod names;
 mod one_state;
 mod outage_plugins;
+mod planted;
 mod plugin_import;
 mod plugin_tools;
 mod proc_source;

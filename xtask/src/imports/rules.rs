@@ -32,7 +32,7 @@ const MODULES: [(&str, &[&str]); 18] = [
     ("episode", &[]),
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
-    ("config", &["plugin", "process", "users"]),
+    ("config", &["plugin", "process", "users", "files"]),
     ("kernel", &["process", "health", "limits"]),
     ("procfs", &["process", "health", "limits", "users"]),
     ("collector", &["plugin", "process", "health", "limits", "users"]),

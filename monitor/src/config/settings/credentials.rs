@@ -185,8 +185,9 @@ impl Settling<'_> {
         match (self.sources.check)(&path) {
             Ok(()) => Some(path),
             Err(reason) => {
+                let unreadable = "name a file that exists and that the user kevmon runs as can read";
+                let (reason, remedy) = reason.split_once("; ").unwrap_or((&reason, unreadable));
                 let message = format!("{of}{}: {reason}", path.display());
-                let remedy = "name a file that exists and that the user kevmon runs as can read";
                 self.fault(given.origin.finding(message).remedy(remedy));
                 None
             }

@@ -21,6 +21,7 @@ use super::{
     receiver::{Outputs, PrometheusPage, Receiver, SpoolLimits, Telemetry, Temporality},
     settings_file::SettingsFile,
 };
+use crate::files;
 
 pub(crate) use self::address::{is_addressed, named_port};
 
@@ -69,21 +70,19 @@ impl std::fmt::Debug for SettingSources<'_> {
     }
 }
 
-/// Whether the file at `path` can be opened; the error is the reason alone.
+/// Whether the file at `path` can be opened, and nobody else can change what it holds.
 ///
 /// # Errors
-/// Why it cannot.
+/// The reason alone; where something can be done about it, "what is wrong; what to do".
 pub fn check_file(path: &Path) -> Result<(), String> {
-    let metadata = std::fs::metadata(path).map_err(|error| super::discover::plain(&error))?;
-    if metadata.is_dir() {
-        return Err("is a folder".to_owned());
+    match files::open_to_read(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match files::refusal(&error) {
+            Some(refusal) if refusal.path == path => format!("{}; {}", refusal.message, refusal.remedy),
+            Some(refusal) => refusal.to_string(),
+            None => super::discover::plain(&error),
+        }),
     }
-    // Opening a fifo would wait for a writer.
-    if !metadata.is_file() {
-        return Err("is no regular file".to_owned());
-    }
-    let opened = std::fs::File::open(path).map(drop);
-    opened.map_err(|error| super::discover::plain(&error))
 }
 
 /// Settles the settings.

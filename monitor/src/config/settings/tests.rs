@@ -366,7 +366,10 @@ fn files_as_they_are() {
         check_file(&folder.path().join("gone")),
         Err("no such file or directory".to_owned())
     );
-    assert_eq!(check_file(folder.path()), Err("is a folder".to_owned()));
+    assert_eq!(
+        check_file(folder.path()),
+        Err("it is a folder; name a file in it".to_owned())
+    );
 }
 
 #[test]
