@@ -443,7 +443,7 @@ impl Daemon {
             // It goes where the plugins still send to.
             let end = std::time::Instant::now() + COMMIT_BEFORE_CHANGE;
             for outgoing in self.keeper.all_written(end) {
-                self.send(*outgoing);
+                self.send(outgoing);
             }
         }
         let parts = Parts {
@@ -662,7 +662,7 @@ impl Daemon {
             );
         }
         for outgoing in self.keeper.all_written(std::time::Instant::now() + FINAL_COMMIT) {
-            self.send(*outgoing);
+            self.send(outgoing);
         }
         let left = self.keeper.under_way();
         if left > 0 {

@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     delivery::{Attempt, Courier, Delivery, Left, SpoolPlace},
+    export_thread::ExportThread,
     keeper::Kept,
     lines::{LineTarget, Lines},
     phase::Phase,
@@ -71,6 +72,8 @@ pub(super) struct Exports {
     /// Where kevmon's own telemetry goes.
     telemetry_to: Option<String>,
     delivery: Delivery,
+    /// Where all of them run.
+    thread: ExportThread,
     routes: Routes,
     /// Its spans, where that receiver is sent any.
     spans: Option<Telemetry>,
@@ -131,7 +134,10 @@ impl Exports {
             let _: Result<(), mpsc::error::TrySendError<Attempt>> = attempts.try_send(attempt);
         };
         let temporality = route::temporality(settings.temporality);
-        let delivery = Delivery::start(destinations, &spool, Box::new(observer));
+        let thread = ExportThread::start().context("a thread for exports")?;
+        let entered = thread.handle().enter();
+        let mut delivery = Delivery::start(destinations, &spool, Box::new(observer));
+        delivery.take_beside();
         let spans = own.filter(|name| takes_spans(&settings.receivers, name));
         let spans = spans
             .map(|receiver| spans_to(receiver, &host, delivery.courier()))
@@ -141,6 +147,7 @@ impl Exports {
         let otlp_json = lines.map(Lines::start).transpose().context("OTLP/JSON lines")?;
         let page = settings.outputs.prometheus;
         let prometheus = page.map(|page| serve(page, &host)).transpose()?;
+        drop(entered);
         let encoder = || {
             let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
             kept.told_before(&plugins, &mut requests);
@@ -152,6 +159,7 @@ impl Exports {
             receiver: own.map(str::to_owned),
         };
         Ok(Self {
+            thread,
             routes: Routes::new(plugins.clone(), host.clone(), encoder, way, otlp_json.is_some()),
             host: host.clone(),
             temporality,
@@ -186,6 +194,7 @@ impl Exports {
                 self.lanes.push(lane);
             }
         }
+        let _entered = self.thread.handle().enter();
         self.delivery.add(destinations);
         if appears {
             self.start_spans(receivers);
@@ -381,6 +390,7 @@ impl Exports {
             spans.finish();
         }
         let left = self.delivery.finish(last, FINAL_EXPORT).await;
+        drop(self.thread);
         if left.kept > 0 {
             let Left { kept, place, .. } = &left;
             warn!("ended; {kept} requests wait {place} for their receivers");

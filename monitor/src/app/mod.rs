@@ -6,6 +6,7 @@ mod daemon;
 mod delivery;
 mod empty;
 mod events;
+mod export_thread;
 mod exports;
 #[cfg(test)]
 mod fuzz;

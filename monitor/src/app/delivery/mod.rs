@@ -4,6 +4,7 @@
 mod back_off;
 mod backlog;
 mod lane;
+mod outbox;
 mod parts;
 mod queue;
 mod report;
@@ -14,7 +15,7 @@ use std::{
     collections::HashSet,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -32,6 +33,7 @@ pub(super) use lane::Attempt;
 use self::{
     backlog::{Backlog, NoRoom},
     lane::Lane,
+    outbox::Outbox,
     queue::{Counts, Queue},
 };
 use super::output;
@@ -87,13 +89,20 @@ pub(super) type Observer = Box<dyn Fn(Attempt) + Send + Sync>;
 /// The lanes and their senders.
 pub(super) struct Delivery {
     shared: Arc<Shared>,
+    outbox: Option<Outbox>,
+    /// What was read last, for when a sender is at work on the state.
+    read: Mutex<Readings>,
     last_run: Option<LastRun>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 /// Hands requests over, from whatever thread.
 #[derive(Clone)]
-pub(super) struct Courier(Arc<Shared>);
+pub(super) struct Courier {
+    shared: Arc<Shared>,
+    /// `None`: they are taken at once, and whoever hands them over waits for the disk.
+    outbox: Option<Outbox>,
+}
 
 pub(in crate::app) struct Shared {
     /// In the order of the queues; they only grow.
@@ -154,6 +163,8 @@ impl Delivery {
         });
         let mut delivery = Self {
             shared,
+            outbox: None,
+            read: Mutex::default(),
             last_run,
             tasks: Vec::new(),
         };
@@ -194,9 +205,17 @@ impl Delivery {
             .for_each(|lane| lane.ask.notify_waiters());
     }
 
+    /// From now on, what is handed over is taken on the runtime that this is called in, and nobody waits for it.
+    pub(super) fn take_beside(&mut self) {
+        self.outbox = Some(Outbox::start(Arc::clone(&self.shared)));
+    }
+
     /// Hands requests over from elsewhere.
     pub(super) fn courier(&self) -> Courier {
-        Courier(Arc::clone(&self.shared))
+        Courier {
+            shared: Arc::clone(&self.shared),
+            outbox: self.outbox.clone(),
+        }
     }
 
     /// The last collection (Unix ns) of the run before this one that used the spool, where that was killed. Other runs may
@@ -210,9 +229,10 @@ impl Delivery {
     /// The collection of `time` (Unix ns) is about to be committed and handed over. Told before the commit: what a kill leaves
     /// in between is then unconfirmed rather than lost without a word.
     pub(super) fn announce(&self, time: u64) {
-        let mut state = self.shared.state();
-        state.collection = Some(time);
-        state.backlog.note_collection(time);
+        match &self.outbox {
+            Some(outbox) => outbox.announce(time),
+            None => self.shared.announce(time),
+        }
     }
 
     /// Whether a request of the collection of `time` (Unix ns) waits for this receiver.
@@ -221,34 +241,27 @@ impl Delivery {
         self.shared.state().backlog.holds(&lane, time)
     }
 
-    /// What became of everything so far, lane by lane.
+    /// What became of everything so far, lane by lane. While a sender waits for the spool's disk, it is what was read last.
     pub(super) fn readings(&self) -> Vec<ExportReading> {
-        let state = self.shared.state();
+        self.read_state().lanes
+    }
+
+    fn read_state(&self) -> Readings {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = match self.shared.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return read.clone(),
+        };
         let lanes = self.shared.lanes();
         let lanes = lanes.iter().zip(&state.queues);
-        lanes
-            .map(|(LaneName { receiver, signal, .. }, queue)| {
-                let spooled = state.backlog.waiting(queue.lane());
-                let counts = queue.counts;
-                ExportReading {
-                    receiver: receiver.clone(),
-                    signal: signal.name(),
-                    delivered: counts.delivered,
-                    refused: counts.refused,
-                    dropped_space: counts.dropped_space,
-                    dropped_age: counts.dropped_age,
-                    dropped_damaged: counts.dropped_damaged,
-                    unsupported: counts.unsupported,
-                    repeated: counts.repeated,
-                    failures: counts.failures,
-                    unread: counts.unread,
-                    waiting_requests: spooled.requests + queue.held() as u64,
-                    waiting_bytes: spooled.bytes + queue.held_bytes() as u64,
-                    away: queue.is_away(),
-                    closed: queue.is_closed(),
-                }
-            })
-            .collect()
+        *read = Readings {
+            lanes: lanes
+                .map(|(name, queue)| reading(name, queue, &state.backlog))
+                .collect(),
+            spool_failures: state.backlog.failures(),
+        };
+        read.clone()
     }
 
     /// Ends as a kill would: nothing more is sent or kept.
@@ -262,21 +275,27 @@ impl Delivery {
 
     /// Whether the receiver has said that it has no use for this signal.
     pub(super) fn is_closed(&self, receiver: &str, signal: Signal) -> bool {
-        let lane = self.shared.lane(receiver, signal);
-        lane.is_some_and(|lane| self.shared.state().queues[lane].is_closed())
+        let lanes = self.readings();
+        lanes
+            .iter()
+            .any(|lane| lane.receiver == receiver && lane.signal == signal.name() && lane.closed)
     }
 
     /// Times that the spool could not be used.
     pub(super) fn spool_failures(&self) -> u64 {
-        self.shared.state().backlog.failures()
+        self.read_state().spool_failures
     }
 
     /// Sends what can be sent within `limit`, keeps the rest in the spool and ends. `last` is the time of the last
     /// collection, Unix ns.
     pub(super) async fn finish(self, last: u64, limit: Duration) -> Left {
+        let end = Instant::now() + limit;
+        if let Some(outbox) = &self.outbox {
+            // What a disk does not take until then is lost with kevmon's end, as what is sent from memory is.
+            let _: Result<(), tokio::time::error::Elapsed> = timeout_at(end, outbox.taken()).await;
+        }
         self.shared.ending.send_replace(true);
         self.shared.lanes().iter().for_each(|lane| lane.wake.notify_one());
-        let end = Instant::now() + limit;
         for mut task in self.tasks {
             if timeout_at(end, &mut task).await.is_err() {
                 task.abort();
@@ -309,51 +328,52 @@ impl Delivery {
 impl Courier {
     /// A collection has come: what is still on its way since an earlier one is kept on disk from now on.
     pub(super) fn collected(&self) {
-        let mut state = self.0.state();
-        let now = state.now();
-        let State { queues, backlog, .. } = &mut *state;
-        let late = queues.iter_mut().filter(|queue| queue.is_late(Instant::now()));
-        let dropped = late.flat_map(|queue| queue.store(now, backlog)).collect();
-        state.account(dropped);
+        match &self.outbox {
+            Some(outbox) => outbox.collected(),
+            None => self.shared.collected(),
+        }
     }
 
     /// Adds requests of one collection to the lane of this receiver and their signal. Without such a lane they are
     /// nobody's.
     pub(super) fn push(&self, receiver: &str, signal: Signal, requests: Vec<EncodedRequest>) {
-        let Some(index) = self.0.lane(receiver, signal) else {
+        let Some(lane) = self.shared.lane(receiver, signal) else {
             return;
         };
-        if requests.is_empty() {
-            return;
+        match &self.outbox {
+            _ if requests.is_empty() => {}
+            Some(outbox) => outbox.push(lane, requests),
+            None => self.shared.push(lane, requests),
         }
-        let limit = self
-            .0
-            .lanes()
-            .get(index)
-            .map_or(usize::MAX, |lane| lane.max_request);
-        let mut state = self.0.state();
-        state.begin();
-        let now = state.now();
-        let mut requests: Vec<_> = requests
-            .into_iter()
-            .flat_map(|request| below(request, limit))
-            .collect();
-        // Spans are of the wall clock, which may have been set: their requests are as old as they wait.
-        for request in requests
-            .iter_mut()
-            .filter(|request| request.signal == Signal::Traces)
-        {
-            request.time = now;
-        }
-        let State { queues, backlog, .. } = &mut *state;
-        let dropped = queues[index].push(requests, (Instant::now(), now), backlog);
-        state.account(dropped);
-        state.trim();
-        self.0.expire(&mut state);
-        drop(state);
-        if let Some(lane) = self.0.lanes().get(index) {
-            lane.wake.notify_one();
-        }
+    }
+}
+
+/// What can be said of the lanes.
+#[derive(Debug, Clone, Default)]
+struct Readings {
+    lanes: Vec<ExportReading>,
+    spool_failures: u64,
+}
+
+fn reading(LaneName { receiver, signal, .. }: &LaneName, queue: &Queue, backlog: &Backlog) -> ExportReading {
+    let spooled = backlog.waiting(queue.lane());
+    let counts = queue.counts;
+    ExportReading {
+        receiver: receiver.clone(),
+        signal: signal.name(),
+        delivered: counts.delivered,
+        refused: counts.refused,
+        dropped_space: counts.dropped_space,
+        dropped_age: counts.dropped_age,
+        dropped_damaged: counts.dropped_damaged,
+        unsupported: counts.unsupported,
+        repeated: counts.repeated,
+        failures: counts.failures,
+        unread: counts.unread,
+        waiting_requests: spooled.requests + queue.held() as u64,
+        waiting_bytes: spooled.bytes + queue.held_bytes() as u64,
+        away: queue.is_away(),
+        closed: queue.is_closed(),
     }
 }
 
@@ -376,6 +396,60 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announce(&self, time: u64) {
+        let mut state = self.state();
+        state.collection = Some(time);
+        state.backlog.note_collection(time);
+    }
+
+    fn collected(&self) {
+        let mut state = self.state();
+        let now = state.now();
+        let State { queues, backlog, .. } = &mut *state;
+        let late = queues.iter_mut().filter(|queue| queue.is_late(Instant::now()));
+        let dropped = late.flat_map(|queue| queue.store(now, backlog)).collect();
+        state.account(dropped);
+    }
+
+    fn push(&self, index: usize, requests: Vec<EncodedRequest>) {
+        let limit = self
+            .lanes()
+            .get(index)
+            .map_or(usize::MAX, |lane| lane.max_request);
+        let mut state = self.state();
+        state.begin();
+        let now = state.now();
+        let mut requests: Vec<_> = requests
+            .into_iter()
+            .flat_map(|request| below(request, limit))
+            .collect();
+        // Spans are of the wall clock, which may have been set: their requests are as old as they wait.
+        for request in requests
+            .iter_mut()
+            .filter(|request| request.signal == Signal::Traces)
+        {
+            request.time = now;
+        }
+        let State { queues, backlog, .. } = &mut *state;
+        let dropped = queues[index].push(requests, (Instant::now(), now), backlog);
+        state.account(dropped);
+        state.trim();
+        self.expire(&mut state);
+        drop(state);
+        if let Some(lane) = self.lanes().get(index) {
+            lane.wake.notify_one();
+        }
+    }
+
+    /// So many items found no room on their way here.
+    fn left(&self, index: usize, items: u64) {
+        let mut state = self.state();
+        let queue = &mut state.queues[index];
+        if queue.dropped(items, false) {
+            say_dropping(queue.lane(), Why::Full);
+        }
     }
 
     fn next(&self, lane: usize) -> Result<Option<EncodedRequest>, NoRoom> {

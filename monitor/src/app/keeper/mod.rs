@@ -360,12 +360,12 @@ impl Keeper {
     }
 
     /// The same of all commits under way, for which this thread waits until `end`.
-    pub(super) fn all_written(&mut self, end: Instant) -> Vec<Box<Outgoing>> {
+    pub(super) fn all_written(&mut self, end: Instant) -> Vec<Outgoing> {
         let mut all = Vec::new();
         while let Some(Place::Writer(writer)) = &mut self.store
             && let Some(written) = writer.written_before(end)
         {
-            all.push(self.note_written(written));
+            all.push(*self.note_written(written));
         }
         all
     }
