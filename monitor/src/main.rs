@@ -15,6 +15,7 @@ mod metrics;
 mod plugin;
 mod process;
 mod procfs;
+mod shown;
 mod store;
 mod users;
 
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     match app::run(cli::Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("kevmon: {error:#}");
+            shown::complain(format_args!("{error:#}"));
             app::Exit::Failure.into()
         }
     }

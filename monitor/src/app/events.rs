@@ -20,6 +20,7 @@ use crate::{
     config::{self, Environment, Overrides, PluginSources},
     export::{HEADING, UnixClock, Wall, event_json, event_text},
     plugin::{Notice, Plugin},
+    shown,
 };
 
 /// Events are taken and printed this often.
@@ -112,7 +113,7 @@ fn plugins(args: &EventsArgs) -> Option<Vec<Plugin>> {
         return None;
     }
     for warning in &loaded.warnings {
-        eprintln!("kevmon: {warning}");
+        shown::complain(warning);
     }
     for plugin in &mut loaded.plugins {
         plugin.events = true;
@@ -169,7 +170,7 @@ impl Live {
 
     fn line(&self, notice: &Notice, plugin: &Plugin, plugins: usize) -> String {
         if self.json {
-            event_json(notice, plugin, self.boot, self.wall)
+            shown::json(&event_json(notice, plugin, self.boot, self.wall)).into_owned()
         } else {
             event_text(notice, (plugins > 1).then_some(plugin), self.wall, local)
         }

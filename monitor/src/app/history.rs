@@ -10,7 +10,8 @@ use super::{Exit, output, state_path};
 use crate::{
     cli::HistoryArgs,
     config::Environment,
-    export::{Previous, death, iso8601_millis, known, previous_json, printable, reason_keys, restart, span},
+    export::{Previous, death, iso8601_millis, known, previous_json, reason_keys, restart, span},
+    shown::{self, printable},
     store::{self, Event, History, HistoryRow, Outage, PreviousRow, StoreError},
 };
 
@@ -40,10 +41,14 @@ pub(super) fn run(args: &HistoryArgs) -> Result<Exit> {
     if let Some(plugin) = &args.plugin
         && let Some(complaint) = unknown_plugin(plugin, &history, &path)
     {
-        eprintln!("kevmon: {complaint}");
+        shown::complain(complaint);
         return Ok(Exit::Usage);
     }
-    let text = if args.json { json(&history) } else { text(&history) };
+    let text = if args.json {
+        shown::json(&json(&history)).into_owned()
+    } else {
+        text(&history)
+    };
     output::print(&text).context("standard output")?;
     Ok(Exit::Success)
 }
@@ -53,7 +58,11 @@ fn unknown_plugin(plugin: &str, history: &History, path: &Path) -> Option<String
     if history.plugins.contains(plugin) {
         return None;
     }
-    let known: Vec<String> = history.plugins.iter().map(|name| printable(name)).collect();
+    let known: Vec<String> = history
+        .plugins
+        .iter()
+        .map(|name| printable(name).into_owned())
+        .collect();
     let known = if known.is_empty() {
         "it knows none yet".to_owned()
     } else {
@@ -129,10 +138,10 @@ fn cells(line: &Line<'_>) -> [String; 6] {
         }
         Line::Row(row) => [
             iso8601_millis(row.time),
-            printable(&row.group.plugin),
+            printable(&row.group.plugin).into_owned(),
             row.event.name().to_uppercase(),
             row.pid.to_string(),
-            printable(&row.name),
+            printable(&row.name).into_owned(),
             what(&row.event),
         ],
     }
@@ -333,19 +342,19 @@ mod tests {
 
     #[test]
     fn a_table_for_people() {
-        let name = "nginx\u{fffd}[2J";
+        let name = "nginx\\u{1b}[2J";
         let expected = [
-            "TIME (UTC)                PLUGIN  EVENT    PID   NAME       WHAT".to_owned(),
+            "TIME (UTC)                PLUGIN  EVENT    PID   NAME            WHAT".to_owned(),
             format!("2026-11-21T03:27:59.000Z  web     START    4321  {name}"),
             format!("2026-11-21T03:28:00.000Z  web     START    4321  {name}  worker"),
             format!("2026-11-21T03:28:01.000Z  web     EXIT     4321  {name}  exit 7, lived 3.250 s"),
-            "2026-11-21T03:28:01.000Z          OUTAGE         kevmon     \
+            "2026-11-21T03:28:01.000Z          OUTAGE         kevmon          \
              away until 2026-11-21T03:29:39.000Z, the host booted in between"
                 .to_owned(),
             format!("2026-11-21T03:28:02.000Z  web     EXIT     4321  {name}  SIGSEGV (core dumped), worker"),
             format!(
                 "2026-11-21T03:28:03.000Z  web     EXIT     4321  {name}  \
-                 SIGKILL by 123 (ba\u{fffd}sh), lived 0.3 ms"
+                 SIGKILL by 123 (ba\\u{{1b}}sh), lived 0.3 ms"
             ),
             format!("2026-11-21T03:28:04.000Z  web     EXIT     4321  {name}  OOM kill, lived 5m 12s"),
             format!("2026-11-21T03:28:05.000Z  web     EXIT     4321  {name}  unknown"),
@@ -353,7 +362,7 @@ mod tests {
             format!("2026-11-21T03:28:07.000Z  web     RESTART  4321  {name}  reexec"),
             format!(
                 "2026-11-21T03:28:08.000Z  web     RESTART  4321  {name}  \
-                 respawn of 815 (old\u{fffd}nginx): SIGKILL by 1 (systemd), down 250 ms"
+                 respawn of 815 (old\\u{{1b}}nginx): SIGKILL by 1 (systemd), down 250 ms"
             ),
         ];
         let told = text(&all());

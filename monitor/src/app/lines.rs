@@ -20,7 +20,7 @@ use super::output::print;
 use crate::{
     episode::Episode,
     files::{self, Accepts, Folder, Missing, Open},
-    limits,
+    limits, shown,
 };
 
 /// Lines that wait for a slow reader; further ones are left out and counted.
@@ -131,7 +131,7 @@ impl Lines {
 
 fn to_stdout(lines: impl Iterator<Item = String>) {
     for line in lines {
-        match print(&line) {
+        match print(&shown::json(&line)) {
             Ok(true) => {}
             Ok(false) => {
                 warn!("nobody reads standard output any more: no further JSON; exports go on");

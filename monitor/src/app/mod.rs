@@ -45,7 +45,7 @@ use crate::{
     collector,
     config::{self, Environment, Loaded, Settings, Survey},
     export::HostIdentity,
-    files, limits,
+    files, limits, shown,
     store::StoreError,
 };
 
@@ -204,7 +204,7 @@ fn watch_and_export(args: Args) -> Result<Exit> {
             Claimed::NotWanted
         }
         Err(reason) => {
-            eprintln!("kevmon: {reason}");
+            shown::complain(reason);
             return Ok(Exit::Failure);
         }
     };
@@ -267,7 +267,7 @@ fn usable(
         } else {
             "; name a file that can be written"
         };
-        eprintln!("kevmon: {error:#}{remedy}");
+        shown::complain(format_args!("{error:#}{remedy}"));
         return None;
     }
     let warnings = args.warnings();
@@ -301,7 +301,7 @@ fn faulty_files(loaded: &Loaded) -> Vec<String> {
 /// What keeps kevmon from starting is said to whoever started it, whatever the log's level and place.
 fn report(fault: &config::Fault, fatal: bool) {
     if fatal {
-        eprintln!("kevmon: {fault}");
+        shown::complain(fault);
     } else {
         error!("{fault}");
     }

@@ -21,6 +21,7 @@ use crate::{
         json_line_continued, render,
         transport::{Signal, Transport},
     },
+    shown,
 };
 
 /// Whether a program that stays has brought values is looked at this often.
@@ -76,8 +77,8 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let json = args.output == Output::Json;
     let continued = kept.as_ref().map(|kept| look.continued(kept));
     let text = match (json, &continued) {
-        (true, Some(continued)) => json_line_continued(&window, continued) + "\n",
-        (true, None) => json_line(&window) + "\n",
+        (true, Some(continued)) => shown::json(&json_line_continued(&window, continued)).into_owned() + "\n",
+        (true, None) => shown::json(&json_line(&window)).into_owned() + "\n",
         (false, Some(continued)) => render(&window) + &continued.text(),
         (false, None) => render(&window),
     };
@@ -92,7 +93,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         well &= sent.reached || !sent.asked_for;
         let Sent { line, .. } = &sent;
         if !json {
-            output::print(&format!("{line}\n")).context("standard output")?;
+            output::print(&(shown::printable(line) + "\n")).context("standard output")?;
         } else if !sent.reached && sent.asked_for {
             error!("{line}");
         } else {

@@ -13,6 +13,7 @@ use crate::{
     plugin::GroupId,
     process::BootTime,
     procfs::HostReader,
+    shown,
 };
 
 /// Now, Unix ns.
@@ -128,13 +129,17 @@ pub(super) fn assemble(
     }
 }
 
-/// Writes to standard output at once. Returns false when its reader has gone away, which is no failure of kevmon's.
+/// Writes to standard output at once, without code points that would do something to a terminal ([`shown::lines`]): JSON has to
+/// be free of them already ([`shown::json`]). Returns false when its reader has gone away, which is no failure of kevmon's.
 ///
 /// # Errors
 /// Any other failure of the write.
 pub(super) fn print(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(shown::lines(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::shown::printable;
+
 /// Where something was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -132,7 +134,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::File { path, line } => {
-                write!(f, "{}", one_line(&path.to_string_lossy()))?;
+                write!(f, "{}", printable(&path.to_string_lossy()))?;
                 if let Some(line) = line {
                     write!(f, ":{line}")?;
                 }
@@ -141,27 +143,14 @@ impl fmt::Display for Finding {
             Place::CommandLine => f.write_str("command line")?,
         }
         if let Some(key) = &self.key {
-            write!(f, ": {}", one_line(key))?;
+            write!(f, ": {}", printable(key))?;
         }
-        write!(f, ": {}", one_line(&self.message))?;
+        write!(f, ": {}", printable(&self.message))?;
         if let Some(remedy) = &self.remedy {
-            write!(f, "; {}", one_line(remedy))?;
+            write!(f, "; {}", printable(remedy))?;
         }
         Ok(())
     }
-}
-
-/// `text` with its control characters escaped: a message never breaks a line or a terminal.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    line
 }
 
 /// Puts `error`, "what is wrong; what to do", into `finding`.
@@ -224,6 +213,14 @@ mod tests {
         );
         assert_eq!(Finding::in_flag(None, "no").to_string(), "command line: no");
         assert!(!file.is_usage() && Finding::in_flag(Some("--plugin"), "no").is_usage());
+    }
+
+    #[test]
+    fn what_is_found_does_nothing_to_a_terminal() {
+        let all: String = crate::shown::tests::all().collect();
+        let finding = Finding::in_file(Path::new(&all), Some(7), all.clone());
+        let line = finding.key(all.clone()).remedy(all).to_string();
+        assert!(!line.chars().any(crate::shown::is_unsafe), "{line}");
     }
 
     #[test]

@@ -7,11 +7,12 @@ use super::{
     collection::UnixClock,
     json::{known, previous_json, reason_keys},
     logs::role,
-    words::{self, printable, span},
+    words::{self, span},
 };
 use crate::{
     plugin::{Notice, Plugin, What},
     process::{Counter, Usage},
+    shown::printable,
 };
 
 /// The time of day that a clock on the wall shows.
@@ -51,7 +52,7 @@ pub fn event_text(
     );
     let line = line.trim_end();
     match plugin {
-        Some(plugin) => format!("{line} [{}]", plugin.name),
+        Some(plugin) => format!("{line} [{}]", printable(&plugin.name)),
         None => line.to_owned(),
     }
 }
@@ -68,7 +69,7 @@ fn kind(what: &What) -> &'static str {
 fn details(notice: &Notice) -> String {
     match &notice.what {
         // The interpreter, where the name is a script's.
-        What::Start { .. } if notice.exe != notice.name => printable(&notice.exe),
+        What::Start { .. } if notice.exe != notice.name => printable(&notice.exe).into_owned(),
         What::Start { .. } => String::new(),
         What::Exit {
             ending,
@@ -203,7 +204,7 @@ mod tests {
             ),
             (
                 respawn(),
-                "03:00:10.000 RESTART       7       1 job.sh           respawn of 5 (old\u{fffd}job.sh): SIGKILL by 123 \
+                "03:00:10.000 RESTART       7       1 job.sh           respawn of 5 (old\\u{1b}job.sh): SIGKILL by 123 \
                  (bash), down 250 ms",
             ),
             (
@@ -216,6 +217,26 @@ mod tests {
         let plugin = plugin("web", false);
         let told = event_text(&start(0, false), Some(&plugin), clock(), wall);
         assert!(told.ends_with(" bash [web]"), "{told}");
+    }
+
+    #[test]
+    fn names_do_nothing_to_a_terminal() {
+        let all: String = crate::shown::tests::all().collect();
+        let mut plugin = plugin("web", false);
+        plugin.name = all.clone();
+        let mut killer = sender(9);
+        killer.comm = all.clone();
+        for notice in [start(0, false), exit(0, 9, Some(killer)), respawn(), reexec()] {
+            let notice = Notice {
+                name: all.as_str().into(),
+                exe: all.as_str().into(),
+                ..notice
+            };
+            let line = event_text(&notice, Some(&plugin), clock(), wall);
+            let bad: Vec<char> = line.chars().filter(|c| crate::shown::is_unsafe(*c)).collect();
+            assert!(bad.is_empty(), "{bad:?}");
+            assert!(line.contains("\\u{202e}"));
+        }
     }
 
     #[test]

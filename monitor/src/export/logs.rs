@@ -25,6 +25,7 @@ use crate::{
     metrics::{Attribute, Attributes, exit_attributes},
     plugin::{Notice, Plugins, Predecessor, RestartKind, What},
     process::{Counter, Ending, Reason, Usage, signal_name},
+    shown::printable,
 };
 
 /// Bytes that a message takes in the one around it beside its own: a tag, and a length of at most four bytes
@@ -228,7 +229,7 @@ fn record(event: &LogEvent) -> LogRecord {
         observed,
     } = event;
     let Notice { key, name, what, .. } = notice;
-    let who = format!("{} (pid {})", words::printable(name), key.tgid);
+    let who = format!("{} (pid {})", printable(name), key.tgid);
     let mut attributes: Attributes = vec![("process.pid", key.tgid.0.into())];
     let parent = notice.parent.map(|parent| parent.tgid.0.into());
     attributes.extend(parent.map(|parent| ("process.parent_pid", parent)));
@@ -330,7 +331,7 @@ fn restart(who: &str, kind: RestartKind, previous: Option<&Predecessor>) -> Stri
                 .map_or_else(String::new, |ago| format!(" after {}", span(ago)));
             format!(
                 "{who} took the place of {} (pid {}){after}: {}",
-                words::printable(&previous.name),
+                printable(&previous.name),
                 previous.key.tgid,
                 words::ending(&previous.ending)
             )

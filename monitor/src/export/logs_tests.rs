@@ -272,7 +272,7 @@ fn events_have_names_severities_bodies_and_attributes() {
             respawn(),
             "kevmon.process.restart",
             true,
-            "job.sh (pid 7) took the place of old\u{fffd}job.sh (pid 5) after 250 ms: SIGKILL by 123 (bash)",
+            "job.sh (pid 7) took the place of old\\u{1b}job.sh (pid 5) after 250 ms: SIGKILL by 123 (bash)",
             [
                 &WHO[..],
                 &[

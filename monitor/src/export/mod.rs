@@ -28,4 +28,4 @@ pub use resource::{HostIdentity, Run, own_instance_id, service_instance_id};
 pub use since::{Continued, LastRun};
 pub use telemetry::{CollectionSpan, ExportSpan, Telemetry, TelemetryError};
 pub use text::render;
-pub use words::{Previous, death, printable, restart, span};
+pub use words::{Previous, death, restart, span};

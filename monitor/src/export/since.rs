@@ -1,15 +1,13 @@
 //! What a single run that goes on from an earlier one prints below its own figures: what happened since the last run.
 
-use std::{
-    fmt::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::{
     collection::{Collection, ServiceReading},
-    json, text,
+    json,
+    text::{self, row},
     words::{self, span},
 };
 use crate::{
@@ -81,17 +79,17 @@ impl Continued<'_> {
     /// For people: what has grown.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
-        let _: fmt::Result = self.write(&mut text);
+        self.write(&mut text);
         text
     }
 
-    fn write(&self, text: &mut String) -> fmt::Result {
+    fn write(&self, text: &mut String) {
         let Some(last) = self.last else {
-            return writeln!(
+            row(
                 text,
-                "since the last run: this is the first one; the next one goes on from it"
+                format_args!("since the last run: this is the first one; the next one goes on from it"),
             );
+            return;
         };
         let ago = Duration::from_nanos(self.kept.time.saturating_sub(last.time));
         let boot = if last.same_boot {
@@ -99,27 +97,26 @@ impl Continued<'_> {
         } else {
             ", and the host was booted in between"
         };
-        writeln!(
+        row(
             text,
-            "since the last run, {} ago{boot} (not complete: what began and ended in between is not seen):",
-            span(ago)
-        )?;
+            format_args!(
+                "since the last run, {} ago{boot} (not complete: what began and ended in between is not seen):",
+                span(ago)
+            ),
+        );
         for service in &self.kept.services {
             if service.plugin.patterns.is_empty() {
                 continue;
             }
-            writeln!(
+            row(
                 text,
-                "  {} ({})",
-                service.plugin.label(),
-                service.plugin.service_name()
-            )?;
+                format_args!("  {} ({})", service.plugin.label(), service.plugin.service_name()),
+            );
             match last.of(service) {
-                Some(before) => grown(text, before, &service.reading)?,
-                None => writeln!(text, "    not watched by the last run")?,
+                Some(before) => grown(text, before, &service.reading),
+                None => row(text, format_args!("    not watched by the last run")),
             }
         }
-        Ok(())
     }
 
     /// The keys `kept` and `since_last_run` of the JSON.
@@ -158,7 +155,7 @@ impl Continued<'_> {
     }
 }
 
-fn grown(text: &mut String, before: &Reading, now: &Reading) -> fmt::Result {
+fn grown(text: &mut String, before: &Reading, now: &Reading) {
     let mut any = false;
     for (metric, growth) in growths(before, now) {
         if matches!(growth, Measure::Integer(0)) || growth == Measure::Float(0.0) {
@@ -166,16 +163,15 @@ fn grown(text: &mut String, before: &Reading, now: &Reading) -> fmt::Result {
         }
         if let Some(value) = text::with_unit(metric, growth) {
             any = true;
-            text::line(text, metric.name, &value)?;
+            text::line(text, metric.name, &value);
         }
     }
     for (reason, count) in ends(before, now) {
-        text::line(text, &format!("  {}", words::reason(reason)), &count.to_string())?;
+        text::line(text, &format!("  {}", words::reason(reason)), &count.to_string());
     }
     if !any {
-        writeln!(text, "    nothing has changed")?;
+        row(text, format_args!("    nothing has changed"));
     }
-    Ok(())
 }
 
 fn since_json(service: &ServiceReading, before: &Reading) -> Json {

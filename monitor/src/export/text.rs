@@ -1,9 +1,6 @@
 //! Collections as text for people.
 
-use std::{
-    fmt::{self, Write},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use super::{
     collection::{Collection, ServiceReading},
@@ -14,6 +11,7 @@ use crate::{
     metrics::{HealthReading, INSTANA, JSON_ONLY, Measure, Metric},
     plugin::Durations,
     process::Moment,
+    shown::printable,
 };
 
 /// Processes listed at most for each plugin.
@@ -25,55 +23,61 @@ const IF_ANY: [&str; 4] = ["unpaired_starts", "failed_starts", "respawns", "reex
 /// One collection, plugin by plugin: ✓ with its values, or ✗ with the likely causes.
 pub fn render(collection: &Collection) -> String {
     let mut text = String::new();
-    // Writing to a String does not fail.
-    let _: fmt::Result = write_all(&mut text, collection);
+    write_all(&mut text, collection);
     text
 }
 
-fn write_all(text: &mut String, collection: &Collection) -> fmt::Result {
+/// One line: names in it come from elsewhere, and do not end it.
+pub(super) fn row(text: &mut String, line: fmt::Arguments<'_>) {
+    text.push_str(&printable(&line.to_string()));
+    text.push('\n');
+}
+
+fn write_all(text: &mut String, collection: &Collection) {
     let complete = if collection.health.complete {
         "complete"
     } else {
         "not complete"
     };
-    writeln!(
+    row(
         text,
-        "source: {} ({}), {complete}",
-        collection.health.source, collection.health.source_reason
-    )?;
+        format_args!(
+            "source: {} ({}), {complete}",
+            collection.health.source, collection.health.source_reason
+        ),
+    );
     if let Some(hidden) = &collection.health.hidden {
-        writeln!(text, "not seen: {hidden}")?;
+        row(text, format_args!("not seen: {hidden}"));
     }
-    losses(text, &collection.health)?;
+    losses(text, &collection.health);
     for service in &collection.services {
         if service.plugin.patterns.is_empty() {
-            writeln!(
+            row(
                 text,
-                "{} {}: values of its own",
-                mark(service),
-                service.plugin.label()
-            )?;
-            custom(text, service)?;
+                format_args!("{} {}: values of its own", mark(service), service.plugin.label()),
+            );
+            custom(text, service);
         } else if service.reading.process_count > 0 || service.reading.happened.exits > 0 {
-            present(text, collection, service)?;
+            present(text, collection, service);
         } else {
             let found = if collection.health.hidden.is_some() {
                 "not known, no visible process"
             } else {
                 "no process found"
             };
-            writeln!(
+            row(
                 text,
-                "✗ {} ({}): {found}",
-                service.plugin.name,
-                service.plugin.service_name()
-            )?;
+                format_args!(
+                    "✗ {} ({}): {found}",
+                    service.plugin.name,
+                    service.plugin.service_name()
+                ),
+            );
             for cause in explain_absence(service, &collection.health) {
-                writeln!(text, "    - {cause}")?;
+                row(text, format_args!("    - {cause}"));
             }
         }
     }
-    Ok(())
 }
 
 /// ✓ where something was found.
@@ -86,7 +90,7 @@ fn mark(service: &ServiceReading) -> &'static str {
 }
 
 /// What collectors brought.
-fn custom(text: &mut String, service: &ServiceReading) -> fmt::Result {
+fn custom(text: &mut String, service: &ServiceReading) {
     for value in &service.extra.custom {
         let shown = match &value.value {
             Custom::Int(number) | Custom::IntSum { value: number, .. } => number.to_string(),
@@ -102,94 +106,103 @@ fn custom(text: &mut String, service: &ServiceReading) -> fmt::Result {
             text,
             &value.name,
             &format!("{}{}", shown.trim_end(), attributes.collect::<String>()),
-        )?;
+        );
     }
-    Ok(())
 }
 
 /// What kevmon itself missed; nothing is the rule.
-fn losses(text: &mut String, health: &HealthReading) -> fmt::Result {
+fn losses(text: &mut String, health: &HealthReading) {
     let lost = health.lost.iter().filter(|(_, count)| *count > 0);
     let lost: Vec<String> = lost
         .map(|(program, count)| format!("{program} {count}"))
         .collect();
     if !lost.is_empty() {
-        writeln!(text, "lost: {}", lost.join(", "))?;
+        row(text, format_args!("lost: {}", lost.join(", ")));
     }
     if health.unattributed > 0 {
-        writeln!(
+        row(
             text,
-            "not attributed to any plugin: {}",
-            count(health.unattributed, "process")
-        )?;
+            format_args!(
+                "not attributed to any plugin: {}",
+                count(health.unattributed, "process")
+            ),
+        );
     }
     if health.outages > 0 {
         let seconds = health.outage_ns as f64 / 1e9;
-        writeln!(
+        row(
             text,
-            "kevmon was not there: {}, {seconds:.3} s",
-            count(health.outages, "time")
-        )?;
+            format_args!(
+                "kevmon was not there: {}, {seconds:.3} s",
+                count(health.outages, "time")
+            ),
+        );
     }
-    Ok(())
 }
 
 fn count(number: u64, noun: &str) -> String {
     format!("{number} {}", counted(noun, number == 1))
 }
 
-fn present(text: &mut String, collection: &Collection, service: &ServiceReading) -> fmt::Result {
+fn present(text: &mut String, collection: &Collection, service: &ServiceReading) {
     let reading = &service.reading;
     let plural = if reading.process_count == 1 {
         "process"
     } else {
         "processes"
     };
-    writeln!(
+    row(
         text,
-        "✓ {} ({}): {} {plural}",
-        service.plugin.name,
-        service.plugin.service_name(),
-        reading.process_count
-    )?;
+        format_args!(
+            "✓ {} ({}): {} {plural}",
+            service.plugin.name,
+            service.plugin.service_name(),
+            reading.process_count
+        ),
+    );
     if !service.plugin.description.is_empty() {
-        writeln!(text, "    {}", service.plugin.description)?;
+        row(text, format_args!("    {}", service.plugin.description));
     }
     for metric in INSTANA.iter().chain(JSON_ONLY) {
         match metric.total(reading).and_then(|total| with_unit(metric, total)) {
             _ if IF_ANY.contains(&metric.name) && metric.total(reading) == Some(Measure::Integer(0)) => {}
-            Some(value) => line(text, metric.name, &value)?,
-            None => line(text, metric.name, "not known")?,
+            Some(value) => line(text, metric.name, &value),
+            None => line(text, metric.name, "not known"),
         }
     }
-    custom(text, service)?;
-    lives(text, collection, service)?;
+    custom(text, service);
+    lives(text, collection, service);
     for process in reading.processes.iter().take(LISTED) {
-        writeln!(text, "    pid {:<10} {}", process.key.tgid, process.name)?;
+        row(
+            text,
+            format_args!("    pid {:<10} {}", process.key.tgid, process.name),
+        );
     }
     if reading.processes.len() > LISTED {
-        writeln!(text, "    … and {} more", reading.processes.len() - LISTED)?;
+        row(
+            text,
+            format_args!("    … and {} more", reading.processes.len() - LISTED),
+        );
     }
-    Ok(())
 }
 
-pub(super) fn line(text: &mut String, name: &str, value: &str) -> fmt::Result {
-    writeln!(text, "    {name:<28} {value}")
+pub(super) fn line(text: &mut String, name: &str, value: &str) {
+    row(text, format_args!("    {name:<28} {value}"));
 }
 
 /// How members ended and came back, as far as any did.
-fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) -> fmt::Result {
+fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) {
     let reading = &service.reading;
     for (reason, number) in &reading.exits {
         line(
             text,
             &format!("  {}", words::reason(*reason)),
             &number.to_string(),
-        )?;
+        );
     }
     for (name, durations) in [("downtime", &reading.downtime), ("lifetime", &reading.lifetime)] {
         if let Some(value) = lengths(durations) {
-            line(text, name, &value)?;
+            line(text, name, &value);
         }
     }
     let ago = |moment: Moment| {
@@ -201,7 +214,7 @@ fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) -
         ("last_exit_time", reading.last_exit),
     ] {
         if let Some(moment) = moment {
-            line(text, name, &ago(moment))?;
+            line(text, name, &ago(moment));
         }
     }
     if reading.crash_loop {
@@ -209,9 +222,8 @@ fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) -
             text,
             "crash_loop",
             "yes: processes keep failing and being replaced",
-        )?;
+        );
     }
-    Ok(())
 }
 
 fn lengths(durations: &Durations) -> Option<String> {
@@ -315,6 +327,43 @@ mod tests {
                 "{line:?} is not in\n{text}"
             );
         }
+    }
+
+    #[test]
+    fn names_do_nothing_to_a_terminal() {
+        let all: String = crate::shown::tests::all().collect();
+        let rendered = |name: &str| {
+            let mut collection = collection();
+            collection.health.source_reason = name.to_owned();
+            collection.health.hidden = Some(name.to_owned());
+            let service = &mut collection.services[0];
+            let plugin = std::sync::Arc::make_mut(&mut service.plugin);
+            plugin.name = name.to_owned();
+            plugin.description = name.to_owned();
+            plugin.instance = Some(name.to_owned());
+            plugin.service.id = name.to_owned();
+            service.reading.process_count = 1;
+            for process in &mut service.reading.processes {
+                process.name = name.into();
+            }
+            service.extra.custom = vec![crate::plugin::collector::CustomValue {
+                name: name.to_owned(),
+                unit: name.to_owned(),
+                description: name.to_owned(),
+                value: Custom::Text(name.to_owned()),
+                attributes: vec![(name.to_owned(), name.to_owned())],
+                time: 1,
+            }];
+            render(&collection)
+        };
+        let (plain, hostile) = (rendered("name"), rendered(&all));
+        assert_eq!(plain.lines().count(), hostile.lines().count(), "{hostile}");
+        let bad: Vec<char> = hostile
+            .chars()
+            .filter(|c| *c != '\n' && crate::shown::is_unsafe(*c))
+            .collect();
+        assert!(bad.is_empty(), "{bad:?}");
+        assert!(hostile.contains("\\u{202e}"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     plugin::{Predecessor, RestartKind},
     process::{Ending, Reason, Tgid, signal_name},
+    shown::printable,
 };
 
 /// `exit 7`, `SIGSEGV (core dumped)`, `OOM kill`, `unknown`.
@@ -79,19 +80,6 @@ pub fn restart(kind: RestartKind, previous: Option<Previous<'_>>, downtime: Opti
     }
 }
 
-/// A name without control characters: names are chosen by whoever runs a process, and must not write on the terminal.
-pub fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
-}
-
 /// Three or four digits and the unit that fits: `0.3 ms`, `25 ms`, `3.250 s`, `5m 12s`, `3h 07m`, `12d 04h`.
 pub fn span(length: Duration) -> String {
     let seconds = length.as_secs();
@@ -128,7 +116,7 @@ mod tests {
         for (status, oom_victim, sender, expected) in [
             (Some(0x0700), false, None, "exit 7"),
             (Some(0x8b), false, None, "SIGSEGV (core dumped)"),
-            (Some(9), false, sender(9), "SIGKILL by 123 (ba\u{fffd}sh)"),
+            (Some(9), false, sender(9), "SIGKILL by 123 (ba\\u{1b}sh)"),
             (Some(9), false, sender(15), "SIGKILL"),
             (Some(9), true, None, "OOM kill"),
             (None, false, None, "unknown"),
@@ -163,15 +151,15 @@ mod tests {
                     Some(previous(term, Some(254))),
                     Some(Duration::from_millis(254)),
                 ),
-                "respawn of 815 (ngi\u{fffd}nx): SIGTERM by 1 (systemd), down 254 ms",
+                "respawn of 815 (ngi\\u{1b}nx): SIGTERM by 1 (systemd), down 254 ms",
             ),
             (
                 restart(respawn, Some(previous(term, Some(12_300))), None),
-                "respawn of 815 (ngi\u{fffd}nx): SIGTERM by 1 (systemd), 12.300 s ago",
+                "respawn of 815 (ngi\\u{1b}nx): SIGTERM by 1 (systemd), 12.300 s ago",
             ),
             (
                 restart(respawn, Some(previous(Reason::Unknown, None)), None),
-                "respawn of 815 (ngi\u{fffd}nx): unknown",
+                "respawn of 815 (ngi\\u{1b}nx): unknown",
             ),
             (
                 restart(respawn, None, Some(Duration::ZERO)),

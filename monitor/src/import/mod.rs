@@ -15,6 +15,8 @@ pub(crate) mod tests;
 
 use std::fmt;
 
+use crate::shown::printable;
+
 /// Most bytes of an input.
 pub const MOST_BYTES: usize = 1 << 20;
 /// Most brackets that may be open at once.
@@ -152,7 +154,7 @@ struct Notes {
 impl Notes {
     fn add(&mut self, line: impl Into<Option<usize>>, text: impl Into<String>) {
         if self.notes.len() < MOST_NOTES {
-            let (line, text) = (line.into(), shortened(one_line(&text.into())));
+            let (line, text) = (line.into(), shortened(printable(&text.into()).into_owned()));
             self.notes.push(Note { line, text });
         } else {
             self.more += 1;
@@ -274,22 +276,12 @@ fn readable(bytes: &[u8]) -> Result<&str, ImportError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// `text` with its control characters escaped.
-fn one_line(text: &str) -> String {
-    let escaped = text.chars().flat_map(|letter| {
-        let plain = (!letter.is_control()).then_some(letter);
-        let escape = letter.is_control().then(|| letter.escape_default());
-        plain.into_iter().chain(escape.into_iter().flatten())
-    });
-    escaped.collect()
-}
-
 /// `text` in quotes, cut to what a line can bear.
 fn quoted(text: &str) -> String {
     const MOST: usize = 160;
     match text.char_indices().nth(MOST) {
-        None => format!("\"{}\"", one_line(text)),
-        Some((end, _)) => format!("\"{}…\"", one_line(&text[..end])),
+        None => format!("\"{}\"", printable(text)),
+        Some((end, _)) => format!("\"{}…\"", printable(&text[..end])),
     }
 }
 

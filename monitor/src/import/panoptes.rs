@@ -4,7 +4,7 @@
 use super::{
     ImportError, Imported, Notes, Value,
     legacy::interval,
-    one_line, plugin_name, quoted, stem,
+    plugin_name, printable, quoted, stem,
     writer::{Writer, text as written},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
     writer.set("name", &written(&name));
     for key in ["description", "version"] {
         if let Some(line) = get("documentation", key) {
-            writer.set(key, &written(&one_line(&line.value)));
+            writer.set(key, &written(&printable(&line.value)));
         }
     }
     if let Some(line) = get("main", "namespace") {
@@ -243,7 +243,7 @@ fn lines(text: &str, notes: &mut Notes) -> Result<Vec<Line>, ImportError> {
             if !["core", "documentation", "main", "transforms"].contains(&section.as_str()) {
                 notes.add(
                     number,
-                    format!("section [{}] is nothing that kevmon knows", one_line(head)),
+                    format!("section [{}] is nothing that kevmon knows", printable(head)),
                 );
             }
             continue;

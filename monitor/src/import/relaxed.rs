@@ -1,7 +1,7 @@
 //! Scalyr's relaxed JSON: keys without quotes, comments, commas that are missing or too many, texts in three quotes or
 //! back-ticks; and `…`, with which its documentation leaves something out.
 
-use super::{DEPTH, Entry, ImportError, Notes, Value, one_line};
+use super::{DEPTH, Entry, ImportError, Notes, Value, printable};
 
 struct Parser<'a> {
     rest: &'a str,
@@ -40,7 +40,7 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self, letter: char, instead: &str) -> ImportError {
-        let letter = one_line(&letter.to_string());
+        let letter = printable(&letter.to_string()).into_owned();
         self.error(format!("{letter} stands where {instead} should"))
     }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Value, one_line};
+use super::Value;
+use crate::shown::{is_unsafe, printable};
 
 /// A plugin file in the making.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ impl Writer {
 
     /// A comment of one line.
     pub(super) fn comment(&mut self, comment: &str) {
-        let _: std::fmt::Result = writeln!(self.text, "# {}", one_line(comment));
+        let _: std::fmt::Result = writeln!(self.text, "# {}", printable(comment));
     }
 
     /// A key with its value.
@@ -67,8 +68,11 @@ pub(super) fn text(text: &str) -> String {
             '\\' => written.push_str("\\\\"),
             '\n' => written.push_str("\\n"),
             '\t' => written.push_str("\\t"),
-            letter if letter.is_control() => {
-                let _: std::fmt::Result = write!(written, "\\u{:04X}", u32::from(letter));
+            letter if is_unsafe(letter) => {
+                let _: std::fmt::Result = match u32::from(letter) {
+                    code @ ..=0xffff => write!(written, "\\u{code:04X}"),
+                    code => write!(written, "\\U{code:08X}"),
+                };
             }
             letter => written.push(letter),
         }

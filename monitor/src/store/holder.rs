@@ -8,6 +8,8 @@
 
 use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path};
 
+use crate::shown::printable;
+
 /// Where the processes are that share a lock with this one.
 const PROC: &str = "/proc";
 
@@ -206,7 +208,7 @@ fn command(pid: u32) -> Option<String> {
     let bytes = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.trim_end_matches('\0').replace('\0', " ");
-    let mut shown: String = text.chars().filter(|c| !c.is_control()).collect();
+    let mut shown = printable(&text).into_owned();
     if shown.len() > SHOWN {
         shown.truncate(shown.floor_char_boundary(SHOWN));
         shown.push('…');

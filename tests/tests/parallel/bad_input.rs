@@ -111,3 +111,59 @@ fn a_daemon_without_a_valid_plugin_ends_with_2() {
     folder.write("syntax", "[plugin\n");
     kevmon::run(&["--plugins-dir", folder.path()]).assert_code(2);
 }
+
+/// Code points that break, reorder or hide text, as many as an argument may hold.
+fn unsafe_text() -> String {
+    [
+        '\u{1}'..='\u{1f}',
+        '\u{7f}'..='\u{9f}',
+        '\u{61c}'..='\u{61c}',
+        '\u{200b}'..='\u{200f}',
+        '\u{2028}'..='\u{202e}',
+        '\u{2060}'..='\u{206f}',
+        '\u{feff}'..='\u{feff}',
+        '\u{e0000}'..='\u{e007f}',
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Whatever says it: what is on a terminal then is what is shown, in that order.
+#[test]
+fn names_do_nothing_to_a_terminal() {
+    let text = unsafe_text();
+    // Patterns and paths of a length that is shown whole, line feeds apart.
+    let pieces: Vec<String> = text
+        .chars()
+        .collect::<Vec<_>>()
+        .chunks(20)
+        .map(|piece| piece.iter().collect())
+        .collect();
+    for piece in pieces {
+        let name = format!("kvt-none{piece}");
+        let path = format!("/no/such{piece}");
+        let bad = format!("({piece}");
+        let commands: [&[&str]; 7] = [
+            &["--run-once", "--process-name", &name],
+            &["--run-once", "--output", "json", "--process-name", &name],
+            &["--run-once", "--process-name", &bad],
+            &["--run-once", "--plugins-dir", &path],
+            &["events", "--process-name", &bad],
+            &["plugin", "check", &path],
+            &["plugin", "import", &path],
+        ];
+        for command in commands {
+            let output = kevmon::run(command);
+            let said = format!("{}{}", output.stdout, output.stderr);
+            let shown: Vec<char> = said
+                .chars()
+                .filter(|c| !matches!(c, '\n' | '\t') && text.contains(*c))
+                .collect();
+            assert!(shown.is_empty(), "{command:?}: {shown:?} in {said:?}");
+            // The JSON of what was not found has no name.
+            let is_named = said.contains("\\u") || command.contains(&"json");
+            assert!(is_named, "{command:?}: not shown at all: {said:?}");
+        }
+    }
+}

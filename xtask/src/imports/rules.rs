@@ -11,6 +11,7 @@ const EVERY_MODULE: &[&str] = &[
     "store",
     "health",
     "limits",
+    "shown",
     "users",
     "files",
     "episode",
@@ -22,9 +23,10 @@ const EVERY_MODULE: &[&str] = &[
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 18] = [
+const MODULES: [(&str, &[&str]); 19] = [
     ("process", &[]),
-    ("import", &[]),
+    ("shown", &[]),
+    ("import", &["shown"]),
     ("health", &[]),
     ("limits", &[]),
     ("users", &[]),
@@ -32,23 +34,25 @@ const MODULES: [(&str, &[&str]); 18] = [
     ("episode", &[]),
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
-    ("config", &["plugin", "process", "users", "files"]),
+    ("config", &["plugin", "process", "shown", "users", "files"]),
     ("kernel", &["process", "health", "limits"]),
     ("procfs", &["process", "health", "limits", "users"]),
     ("collector", &["plugin", "process", "health", "limits", "users"]),
     (
         "store",
-        &["process", "plugin", "metrics", "health", "limits", "files"],
+        &[
+            "process", "plugin", "metrics", "health", "limits", "files", "shown",
+        ],
     ),
     (
         "export",
         &[
-            "metrics", "plugin", "process", "health", "limits", "files", "episode",
+            "metrics", "plugin", "process", "health", "limits", "files", "episode", "shown",
         ],
     ),
     ("cli", &["config", "plugin"]),
     ("app", EVERY_MODULE),
-    ("main", &["app", "cli"]),
+    ("main", &["app", "cli", "shown"]),
 ];
 
 /// What a module may import; `None` for a name that is no module of the table.

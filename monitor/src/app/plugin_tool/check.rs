@@ -12,10 +12,10 @@ use super::{Exit, doubts, explain, live, live::Live, load, print};
 use crate::{
     cli::CheckArgs,
     config::{self, Fault, Loaded, Overrides, Warning},
-    export::printable,
     plugin::{Matching, Plugin},
     process::Identity,
     procfs::Hidden,
+    shown::{self, printable},
 };
 
 /// Processes and near misses listed of each plugin at most, for people.
@@ -74,7 +74,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit> {
         let loaded = load(vec![folder], Vec::new(), &Overrides::default());
         report.take(loaded, is_file.then_some(path.as_path()), &processes);
     }
-    print(&if args.json { report.json() } else { report.text() })?;
+    print(&if args.json {
+        shown::json(&report.json()).into_owned()
+    } else {
+        report.text()
+    })?;
     Ok(if report.faults.is_empty() {
         Exit::Success
     } else {
@@ -193,7 +197,7 @@ impl Report {
                 lines.push(format!(
                     "    {} by {}",
                     told(process, checked.plugin.name_of(&process.identity)),
-                    printable(matched)
+                    matched
                 ));
             }
             further(&mut lines, members.len());
@@ -201,12 +205,12 @@ impl Report {
                 lines.push(format!(
                     "    near miss: {}: {}",
                     told(process, process.identity.name()),
-                    printable(reason)
+                    reason
                 ));
             }
             further(&mut lines, checked.misses.len());
         }
-        lines.join("\n") + "\n"
+        lines.iter().map(|line| printable(line) + "\n").collect()
     }
 
     fn json(&self) -> String {
@@ -247,7 +251,7 @@ fn further(lines: &mut Vec<String>, all: usize) {
 
 fn told(process: &Live, name: &str) -> String {
     let user = process.facts.uid.map_or_else(|| "?".to_owned(), live::user_name);
-    format!("pid {} ({user}) {}", process.pid, printable(name))
+    format!("pid {} ({user}) {}", process.pid, name)
 }
 
 fn members(plugin: &Plugin, processes: &[Live]) -> Vec<(Live, String)> {
@@ -329,11 +333,7 @@ impl Expectations {
                 .get(..at)
                 .map_or(1, |before| before.matches('\n').count() + 1);
             let remedy = "write matches = [\"name\"] and ignores = [\"name\"]";
-            format!(
-                "{}:{line}: {}; {remedy}",
-                path.display(),
-                printable(error.message())
-            )
+            format!("{}:{line}: {}; {remedy}", path.display(), error.message())
         })
     }
 

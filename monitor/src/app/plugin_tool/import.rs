@@ -9,6 +9,7 @@ use crate::{
     cli::ImportArgs,
     config::{self, Fault},
     import::{self, Imported, MOST_BYTES, Note},
+    shown::printable,
 };
 
 /// How often keys are left out before a file is given up: one may be missing because another was left out.
@@ -48,8 +49,8 @@ pub(super) fn run(args: &ImportArgs) -> Result<Exit> {
     for plugin in &plugins {
         for note in &plugin.notes {
             match note.line {
-                Some(line) => eprintln!("{shown}:{line}: {}", note.text),
-                None => eprintln!("{shown}: {}", note.text),
+                Some(line) => eprintln!("{}", printable(&format!("{shown}:{line}: {}", note.text))),
+                None => eprintln!("{}", printable(&format!("{shown}: {}", note.text))),
             }
         }
         let Some(folder) = &args.output else {

@@ -8,6 +8,7 @@ use crate::{
     cli::ListArgs,
     config::{Fault, Overrides},
     export::span,
+    shown::{self, printable},
 };
 
 /// Lists them.
@@ -70,7 +71,10 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit> {
         ]);
     }
     let text = if args.json {
-        objects.iter().map(|object| object.to_string() + "\n").collect()
+        objects
+            .iter()
+            .map(|object| shown::json(&object.to_string()).into_owned() + "\n")
+            .collect()
     } else {
         table(&rows)
     };
@@ -84,7 +88,11 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit> {
 
 fn table(rows: &[[String; 5]]) -> String {
     let heading = ["PLUGIN", "STATE", "SERVICE", "INTERVAL", "FILE"].map(str::to_owned);
-    let all = || std::iter::once(&heading).chain(rows);
+    let rows: Vec<[String; 5]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| printable(cell).into_owned()))
+        .collect();
+    let all = || std::iter::once(&heading).chain(&rows);
     let mut text = String::new();
     for row in all() {
         let cells = row.iter().enumerate().map(|(column, cell)| {

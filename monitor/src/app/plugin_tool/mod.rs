@@ -18,6 +18,7 @@ use super::{Exit, output, sources::on_this_host};
 use crate::{
     cli::PluginCommand,
     config::{self, Environment, Loaded, Overrides, PluginSources},
+    shown,
 };
 
 #[cfg(test)]
@@ -67,7 +68,7 @@ fn load(directories: Vec<PathBuf>, plugins: Vec<String>, overrides: &Overrides) 
 }
 
 fn complain(message: impl std::fmt::Display) {
-    eprintln!("kevmon: {message}");
+    shown::complain(message);
 }
 
 /// Prints a result; a reader that has gone away is content.

@@ -1,12 +1,13 @@
 //! Values as `kevmon plugin run` prints them: `2014-07-29 20:22:06.789Z [name(id)] metric value key=value…`.
 
 use crate::{
-    export::{Collection, ServiceReading, iso8601_millis, printable},
+    export::{Collection, ServiceReading, iso8601_millis},
     metrics::{Attribute, Attributes, Measure, ProcessMetric, of_plugin, process_metrics},
     plugin::{
         Plugin,
         collector::{Custom, CustomValue},
     },
+    shown,
 };
 
 /// Lines of one plugin at one time.
@@ -98,10 +99,11 @@ impl Lines {
 
     fn line(&mut self, time: u64, name: &str, value: &str, pairs: &[(String, String)]) {
         let time = iso8601_millis(time).replace('T', " ");
-        self.text.push_str(&format!("{time} {} {name} {value}", self.of));
+        let mut line = format!("{time} {} {name} {value}", self.of);
         for (key, value) in pairs {
-            self.text.push_str(&format!(" {key}={}", word(value)));
+            line.push_str(&format!(" {key}={}", word(value)));
         }
+        self.text.push_str(&shown::printable(&line));
         self.text.push('\n');
     }
 
@@ -123,9 +125,9 @@ fn pairs(attributes: Attributes) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A text in quotes, on one line.
+/// A text in quotes, on one line, as JSON writes it.
 fn quoted(text: &str) -> String {
-    serde_json::Value::String(printable(text)).to_string()
+    shown::json(&serde_json::Value::String(text.to_owned()).to_string()).into_owned()
 }
 
 /// A value as it is, where it is one word.
@@ -171,7 +173,7 @@ mod tests {
             (
                 None,
                 value(Custom::Text("x\ny".into()), &[]),
-                "[web()] uniform \"x\u{fffd}y\"",
+                "[web()] uniform \"x\\ny\"",
             ),
         ] {
             let plugin = Plugin {

@@ -1,6 +1,8 @@
-//! Quotes what a receiver says: bounded, without control characters, without the secrets it was sent.
+//! Quotes what a receiver says: bounded, with unsafe code points escaped, without the secrets it was sent.
 
 use http::HeaderMap;
+
+use crate::shown;
 
 /// Longest quotation, bytes.
 const LONGEST: usize = 512;
@@ -44,8 +46,8 @@ impl Quote {
         let mut quoted = String::new();
         for c in text.chars() {
             let before = quoted.len();
-            if c.is_control() {
-                quoted.extend(c.escape_default());
+            if shown::is_unsafe(c) {
+                quoted.extend(shown::escape(c));
             } else {
                 quoted.push(c);
             }
@@ -88,6 +90,15 @@ mod tests {
             assert_eq!(quoted, expected, "{text:?}");
         }
         assert_eq!(quote.bytes(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn quotations_do_nothing_to_a_terminal() {
+        for letter in shown::tests::all() {
+            let quoted = Quote::default().text(&format!("a{letter}b"));
+            assert!(!quoted.chars().any(shown::is_unsafe), "{letter:?}: {quoted}");
+            assert!(quoted.starts_with("a\\") && quoted.ends_with('b'), "{quoted}");
+        }
     }
 
     #[test]
