@@ -66,13 +66,18 @@ impl Prometheus {
     /// Starts the program that `KEVMON_PROMETHEUS` names. It scrapes the page of `target` in this format at this
     /// interval, with what docs/prometheus.md says of the configuration, and has defaults for all else.
     pub fn scraping(target: u16, format: Format, interval: Duration) -> Self {
+        Self::scraping_with(target, format, interval, "")
+    }
+
+    /// The same with further lines of the scrape's configuration, each indented by four spaces.
+    pub fn scraping_with(target: u16, format: Format, interval: Duration, further: &str) -> Self {
         let milliseconds = interval.as_millis();
         Self::launch(
             "KEVMON_PROMETHEUS",
             &format!(
                 "global:\n  scrape_interval: {milliseconds}ms\n  scrape_timeout: {milliseconds}ms\n\
                  scrape_configs:\n  - job_name: kevmon\n    honor_labels: true\n    scrape_protocols: [{}]\n    \
-                 static_configs:\n      - targets: [\"127.0.0.1:{target}\"]\n",
+                 static_configs:\n      - targets: [\"127.0.0.1:{target}\"]\n{further}",
                 format.protocol()
             ),
             &[],

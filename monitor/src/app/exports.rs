@@ -28,8 +28,8 @@ use crate::{
     export::{
         Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Run, Telemetry, TelemetryError,
         Temporality, UnixClock, iso8601, otlp_json_line,
-        prometheus::{LatestReadings, PrometheusServer},
-        transport::{EncodedRequest, Signal},
+        prometheus::{Access, LatestReadings, PrometheusServer},
+        transport::{EncodedRequest, Signal, server_tls::ServerTls},
     },
     kernel,
     metrics::{AttemptsReading, ProgramTime, TelemetryReading, Timing},
@@ -145,7 +145,7 @@ impl Exports {
             .context("[telemetry]")?;
         let lines = settings.outputs.otlp_json.as_ref().map(line_target);
         let otlp_json = lines.map(Lines::start).transpose().context("OTLP/JSON lines")?;
-        let page = settings.outputs.prometheus;
+        let page = settings.outputs.prometheus.as_ref();
         let prometheus = page.map(|page| serve(page, &host)).transpose()?;
         drop(entered);
         let encoder = || {
@@ -447,10 +447,18 @@ fn line_target(of: &JsonTarget) -> LineTarget {
 }
 
 /// Serves the page for Prometheus from now on, as long as the runtime is there.
-fn serve(page: PrometheusPage, host: &HostIdentity) -> Result<LatestReadings> {
+fn serve(page: &PrometheusPage, host: &HostIdentity) -> Result<LatestReadings> {
     let latest = LatestReadings::new(host.clone(), page.created);
-    let server = PrometheusServer::bind(page.address, latest.clone())?;
-    info!("Prometheus: http://{}/metrics", server.address()?);
+    let access = Access {
+        token: page.token.clone(),
+        tls: page.tls.as_ref().map(|tls| ServerTls {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_ca: tls.client_ca.clone(),
+        }),
+        hosts: page.hosts.clone(),
+    };
+    let server = PrometheusServer::bind(page.address, latest.clone(), access)?;
     tokio::spawn(async move {
         let Err(error) = server.serve().await;
         error!("Prometheus: {error}; the page is not served any more, everything else goes on");

@@ -267,10 +267,27 @@ pub struct Outputs {
 }
 
 /// The page for Prometheus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrometheusPage {
     /// Where it is served.
     pub address: SocketAddr,
     /// Whether it shows when each sum began (`_created`, OpenMetrics alone).
     pub created: bool,
+    /// The file of the token that readers have to send; `None`: they need none.
+    pub token: Option<PathBuf>,
+    /// The files of its TLS; `None`: it is served in clear text.
+    pub tls: Option<PageTls>,
+    /// Host names that it goes by, in lower case, besides this host's loopback names and addresses.
+    pub hosts: Vec<String>,
+}
+
+/// PEM files of the page's TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageTls {
+    /// The certificate that the page shows, and its chain.
+    pub certificate: PathBuf,
+    /// That certificate's key.
+    pub key: PathBuf,
+    /// Certificates that vouch for readers; `None`: readers need no certificate.
+    pub client_ca: Option<PathBuf>,
 }

@@ -115,6 +115,16 @@ pub enum Role {
     PrometheusListen,
     /// Whether its page shows when sums began.
     PrometheusCreated,
+    /// The token that its readers have to send.
+    PrometheusToken,
+    /// The certificate that it shows.
+    PrometheusCertificate,
+    /// That certificate's key.
+    PrometheusKey,
+    /// Certificates that vouch for its readers.
+    PrometheusClientCa,
+    /// Further host names that it goes by.
+    PrometheusHosts,
     /// Attributes of all resources.
     Resource,
     /// The account that collectors run as.

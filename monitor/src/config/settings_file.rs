@@ -38,16 +38,46 @@ pub struct SettingsFile {
     pub(crate) telemetry: Telemetry,
     pub(crate) otlp_json: Option<JsonTarget>,
     pub(crate) prometheus: Option<Given<SocketAddr>>,
-    /// Whether that page shows `_created`, also where a flag gave the address.
-    pub(crate) prometheus_created: bool,
     /// `[collectors] user`.
     pub(crate) collector_user: Option<String>,
+    /// What else the file says of that page, also where a flag gave the address.
+    pub(crate) page: PageKeys,
     /// `[resource]`.
     pub(crate) resource: BTreeMap<String, String>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Warning>,
     /// Whether its tables could be read at all, so that a name that it has not is one that does not exist.
     whole: bool,
+}
+
+/// What `[prometheus]` says of the page, its address apart.
+#[derive(Debug, Default)]
+pub(crate) struct PageKeys {
+    /// Whether it shows `_created`.
+    pub(crate) created: bool,
+    pub(crate) token: Option<Given<SecretPlace>>,
+    pub(crate) certificate: Option<Given<SecretPlace>>,
+    pub(crate) key: Option<Given<SecretPlace>>,
+    pub(crate) client_ca: Option<Given<SecretPlace>>,
+    pub(crate) hosts: Option<Given<Vec<String>>>,
+}
+
+impl PageKeys {
+    fn set(&mut self, role: Role, value: Value, origin: Origin) {
+        match (role, value) {
+            (Role::PrometheusCreated, Value::Flag(created)) => self.created = created,
+            (Role::PrometheusToken, Value::Place(place)) => self.token = Some(Given::new(place, origin)),
+            (Role::PrometheusCertificate, Value::Place(place)) => {
+                self.certificate = Some(Given::new(place, origin));
+            }
+            (Role::PrometheusKey, Value::Place(place)) => self.key = Some(Given::new(place, origin)),
+            (Role::PrometheusClientCa, Value::Place(place)) => {
+                self.client_ca = Some(Given::new(place, origin));
+            }
+            (Role::PrometheusHosts, Value::Texts(hosts)) => self.hosts = Some(Given::new(hosts, origin)),
+            _ => {}
+        }
+    }
 }
 
 /// What one receiver's table says.
@@ -235,7 +265,7 @@ impl Content for Reading<'_> {
             (Role::PrometheusListen, Value::Listen(address)) => {
                 self.listen = Some(Given::new(address, origin));
             }
-            (Role::PrometheusCreated, Value::Flag(created)) => self.file.prometheus_created = created,
+            (role, value) if entry.table == "prometheus" => self.file.page.set(role, value, origin),
             (role, value) => {
                 if let Value::Headers(headers) = &value {
                     self.warn_of_readable_secrets(headers, &origin);

@@ -279,7 +279,7 @@ fn faults() {
                 "kevmon.toml:10: otlp_json.path: must be a string, found an integer; put it in quotes",
                 "kevmon.toml:12: prometheus.enabled: must be true or false, found an integer; write it without quotes",
                 "kevmon.toml:13: prometheus.listen: \":9464\" is not an address with a port; write 127.0.0.1:9464 or [::1]:9464",
-                "kevmon.toml:14: prometheus.port: unknown key; known here: enabled, listen, created",
+                "kevmon.toml:14: prometheus.port: unknown key; known here: enabled, listen, created, bearer_token_file, certificate_file, key_file, client_ca_file, hosts",
             ],
         ),
         (

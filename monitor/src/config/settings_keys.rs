@@ -49,6 +49,11 @@ pub(crate) const SETTINGS_KEYS: &[Key] = &[
     key(FILE, "prometheus", "enabled", Kind::Flag, Role::Prometheus, "`false`"),
     key(FILE, "prometheus", "listen", Kind::Listen, Role::PrometheusListen, "`\"127.0.0.1:9464\"`"),
     key(FILE, "prometheus", "created", Kind::Flag, Role::PrometheusCreated, "`false`"),
+    key(FILE, "prometheus", "bearer_token_file", Kind::File, Role::PrometheusToken, "none"),
+    key(FILE, "prometheus", "certificate_file", Kind::File, Role::PrometheusCertificate, "none"),
+    key(FILE, "prometheus", "key_file", Kind::File, Role::PrometheusKey, "none"),
+    key(FILE, "prometheus", "client_ca_file", Kind::File, Role::PrometheusClientCa, "none"),
+    key(FILE, "prometheus", "hosts", Kind::List, Role::PrometheusHosts, "`[]`"),
     key(FILE, "collectors", "user", Kind::Text, Role::CollectorUser, "`\"kevmon-collector\"` if it exists, else an id for each run"),
     key(FILE, "", "resource", Kind::ResourceAttributes, Role::Resource, "`{}`"),
 ];

@@ -57,6 +57,7 @@ mod plugin_tools;
 mod proc_source;
 mod process_series;
 mod prometheus;
+mod prometheus_access;
 mod reasons;
 mod reexecuted;
 mod reload;

@@ -6,11 +6,12 @@ mod address;
 mod connection;
 mod credentials;
 mod generic;
+mod page;
 mod proxy;
 mod resource;
 mod tls;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     Overrides, PluginReceivers,
@@ -18,7 +19,7 @@ use super::{
     finding::{Fault, Finding, Warning, quoted, split},
     given::Given,
     log_filter::LogFilter,
-    receiver::{Outputs, PrometheusPage, Receiver, SpoolLimits, Telemetry, Temporality},
+    receiver::{Outputs, Receiver, SpoolLimits, Telemetry, Temporality},
     settings_file::SettingsFile,
 };
 use crate::files;
@@ -201,26 +202,9 @@ impl Settling<'_> {
             .prometheus
             .map(|address| Given::by_flag(address, "--prometheus"))
             .or_else(|| file.and_then(|file| file.prometheus.clone()));
-        if let Some(listen) = &prometheus {
-            self.warn_of_open_address(listen);
-        }
         Outputs {
             otlp_json: asked.or_else(|| file.and_then(|file| file.otlp_json.clone())),
-            prometheus: prometheus.map(|listen| PrometheusPage {
-                address: listen.value,
-                created: file.is_some_and(|file| file.prometheus_created),
-            }),
-        }
-    }
-
-    fn warn_of_open_address(&mut self, listen: &Given<SocketAddr>) {
-        if !listen.value.ip().to_canonical().is_loopback() {
-            let message = format!(
-                "{} is no loopback address: everybody who reaches it reads the metrics",
-                listen.value
-            );
-            let remedy = "write 127.0.0.1 or [::1] where the scraper is on this host";
-            self.warn(listen.origin.finding(message).remedy(remedy));
+            prometheus: prometheus.map(|listen| self.page(&listen)),
         }
     }
 }

@@ -336,7 +336,8 @@ fn outputs_spool_and_telemetry() {
     let settings = overridden.valid();
     assert_eq!(settings.outputs.otlp_json, Some(JsonTarget::Stdout));
     let open = "is no loopback address: everybody who reaches it reads the metrics; write 127.0.0.1 or [::1] where \
-                the scraper is on this host";
+                the scraper is on this host, or set bearer_token_file, or certificate_file, key_file and \
+                client_ca_file, in [prometheus]";
     assert_eq!(
         lines(&settings.warnings),
         [format!("command line: --prometheus: 0.0.0.0:9464 {open}")]
@@ -421,4 +422,93 @@ fn an_address_of_victoriametrics_is_sent_metrics_alone() {
     };
     let signals = elsewhere.valid().receivers[0].signals;
     assert!(!signals.logs, "{signals:?}");
+}
+
+#[test]
+fn who_may_read_the_page() {
+    let page = |keys: &str| format!("[prometheus]\nenabled = true\n{keys}");
+    let of = |keys: &str| {
+        let file = page(keys);
+        Case {
+            file: &file,
+            ..Case::default()
+        }
+        .valid()
+    };
+    let settings = of(
+        "listen = '0.0.0.0:1'\nbearer_token_file = '/t'\ncertificate_file = '/c'\nkey_file = '/k'\nclient_ca_file = '/a'\nhosts = ['Mon.example', '[fe80::1]']",
+    );
+    let page_of = settings.outputs.prometheus.expect("a page");
+    assert_eq!(page_of.token, Some("/t".into()));
+    assert_eq!(page_of.hosts, ["mon.example", "fe80::1"]);
+    let tls = page_of.tls.expect("TLS");
+    assert_eq!(
+        (tls.certificate, tls.key, tls.client_ca),
+        ("/c".into(), "/k".into(), Some("/a".into()))
+    );
+    assert_eq!(settings.warnings, []);
+    let open = "is no loopback address";
+    for (keys, warned) in [
+        ("", None),
+        ("listen = '[::1]:1'\nbearer_token_file = '/t'", None),
+        (
+            "listen = '0.0.0.0:1'",
+            Some("everybody who reaches it reads the metrics"),
+        ),
+        (
+            "listen = '[::]:1'\ncertificate_file = '/c'\nkey_file = '/k'",
+            Some("everybody who reaches it reads the metrics"),
+        ),
+        (
+            "listen = '0.0.0.0:1'\nbearer_token_file = '/t'",
+            Some("the token is sent in clear text"),
+        ),
+        (
+            "listen = '0.0.0.0:1'\nbearer_token_file = '/t'\ncertificate_file = '/c'\nkey_file = '/k'",
+            None,
+        ),
+        (
+            "listen = '0.0.0.0:1'\nclient_ca_file = '/a'\ncertificate_file = '/c'\nkey_file = '/k'",
+            None,
+        ),
+    ] {
+        let warnings = lines(&of(keys).warnings);
+        assert_eq!(
+            warnings.len(),
+            usize::from(warned.is_some()),
+            "{keys}: {warnings:?}"
+        );
+        if let Some(warned) = warned {
+            assert!(
+                warnings[0].contains(open) && warnings[0].contains(warned),
+                "{keys}: {warnings:?}"
+            );
+        }
+    }
+    for (keys, fault) in [
+        (
+            "key_file = '/k'",
+            "kevmon.toml:4: prometheus.key_file: needs certificate_file of the same table; set certificate_file",
+        ),
+        (
+            "certificate_file = '/c'",
+            "kevmon.toml:4: prometheus.certificate_file: needs key_file of the same table; set key_file",
+        ),
+        (
+            "client_ca_file = '/a'",
+            "kevmon.toml:4: prometheus.client_ca_file: needs certificate_file of the same table; set certificate_file",
+        ),
+        (
+            "hosts = ['a:1']",
+            "kevmon.toml:4: prometheus.hosts: \"a:1\" is not a host; write a host name or an address, and the port apart from it",
+        ),
+    ] {
+        let file = page(keys);
+        let faults = Case {
+            file: &file,
+            ..Case::default()
+        }
+        .faults();
+        assert_eq!(faults, [fault], "{keys}");
+    }
 }

@@ -1,8 +1,14 @@
 //! What was measured last, for whoever asks by HTTP: a page in Prometheus's text format. docs/prometheus.md describes it.
 
+mod access;
+mod admission;
+mod material;
 mod naming;
 mod page;
+mod response;
 mod server;
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +25,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tracing::warn;
 
+pub use material::Access;
 pub use server::PrometheusServer;
 
 use super::{
@@ -26,6 +33,7 @@ use super::{
     otlp::{MetricRequests, Temporality},
     resource::{HostIdentity, Run},
 };
+use crate::plugin::Plugin;
 use page::Format;
 
 /// A plugin's last collection is out of date after so many of its intervals, …
@@ -55,15 +63,18 @@ struct State {
     rendered: [Option<Rendered>; 2],
 }
 
-/// A page, good until something new is taken and for a second: many may ask at once.
+/// A page, good until something new is taken, and for a while: many may ask at once.
 #[derive(Debug)]
 struct Rendered {
-    at: Instant,
+    /// Readings may be out of date from then on.
+    until: Instant,
     text: Bytes,
 }
 
-/// How long a page is good for.
+/// How long a page is good for at least, and in terms of the time that it took to render: so rendering takes a tenth of the
+/// time at most, however many ask.
 const GOOD_FOR: Duration = Duration::from_secs(1);
+const GOOD_FOR_TIMES: u32 = 10;
 
 /// A plugin's latest collection.
 #[derive(Debug)]
@@ -128,11 +139,12 @@ impl LatestReadings {
     fn page(&self, format: Format, now: Instant) -> Bytes {
         let place = usize::from(format == Format::OpenMetrics);
         if let Some(rendered) = &self.state().rendered[place]
-            && now.saturating_duration_since(rendered.at) < GOOD_FOR
+            && now <= rendered.until
         {
             return rendered.text.clone();
         }
         let created = self.state().created;
+        let began = Instant::now();
         let page = page::page(&self.resources(now), format, created);
         let mut state = self.state();
         for name in page.conflicting {
@@ -145,8 +157,11 @@ impl LatestReadings {
             }
         }
         let text = Bytes::from(page.text);
+        let took = began.elapsed();
         state.rendered[place] = Some(Rendered {
-            at: now,
+            until: state
+                .next_out_of_date(now)
+                .min(now + took + GOOD_FOR.max(took * GOOD_FOR_TIMES)),
             text: text.clone(),
         });
         text
@@ -162,8 +177,7 @@ impl LatestReadings {
                 let Some(service) = services.iter().find(|service| service.plugin.label() == *name) else {
                     continue;
                 };
-                let allowed = (service.plugin.interval * MISSED).max(AT_LEAST);
-                if now.saturating_duration_since(taken.at) <= allowed {
+                if now <= taken.at + allowed(&service.plugin) {
                     chosen.push(Collection {
                         services: vec![service.clone()],
                         ..without_services(&taken.collection)
@@ -184,6 +198,23 @@ impl LatestReadings {
     /// A panic elsewhere leaves nothing half-done in it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How old a plugin's last collection may be.
+fn allowed(plugin: &Plugin) -> Duration {
+    (plugin.interval * MISSED).max(AT_LEAST)
+}
+
+impl State {
+    /// The last moment at which the page of `now` is right: then a reading on it is out of date.
+    fn next_out_of_date(&self, now: Instant) -> Instant {
+        let until = self.readings.values().flat_map(|taken| {
+            let services = taken.collection.services.iter();
+            services.map(|service| taken.at + allowed(&service.plugin))
+        });
+        let until = until.filter(|until| *until >= now).min();
+        until.unwrap_or(now + GOOD_FOR * GOOD_FOR_TIMES)
     }
 }
 

@@ -1,8 +1,6 @@
-//! Rendered pages, and the endpoint over TCP.
+//! Rendered pages.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,17 +11,17 @@ use super::{
     super::collection::tests::collection,
     naming::{Kind, family_name},
     page::{Page, page},
-    server::chosen,
+    response::chosen,
     *,
 };
 use crate::plugin::Naming;
 
-fn host() -> HostIdentity {
+pub(super) fn host() -> HostIdentity {
     HostIdentity::new(None, "host".to_owned())
 }
 
 /// A collection of the plugin of these names.
-fn of(plugins: &[&str]) -> Collection {
+pub(super) fn of(plugins: &[&str]) -> Collection {
     let mut collection = collection();
     let [service] = collection.services.as_slice() else {
         panic!("{:?}", collection.services)
@@ -43,7 +41,7 @@ fn rendered(collection: &Collection, format: Format) -> Page {
 }
 
 /// A family's lines, with what all series of a service have in common left out.
-fn family(text: &str, name: &str) -> Vec<String> {
+pub(super) fn family(text: &str, name: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| {
         let line = line
             .trim_start_matches("# HELP ")
@@ -359,113 +357,6 @@ fn the_format_is_the_readers_choice() {
     ] {
         assert_eq!(chosen(accept.iter().copied()), format, "{accept:?}");
     }
-}
-
-/// Runs `test` against an endpoint that shows one plugin.
-fn served(test: impl FnOnce(SocketAddr) + Send + 'static) {
-    let latest = LatestReadings::new(host(), false);
-    latest.update(&Arc::new(of(&["web"])));
-    let server = PrometheusServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), latest).unwrap();
-    let address = server.address().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async move {
-        let test = tokio::task::spawn_blocking(move || test(address));
-        tokio::select! {
-            ended = server.serve() => panic!("{ended:?}"),
-            result = test => result.unwrap(),
-        }
-    });
-}
-
-fn ask(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    response
-}
-
-#[test]
-fn the_endpoint_answers_get_metrics_and_nothing_else() {
-    served(|address| {
-        let of_host = format!("Host: {address}\r\n\r\n");
-        let response = ask(address, &format!("GET /metrics HTTP/1.1\r\n{of_host}"));
-        let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(
-            head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
-            "{head}"
-        );
-        assert!(
-            head.contains(&format!("content-length: {}", body.len())),
-            "{head}"
-        );
-        assert_eq!(family(body, "starts_total").len(), 3);
-        let open = format!("GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text\r\n{of_host}");
-        let response = ask(address, &open);
-        assert!(
-            response.contains("content-type: application/openmetrics-text; version=1.0.0"),
-            "{response}"
-        );
-        assert!(response.ends_with("# EOF\n"), "{response}");
-        for (request, status) in [
-            ("GET / HTTP/1.1\r\n", "404 Not Found"),
-            ("GET /metrics/x HTTP/1.1\r\n", "404 Not Found"),
-            (
-                "POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n",
-                "405 Method Not Allowed",
-            ),
-            ("HEAD /metrics HTTP/1.1\r\n", "405 Method Not Allowed"),
-            (
-                "GET /metrics HTTP/1.1\r\nContent-Length: 9\r\n",
-                "413 Payload Too Large",
-            ),
-            ("GET /metrics?a=b HTTP/1.1\r\n", "200 OK"),
-            ("nonsense\r\n", "400 Bad Request"),
-        ] {
-            let response = ask(address, &format!("{request}{of_host}"));
-            assert!(
-                response.starts_with(&format!("HTTP/1.1 {status}\r\n")),
-                "{request}: {response}"
-            );
-        }
-    });
-}
-
-/// Silent clients hold their places for some seconds, and no more of them than there are places.
-#[test]
-fn silent_clients_are_few_and_not_for_long() {
-    served(|address| {
-        let silent: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let started = Instant::now();
-        let response = ask(
-            address,
-            &format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n"),
-        );
-        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
-        let waited = started.elapsed();
-        assert!(
-            waited > Duration::from_secs(4),
-            "{waited:?}: it was the thirteenth"
-        );
-        assert!(waited < Duration::from_secs(25), "{waited:?}");
-        drop(silent);
-    });
-}
-
-#[test]
-fn an_address_in_use_is_told() {
-    let first = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = first.local_addr().unwrap();
-    let error = PrometheusServer::bind(address, LatestReadings::new(host(), false)).unwrap_err();
-    let text = error.to_string();
-    assert!(
-        text.contains(&address.to_string()) && text.contains("give another address"),
-        "{text}"
-    );
 }
 
 /// The names of docs/prometheus.md; with `print_prometheus_names` they are printed for it.

@@ -88,6 +88,20 @@ impl Fault {
         )
     }
 
+    /// Of "what is wrong; what to do" about a file.
+    pub(super) fn of_file(text: String) -> Self {
+        match text.rsplit_once("; ") {
+            Some((reason, remedy)) => Self::settings(reason, remedy),
+            None => Self::settings(text, ""),
+        }
+    }
+
+    /// What is wrong, and what to do about it.
+    pub(super) fn text(&self) -> String {
+        let separator = if self.remedy.is_empty() { "" } else { "; " };
+        format!("{}{separator}{}", self.reason, self.remedy)
+    }
+
     /// `confirmed`: what could be read says that the request was taken.
     pub(super) fn unreadable(reason: impl Into<String>, confirmed: bool) -> Self {
         Self {
@@ -107,7 +121,7 @@ impl Fault {
 
 /// A request was not taken, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{endpoint}: {}{}{}", fault.reason, if fault.remedy.is_empty() { "" } else { "; " }, fault.remedy)]
+#[error("{endpoint}: {}", fault.text())]
 pub struct SendError {
     endpoint: String,
     fault: Fault,

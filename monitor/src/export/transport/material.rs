@@ -1,12 +1,9 @@
 //! What the files of a connection hold, read again when they change: certificates, keys, header values.
 
 use std::{
-    fs::Metadata,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,16 +13,10 @@ use secrecy::ExposeSecret;
 use super::{
     connection::{Connection, HeaderValue as Source, Protocol, TlsFiles},
     error::Fault,
+    files::{Files, content},
     quote::Quote,
     tls,
 };
-use crate::files;
-
-/// How long files are taken to be as they were.
-const TRUST: Duration = Duration::from_secs(1);
-
-/// Largest file that is read, bytes: many times the system's certificates.
-const LARGEST: u64 = 4 << 20;
 
 /// Headers that are not the configuration's to set: each is part of how a message is sent.
 const RESERVED: [&str; 10] = [
@@ -41,9 +32,6 @@ const RESERVED: [&str; 10] = [
     "user-agent",
 ];
 
-/// Which file it was, and in which state.
-type Fingerprint = (u64, u64, u64, i64, i64);
-
 /// Headers and TLS of a connection as its files had them.
 pub(super) struct Material {
     pub(super) headers: HeaderMap,
@@ -51,17 +39,14 @@ pub(super) struct Material {
     pub(super) quote: Quote,
     /// The receiver has asked for a client certificate, and there is none.
     pub(super) lacks_certificate: Arc<AtomicBool>,
-    files: Vec<(PathBuf, Option<Fingerprint>)>,
-    checked: Instant,
+    files: Files,
 }
 
 impl Material {
     /// Reads what `connection` names.
     pub(super) fn read(connection: &Connection, is_tls: bool, now: Instant) -> Result<Self, Fault> {
         // Before the files are read: a change in between is then seen next time.
-        let files = files(connection)
-            .map(|path| (path.to_owned(), fingerprint(path)))
-            .collect();
+        let files = Files::seen(files(connection), now);
         let headers = headers(&connection.headers)?;
         let lacks_certificate = Arc::default();
         let tls = if is_tls {
@@ -81,17 +66,12 @@ impl Material {
             tls,
             lacks_certificate,
             files,
-            checked: now,
         })
     }
 
     /// Whether the files are still the same; looks at most once a second.
     pub(super) fn is_current(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.checked) < TRUST {
-            return true;
-        }
-        self.checked = now;
-        self.files.iter().all(|(path, known)| fingerprint(path) == *known)
+        self.files.are_current(now)
     }
 }
 
@@ -116,49 +96,6 @@ fn files(connection: &Connection) -> impl Iterator<Item = &Path> {
     headers.chain(tls)
 }
 
-fn fingerprint(path: &Path) -> Option<Fingerprint> {
-    let of = |file: Metadata| {
-        (
-            file.dev(),
-            file.ino(),
-            file.size(),
-            file.mtime(),
-            file.mtime_nsec(),
-        )
-    };
-    std::fs::metadata(path).ok().map(of)
-}
-
-/// The whole of a file, `what` it is to be.
-pub(super) fn content(path: &Path, what: &str) -> Result<Vec<u8>, Fault> {
-    let read = || {
-        let mut bytes = Vec::new();
-        files::open_to_read(path)?
-            .take(LARGEST + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(io::Error::other("it is larger than 4 MiB"));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|error: io::Error| {
-        let what = format!("cannot read the {what} {}", path.display());
-        match files::refusal(&error) {
-            Some(refusal) if refusal.path == path => {
-                Fault::settings(format!("{what}: {}", refusal.message), refusal.remedy.as_str())
-            }
-            Some(refusal) => Fault::settings(
-                format!("{what}: {}: {}", refusal.path.display(), refusal.message),
-                refusal.remedy.as_str(),
-            ),
-            None => Fault::settings(
-                format!("{what}: {error}"),
-                "put it there, readable by kevmon, or change the setting",
-            ),
-        }
-    })
-}
-
 /// Values are marked sensitive, and no message holds any.
 fn headers(configured: &[(String, Source)]) -> Result<HeaderMap, Fault> {
     let mut headers = HeaderMap::new();
@@ -178,7 +115,7 @@ fn headers(configured: &[(String, Source)]) -> Result<HeaderMap, Fault> {
         let (value, origin) = match source {
             Source::Text(text) => (text.expose_secret().as_bytes().to_vec(), String::new()),
             Source::File(path) => {
-                let content = content(path, &format!("file of the header {key},"))?;
+                let content = content(path, &format!("file of the header {key},")).map_err(Fault::of_file)?;
                 (without_line_break(content), format!(" in {}", path.display()))
             }
         };

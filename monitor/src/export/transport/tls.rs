@@ -16,7 +16,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{connection::TlsFiles, error::Fault, material::content, quote::Quote};
+use super::{connection::TlsFiles, error::Fault, files::content, quote::Quote};
 use crate::export::calendar::iso8601_millis;
 
 /// The system's certificates, read once for all connections that want them at a time: they are some 150.
@@ -32,7 +32,7 @@ pub(super) fn client_config(
 ) -> Result<ClientConfig, Fault> {
     let provider = Arc::new(ring::default_provider());
     let roots = match &files.ca {
-        Some(path) => Arc::new(roots(path)?),
+        Some(path) => Arc::new(roots(path, "ca_file")?),
         None => system_roots()?,
     };
     let general =
@@ -48,7 +48,7 @@ pub(super) fn client_config(
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate, "client certificate")?;
             builder
-                .with_client_auth_cert(chain, private_key(key)?)
+                .with_client_auth_cert(chain, private_key(key, "client key")?)
                 .map_err(|error| unfit(&error, certificate, key))?
         }
         (None, None) => builder.with_client_cert_resolver(Arc::new(NoCertificate(lacks_certificate))),
@@ -117,7 +117,8 @@ fn system_roots() -> Result<Arc<RootCertStore>, Fault> {
     Ok(roots)
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, Fault> {
+/// The certificates in the file that `setting` names.
+pub(super) fn roots(path: &Path, setting: &str) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, "CA file")? {
         roots.add(certificate).map_err(|error| {
@@ -126,15 +127,16 @@ fn roots(path: &Path) -> Result<RootCertStore, Fault> {
                     "the CA file {} holds an unusable certificate: {error}",
                     path.display()
                 ),
-                "set ca_file to PEM certificates of authorities",
+                format!("set {setting} to PEM certificates of authorities"),
             )
         })?;
     }
     Ok(roots)
 }
 
-fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let bytes = content(path, what)?;
+/// The certificates in a file, `what` they are.
+pub(super) fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let bytes = content(path, what).map_err(Fault::of_file)?;
     let found = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -150,20 +152,21 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
-    let bytes = content(path, "client key")?;
+/// The key in a file, `what` it is.
+pub(super) fn private_key(path: &Path, what: &str) -> Result<PrivateKeyDer<'static>, Fault> {
+    let bytes = content(path, what).map_err(Fault::of_file)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         let is_encrypted = bytes
             .windows(b"ENCRYPTED".len())
             .any(|window| window == b"ENCRYPTED");
         if is_encrypted {
             Fault::settings(
-                format!("the client key {} is encrypted", path.display()),
+                format!("the {what} {} is encrypted", path.display()),
                 "decrypt it: kevmon has no passphrase",
             )
         } else {
             Fault::settings(
-                format!("the client key {} holds no private key", path.display()),
+                format!("the {what} {} holds no private key", path.display()),
                 "it must be PEM, with BEGIN PRIVATE KEY",
             )
         }
