@@ -25,6 +25,7 @@ pub mod delivery;
 pub mod executable;
 pub mod fake;
 pub mod filtered;
+pub mod floods;
 pub mod grpcio;
 pub mod history;
 pub mod http;

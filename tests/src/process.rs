@@ -4,6 +4,8 @@ use std::{
     collections::BTreeSet,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
 };
 
 /// TCP_LISTEN of the kernel's include/net/tcp_states.h.
@@ -15,6 +17,17 @@ pub fn rss(pid: u32) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kilobytes.expect("VmRSS in kB (proc_pid_status(5))") * 1024
+}
+
+/// The time that its threads that still run have used of all processors.
+pub fn cpu_time(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
+    let of = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    let nanos = threads.filter_map(|thread| of(thread.ok()?.path())).sum();
+    Duration::from_nanos(nanos)
 }
 
 /// Its command line, as everybody sees it.

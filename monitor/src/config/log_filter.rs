@@ -7,6 +7,10 @@ use super::log_level::{LogLevel, UnknownLogLevel};
 /// What libraries may say without being asked.
 const LIBRARIES: LogLevel = LogLevel::Warn;
 
+/// Libraries that warn of each frame or header of a peer's that they do not like. A peer must not fill the log; what comes of it
+/// kevmon says itself.
+const ABOUT_PEERS: [&str; 4] = ["h2", "hyper", "rustls", "tonic"];
+
 /// The least severity that is logged, of kevmon and of single targets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogFilter {
@@ -33,6 +37,11 @@ impl LogFilter {
             _ => LIBRARIES,
         };
         let mut text = format!("{libraries},kevmon={}", self.level);
+        if libraries == LIBRARIES {
+            for library in ABOUT_PEERS {
+                text.push_str(&format!(",{library}=error"));
+            }
+        }
         for (target, level) in &self.targets {
             text.push_str(&format!(",{target}={level}"));
         }
@@ -84,18 +93,26 @@ mod tests {
     #[test]
     fn libraries_are_quiet_unless_asked_for() {
         for (text, directives) in [
-            ("info", "warn,kevmon=info"),
-            ("DEBUG", "warn,kevmon=debug"),
-            ("trace", "warn,kevmon=trace"),
+            ("info", "warn,kevmon=info{quiet}"),
+            ("DEBUG", "warn,kevmon=debug{quiet}"),
+            ("trace", "warn,kevmon=trace{quiet}"),
             ("CRITICAL", "error,kevmon=error"),
             ("off", "off,kevmon=off"),
-            ("debug,hyper=trace", "warn,kevmon=debug,hyper=trace"),
-            (" warning , h2 = info ", "warn,kevmon=warn,h2=info"),
-            ("kevmon::kernel=trace", "warn,kevmon=info,kevmon::kernel=trace"),
-            ("rustls=debug,debug", "warn,kevmon=debug,rustls=debug"),
+            ("debug,hyper=trace", "warn,kevmon=debug{quiet},hyper=trace"),
+            (" warning , h2 = info ", "warn,kevmon=warn{quiet},h2=info"),
+            (
+                "kevmon::kernel=trace",
+                "warn,kevmon=info{quiet},kevmon::kernel=trace",
+            ),
+            ("rustls=debug,debug", "warn,kevmon=debug{quiet},rustls=debug"),
         ] {
             let filter: LogFilter = text.parse().expect(text);
-            assert_eq!(filter.directives(), directives, "{text}");
+            let quiet = ",h2=error,hyper=error,rustls=error,tonic=error";
+            assert_eq!(
+                filter.directives(),
+                directives.replace("{quiet}", quiet),
+                "{text}"
+            );
             assert_eq!(filter.to_string().parse::<LogFilter>().expect(text), filter);
         }
         for text in [

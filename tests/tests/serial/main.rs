@@ -15,6 +15,7 @@ mod export_series;
 mod grpcio_collections;
 mod harness_times;
 mod hostile_collector;
+mod hostile_receivers;
 mod kills;
 mod large_groups;
 mod limits;

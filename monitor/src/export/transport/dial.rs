@@ -256,7 +256,7 @@ pub(super) async fn secured(
         .map_err(|error| match (Ending::of(&error), peer.lacks_certificate()) {
             (Ending::Tls(error), _) => peer.explain(&error),
             (_, Some(fault)) => fault,
-            (Ending::Closed, None) => Fault::unreachable(
+            (Ending::Closed | Ending::Flood, None) => Fault::unreachable(
                 "the receiver closed the connection during the TLS handshake",
                 "check that TLS is spoken on this port",
             ),

@@ -75,29 +75,48 @@ fn without_status(answer: &Answer, quote: &Quote) -> Fault {
     }
 }
 
-/// Code, message and details. Not by tonic's own reader, which panics at details that are not base64.
+/// Code, message and details. Not by tonic's own reader, which panics at details that are not base64, and logs a warning
+/// for each message that is no text.
 fn read(status: &HeaderMap, quote: &Quote) -> (Code, String, Vec<u8>) {
     let details = MetadataMap::from_headers(status.clone())
         .get_bin(DETAILS)
         .and_then(|value| value.to_bytes().ok())
         .map(|bytes| bytes.to_vec())
         .unwrap_or_default();
-    let only = |names: &[&'static str]| {
-        let mut headers = HeaderMap::new();
-        for name in names {
-            if let Some(value) = status.get(*name) {
-                headers.insert(*name, value.clone());
+    let code = status.get("grpc-status");
+    let code = code.map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+    let message = status.get("grpc-message");
+    let message = message.map_or_else(Vec::new, |message| percent_decoded(message.as_bytes()));
+    (code, quote.bytes(&message), details)
+}
+
+/// A percent-encoded message; what is no encoding stands for itself (gRPC over HTTP2, "Responses": a message that
+/// cannot be decoded is shown rather than thrown away).
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: &u8| {
+        char::from(*byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let code = match behind {
+            [high, low, ..] if byte == b'%' => digit(high).zip(digit(low)),
+            _ => None,
+        };
+        match code {
+            Some((high, low)) => {
+                decoded.push(high << 4 | low);
+                rest = &behind[2..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = behind;
             }
         }
-        tonic::Status::from_header_map(&headers)
-    };
-    let code = only(&["grpc-status"]).map_or(Code::Unknown, |status| status.code());
-    // A message that is no text makes tonic forget the code.
-    let message = only(&["grpc-status", "grpc-message"])
-        .filter(|status| status.code() == code)
-        .map(|status| quote.text(status.message()))
-        .unwrap_or_default();
-    (code, message, details)
+    }
+    decoded
 }
 
 /// How long the receiver wants to be left alone, where it says that it will recover.

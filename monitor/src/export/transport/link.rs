@@ -7,6 +7,7 @@ use std::{
     error::Error,
     future::Future,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -36,6 +37,11 @@ const KEPT: usize = 1 << 20;
 const READ: usize = 16 << 20;
 /// How much of it is buffered on the way, bytes.
 const BUFFER: usize = 64 << 10;
+
+/// What is said of a receiver that exceeds its allowance, …
+const FLOOD: &str = "the receiver floods the connection with frames or bytes that belong to no answer; the connection was closed";
+/// … and what to do about it.
+const FLOOD_REMEDY: &str = "it is sent again later; check that an OTLP receiver listens there";
 
 /// A request did not come through.
 #[derive(Debug)]
@@ -89,6 +95,9 @@ impl Link {
                 None => Socket::new(stream, witness.clone()),
             }
         };
+        if is_http2 {
+            witness.sight().allowance.expect_frames();
+        }
         let tasks = Tasks::default();
         let requests = requests(socket, is_http2, &tasks, deadline).await?;
         Ok(Self {
@@ -105,6 +114,11 @@ impl Link {
         peer: Peer<'_>,
         deadline: Deadline,
     ) -> Result<Answer, Broken> {
+        if self.has_flooded() {
+            // While it was idle: no reason to connect again at once.
+            return Err(Broken::Lost(Fault::unreachable(FLOOD, FLOOD_REMEDY)));
+        }
+        self.witness.sight().allowance.begin();
         let response = deadline
             .bound(self.send(outgoing), |timeout| {
                 Fault::unanswered(format!("no answer within {timeout:?}"))
@@ -113,7 +127,7 @@ impl Link {
             .map_err(Broken::Lost)?;
         let (head, body) = match response {
             Ok(response) => response.into_parts(),
-            Err(failed) if is_unprocessed(failed.error.as_ref()) => {
+            Err(failed) if !self.has_flooded() && is_unprocessed(failed.error.as_ref()) => {
                 return Err(Broken::Unsent(Fault::new(
                     Failure::Busy,
                     format!(
@@ -125,7 +139,7 @@ impl Link {
             }
             Err(failed) => {
                 let fault = self.why(failed.error.as_ref(), peer);
-                return Err(if failed.is_unsent {
+                return Err(if failed.is_unsent && !self.has_flooded() {
                     Broken::Unsent(Fault {
                         failure: Failure::Unreachable,
                         may_have_arrived: false,
@@ -136,6 +150,7 @@ impl Link {
                 });
             }
         };
+        self.witness.sight().allowance.answered();
         let (body, trailers, end) = self.read(body, peer, deadline).await;
         Ok(Answer {
             status: head.status,
@@ -182,6 +197,7 @@ impl Link {
                 Ok(None) if read > KEPT => break End::Cut,
                 Ok(None) => break End::Whole,
                 Ok(Some(Err(error))) => break End::Broken(self.why(&error, peer).reason),
+                Ok(Some(Ok(_))) if self.is_piece_too_many() => break End::Broken(FLOOD.to_owned()),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         let room = KEPT.saturating_sub(kept.len());
@@ -198,11 +214,31 @@ impl Link {
         (kept.freeze(), trailers, end)
     }
 
+    /// Counts a piece of an answer's body.
+    fn is_piece_too_many(&self) -> bool {
+        let mut sight = self.witness.sight();
+        let is_flood = sight.allowance.piece(Instant::now()).is_err();
+        if is_flood {
+            sight.note(Ending::Flood);
+        }
+        is_flood
+    }
+
+    fn has_flooded(&self) -> bool {
+        self.witness.sight().ending == Some(Ending::Flood)
+    }
+
     /// Why a request failed: by what the stream saw, which the HTTP library may have lost, else in its words.
     fn why(&self, error: &(dyn Error + 'static), peer: Peer<'_>) -> Fault {
         let sight = self.witness.sight();
         if let Some(Ending::Tls(error)) = &sight.ending {
             return peer.explain(error);
+        }
+        if sight.ending == Some(Ending::Flood) {
+            return Fault {
+                remedy: FLOOD_REMEDY.to_owned(),
+                ..Fault::unanswered(FLOOD)
+            };
         }
         let is_http2 = matches!(self.requests, Requests::Http2(_));
         if let Some(fault) = other_protocol(&sight.first, is_http2) {

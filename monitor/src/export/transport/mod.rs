@@ -11,6 +11,7 @@ mod dial;
 mod entropy;
 mod error;
 pub(in crate::export) mod files;
+mod flood;
 mod grpc;
 mod http;
 mod link;

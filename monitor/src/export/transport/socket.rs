@@ -9,9 +9,12 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::flood::Allowance;
 
 /// How many bytes of the receiver's first answer are kept: enough to tell which protocol it speaks.
 const FIRST: usize = 9;
@@ -25,6 +28,8 @@ pub(super) enum Ending {
     Io(String),
     /// TLS: an alert from the receiver, or what it said is no TLS.
     Tls(rustls::Error),
+    /// It sent far more than its answer takes.
+    Flood,
 }
 
 impl Ending {
@@ -41,21 +46,34 @@ impl Ending {
 }
 
 /// What was seen of the receiver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sight {
     /// Its first bytes, inside TLS.
     pub(super) first: Vec<u8>,
     /// Why no more is to be had of it.
     pub(super) ending: Option<Ending>,
+    /// What it may still do.
+    pub(super) allowance: Allowance,
+}
+
+impl Default for Sight {
+    fn default() -> Self {
+        Self {
+            first: Vec::new(),
+            ending: None,
+            allowance: Allowance::new(Instant::now()),
+        }
+    }
 }
 
 impl Sight {
     /// What TLS says explains what follows it, an error explains a mere end.
-    fn note(&mut self, ending: Ending) {
+    pub(super) fn note(&mut self, ending: Ending) {
         let rank = |ending: &Ending| match ending {
             Ending::Closed => 0,
             Ending::Io(_) => 1,
             Ending::Tls(_) => 2,
+            Ending::Flood => 3,
         };
         if self
             .ending
@@ -99,6 +117,13 @@ impl Socket {
         }
     }
 
+    /// What is sent is acknowledged.
+    fn credit(&self, sent: &io::Result<usize>) {
+        if let Ok(length) = sent {
+            self.witness.sight().allowance.sent(*length);
+        }
+    }
+
     /// A failed write counts as done.
     fn pass_over<T>(&mut self, result: io::Result<T>, done: T) -> io::Result<T> {
         result.or_else(|error| {
@@ -116,7 +141,7 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let result = ready!(self.stream.as_mut().poll_read(cx, buffer));
+        let mut result = ready!(self.stream.as_mut().poll_read(cx, buffer));
         let mut sight = self.witness.sight();
         match &result {
             Ok(()) => {
@@ -126,6 +151,10 @@ impl AsyncRead for Socket {
                 }
                 let missing = FIRST.saturating_sub(sight.first.len());
                 sight.first.extend(read.iter().take(missing));
+                if sight.allowance.received(read, Instant::now()).is_err() {
+                    sight.note(Ending::Flood);
+                    result = Err(io::Error::other("the receiver floods the connection"));
+                }
             }
             Err(error) => sight.note(Ending::of(error)),
         }
@@ -140,6 +169,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(bytes.len()));
         }
         let result = ready!(self.stream.as_mut().poll_write(cx, bytes));
+        self.credit(&result);
         Poll::Ready(self.pass_over(result, bytes.len()))
     }
 
@@ -153,6 +183,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(all));
         }
         let result = ready!(self.stream.as_mut().poll_write_vectored(cx, slices));
+        self.credit(&result);
         Poll::Ready(self.pass_over(result, all))
     }
 
