@@ -1,14 +1,21 @@
 //! Users by name and by number, as the host's name service has them (getpwnam(3): /etc/passwd, LDAP, sssd).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ffi::{CStr, CString},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 /// A user's name is asked for again after this long.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// The first answer about a user is waited for so long.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Users that wait to be asked for, at most.
+const WAITING: usize = 1024;
 
 /// Longest entry that is read, bytes.
 const LONGEST: usize = 64 << 10;
@@ -64,18 +71,108 @@ pub fn has_group(gid: u32) -> bool {
     }
 }
 
-/// The name of the user with this number, as of a minute ago at most.
+/// The name of the user with this number, as of a minute ago; `None` where there is none, and for as long as the name service
+/// does not answer: nobody waits for it longer than [`PATIENCE`].
 pub fn name_of(uid: u32) -> Option<Arc<str>> {
-    type Known = HashMap<u32, (Instant, Option<Arc<str>>)>;
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    match known.get(&uid) {
-        Some((at, name)) if at.elapsed() < FRESH => name.clone(),
-        _ => {
-            let name = by_uid(uid).map(|user| Arc::from(user.name));
-            known.insert(uid, (Instant::now(), name.clone()));
-            name
+    static NAMES: LazyLock<Names> = LazyLock::new(|| Names::new(by_uid));
+    NAMES.of(uid)
+}
+
+/// Names by number, asked for on a thread of their own: a directory service may take seconds.
+struct Names(Arc<Asked>);
+
+struct Asked {
+    look_up: fn(u32) -> Option<Entry>,
+    state: Mutex<State>,
+    /// Something was answered.
+    answered: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// When each was answered last, and how.
+    known: HashMap<u32, (Instant, Option<Arc<str>>)>,
+    /// To be asked for, oldest first.
+    queue: VecDeque<u32>,
+    /// What the thread asks for now, and since when; `None`: there is no thread.
+    asking: Option<(u32, Instant)>,
+}
+
+impl Names {
+    fn new(look_up: fn(u32) -> Option<Entry>) -> Self {
+        Self(Arc::new(Asked {
+            look_up,
+            state: Mutex::default(),
+            answered: Condvar::new(),
+        }))
+    }
+
+    fn of(&self, uid: u32) -> Option<Arc<str>> {
+        let mut state = self.0.state();
+        let known = state.known.get(&uid).cloned();
+        if let Some((at, name)) = &known
+            && at.elapsed() < FRESH
+        {
+            return name.clone();
+        }
+        self.ask(&mut state, uid);
+        if let Some((_, name)) = known {
+            return name; // until the answer comes
+        }
+        let begin = Instant::now();
+        while let Some(left) = PATIENCE.checked_sub(begin.elapsed()) {
+            // A service that lets another question wait for so long will not answer this one in time.
+            let is_slow = |&(_, since): &(u32, Instant)| since.elapsed() > PATIENCE;
+            if state.asking.as_ref().is_none_or(is_slow) {
+                break;
+            }
+            let waited = self.0.answered.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if let Some((_, name)) = state.known.get(&uid) {
+                return name.clone();
+            }
+        }
+        None
+    }
+
+    fn ask(&self, state: &mut State, uid: u32) {
+        let is_asked = state.asking.is_some_and(|(asked, _)| asked == uid) || state.queue.contains(&uid);
+        if is_asked || state.queue.len() >= WAITING {
+            return;
+        }
+        state.queue.push_back(uid);
+        if state.asking.is_none() {
+            let asked = Arc::clone(&self.0);
+            let thread = thread::Builder::new().name("kevmon-users".to_owned());
+            // Without a thread it is asked for again by whoever wants it next.
+            match thread.spawn(move || asked.serve()) {
+                Ok(_) => state.asking = Some((uid, Instant::now())),
+                Err(_) => state.queue.clear(),
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks until nothing waits.
+    fn serve(&self) {
+        loop {
+            let uid = {
+                let mut state = self.state();
+                let next = state.queue.pop_front();
+                state.asking = next.map(|uid| (uid, Instant::now()));
+                match next {
+                    Some(uid) => uid,
+                    None => return,
+                }
+            };
+            let name = (self.look_up)(uid).map(|user| Arc::from(user.name));
+            self.state().known.insert(uid, (Instant::now(), name));
+            self.answered.notify_all();
         }
     }
 }
@@ -125,5 +222,51 @@ mod tests {
         assert_eq!(by_name("with\0NUL"), None);
         assert!(has_group(0), "every host has root's");
         assert!(!has_group(3_999_999_999));
+    }
+
+    /// A service that takes its time holds nobody up, and a name that was known stays until there is another one.
+    #[test]
+    fn a_slow_name_service_is_not_waited_for() {
+        fn slow(uid: u32) -> Option<Entry> {
+            std::thread::sleep(Duration::from_millis(300));
+            (uid != 9).then(|| Entry {
+                name: format!("u{uid}"),
+                uid,
+                gid: 0,
+            })
+        }
+        let names = Names::new(slow);
+        let begin = Instant::now();
+        let first: Vec<_> = [1, 2, 9, 1, 2, 9].map(|uid| names.of(uid)).into();
+        let took = begin.elapsed();
+        assert!(first.iter().all(Option::is_none), "{first:?}");
+        assert!(took < Duration::from_millis(200), "waited for {took:?}");
+        let end = begin + Duration::from_secs(10);
+        while names.of(2).is_none() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(
+            [1, 2].map(|uid| names.of(uid)),
+            [Some("u1".into()), Some("u2".into())]
+        );
+        let old = Instant::now()
+            .checked_sub(2 * FRESH)
+            .expect("a machine that runs for two minutes");
+        let of_old = |state: &mut State| state.known.values_mut().for_each(|(at, _)| *at = old);
+        of_old(&mut names.0.state());
+        let begin = Instant::now();
+        assert_eq!(
+            names.of(1),
+            Some("u1".into()),
+            "as it was, while it is asked for again"
+        );
+        assert!(begin.elapsed() < Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_quick_name_service_answers_at_once() {
+        let names = Names::new(by_uid);
+        assert_eq!(names.of(0).as_deref(), Some("root"));
+        assert_eq!(names.of(0x7fff_fff0), None);
     }
 }

@@ -33,7 +33,7 @@ use super::{
     schedule::Schedule,
     sources::Configuration,
     times::CollectionTimes,
-    watch::{Drained, Origin, Watch},
+    watch::{Drained, Origin, Watch, reconcile::LAST_WORD},
 };
 use crate::{
     cli::{Args, Output},
@@ -262,6 +262,7 @@ struct Daemon {
 impl Daemon {
     /// Goes on until it is told to end.
     async fn serve(&mut self, inputs: &mut Inputs) {
+        self.watch.never_wait();
         let mut pause = DRAIN;
         let mut drain_at = Instant::now() + pause;
         loop {
@@ -290,8 +291,10 @@ impl Daemon {
                 Some(configuration) = inputs.changes.recv() => self.reload(configuration),
                 () = either(sleep_until(drain_at), readable(inputs.ring.as_ref())) => {
                     let drained = self.watch.drain();
+                    let is_missing = self.watch.call_missing();
                     pause = match drained {
                         Drained { all: false, .. } => Duration::ZERO,
+                        _ if is_missing => LAST_WORD,
                         Drained { taken: 0, .. } => DRAIN_IDLE.min(pause * 2).max(DRAIN),
                         Drained { .. } => DRAIN,
                     };
@@ -651,6 +654,7 @@ impl Daemon {
         {
             sleep(Duration::from_millis(10)).await;
             self.watch.drain();
+            self.watch.call_missing();
         }
         let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
         let time = self.collect(&groups, false, true, Began::now());

@@ -198,6 +198,8 @@ impl Folder {
             let remedy = match kind {
                 FileType::Symlink => format!("rm {shown}, or name the file itself"),
                 FileType::Directory => "name a file in it".to_owned(),
+                // A device may be the host's own.
+                FileType::CharacterDevice | FileType::BlockDevice => "name another file".to_owned(),
                 _ => format!("rm {shown}, or name another file"),
             };
             return Err(refuse(&path, what, remedy));

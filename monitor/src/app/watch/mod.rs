@@ -4,7 +4,7 @@
 mod arguments;
 mod facts;
 mod forks;
-mod reconcile;
+pub(super) mod reconcile;
 mod reload;
 mod restore;
 mod titles;
@@ -123,6 +123,10 @@ pub(super) struct Watch {
     scanned: BootTime,
     /// A sweep is to be repeated then.
     sweep_at: Option<BootTime>,
+    /// A snapshot that is to be compared with who is known.
+    compared: Option<reconcile::Snapshot>,
+    /// Last words may be waited for.
+    may_wait: bool,
     /// While a snapshot follows a change of plugins: when that was. What was judged before, and found of no interest, is
     /// judged again.
     replanned: Option<BootTime>,
@@ -183,6 +187,8 @@ impl Watch {
                 .map_or(began.into(), Moment::Unix),
             scanned: began,
             sweep_at: None,
+            compared: None,
+            may_wait: true,
             replanned: None,
             looks: titles::Looks::default(),
             shown_facts: facts::Shown::default(),

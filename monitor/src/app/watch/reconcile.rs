@@ -22,8 +22,18 @@ const SNAPSHOTS: usize = 8;
 
 /// A process that a snapshot misses and whose end nobody has told may be on its way out: the kernel's last word
 /// comes from RCU, 10 to 40 ms after it is reaped. So long it is waited for, in this many steps.
-const LAST_WORD: Duration = Duration::from_millis(20);
+pub(in crate::app) const LAST_WORD: Duration = Duration::from_millis(20);
 const LAST_WORDS: usize = 3;
+
+/// Who was there, to be compared with who is known.
+pub(super) struct Snapshot {
+    present: KeySet,
+    /// Of those, the ones that had ended and were not reaped.
+    ended: Vec<Seen>,
+    began: BootTime,
+    /// How often last words were waited for.
+    looks: usize,
+}
 
 /// What a snapshot brought.
 struct Found {
@@ -79,38 +89,65 @@ impl Watch {
             let present: KeySet = seen.iter().map(|seen| seen.key).collect();
             let ended: Vec<Seen> = seen.iter().filter(|seen| seen.ended).cloned().collect();
             let found = self.discover(seen, None);
-            // What ended before the snapshot has its record in the ring by now, or in the maps beside it.
-            let mut all = self.recover();
-            for _ in 0..LAST_WORDS {
-                if !all || !self.tracker.is_missing(&present, began) {
-                    break;
-                }
-                std::thread::sleep(LAST_WORD);
-                all = self.recover();
-            }
-            let now = HostReader::now();
-            if all {
-                self.tracker.end_seen(ended, now);
-                self.tracker.end_missing(&present, began, now, true);
-            }
-            let Source::Ebpf(kernel) = &mut self.source else {
-                return Ok(());
-            };
-            let sweep_at = kernel.sweep(&present, began);
-            // In a storm that outlasts the drain nothing can be called missing yet: again at the next collection.
-            self.sweep_at = if all { sweep_at } else { Some(now) };
             self.unmarked = found.unmarked;
             quiet = if found.new + found.unmarked > 0 {
                 2
             } else {
                 quiet - 1
             };
+            self.compared = Some(Snapshot {
+                present,
+                ended,
+                began,
+                looks: 0,
+            });
             if quiet == 0 {
                 break;
             }
         }
         self.replanned = None;
+        while self.call_missing() && self.may_wait {
+            std::thread::sleep(LAST_WORD);
+        }
         Ok(())
+    }
+
+    /// From now on nothing is waited for: [`Watch::call_missing`] is called again.
+    pub(in crate::app) fn never_wait(&mut self) {
+        self.may_wait = false;
+    }
+
+    /// Ends what the last snapshot does not show, once its last words have been heard. Returns whether that is still to be
+    /// done, [`LAST_WORD`] later.
+    pub(in crate::app) fn call_missing(&mut self) -> bool {
+        let Some(mut snapshot) = self.compared.take() else {
+            return false;
+        };
+        // What ended before the snapshot has its record in the ring by now, or in the maps beside it.
+        let all = self.recover();
+        let is_missing = self.tracker.is_missing(&snapshot.present, snapshot.began);
+        if all && is_missing && snapshot.looks < LAST_WORDS {
+            snapshot.looks += 1;
+            self.compared = Some(snapshot);
+            return true;
+        }
+        let Snapshot {
+            present,
+            ended,
+            began,
+            ..
+        } = snapshot;
+        let now = HostReader::now();
+        if all {
+            self.tracker.end_seen(ended, now);
+            self.tracker.end_missing(&present, began, now, true);
+        }
+        if let Source::Ebpf(kernel) = &mut self.source {
+            let sweep_at = kernel.sweep(&present, began);
+            // In a storm that outlasts the drain nothing can be called missing yet: again at the next collection.
+            self.sweep_at = if all { sweep_at } else { Some(now) };
+        }
+        false
     }
 
     /// Makes losses good from what the kernel side kept, once everything that was told before has been taken. Returns
