@@ -1,4 +1,5 @@
-//! System calls of kevmon that the test answers: what time it is, and whether the kernel's random number generator is seeded.
+//! System calls of kevmon that the test answers: what time it is, whether the kernel's random number generator is seeded, and how
+//! long the disk takes.
 //!
 //! A filter that the child puts on itself before it becomes kevmon stops it at the calls, and a thread of the test answers them
 //! (seccomp_unotify(2)): the host's clock stays as it is. kevmon would read the clock without a call, from the vDSO, where it is made
@@ -15,8 +16,9 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use libc::{seccomp_data, seccomp_notif, seccomp_notif_resp, sock_filter};
@@ -40,6 +42,10 @@ struct State {
     unseeded: AtomicBool,
     /// Those that do.
     waiting: Mutex<Vec<u64>>,
+    /// What waits for the disk takes so long, ms.
+    disk: AtomicU64,
+    /// Calls that wait for it, each until then.
+    flushing: Mutex<Vec<(Instant, u64)>>,
 }
 
 impl Calls {
@@ -51,6 +57,12 @@ impl Calls {
     /// The kernel's random number generator is seeded from now on, or is not yet.
     pub fn set_seeded(&self, seeded: bool) {
         self.0.unseeded.store(!seeded, Ordering::SeqCst);
+    }
+
+    /// From now on, what waits for the disk (fsync(2), fdatasync(2)) takes so long.
+    pub fn set_disk(&self, takes: Duration) {
+        let millis = u64::try_from(takes.as_millis()).expect("a short time");
+        self.0.disk.store(millis, Ordering::SeqCst);
     }
 
     /// Calls that wait for entropy.
@@ -110,7 +122,7 @@ fn checked(result: libc::c_long) -> io::Result<()> {
     Ok(())
 }
 
-/// Notifies of the calls that tell the wall clock, and of getrandom(2); allows all others.
+/// Notifies of the calls that tell the wall clock or wait for the disk, and of getrandom(2); allows all others.
 fn filter() -> Vec<sock_filter> {
     let word = |offset: usize| u32::try_from(offset).expect("a small struct");
     let load = |offset| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, word(offset), 0, 0);
@@ -120,7 +132,9 @@ fn filter() -> Vec<sock_filter> {
     let argument = offset_of!(seccomp_data, args) + if cfg!(target_endian = "big") { 4 } else { 0 };
     vec![
         load(offset_of!(seccomp_data, nr)),
-        equals(number(libc::SYS_getrandom), 6, 0),
+        equals(number(libc::SYS_getrandom), 8, 0),
+        equals(number(libc::SYS_fsync), 7, 0),
+        equals(number(libc::SYS_fdatasync), 6, 0),
         equals(number(libc::SYS_gettimeofday), 5, 0),
         equals(number(libc::SYS_clock_gettime), 0, 3),
         load(argument),
@@ -209,6 +223,16 @@ impl State {
                 let waiting = std::mem::take(&mut *self.waiting.lock().expect("nobody panics with it"));
                 waiting.into_iter().for_each(|id| send(listener, id, 0, CONTINUE));
             }
+            let now = Instant::now();
+            let mut flushing = self.flushing.lock().expect("nobody panics with it");
+            flushing.retain(|&(until, id)| {
+                let waits = now < until;
+                if !waits {
+                    send(listener, id, 0, CONTINUE);
+                }
+                waits
+            });
+            drop(flushing);
             if poll.revents & libc::POLLIN == 0 {
                 continue;
             }
@@ -232,6 +256,11 @@ impl State {
                     (true, true) => send(listener, call.id, -libc::EAGAIN, 0),
                     (true, false) => self.waiting.lock().expect("nobody panics with it").push(call.id),
                 }
+            }
+            libc::SYS_fsync | libc::SYS_fdatasync => {
+                let takes = Duration::from_millis(self.disk.load(Ordering::SeqCst));
+                let mut flushing = self.flushing.lock().expect("nobody panics with it");
+                flushing.push((Instant::now() + takes, call.id));
             }
             libc::SYS_clock_gettime => {
                 let time = self.time(i32::try_from(first).expect("a clock"));

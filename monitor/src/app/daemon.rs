@@ -226,7 +226,7 @@ struct Daemon {
     wall: UnixClock,
     /// Plugins without processes.
     empty: EmptyGroups,
-    /// Events for which there was no room within one collection.
+    /// Events for which there was no room.
     left_out: Onset,
     /// Events that could not be held for the receiver, or that it rejected.
     undeliverable: Onset,
@@ -325,6 +325,7 @@ impl Daemon {
             self.series.keep(*group, saved);
         }
         let time = self.times.next(output::boot_clock(), HostReader::now());
+        self.exports.announce_events(&outgoing.notices, time);
         self.commit(time, saved, false, outgoing);
     }
 
@@ -618,9 +619,9 @@ impl Daemon {
         let left_out = left_out.filter(|(kind, _)| *kind == EVENT_DROPPED);
         if self.left_out.begins(left_out.map(|(_, count)| count).sum()) {
             warn!(
-                "more events within one collection than are held of a plugin (1,000 for the history, 4,096 with \
+                "more events within a second than are held of a plugin (1,000 for the history, 4,096 with \
                  [events] enabled): the latest are left out of history and logs, not of the counters, and counted as \
-                 {EVENT_DROPPED}; a shorter interval holds more"
+                 {EVENT_DROPPED}"
             );
         }
         let logs = collection.health.exports.iter();

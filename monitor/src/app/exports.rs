@@ -264,10 +264,18 @@ impl Exports {
         }
     }
 
+    /// The same of what happened between two collections, where it is exported.
+    pub(super) fn announce_events(&self, notices: &[Notice], time: u64) {
+        if self.routes.export_any(notices) {
+            self.announce(time);
+        }
+    }
+
     /// Hands a collection over, and what happened since the last one.
     pub(super) fn send(&mut self, collection: &Arc<Collection>, notices: Vec<Notice>) {
         self.delivery.courier().collected();
         let copies = self.routes.send(collection, notices, &self.delivery.courier());
+        self.delivery.courier().complete();
         if let Some(prometheus) = &self.prometheus {
             prometheus.update(collection);
         }
@@ -284,6 +292,7 @@ impl Exports {
         let copies = self
             .routes
             .send_events(notices, (boot, wall), observed, &self.delivery.courier());
+        self.delivery.courier().complete();
         self.write_lines(copies);
     }
 

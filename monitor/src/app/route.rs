@@ -235,6 +235,12 @@ impl Routes {
         copies
     }
 
+    /// Whether any of this is exported.
+    pub(super) fn export_any(&self, notices: &[Notice]) -> bool {
+        let is_exported = |notice: &Notice| self.plugins.get(&notice.group).is_some_and(|of| of.events);
+        notices.iter().any(is_exported)
+    }
+
     /// Hands over what happened, taken up at `observed`, Unix ns: starts of processes are told by the clock `boot`, the
     /// rest by `wall`. Returns it once more where copies are wanted.
     pub(super) fn send_events(

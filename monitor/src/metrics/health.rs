@@ -49,7 +49,7 @@ pub struct HealthReading {
     pub tracked: u64,
     /// How far what was collected has come, by receiver and signal.
     pub exports: Vec<ExportReading>,
-    /// 1 when the run before this one was killed and its last collection does not wait in the spool: whether that arrived is not known.
+    /// 1 when the run before this one was killed and its last collection was neither answered by every receiver nor waits in the spool: whether it arrived is not known.
     pub unconfirmed: u64,
     /// What kevmon costs and how its exports fare.
     pub telemetry: TelemetryReading,
@@ -402,7 +402,7 @@ pub const OWN: &[OwnMetric] = &[
         instrument: Counter,
         since: OwnSince::Run,
         cadence: Cadence::Changed,
-        description: "1 when the run before this one was killed and its last collection does not wait in the spool: whether that arrived is not known",
+        description: "1 when the run before this one was killed and its last collection was neither answered by every receiver nor waits in the spool: whether it arrived is not known",
         values: |r| plain(r.unconfirmed),
     },
     OwnMetric {

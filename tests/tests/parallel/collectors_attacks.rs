@@ -56,9 +56,8 @@ impl Scene {
         let at = |name: &str| scratch.path().join(name);
         fs::create_dir_all(at("xdg/kevmon")).unwrap();
         for file in ["xdg/kevmon/metadata.db.decoy", "header"] {
-            // Everybody could read and write them.
             fs::write(at(file), "s3cret").unwrap();
-            mode(&at(file), 0o666);
+            mode(&at(file), 0o644);
         }
         let config = format!(
             "schema = 1\n[export]\nendpoint = \"http://127.0.0.1:9\"\nheaders = {{ authorization = {{ file = \"{}\" }} }}\n",
@@ -77,7 +76,7 @@ impl Scene {
             chown(path, Some(owner), Some(owner)).unwrap();
         }
         mode(scratch.path(), 0o755);
-        mode(&at("xdg/kevmon"), 0o777);
+        mode(&at("xdg/kevmon"), 0o755);
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let name = format!("kvt-{}", unique());
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
@@ -111,6 +110,17 @@ impl Scene {
         }
     }
 
+    /// From now on everybody could read and write what is attacked. kevmon starts with no such files.
+    fn open_up(&self) {
+        let mode = |name: &str, mode| {
+            fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for file in ["xdg/kevmon/metadata.db.decoy", "header"] {
+            mode(file, 0o666);
+        }
+        mode("xdg/kevmon", 0o777);
+    }
+
     fn path(&self, name: &str) -> String {
         self.scratch.path().join(name).display().to_string()
     }
@@ -129,7 +139,7 @@ impl Scene {
             "--source",
             "proc",
         ];
-        Daemon::start_prepared(&args, |command| {
+        let daemon = Daemon::start_prepared(&args, |command| {
             if !filter.is_empty() {
                 let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
                 let kevmon = command.get_program().to_owned();
@@ -140,7 +150,9 @@ impl Scene {
             if user != 0 {
                 command.uid(user).gid(user);
             }
-        })
+        });
+        self.open_up();
+        daemon
     }
 
     /// What the attacks bring, unconfined, as root in a mount namespace of its own.
@@ -261,11 +273,12 @@ fn no_attack_succeeds_below_plugin_run() {
         let line = format!(
             "mkdir -p /etc/kevmon /var/lib/kevmon && mount -t tmpfs tmpfs /etc/kevmon && chmod 755 /etc/kevmon && \
              cp {config} /etc/kevmon/ && mount --bind {state} /var/lib/kevmon && touch {state}/metadata.db && \
-             chmod 666 {state}/metadata.db && export XDG_STATE_HOME={xdg} && \
+             {{ (sleep 1; chmod 666 {state}/metadata.db {state}/metadata.db.decoy {header}; chmod 777 {state}) & }} && export XDG_STATE_HOME={xdg} && \
              exec setpriv --reuid={user} --regid={user} --clear-groups {kevmon} plugin run {PLUGIN} --plugins-dir {folder} \
-             --source proc --interval 300ms --count 8",
+             --source proc --interval 300ms --count 12",
             config = scene.path("kevmon.toml"),
             state = scene.path("xdg/kevmon"),
+            header = scene.path("header"),
             xdg = scene.path("xdg"),
             kevmon = kevmon::binary().display(),
             folder = scene.script.path(),

@@ -92,7 +92,8 @@ fn switched_off_there_is_none() {
     let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid()))
         .unwrap()
         .count();
-    assert!(threads <= 2, "{threads} threads");
+    // Four of its own, and one that looks a name up.
+    assert!((4..=5).contains(&threads), "{threads} threads");
     daemon.terminate();
     let arrivals = fake.arrivals();
     assert!(!has_traces(&arrivals));

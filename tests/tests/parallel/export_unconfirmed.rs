@@ -71,6 +71,23 @@ fn a_collection_that_nobody_answered_before_a_kill_is_unconfirmed() {
         daemon.stderr()
     );
 
+    // Each request has been answered, time and again.
+    for _ in 0..3 {
+        wait::until("all acknowledgements", LIMIT, || {
+            let line = daemon.next_tick(LIMIT);
+            (lane(&line, "default", "metrics")["waiting_requests"] == 0).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        daemon.kill();
+        daemon = start();
+        assert_eq!(
+            (unconfirmed(&daemon), says_so(&daemon)),
+            (0, 0),
+            "{}",
+            daemon.stderr()
+        );
+    }
+
     // All of it waits on disk.
     fake.stop();
     daemon.next_tick(LIMIT);

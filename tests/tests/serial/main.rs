@@ -28,5 +28,6 @@ mod overflow;
 mod pid_reuse;
 mod prometheus_otlp;
 mod renames;
+mod slow_disk;
 mod soak_receivers;
 mod storm;

@@ -132,6 +132,8 @@ struct State {
     backlog: Backlog,
     /// The collection that is handed over, or was last, Unix ns.
     collection: Option<u64>,
+    /// All of it has been handed over, and it is not known yet that it is settled.
+    is_open: bool,
 }
 
 impl Delivery {
@@ -156,6 +158,7 @@ impl Delivery {
                 queues: Vec::new(),
                 backlog,
                 collection: None,
+                is_open: false,
             }),
             ending: watch::Sender::new(false),
             observer,
@@ -334,6 +337,14 @@ impl Courier {
         }
     }
 
+    /// All of the collection that was announced has been handed over.
+    pub(super) fn complete(&self) {
+        match &self.outbox {
+            Some(outbox) => outbox.complete(),
+            None => self.shared.complete(),
+        }
+    }
+
     /// Adds requests of one collection to the lane of this receiver and their signal. Without such a lane they are
     /// nobody's.
     pub(super) fn push(&self, receiver: &str, signal: Signal, requests: Vec<EncodedRequest>) {
@@ -401,7 +412,14 @@ impl Shared {
     fn announce(&self, time: u64) {
         let mut state = self.state();
         state.collection = Some(time);
+        state.is_open = false;
         state.backlog.note_collection(time);
+    }
+
+    fn complete(&self) {
+        let mut state = self.state();
+        state.is_open = true;
+        state.note_settled();
     }
 
     fn collected(&self) {
@@ -462,6 +480,7 @@ impl Shared {
         let mut state = self.state();
         let State { queues, backlog, .. } = &mut *state;
         by(&mut queues[lane], backlog);
+        state.note_settled();
     }
 
     fn failed(&self, lane: usize, may_have_arrived: bool) {
@@ -559,6 +578,15 @@ impl State {
             if let Some(time) = self.collection {
                 self.backlog.note_collection(time);
             }
+        }
+    }
+
+    /// Notes it where a kill would cost nothing of what was handed over: each receiver has answered, or it waits on disk.
+    fn note_settled(&mut self) {
+        let is_settled = self.is_open && self.queues.iter().all(|queue| queue.held() == 0);
+        if let Some(time) = self.collection.filter(|_| is_settled) {
+            self.is_open = false;
+            self.backlog.note_end(time);
         }
     }
 

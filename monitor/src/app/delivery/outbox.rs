@@ -29,6 +29,8 @@ enum Handed {
     /// The time of a collection that comes, Unix ns.
     Announced(u64),
     Collected,
+    /// All of the collection that was announced.
+    Complete,
     /// Answered once all before it has been taken.
     Mark(oneshot::Sender<()>),
 }
@@ -73,6 +75,10 @@ impl Outbox {
         self.send(Handed::Collected);
     }
 
+    pub(super) fn complete(&self) {
+        self.send(Handed::Complete);
+    }
+
     /// Returns once all that was handed over so far has been taken.
     pub(super) async fn taken(&self) {
         let (mark, reached) = oneshot::channel();
@@ -101,6 +107,7 @@ async fn take(shared: Arc<Shared>, mut taken: mpsc::UnboundedReceiver<Handed>, u
             Handed::Left { lane, items } => shared.left(lane, items),
             Handed::Announced(time) => shared.announce(time),
             Handed::Collected => shared.collected(),
+            Handed::Complete => shared.complete(),
             Handed::Mark(mark) => {
                 let _ = mark.send(()); // nobody waits any more
             }

@@ -41,7 +41,7 @@ const BUSY: usize = 2;
 const POINTS: f64 = 10_000.0;
 const LIMIT_CPU: f64 = 1.2;
 const LIMIT_RSS_MB: f64 = 15.0;
-const LIMIT_THREADS: f64 = 4.0;
+const LIMIT_THREADS: f64 = 6.0;
 
 /// Runs it with copies of the program `this`.
 pub(crate) fn run(this: &str, quick: bool) -> ExitCode {
