@@ -1,20 +1,26 @@
 //! Keeps the groups over kevmon's own restarts: hands the store what each collection brought, before it is exported.
 
+mod commits;
+mod kept;
+mod key;
 mod writer;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
-use self::writer::{Writer, Written};
+use self::writer::Writer;
+pub(super) use self::{
+    commits::{Collected, Outgoing},
+    kept::{Compared, Kept},
+    key::key,
+};
 use super::{
-    exports::Began,
     host,
     original::{self, Who},
     output,
@@ -23,90 +29,15 @@ use super::{
 use crate::{
     config::Environment,
     episode::Episode,
-    export::{Collection, HostIdentity, MetricRequests, Run, UnixClock, service_instance_id},
-    plugin::{
-        Aggregate, GroupId, Matching, Notice, Plugin, Plugins, SavedGroup, Selectors, collector::CollectorRun,
-    },
-    process::{BootTime, Moment},
+    export::{HostIdentity, Run, UnixClock, service_instance_id},
+    plugin::{GroupId, Plugin, Plugins, collector::CollectorRun},
+    process::BootTime,
     procfs::HostReader,
-    store::{Claim, Commit, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError, ThisBoot},
+    store::{Claim, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError, ThisBoot},
 };
 
-/// Namespace of the fingerprints of what a plugin matches.
-const MATCHES: Uuid = Uuid::from_u128(0x6b65_766d_6f6e_4f54_8c50_6d61_7463_6865);
 /// Below this interval a commit does not wait for the disk: a power cut may then cost the last ones.
 const DURABLE_FROM: Duration = Duration::from_secs(1);
-
-/// What an earlier run left.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    /// Its groups, by this run's ids.
-    pub(super) groups: Vec<(GroupId, KeptGroup)>,
-    /// Its last commit, Unix ns; `None` without a store or with a new one.
-    pub(super) last_commit: Option<u64>,
-    /// How often kevmon had been away until then, and for how long, ns.
-    pub(super) outages: (u64, u64),
-    /// For a single run that goes on from an earlier one.
-    pub(super) compared: Option<Compared>,
-}
-
-/// What a single run is compared with: its groups go on from the earlier run, and others show it by itself.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Compared {
-    /// When the earlier run looked last, Unix ns; `None`: there was none.
-    pub(super) last: Option<u64>,
-    /// The same on the boot's own clock, where that is known.
-    pub(super) left_at: Option<BootTime>,
-    /// The host has not booted since.
-    pub(super) same_boot: bool,
-    /// Groups that show this run by itself.
-    pub(super) windows: Vec<GroupId>,
-}
-
-impl Kept {
-    /// Deltas go on from what was kept, which is what was told.
-    pub(super) fn told_before(&self, plugins: &Plugins, requests: &mut MetricRequests) {
-        self.groups_told_before(plugins, requests);
-        let Some(time) = self.last_commit else { return };
-        requests.sent_until(time);
-        let (outages, outage_ns) = self.outages;
-        requests.outages_told_before(outages, outage_ns, time);
-    }
-
-    /// The groups of whose members some had series of their own.
-    pub(super) fn with_series(&self) -> impl Iterator<Item = GroupId> {
-        let has_series = |kept: &KeptGroup| kept.saved.members.iter().any(|member| member.series.is_some());
-        self.groups
-            .iter()
-            .filter(move |(_, kept)| has_series(kept))
-            .map(|(group, _)| *group)
-    }
-
-    /// The same of the groups alone.
-    pub(super) fn groups_told_before(&self, plugins: &Plugins, requests: &mut MetricRequests) {
-        let Some(time) = self.last_commit else { return };
-        for (group, kept) in &self.groups {
-            if let Some(plugin) = plugins.get(group) {
-                requests.told_before((*group, plugin), &kept.saved, kept.same_boot, time);
-            }
-        }
-    }
-}
-
-/// A collection to be committed, and its clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Collected {
-    /// When it was made, Unix ns by `times`.
-    pub(super) time: u64,
-    /// Tells the times of collections.
-    pub(super) times: UnixClock,
-    /// Tells the starts of processes.
-    pub(super) boot: UnixClock,
-    /// Tells when something happened.
-    pub(super) wall: UnixClock,
-    /// A power cut after it does not undo it.
-    pub(super) is_durable: bool,
-}
 
 /// What came of asking for a place for the state.
 #[derive(Debug)]
@@ -117,16 +48,6 @@ pub(super) enum Claimed {
     Mine(Box<Claim>),
     /// There can be none.
     Refused(StoreError),
-}
-
-/// A collection on its way to the receivers: it goes there once it is in the store.
-pub(super) struct Outgoing {
-    /// Of the groups that were due; `None`: what happened, and no collection.
-    pub(super) collection: Option<Collection>,
-    /// What happened since the last one.
-    pub(super) notices: Vec<Notice>,
-    /// When it began.
-    pub(super) began: Began,
 }
 
 /// Where the store is.
@@ -297,140 +218,6 @@ impl Keeper {
     /// Whether another run of kevmon goes on from what this one keeps.
     pub(super) fn has_store(&self) -> bool {
         self.store.is_some()
-    }
-
-    /// Commits what was collected. What could not be written is written by the next one that can. Returns what is to be
-    /// exported now; what waits for the commit comes by [`Keeper::written`].
-    pub(super) fn commit(
-        &mut self,
-        collected: Collected,
-        groups: Vec<(GroupId, SavedGroup)>,
-        outgoing: Box<Outgoing>,
-    ) -> Option<Box<Outgoing>> {
-        if self.store.is_none() {
-            return Some(outgoing);
-        }
-        let Collected {
-            time,
-            times,
-            boot,
-            wall,
-            is_durable,
-        } = collected;
-        let told = outgoing.notices.iter().filter_map(|notice| {
-            let unix = |time| wall.unix(Moment::Boot(time));
-            Some(HistoryRow {
-                start_time: Some(boot.unix(notice.key.start)),
-                ..HistoryRow::of(notice, self.keys.get(&notice.group)?, unix)
-            })
-        });
-        let history = self.closed.drain(..).chain(told).collect();
-        let groups = groups.into_iter();
-        let commit = Commit {
-            time,
-            boot_began: Some(times.unix(BootTime(0))),
-            groups: groups
-                .filter_map(|(group, saved)| Some((Arc::clone(self.keys.get(&group)?), saved)))
-                .collect(),
-            history,
-            runs: std::mem::take(&mut self.runs),
-            is_durable: is_durable && !self.is_quick,
-        };
-        match &mut self.store {
-            Some(Place::Writer(writer)) => {
-                writer.commit(commit, outgoing);
-                None
-            }
-            Some(Place::Here(store)) => {
-                let result = store.commit(commit);
-                self.note(result);
-                Some(outgoing)
-            }
-            None => Some(outgoing),
-        }
-    }
-
-    /// What waited for the next commit that has been tried; never where none is under way. Cancelled, it takes none.
-    pub(super) async fn written(&mut self) -> Box<Outgoing> {
-        let Some(Place::Writer(writer)) = &mut self.store else {
-            return std::future::pending().await;
-        };
-        let written = writer.written().await;
-        self.note_written(written)
-    }
-
-    /// The same of all commits under way, for which this thread waits until `end`.
-    pub(super) fn all_written(&mut self, end: Instant) -> Vec<Outgoing> {
-        let mut all = Vec::new();
-        while let Some(Place::Writer(writer)) = &mut self.store
-            && let Some(written) = writer.written_before(end)
-        {
-            all.push(*self.note_written(written));
-        }
-        all
-    }
-
-    /// Commits under way.
-    pub(super) fn under_way(&self) -> usize {
-        match &self.store {
-            Some(Place::Writer(writer)) => writer.waiting(),
-            _ => 0,
-        }
-    }
-
-    /// Notes what came of a commit, whose cost is the collection's.
-    fn note_written(&mut self, written: Written) -> Box<Outgoing> {
-        let Written {
-            result,
-            cpu,
-            mut outgoing,
-        } = written;
-        self.note(result);
-        if let Some(collection) = &mut outgoing.collection {
-            collection.tick_cpu += cpu;
-        }
-        outgoing
-    }
-
-    /// Counts and tells what came of a commit.
-    fn note(&mut self, result: Result<(), StoreError>) {
-        match result {
-            Ok(()) => {
-                self.unwritten = false;
-                if let Some(failures) = self.failing.works(Instant::now())
-                    && let Some(path) = self.path()
-                {
-                    info!(
-                        "{}: the state is written again; {failures} commits had failed, and nothing is lost",
-                        path.display()
-                    );
-                }
-            }
-            Err(reason) => {
-                self.failures += 1;
-                self.unwritten = true;
-                if self.failing.fails(Instant::now()) {
-                    error!("{reason}; trying again at every collection; nothing is lost until kevmon ends");
-                }
-            }
-        }
-    }
-
-    /// What `of` says of the store, after all commits under way; `None` without one. Waits for it.
-    fn ask<R: Send + 'static>(&mut self, of: impl FnOnce(&mut Store) -> R + Send + 'static) -> Option<R> {
-        match self.store.as_mut()? {
-            Place::Here(store) => Some(of(store)),
-            Place::Writer(writer) => writer.ask(of),
-        }
-    }
-
-    /// The same, where nobody waits for it.
-    fn tell(&mut self, of: impl FnOnce(&mut Store) + Send + 'static) {
-        match &mut self.store {
-            Some(Place::Here(store)) => of(store),
-            Some(Place::Writer(writer)) => writer.tell(of),
-            None => {}
-        }
     }
 
     /// When collectors ran last, before this start.
@@ -605,71 +392,6 @@ fn identify<'a>(
     }
 }
 
-/// A group is the same as long as its plugin, service and match are. What decides over its members' sums is part of
-/// the match: other members' sums are another series. The words are stored: changing one begins every group anew.
-pub(super) fn key(plugin: &Plugin) -> GroupKey {
-    let matching = match plugin.matching {
-        Matching::Name => "name",
-        Matching::Exe => "exe",
-        Matching::Cmdline => "cmdline",
-    };
-    let aggregate = match plugin.aggregate {
-        Aggregate::All => "all",
-        Aggregate::Roots => "roots",
-    };
-    // They match the same in whatever order they are written.
-    let mut patterns: Vec<&str> = plugin.patterns.iter().map(regex::Regex::as_str).collect();
-    patterns.sort_unstable();
-    patterns.dedup();
-    let mut matched = [&[matching, aggregate], &patterns[..]].concat().join("\0");
-    matched.push_str(&selected(plugin));
-    let service = &plugin.service;
-    let name = plugin.label();
-    GroupKey {
-        plugin: name.clone(),
-        key: format!(
-            "{}/{}/{}/{}",
-            name,
-            service.namespace,
-            service.original,
-            Uuid::new_v5(&MATCHES, matched.as_bytes())
-        ),
-    }
-}
-
-/// The rest of a match, in a form that is stored: nothing where nothing is selected.
-fn selected(plugin: &Plugin) -> String {
-    let Selectors {
-        exclude,
-        users,
-        cgroups,
-        units,
-        containers,
-    } = &plugin.selectors;
-    let mut selected = String::new();
-    for (word, patterns) in [
-        ("exclude", exclude),
-        ("cgroup", cgroups),
-        ("unit", units),
-        ("container", containers),
-    ] {
-        let mut patterns: Vec<&str> = patterns.iter().map(regex::Regex::as_str).collect();
-        patterns.sort_unstable();
-        for pattern in patterns {
-            selected.push_str(&format!("\0\0{word}\0{pattern}"));
-        }
-    }
-    let mut users: Vec<&str> = users.iter().map(|user| user.written.as_str()).collect();
-    users.sort_unstable();
-    for user in users {
-        selected.push_str(&format!("\0\0user\0{user}"));
-    }
-    if plugin.children {
-        selected.push_str("\0\0children");
-    }
-    selected
-}
-
 /// This boot. Its id is `given`, or else what /proc shows (Documentation/admin-guide/sysctl/kernel.rst, random), which it does
 /// not where it is mounted with subset=pid.
 pub(super) fn this_boot(given: Option<&str>, proc: &Path) -> ThisBoot {
@@ -687,8 +409,9 @@ pub(super) fn this_boot(given: Option<&str>, proc: &Path) -> ThisBoot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{app::exports::Began, plugin::SavedGroup};
     use crate::{
-        plugin::{Aggregate, Matching, Tracker, tracker::tests::plugin},
+        plugin::{Tracker, tracker::tests::plugin},
         process::{Event, Identity, ProcessKey, Tgid, Usage},
         store::{self, Wanted},
     };
@@ -774,77 +497,5 @@ mod tests {
         assert_eq!(keeper.outages(), (2, 22 * SECOND));
         drop(keeper);
         std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn the_key_of_a_group_is_for_ever() {
-        let patterns = |list: &[&str]| list.iter().flat_map(|one| plugin(one).patterns).collect();
-        let shop = Plugin {
-            name: "shop".into(),
-            patterns: patterns(&["^shop-web$", "^shop-db$"]),
-            ..plugin("^shop$")
-        };
-        let expected = "shop/test/^shop$/5de9d891-aaac-51c4-9d6e-635d0c138be8";
-        assert_eq!(key(&shop).key, expected);
-        let reordered = Plugin {
-            patterns: patterns(&["^shop-db$", "^shop-web$", "^shop-db$"]),
-            ..shop
-        };
-        assert_eq!(key(&reordered).key, expected);
-    }
-
-    #[test]
-    fn a_group_is_another_one_when_its_match_is_and_only_then() {
-        let base = plugin("^app$");
-        let same = Plugin {
-            interval: Duration::from_secs(1),
-            description: "changed".into(),
-            events: true,
-            ..base.clone()
-        };
-        assert_eq!(key(&base), key(&same));
-        let others = [
-            Plugin {
-                matching: Matching::Exe,
-                ..base.clone()
-            },
-            Plugin {
-                aggregate: Aggregate::Roots,
-                ..base.clone()
-            },
-            Plugin {
-                name: "other".into(),
-                ..base.clone()
-            },
-            Plugin {
-                patterns: plugin("^app").patterns,
-                ..base.clone()
-            },
-            Plugin {
-                instance: Some("a".into()),
-                ..base.clone()
-            },
-            Plugin {
-                children: true,
-                ..base.clone()
-            },
-            Plugin {
-                selectors: Selectors {
-                    exclude: plugin("test").patterns,
-                    ..Selectors::default()
-                },
-                ..base.clone()
-            },
-            Plugin {
-                selectors: Selectors {
-                    units: plugin("test").patterns,
-                    ..Selectors::default()
-                },
-                ..base.clone()
-            },
-        ];
-        for other in others {
-            assert_ne!(key(&base).key, key(&other).key, "{other:?}");
-        }
     }
 }

@@ -1,0 +1,178 @@
+//! A collection on its way into the store, and from there to the receivers.
+
+use std::{sync::Arc, time::Instant};
+
+use tracing::{error, info};
+
+use super::{Keeper, Place, writer::Written};
+use crate::{
+    app::exports::Began,
+    export::{Collection, UnixClock},
+    plugin::{GroupId, Notice, SavedGroup},
+    process::{BootTime, Moment},
+    store::{Commit, HistoryRow, Store, StoreError},
+};
+
+/// A collection to be committed, and its clocks.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::app) struct Collected {
+    /// When it was made, Unix ns by `times`.
+    pub(in crate::app) time: u64,
+    /// Tells the times of collections.
+    pub(in crate::app) times: UnixClock,
+    /// Tells the starts of processes.
+    pub(in crate::app) boot: UnixClock,
+    /// Tells when something happened.
+    pub(in crate::app) wall: UnixClock,
+    /// A power cut after it does not undo it.
+    pub(in crate::app) is_durable: bool,
+}
+
+/// A collection on its way to the receivers: it goes there once it is in the store.
+pub(in crate::app) struct Outgoing {
+    /// Of the groups that were due; `None`: what happened, and no collection.
+    pub(in crate::app) collection: Option<Collection>,
+    /// What happened since the last one.
+    pub(in crate::app) notices: Vec<Notice>,
+    /// When it began.
+    pub(in crate::app) began: Began,
+}
+
+impl Keeper {
+    /// Commits what was collected. What could not be written is written by the next one that can. Returns what is to be
+    /// exported now; what waits for the commit comes by [`Keeper::written`].
+    pub(in crate::app) fn commit(
+        &mut self,
+        collected: Collected,
+        groups: Vec<(GroupId, SavedGroup)>,
+        outgoing: Box<Outgoing>,
+    ) -> Option<Box<Outgoing>> {
+        if self.store.is_none() {
+            return Some(outgoing);
+        }
+        let Collected {
+            time,
+            times,
+            boot,
+            wall,
+            is_durable,
+        } = collected;
+        let told = outgoing.notices.iter().filter_map(|notice| {
+            let unix = |time| wall.unix(Moment::Boot(time));
+            Some(HistoryRow {
+                start_time: Some(boot.unix(notice.key.start)),
+                ..HistoryRow::of(notice, self.keys.get(&notice.group)?, unix)
+            })
+        });
+        let history = self.closed.drain(..).chain(told).collect();
+        let groups = groups.into_iter();
+        let commit = Commit {
+            time,
+            boot_began: Some(times.unix(BootTime(0))),
+            groups: groups
+                .filter_map(|(group, saved)| Some((Arc::clone(self.keys.get(&group)?), saved)))
+                .collect(),
+            history,
+            runs: std::mem::take(&mut self.runs),
+            is_durable: is_durable && !self.is_quick,
+        };
+        match &mut self.store {
+            Some(Place::Writer(writer)) => {
+                writer.commit(commit, outgoing);
+                None
+            }
+            Some(Place::Here(store)) => {
+                let result = store.commit(commit);
+                self.note(result);
+                Some(outgoing)
+            }
+            None => Some(outgoing),
+        }
+    }
+
+    /// What waited for the next commit that has been tried; never where none is under way. Cancelled, it takes none.
+    pub(in crate::app) async fn written(&mut self) -> Box<Outgoing> {
+        let Some(Place::Writer(writer)) = &mut self.store else {
+            return std::future::pending().await;
+        };
+        let written = writer.written().await;
+        self.note_written(written)
+    }
+
+    /// The same of all commits under way, for which this thread waits until `end`.
+    pub(in crate::app) fn all_written(&mut self, end: Instant) -> Vec<Outgoing> {
+        let mut all = Vec::new();
+        while let Some(Place::Writer(writer)) = &mut self.store
+            && let Some(written) = writer.written_before(end)
+        {
+            all.push(*self.note_written(written));
+        }
+        all
+    }
+
+    /// Commits under way.
+    pub(in crate::app) fn under_way(&self) -> usize {
+        match &self.store {
+            Some(Place::Writer(writer)) => writer.waiting(),
+            _ => 0,
+        }
+    }
+
+    /// Notes what came of a commit, whose cost is the collection's.
+    fn note_written(&mut self, written: Written) -> Box<Outgoing> {
+        let Written {
+            result,
+            cpu,
+            mut outgoing,
+        } = written;
+        self.note(result);
+        if let Some(collection) = &mut outgoing.collection {
+            collection.tick_cpu += cpu;
+        }
+        outgoing
+    }
+
+    /// Counts and tells what came of a commit.
+    fn note(&mut self, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => {
+                self.unwritten = false;
+                if let Some(failures) = self.failing.works(Instant::now())
+                    && let Some(path) = self.path()
+                {
+                    info!(
+                        "{}: the state is written again; {failures} commits had failed, and nothing is lost",
+                        path.display()
+                    );
+                }
+            }
+            Err(reason) => {
+                self.failures += 1;
+                self.unwritten = true;
+                if self.failing.fails(Instant::now()) {
+                    error!("{reason}; trying again at every collection; nothing is lost until kevmon ends");
+                }
+            }
+        }
+    }
+
+    /// What `of` says of the store, after all commits under way; `None` without one. Waits for it.
+    pub(super) fn ask<R: Send + 'static>(
+        &mut self,
+        of: impl FnOnce(&mut Store) -> R + Send + 'static,
+    ) -> Option<R> {
+        match self.store.as_mut()? {
+            Place::Here(store) => Some(of(store)),
+            Place::Writer(writer) => writer.ask(of),
+        }
+    }
+
+    /// The same, where nobody waits for it.
+    pub(super) fn tell(&mut self, of: impl FnOnce(&mut Store) + Send + 'static) {
+        match &mut self.store {
+            Some(Place::Here(store)) => of(store),
+            Some(Place::Writer(writer)) => writer.tell(of),
+            None => {}
+        }
+    }
+}
