@@ -49,7 +49,7 @@ fn a_slow_disk_delays_no_tick() {
         last.0["soft_failures"]
     );
     running.finish();
-    // What waits has to be written before the end, for which the disk has less than a second.
+    // What waits is written first: at the end the disk has five seconds.
     daemon.tick_after(wait::unix_now(), Duration::from_secs(2), LIMIT);
     daemon.terminate();
 }

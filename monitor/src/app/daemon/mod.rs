@@ -63,7 +63,7 @@ const BUDGET: u32 = 10;
 /// Attempts to deliver that wait to be told as spans.
 const ATTEMPTS: usize = 1024;
 /// At the end, the disk may take this long for the last commit …
-const FINAL_COMMIT: Duration = Duration::from_millis(800);
+const FINAL_COMMIT: Duration = Duration::from_secs(5);
 /// … and for those that a change of plugins waits for.
 const COMMIT_BEFORE_CHANGE: Duration = Duration::from_secs(10);
 /// A daemon without plugins commits this often, so that the store knows until when it was there.
