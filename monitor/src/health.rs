@@ -79,3 +79,17 @@ impl Health {
         KINDS.iter().map(|&(kind, name)| (name, self.get(kind)))
     }
 }
+
+/// Held by a thread or task without which numbers would be wrong or missing. Where it panics, kevmon ends: whoever started
+/// it starts it again, and it goes on from its state.
+#[derive(Debug)]
+pub struct Vital(pub &'static str);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("{} has panicked, which is a bug of kevmon's: it ends", self.0);
+            std::process::abort();
+        }
+    }
+}

@@ -38,10 +38,16 @@ pub fn by_name(name: &str) -> Option<Entry> {
     look_up(|entry, buffer, length, found| unsafe {
         libc::getpwnam_r(name.as_ptr(), entry, buffer, length, found)
     })
+    .ok()
+    .flatten()
 }
 
 /// The user with this number.
 pub fn by_uid(uid: u32) -> Option<Entry> {
+    look_up_uid(uid).ok().flatten()
+}
+
+fn look_up_uid(uid: u32) -> Result<Option<Entry>, i32> {
     // SAFETY: the memory that `look_up` vouches for.
     look_up(|entry, buffer, length, found| unsafe { libc::getpwuid_r(uid, entry, buffer, length, found) })
 }
@@ -74,7 +80,7 @@ pub fn has_group(gid: u32) -> bool {
 /// The name of the user with this number, as of a minute ago; `None` where there is none, and for as long as the name service
 /// does not answer: nobody waits for it longer than [`PATIENCE`].
 pub fn name_of(uid: u32) -> Option<Arc<str>> {
-    static NAMES: LazyLock<Names> = LazyLock::new(|| Names::new(by_uid));
+    static NAMES: LazyLock<Names> = LazyLock::new(|| Names::new(look_up_uid));
     NAMES.of(uid)
 }
 
@@ -82,7 +88,7 @@ pub fn name_of(uid: u32) -> Option<Arc<str>> {
 struct Names(Arc<Asked>);
 
 struct Asked {
-    look_up: fn(u32) -> Option<Entry>,
+    look_up: fn(u32) -> Result<Option<Entry>, i32>,
     state: Mutex<State>,
     /// Something was answered.
     answered: Condvar,
@@ -99,7 +105,7 @@ struct State {
 }
 
 impl Names {
-    fn new(look_up: fn(u32) -> Option<Entry>) -> Self {
+    fn new(look_up: fn(u32) -> Result<Option<Entry>, i32>) -> Self {
         Self(Arc::new(Asked {
             look_up,
             state: Mutex::default(),
@@ -170,16 +176,25 @@ impl Asked {
                     None => return,
                 }
             };
-            let name = (self.look_up)(uid).map(|user| Arc::from(user.name));
-            self.state().known.insert(uid, (Instant::now(), name));
+            let found = (self.look_up)(uid);
+            let mut state = self.state();
+            let name = match found {
+                Ok(user) => user.map(|user| Arc::from(user.name)),
+                // A service that is away takes no name back.
+                Err(_) => state.known.get(&uid).and_then(|(_, name)| name.clone()),
+            };
+            state.known.insert(uid, (Instant::now(), name));
+            drop(state);
             self.answered.notify_all();
         }
     }
 }
 
+/// # Errors
+/// The name service's, as an errno: whether there is such a user is not known.
 fn look_up(
     call: impl Fn(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd) -> libc::c_int,
-) -> Option<Entry> {
+) -> Result<Option<Entry>, i32> {
     let mut length = 1024;
     loop {
         let mut buffer: Vec<libc::c_char> = vec![0; length];
@@ -190,8 +205,12 @@ fn look_up(
             length *= 2;
             continue;
         }
+        // Some services say that there is none by an error (getpwnam_r(3)).
+        if matches!(error, 0 | libc::ENOENT | libc::ESRCH | libc::EBADF | libc::EPERM) && found.is_null() {
+            return Ok(None);
+        }
         if error != 0 || found.is_null() {
-            return None;
+            return Err(error);
         }
         // SAFETY: the call succeeded and filled the entry, whose strings lie in `buffer`, which still lives.
         let (name, uid, gid) = unsafe {
@@ -202,11 +221,8 @@ fn look_up(
                 entry.pw_gid,
             )
         };
-        return Some(Entry {
-            name: name.into_string().ok()?,
-            uid,
-            gid,
-        });
+        let entry = name.into_string().ok().map(|name| Entry { name, uid, gid });
+        return Ok(entry);
     }
 }
 
@@ -227,13 +243,17 @@ mod tests {
     /// A service that takes its time holds nobody up, and a name that was known stays until there is another one.
     #[test]
     fn a_slow_name_service_is_not_waited_for() {
-        fn slow(uid: u32) -> Option<Entry> {
+        fn slow(uid: u32) -> Result<Option<Entry>, i32> {
+            static FIRST: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
             std::thread::sleep(Duration::from_millis(300));
-            (uid != 9).then(|| Entry {
+            if uid == 1 && !FIRST.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                return Err(libc::EIO);
+            }
+            Ok((uid != 9).then(|| Entry {
                 name: format!("u{uid}"),
                 uid,
                 gid: 0,
-            })
+            }))
         }
         let names = Names::new(slow);
         let begin = Instant::now();
@@ -261,11 +281,18 @@ mod tests {
             "as it was, while it is asked for again"
         );
         assert!(begin.elapsed() < Duration::from_millis(200));
+        // The service has failed by then.
+        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!(
+            names.of(1),
+            Some("u1".into()),
+            "nobody has said that there is none"
+        );
     }
 
     #[test]
     fn a_quick_name_service_answers_at_once() {
-        let names = Names::new(by_uid);
+        let names = Names::new(look_up_uid);
         assert_eq!(names.of(0).as_deref(), Some("root"));
         assert_eq!(names.of(0x7fff_fff0), None);
     }

@@ -4,7 +4,7 @@
 use std::{
     io,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -58,9 +58,13 @@ impl ExportThread {
 
 impl Drop for ExportThread {
     fn drop(&mut self) {
+        /// One that waits for a disk is left to itself after this long.
+        const ENDS_WITHIN: Duration = Duration::from_millis(500);
         self.end = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic of it has been told
+        let Some(ending) = self.thread.take() else { return };
+        let begin = Instant::now();
+        while !ending.is_finished() && begin.elapsed() < ENDS_WITHIN {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }

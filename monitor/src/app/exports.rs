@@ -275,7 +275,7 @@ impl Exports {
     pub(super) fn send(&mut self, collection: &Arc<Collection>, notices: Vec<Notice>) {
         self.delivery.courier().collected();
         let copies = self.routes.send(collection, notices, &self.delivery.courier());
-        self.delivery.courier().complete();
+        self.delivery.courier().complete(collection.time);
         if let Some(prometheus) = &self.prometheus {
             prometheus.update(collection);
         }
@@ -292,7 +292,7 @@ impl Exports {
         let copies = self
             .routes
             .send_events(notices, (boot, wall), observed, &self.delivery.courier());
-        self.delivery.courier().complete();
+        self.delivery.courier().complete(observed);
         self.write_lines(copies);
     }
 
@@ -390,15 +390,15 @@ impl Exports {
         }
     }
 
-    /// Sends what can still be sent and keeps the rest. `last` is the time of the last collection.
-    pub(super) async fn finish(self, last: u64) {
+    /// Sends what can still be sent and keeps the rest. `last` is the time of the last collection; `is_whole`: it is sent.
+    pub(super) async fn finish(self, last: u64, is_whole: bool) {
         if let Some(lines) = self.otlp_json {
             lines.finish(FINAL_LINES);
         }
         if let Some(spans) = self.spans {
             spans.finish();
         }
-        let left = self.delivery.finish(last, FINAL_EXPORT).await;
+        let left = self.delivery.finish(last, is_whole, FINAL_EXPORT).await;
         drop(self.thread);
         if left.kept > 0 {
             let Left { kept, place, .. } = &left;

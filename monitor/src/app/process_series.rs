@@ -32,6 +32,20 @@ struct Text {
 }
 
 impl ProcessSeries {
+    /// What an earlier run told of these groups, until this one has collected them.
+    pub(super) fn told_before<'a>(&mut self, groups: impl Iterator<Item = (GroupId, &'a SavedGroup)>) {
+        for (group, saved) in groups {
+            let texts = saved.members.iter().filter_map(|member| {
+                let text = Arc::clone(member.series.as_ref()?);
+                Some((member.key, Text { made_of: 0, text }))
+            });
+            let texts: KeyMap<Text> = texts.collect();
+            if !texts.is_empty() {
+                self.0.insert(group, texts);
+            }
+        }
+    }
+
     /// Notes which members have series of their own: the next run ends those of the processes that end in between.
     pub(super) fn note(&mut self, saved: &mut SavedGroup, of: &ServiceReading, boot: UnixClock) {
         let singles = of.reading.per_process.as_ref().filter(|_| !of.is_last);

@@ -20,13 +20,18 @@ use super::{
     decode::{self, Blind},
     held_arguments::HeldArguments,
 };
-use crate::process::{Event, FactIds};
+use crate::{
+    health::Vital,
+    process::{Event, FactIds},
+};
 
 /// Records taken in one go: between two of them the other thread may take its turn.
 const AT_ONCE: usize = 256;
-/// Records held at most, some 50 MB of execs; more wait in the ring, and what finds no room there is kept in the kernel
-/// side's maps.
-const HELD: usize = 1 << 17;
+/// Bytes that the thread holds at most, and as many may be on their way through the loop: some 100,000 ends, or as many
+/// execs with short arguments. More waits in the ring, and what finds no room there is kept in the kernel side's maps.
+const HELD: usize = 48 << 20;
+/// A queue of more than this is given back once it is empty.
+const KEPT: usize = 4096;
 /// What wakes the thread: the ring, or its end.
 const RING: u64 = 0;
 const END: u64 = 1;
@@ -47,6 +52,24 @@ pub enum Told {
         /// Path below the hierarchy's root.
         path: String,
     },
+}
+
+impl Told {
+    /// Memory that it takes, about.
+    fn bytes(&self) -> usize {
+        /// Of each text: its place, and what an allocator adds.
+        const TEXT: usize = size_of::<String>() + 16;
+        let texts = match self {
+            Self::Event(Event::Exec { identity, .. }, _) => {
+                let others = [&identity.comm, &identity.exe, &identity.filename];
+                let all = identity.argv.iter().chain(others).chain(&identity.cut);
+                all.map(|text| text.len() + TEXT).sum()
+            }
+            Self::Event(..) => 0,
+            Self::Cgroup { path, .. } => path.len() + TEXT,
+        };
+        size_of::<Self>() + texts
+    }
 }
 
 /// Records that were taken.
@@ -75,6 +98,8 @@ struct Reader {
     blind: Blind,
     /// Taken by the thread.
     waiting: VecDeque<Told>,
+    /// Bytes of that, about.
+    held: usize,
     tally: Tally,
 }
 
@@ -97,6 +122,7 @@ impl Ring {
             arguments: HeldArguments::default(),
             blind,
             waiting: VecDeque::new(),
+            held: 0,
             tally: Tally::default(),
         }));
         let taker = Taker::start(&shared, &descriptor)
@@ -123,12 +149,17 @@ impl Ring {
     /// The next record, in the order in which the kernel side told them; `None` where nothing waits.
     pub fn next(&mut self) -> Option<Told> {
         if self.batch.is_empty() {
+            if self.batch.capacity() > KEPT {
+                self.batch = VecDeque::new();
+            }
             let mut reader = lock(&self.shared);
             if reader.waiting.is_empty() {
-                reader.take(&mut self.batch, AT_ONCE);
+                // Some records tell nothing by themselves, such as parts of arguments.
+                while self.batch.is_empty() && reader.take(&mut self.batch, AT_ONCE) > 0 {}
             } else {
                 // As they were told: what the thread took comes before what is in the ring.
                 std::mem::swap(&mut self.batch, &mut reader.waiting);
+                reader.held = 0;
             }
         }
         self.batch.pop_front()
@@ -141,6 +172,18 @@ impl Ring {
 }
 
 impl Reader {
+    /// Takes some records out for the loop; returns whether there may be more, and room for them.
+    fn hold(&mut self) -> bool {
+        if self.held >= HELD {
+            return false;
+        }
+        let mut taken = VecDeque::new();
+        let count = self.take(&mut taken, AT_ONCE);
+        self.held += taken.iter().map(Told::bytes).sum::<usize>();
+        self.waiting.append(&mut taken);
+        count == AT_ONCE
+    }
+
     /// Moves up to `most` records from the ring into `into`; returns how many went.
     fn take(&mut self, into: &mut VecDeque<Told>, most: usize) -> usize {
         let mut taken = 0;
@@ -209,6 +252,7 @@ impl Drop for Taker {
 
 /// Takes records out whenever a quarter of the ring is waiting, until it is told to end.
 fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd) {
+    let _vital = Vital("kevmon-ring");
     let mut woken = Vec::with_capacity(2);
     loop {
         woken.clear();
@@ -223,20 +267,14 @@ fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd) {
         if woken.iter().any(|event| event.data.u64() == END) {
             return;
         }
-        loop {
-            let mut reader = lock(shared);
-            let mut waiting = std::mem::take(&mut reader.waiting);
-            let room = HELD.saturating_sub(waiting.len()).min(AT_ONCE);
-            let taken = reader.take(&mut waiting, room);
-            reader.waiting = waiting;
-            if taken < AT_ONCE {
-                break;
-            }
+        while lock(shared).hold() {
+            // The lock is not fair by itself.
+            thread::yield_now();
         }
     }
 }
 
-/// What a panicking thread left is whole records and no part of one.
+/// Whoever panics with it ends kevmon.
 fn lock(shared: &Mutex<Reader>) -> std::sync::MutexGuard<'_, Reader> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -180,7 +180,7 @@ impl Daemon {
         let left_out = left_out.filter(|(kind, _)| *kind == EVENT_DROPPED);
         if self.left_out.begins(left_out.map(|(_, count)| count).sum()) {
             warn!(
-                "more events within a second than are held of a plugin (1,000 for the history, 4,096 with \
+                "more events between two commits than are held of a plugin (1,000 for the history, 4,096 with \
                  [events] enabled): the latest are left out of history and logs, not of the counters, and counted as \
                  {EVENT_DROPPED}"
             );

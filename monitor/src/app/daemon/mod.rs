@@ -148,6 +148,8 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         (spool.as_deref(), &kept),
         attempted,
     )?;
+    let mut series = ProcessSeries::default();
+    series.told_before(kept.groups.iter().map(|(group, kept)| (*group, &kept.saved)));
     drop(kept);
     let last_commit = keeper.last_commit();
     exports.look_for_unconfirmed(last_commit);
@@ -186,7 +188,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         commits_between,
         commit_at: None,
         is_behind: false,
-        series: ProcessSeries::default(),
+        series,
         args,
     };
     daemon.note_idle(idle.as_ref());
@@ -367,6 +369,7 @@ impl Daemon {
             keeper: &mut self.keeper,
             exports: &mut self.exports,
             schedule: &mut self.schedule,
+            series: &mut self.series,
         };
         self.applied.apply(prepared, parts);
         self.collectors
@@ -383,6 +386,10 @@ impl Daemon {
         let wanted: BTreeSet<String> = wanted
             .chain(running.values().map(|plugin| plugin.label()))
             .collect();
+        let is_known = |plugin: &String| running.values().any(|known| known.label() == *plugin);
+        if self.elsewhere.is_empty() && wanted.iter().all(is_known) {
+            return; // none has come: the state need not be asked, whose disk may take its time
+        }
         let wanted: Vec<String> = wanted.into_iter().collect();
         let elsewhere = self.keeper.run_elsewhere(&wanted);
         loaded
@@ -491,7 +498,7 @@ impl Daemon {
                  are not exported; the next run goes on from the one before"
             );
         }
-        self.exports.finish(time).await;
+        self.exports.finish(time, left == 0).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);
         }

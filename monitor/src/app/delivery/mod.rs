@@ -24,7 +24,7 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::warn;
 
@@ -47,6 +47,8 @@ use crate::{
 
 /// Bytes held in memory of all lanes together, where there is no spool.
 const MEMORY: usize = 8 << 20;
+/// At the end, a sender that waits for the disk of the spool is waited for so long.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Requests are looked at for their age this often.
 const EXPIRE: Duration = Duration::from_secs(10);
 
@@ -290,23 +292,26 @@ impl Delivery {
     }
 
     /// Sends what can be sent within `limit`, keeps the rest in the spool and ends. `last` is the time of the last
-    /// collection, Unix ns.
-    pub(super) async fn finish(self, last: u64, limit: Duration) -> Left {
+    /// collection, Unix ns; `is_whole`: all of it was handed over.
+    pub(super) async fn finish(self, last: u64, is_whole: bool, limit: Duration) -> Left {
         let end = Instant::now() + limit;
+        let mut is_whole = is_whole;
         if let Some(outbox) = &self.outbox {
-            // What a disk does not take until then is lost with kevmon's end, as what is sent from memory is.
-            let _: Result<(), tokio::time::error::Elapsed> = timeout_at(end, outbox.taken()).await;
+            is_whole &= timeout_at(end, outbox.taken()).await.is_ok();
         }
         self.shared.ending.send_replace(true);
         self.shared.lanes().iter().for_each(|lane| lane.wake.notify_one());
         for mut task in self.tasks {
             if timeout_at(end, &mut task).await.is_err() {
                 task.abort();
-                // Cancelled, or ended by itself: either way it sends nothing more.
-                let _: Result<(), tokio::task::JoinError> = task.await;
+                // Cancelled, or ended by itself: either way it sends nothing more. One that waits for a disk does neither.
+                is_whole &= timeout_at(end + LAST_WORD, task).await.is_ok();
             }
         }
-        let mut state = self.shared.state();
+        let Some(mut state) = self.shared.state_before(end + LAST_WORD).await else {
+            warn!("the disk of the spool does not answer: what waits in memory is lost");
+            return Left::default();
+        };
         let now = state.now();
         let State { queues, backlog, .. } = &mut *state;
         let mut left = Left {
@@ -321,7 +326,7 @@ impl Delivery {
             left.kept += backlog.waiting(queue.lane()).requests;
         }
         state.account(dropped);
-        if left.lost == 0 {
+        if left.lost == 0 && is_whole {
             state.backlog.note_end(last);
         }
         left
@@ -337,11 +342,11 @@ impl Courier {
         }
     }
 
-    /// All of the collection that was announced has been handed over.
-    pub(super) fn complete(&self) {
+    /// All of the collection of `time`, Unix ns, has been handed over.
+    pub(super) fn complete(&self, time: u64) {
         match &self.outbox {
-            Some(outbox) => outbox.complete(),
-            None => self.shared.complete(),
+            Some(outbox) => outbox.complete(time),
+            None => self.shared.complete(time),
         }
     }
 
@@ -416,9 +421,10 @@ impl Shared {
         state.backlog.note_collection(time);
     }
 
-    fn complete(&self) {
+    fn complete(&self, time: u64) {
         let mut state = self.state();
-        state.is_open = true;
+        // Another one may have been announced since.
+        state.is_open = state.collection == Some(time);
         state.note_settled();
     }
 
@@ -467,6 +473,19 @@ impl Shared {
         let queue = &mut state.queues[index];
         if queue.dropped(items, false) {
             say_dropping(queue.lane(), Why::Full);
+        }
+    }
+
+    /// The same, unless a sender waits for the disk until `end`.
+    async fn state_before(&self, end: Instant) -> Option<MutexGuard<'_, State>> {
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Some(state),
+                Err(TryLockError::Poisoned(error)) => return Some(error.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= end => return None,
+                Err(TryLockError::WouldBlock) => {}
+            }
+            sleep(Duration::from_millis(5)).await;
         }
     }
 

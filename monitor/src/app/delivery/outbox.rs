@@ -9,7 +9,7 @@ use std::sync::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use crate::export::transport::EncodedRequest;
+use crate::{export::transport::EncodedRequest, health::Vital};
 
 /// Bytes under way at most; beyond that, a request is dropped and counted, as a full spool drops it.
 const UNDER_WAY: usize = 64 << 20;
@@ -29,8 +29,8 @@ enum Handed {
     /// The time of a collection that comes, Unix ns.
     Announced(u64),
     Collected,
-    /// All of the collection that was announced.
-    Complete,
+    /// All of the collection of this time.
+    Complete(u64),
     /// Answered once all before it has been taken.
     Mark(oneshot::Sender<()>),
 }
@@ -75,8 +75,8 @@ impl Outbox {
         self.send(Handed::Collected);
     }
 
-    pub(super) fn complete(&self) {
-        self.send(Handed::Complete);
+    pub(super) fn complete(&self, time: u64) {
+        self.send(Handed::Complete(time));
     }
 
     /// Returns once all that was handed over so far has been taken.
@@ -94,6 +94,7 @@ impl Outbox {
 }
 
 async fn take(shared: Arc<Shared>, mut taken: mpsc::UnboundedReceiver<Handed>, under_way: Arc<AtomicUsize>) {
+    let _vital = Vital("kevmon-export");
     while let Some(handed) = taken.recv().await {
         match handed {
             Handed::Requests {
@@ -107,7 +108,7 @@ async fn take(shared: Arc<Shared>, mut taken: mpsc::UnboundedReceiver<Handed>, u
             Handed::Left { lane, items } => shared.left(lane, items),
             Handed::Announced(time) => shared.announce(time),
             Handed::Collected => shared.collected(),
-            Handed::Complete => shared.complete(),
+            Handed::Complete(time) => shared.complete(time),
             Handed::Mark(mark) => {
                 let _ = mark.send(()); // nobody waits any more
             }

@@ -12,8 +12,11 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::Outgoing;
-use crate::app::output::thread_cpu;
-use crate::store::{Commit, Store, StoreError};
+use crate::{
+    app::output::thread_cpu,
+    health::Vital,
+    store::{Commit, Store, StoreError},
+};
 
 /// Work for the thread.
 enum Job {
@@ -119,7 +122,7 @@ impl Writer {
         self.send(Job::Other(Box::new(of)));
     }
 
-    /// False where the thread has panicked, which it has said.
+    /// False where the thread has ended, as kevmon does then.
     fn send(&self, job: Job) -> bool {
         self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok())
     }
@@ -136,6 +139,7 @@ impl Drop for Writer {
 }
 
 fn serve(store: &mut Store, work: &jobs::Receiver<Job>, tell: &mpsc::UnboundedSender<Written>) {
+    let _vital = Vital("kevmon-state");
     while let Ok(job) = work.recv() {
         match job {
             Job::Commit(commit, outgoing) => {

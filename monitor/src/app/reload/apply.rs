@@ -14,6 +14,7 @@ use crate::{
         faulty_files,
         keeper::{self, Keeper},
         output,
+        process_series::ProcessSeries,
         schedule::Schedule,
         sources::Configuration,
         watch::Watch,
@@ -37,6 +38,7 @@ pub(in crate::app) struct Parts<'a> {
     pub(in crate::app) keeper: &'a mut Keeper,
     pub(in crate::app) exports: &'a mut Exports,
     pub(in crate::app) schedule: &'a mut Schedule,
+    pub(in crate::app) series: &'a mut ProcessSeries,
 }
 
 impl Applied {
@@ -180,6 +182,7 @@ impl Applied {
             keeper,
             exports,
             schedule,
+            series,
         } = parts;
         let Plan {
             gone,
@@ -228,6 +231,8 @@ impl Applied {
         exports.replan(&settings.receivers, plugins(watch));
         let restored = ids.iter().zip(kept);
         let restored = restored.filter_map(|(&id, kept)| Some((id, kept?))).collect();
+        let restored: Vec<(GroupId, KeptGroup)> = restored;
+        series.told_before(restored.iter().map(|(group, kept)| (*group, &kept.saved)));
         exports.told_before(&keeper.kept(restored));
         let label = |group: &GroupId| running.get(group).map(|plugin| plugin.label());
         let names = |labels: Vec<String>| {

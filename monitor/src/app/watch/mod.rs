@@ -517,7 +517,7 @@ impl Watch {
 
     /// Whether something has happened to a group since [`Watch::saved`] was last asked.
     pub fn is_unsaved(&self) -> bool {
-        self.tracker.is_unsaved()
+        self.tracker.is_unsaved(HostReader::now())
     }
 
     /// What is to outlive kevmon of these groups, which have just been collected, and of those to which something has

@@ -65,6 +65,14 @@ impl Notices {
         self.ending.push_back((time, key));
     }
 
+    /// Whether an end waits no longer for its totals.
+    pub(super) fn is_due(&self, now: BootTime, table: &ProcessTable) -> bool {
+        let is_due = |&(time, key): &(BootTime, ProcessKey)| {
+            now.since(time) >= TOTALS_WITHIN && table.get(key).is_some_and(|process| !process.exit_told)
+        };
+        self.ending.front().is_some_and(is_due)
+    }
+
     /// Notices for which there was no room since the start.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
@@ -248,6 +256,12 @@ impl Tracker {
                     break;
                 }
                 self.note_exit(key, false);
+                // What is kept of it says that it is not told.
+                for group in self.memberships.get(&key).into_iter().flatten() {
+                    if let Some(group) = self.groups.get_mut(group) {
+                        group.changed = true;
+                    }
+                }
             }
             self.notices.ending.pop_front();
         }

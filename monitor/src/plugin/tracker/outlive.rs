@@ -4,9 +4,9 @@ use super::{BootTime, GroupId, Moment, Process, ProcessKey, Tracker};
 use crate::plugin::{KeptGroup, SavedGroup};
 
 impl Tracker {
-    /// Whether something has happened to a group since it was kept last.
-    pub fn is_unsaved(&self) -> bool {
-        self.groups.values().any(|group| group.changed)
+    /// Whether something has happened to a group since it was kept last, or is to be told without waiting any longer.
+    pub fn is_unsaved(&self, now: BootTime) -> bool {
+        self.groups.values().any(|group| group.changed) || self.notices.is_due(now, &self.table)
     }
 
     /// What is to outlive kevmon of these groups, which have just been read. `unix` turns the start of a series into Unix

@@ -213,7 +213,13 @@ fn everything_reaches_a_receiver_that_comes_late_and_refuses_at_first() {
         let lane = reading(&delivery, "default", Signal::Metrics);
         assert_eq!(lane.repeated, 1, "the mute answer may have been a yes: {lane:?}");
         assert_eq!((lane.waiting_requests, lane.away), (0, false), "{lane:?}");
-        assert_eq!(delivery.finish(3 * SECOND, Duration::from_secs(1)).await.kept, 0);
+        assert_eq!(
+            delivery
+                .finish(3 * SECOND, true, Duration::from_secs(1))
+                .await
+                .kept,
+            0
+        );
     });
 }
 
@@ -456,7 +462,10 @@ fn what_cannot_be_sent_at_the_end_is_sent_by_the_next_run() {
             delivery.courier().push("default", Signal::Metrics, one);
         }
         assert_eq!(
-            delivery.finish(2 * SECOND, Duration::from_millis(200)).await.kept,
+            delivery
+                .finish(2 * SECOND, true, Duration::from_millis(200))
+                .await
+                .kept,
             3
         );
 
@@ -483,7 +492,9 @@ fn what_cannot_be_sent_at_the_end_is_sent_by_the_next_run() {
         delivery.kill().await;
         let delivery = start(&folder, lanes());
         assert_eq!(delivery.unsettled(None), Some(3 * SECOND));
-        delivery.finish(9 * SECOND, Duration::from_millis(200)).await;
+        delivery
+            .finish(9 * SECOND, true, Duration::from_millis(200))
+            .await;
         assert_eq!(start(&folder, lanes()).unsettled(Some(10 * SECOND)), None);
     });
 }
@@ -495,7 +506,7 @@ fn what_kevmon_tells_of_itself_is_no_collection_that_may_be_lost() {
         let lanes = || vec![destination("default", Signal::Traces, free_port())];
         let delivery = start(&folder, lanes());
         delivery.announce(SECOND);
-        delivery.finish(SECOND, Duration::from_millis(200)).await;
+        delivery.finish(SECOND, true, Duration::from_millis(200)).await;
         let delivery = start(&folder, lanes());
         let one = vec![request(Signal::Traces, 2, 1)];
         delivery.courier().push("default", Signal::Traces, one);
@@ -515,7 +526,7 @@ fn what_was_on_its_way_at_the_end_may_come_twice_and_is_counted() {
         let one = vec![request(Signal::Metrics, 0, 1)];
         delivery.courier().push("default", Signal::Metrics, one);
         sleep(Duration::from_millis(100)).await;
-        let left = delivery.finish(0, Duration::from_millis(50)).await;
+        let left = delivery.finish(0, true, Duration::from_millis(50)).await;
         assert_eq!((left.kept, left.lost), (1, 0));
         assert!(left.place.ends_with("metadata.db.spool"), "{left:?}");
         let delivery = start(&folder, lanes());
@@ -540,7 +551,7 @@ fn without_a_spool_the_end_says_what_is_lost() {
             delivery.courier().push("default", Signal::Metrics, one);
         }
         assert_eq!(delivery.spool_failures(), 1);
-        let left = delivery.finish(SECOND, Duration::from_millis(200)).await;
+        let left = delivery.finish(SECOND, true, Duration::from_millis(200)).await;
         assert_eq!((left.kept, left.lost, left.place.as_str()), (0, 2, "in memory"));
     });
 }
@@ -639,7 +650,13 @@ fn the_end_gives_a_receiver_that_has_come_back_what_waits() {
         let receiver = Receiver::default();
         tokio::spawn(receiver.clone().serve(address));
         sleep(Duration::from_millis(50)).await;
-        assert_eq!(delivery.finish(2 * SECOND, Duration::from_secs(1)).await.kept, 0);
+        assert_eq!(
+            delivery
+                .finish(2 * SECOND, true, Duration::from_secs(1))
+                .await
+                .kept,
+            0
+        );
         assert_eq!(receiver.taken(), collections(0..3));
     });
 }
