@@ -16,7 +16,8 @@ pub enum Failure {
     FreeReserve = 4,
     /// `MARKS` was full (or its lock was not to be had).
     MarkInsert = 5,
-    /// A process renamed itself more than [`crate::RENAMES_A_SECOND`] times in a second.
+    /// `LOST_NAMES` was full: a process had a name for a moment that no record tells, and that userspace cannot try on
+    /// its patterns. No record is missing: each process's last name is told.
     RenameLimit = 6,
     /// `LOST_ENDS` was full: the end of a process that userspace knows is unattributed.
     LostEnds = 7,
@@ -28,11 +29,13 @@ pub enum Failure {
     CgroupReserve = 10,
     /// No ring space for a part of an argument vector.
     ArgumentsReserve = 11,
+    /// `HELD` was full: a process's last name is not told.
+    Held = 12,
 }
 
 impl Failure {
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
     /// Each, with the name it is reported under.
     pub const ALL: [(Self, &'static str); Self::COUNT] = [
         (Self::ExecReserve, "sched_process_exec"),
@@ -47,6 +50,7 @@ impl Failure {
         (Self::Victims, "oom_victims"),
         (Self::CgroupReserve, "cgroup_mkdir"),
         (Self::ArgumentsReserve, "exec_arguments"),
+        (Self::Held, "held_renames"),
     ];
 
     /// A record did not reach the ring: with those that userspace received, these make up [`Counters::sent`].
@@ -74,6 +78,8 @@ pub struct Counters {
     pub sent: u64,
     /// Lives put into `LOST_ENDS` or `LOST_LIVES`.
     pub kept: u64,
+    /// Renames put into `HELD` instead of the ring.
+    pub held: u64,
 }
 
-const _: () = assert!(size_of::<Counters>() == (Failure::COUNT + 2) * 8);
+const _: () = assert!(size_of::<Counters>() == (Failure::COUNT + 3) * 8);

@@ -1,7 +1,7 @@
 //! What the kernel side remembers of the processes it watches, userspace's answers, and what is kept of those whose
 //! records found no room.
 
-use crate::{COMM_LEN, EndRecord, Sender, Usage};
+use crate::{COMM_LEN, EndRecord, Key, Sender, Usage};
 
 /// How much of an executable's base name a mark keeps, a NUL included; longer ones are cut, and flagged.
 pub const MARK_EXE_LEN: usize = 64;
@@ -63,9 +63,32 @@ pub const MARK_FORKED: u32 = 8;
 /// [`Mark::flags`]: a rename gave it its present identity, and userspace had been told of the one before.
 pub const MARK_RENAMED: u32 = 16;
 
-/// Renames reported of one process within a second at most: any program may rename itself in a loop, and must not
-/// push everybody else's records out of the ring. What is beyond is counted as lost.
+/// [`Mark::flags`]: the present name was put into `HELD`, and userspace knows what the process was before.
+pub const MARK_HELD: u32 = 32;
+
+/// Renames of one process that are sent as records within a second, at most: any program may rename itself in a loop,
+/// and must not push everybody else's records out of the ring. Of what is beyond, the last name is held for userspace in the
+/// map `HELD`, and the names before it in `LOST_NAMES`.
 pub const RENAMES_A_SECOND: u32 = 64;
+
+/// Processes whose last name is held at once. One that is in the map has renamed itself more than
+/// [`RENAMES_A_SECOND`] times since userspace last emptied it.
+pub const HELD_AT_MOST: u32 = 4096;
+
+/// Names in `LOST_NAMES`.
+pub const LOST_NAMES_AT_MOST: u32 = 1 << 15;
+
+/// A rename beyond [`RENAMES_A_SECOND`]: the value of the map `HELD`, by the process's key. The next one replaces it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldRename {
+    /// The mark's sequence since then: the time, ns of CLOCK_BOOTTIME.
+    pub sequence: u64,
+    /// The parent's key.
+    pub parent: Key,
+    /// The new `comm`, padded with zeros.
+    pub comm: [u8; COMM_LEN],
+}
 
 /// Userspace's answer to a mark; in the map `VERDICTS`. Holds only while the sequences agree.
 #[repr(C)]
@@ -127,6 +150,7 @@ pub struct Lives {
 const _: () = {
     assert!(size_of::<Mark>() == 40 + 16 + 24 + MARK_EXE_LEN);
     assert!(size_of::<Verdict>() == 16);
+    assert!(size_of::<HeldRename>() == 8 + 16 + COMM_LEN);
     assert!(size_of::<LostEnd>() == 176 + 16 + COMM_LEN + MARK_EXE_LEN);
     assert!(size_of::<LivesKey>() == MARK_EXE_LEN + COMM_LEN + 8);
     assert!(size_of::<Lives>() == 8 + 80 + 8);

@@ -1,7 +1,7 @@
 //! sched_process_fork: a watched process makes another one.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kevmon_common::{Failure, ForkRecord, Header, Kind, MARK_TOLD};
+use kevmon_common::{Failure, ForkRecord, Header, Kind, MARK_HELD, MARK_TOLD};
 
 use crate::{
     facts, identity, maps,
@@ -29,7 +29,7 @@ fn try_fork(parent: Task, child: Task) {
     let parent_is_known = match maps::verdict(&parent, sequence) {
         Some(true) => true,
         Some(false) => return,
-        None => flags & MARK_TOLD != 0,
+        None => flags & (MARK_TOLD | MARK_HELD) != 0,
     };
     let key = child.key();
     let time = task::now();
@@ -58,4 +58,7 @@ fn try_fork(parent: Task, child: Task) {
         facts: facts::of(child),
     });
     entry.submit(maps::wake_up());
+    if flags & MARK_HELD != 0 {
+        identity::inherit_held(&parent, &key, time);
+    }
 }

@@ -2,7 +2,8 @@
 //! userspace has been told.
 
 use kevmon_common::{
-    EXE_LEN, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_KNOWN, MARK_RENAMED, MARK_TOLD, Mark,
+    EXE_LEN, HeldRename, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_HELD, MARK_KNOWN, MARK_RENAMED,
+    MARK_TOLD, Mark,
 };
 
 use crate::{
@@ -109,6 +110,9 @@ unsafe fn change(key: &Key, mark: *mut Mark, sequence: u64, told: bool, kept: u3
     // SAFETY: the caller vouches for `mark`.
     unsafe {
         let before = (*mark).sequence;
+        if (*mark).flags & MARK_HELD != 0 {
+            maps::lose_held_name(key);
+        }
         let mut flags = (*mark).flags & (MARK_KNOWN | kept) | told_flags(told) | added;
         (*mark).sequence = sequence;
         if flags & MARK_KNOWN == 0 {
@@ -146,7 +150,7 @@ pub(crate) fn renamed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: b
     };
     // SAFETY: a live map value.
     unsafe {
-        let heard = (*mark).flags & MARK_TOLD != 0 || maps::verdict(key, (*mark).sequence).is_some();
+        let heard = is_heard(key, mark);
         let kept = MARK_EXE_CUT | MARK_FORKED | MARK_RENAMED;
         let added = if heard { MARK_RENAMED } else { 0 };
         change(key, mark, sequence, told, kept, added);
@@ -155,6 +159,35 @@ pub(crate) fn renamed(key: &Key, mark: Option<*mut Mark>, sequence: u64, told: b
         }
         heard
     }
+}
+
+/// Whether userspace knows, or is about to read, what the process is called now.
+///
+/// # Safety
+/// `mark` is the live mark of `key`.
+#[inline(always)]
+unsafe fn is_heard(key: &Key, mark: *const Mark) -> bool {
+    // SAFETY: the caller vouches for `mark`.
+    unsafe { (*mark).flags & (MARK_TOLD | MARK_HELD) != 0 || maps::verdict(key, (*mark).sequence).is_some() }
+}
+
+/// The process that runs this has another `comm`, which is held for userspace instead of being sent.
+///
+/// # Safety
+/// `mark` is the live mark of `key`, the process that runs this.
+#[inline(always)]
+pub(crate) unsafe fn held(key: &Key, mark: *mut Mark, rename: &HeldRename) {
+    // SAFETY: the caller vouches for `mark`.
+    unsafe {
+        // Where the record of what it was before is lost, `comm` is not all that has to be told: a snapshot, which that
+        // loss calls for, or its end tells its names.
+        let heard = is_heard(key, mark);
+        let kept = MARK_EXE_CUT | MARK_FORKED | MARK_RENAMED;
+        let added = if heard { MARK_RENAMED | MARK_HELD } else { 0 };
+        change(key, mark, rename.sequence, false, kept, added);
+    }
+    // The mark first: userspace takes the name for the present one only where the mark says so.
+    maps::hold(key, rename);
 }
 
 /// A process with the mark `parent` has made `child`.
@@ -166,6 +199,24 @@ pub(crate) unsafe fn forked(child: &Key, parent: *const Mark, sequence: u64, tol
     // SAFETY: the caller vouches for `parent`.
     let name = unsafe { Name::of_mark(parent) };
     maps::insert_mark(child, &name.mark(sequence, MARK_FORKED | told_flags(told)));
+}
+
+/// The name of `parent` is still held when it forks `child`, whose record userspace will read with the parent's earlier
+/// name: the child's is held, too. `sequence` is that of the fork.
+#[inline(always)]
+pub(crate) fn inherit_held(parent: &Key, child: &Key, sequence: u64) {
+    let Some(comm) = maps::held_name(parent) else {
+        return; // userspace has taken it, and so before it reads the fork
+    };
+    let Some(mark) = maps::mark(child) else { return };
+    // SAFETY: a live map value; the child does not run yet.
+    unsafe { (*mark).flags |= MARK_HELD };
+    let rename = HeldRename {
+        sequence,
+        parent: *parent,
+        comm,
+    };
+    maps::hold(child, &rename);
 }
 
 /// Marks a process that a snapshot showed to userspace, and that userspace asked for.

@@ -5,7 +5,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
-use kevmon_common::{ARGUMENTS_MOST, Counters, Failure, Key, Mark, Verdict};
+use kevmon_common::{
+    ARGUMENTS_MOST, COMM_LEN, Counters, Failure, HELD_AT_MOST, HeldRename, Key, LOST_NAMES_AT_MOST, Mark,
+    Verdict,
+};
 
 /// All lifecycle records, in one ring: reservation order is causal across CPUs. The loader sets its size.
 #[map]
@@ -18,6 +21,15 @@ static MARKS: HashMap<Key, Mark> = HashMap::with_max_entries(1 << 15, 0);
 /// Userspace's answers.
 #[map]
 static VERDICTS: HashMap<Key, Verdict> = HashMap::with_max_entries(1 << 15, 0);
+
+/// Names that found no place in the ring because their processes change them too often: the last one of each process.
+/// Taken and deleted by userspace, in batches, whose look and removal are one step.
+#[map]
+static HELD: HashMap<Key, HeldRename> = HashMap::with_max_entries(HELD_AT_MOST, 0);
+
+/// Those before them, each once, for userspace to try on its patterns. The value means nothing.
+#[map]
+static LOST_NAMES: HashMap<[u8; COMM_LEN], u64> = HashMap::with_max_entries(LOST_NAMES_AT_MOST, 0);
 
 /// What was tried, and what failed.
 #[map]
@@ -94,8 +106,8 @@ pub(crate) fn take_verdict(key: &Key, sequence: u64) -> Option<bool> {
 #[inline(always)]
 pub(crate) fn barrier() {
     let mut word = 0;
-    // SAFETY: a local. An atomic operation orders what stands before and after it on x86, and the two map operations'
-    // own locks come close to that elsewhere.
+    // SAFETY: a local. An atomic operation orders what stands before and after it on x86, the only target so far. On arm64
+    // one that returns nothing orders nothing: a build for it needs BPF_FETCH (5.12 and newer) here.
     unsafe { add(&raw mut word, 0) };
     core::hint::black_box(word);
 }
@@ -174,6 +186,36 @@ impl Scratch {
     #[inline(always)]
     pub(crate) fn discard(self) {
         self.0.discard(u64::from(BPF_RB_NO_WAKEUP));
+    }
+}
+
+/// Holds a process's new name. A refusal is counted: a snapshot tells the name then.
+#[inline(always)]
+pub(crate) fn hold(key: &Key, rename: &HeldRename) {
+    if HELD.insert(key, rename, u64::from(BPF_ANY)).is_err() {
+        count(Failure::Held);
+        return;
+    }
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*counters).held, 1) };
+    }
+}
+
+/// The name that is held for this process; `None` once userspace has taken it. (When userspace takes it while this runs,
+/// the element may be another process's already: the name is then one that is held, too, and the process's own has been told.)
+#[inline(always)]
+pub(crate) fn held_name(key: &Key) -> Option<[u8; COMM_LEN]> {
+    // SAFETY: a held rename is replaced as a whole; read here as plain bytes.
+    unsafe { HELD.get(key) }.map(|held| held.comm)
+}
+
+/// Another name takes the place of the one that is held for this process, unless userspace has taken it.
+#[inline(always)]
+pub(crate) fn lose_held_name(key: &Key) {
+    let Some(comm) = held_name(key) else { return };
+    if LOST_NAMES.insert(comm, 0, u64::from(BPF_ANY)).is_err() {
+        count(Failure::RenameLimit);
     }
 }
 

@@ -4,7 +4,7 @@ use aya_ebpf::{
     helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use kevmon_common::{
-    COMM_LEN, Failure, Header, Kind, MARK_TOLD, Mark, RENAME_UNHEARD, RENAMES_A_SECOND, RenameRecord,
+    COMM_LEN, Failure, Header, HeldRename, Key, Kind, Mark, RENAME_UNHEARD, RENAMES_A_SECOND, RenameRecord,
 };
 
 use crate::{
@@ -32,9 +32,7 @@ fn try_rename(task: Task, comm: Kernel) {
     if let Some(mark) = mark
         && !may_rename(mark, time)
     {
-        maps::count(Failure::RenameLimit);
-        // SAFETY: a live map value; only code running in this process writes its flags.
-        unsafe { (*mark).flags &= !MARK_TOLD }; // a snapshot has to tell the name
+        hold(&key, mark, time, task, comm);
         return;
     }
     let Some(mut entry) = maps::reserve::<RenameRecord>(Failure::RenameReserve) else {
@@ -62,6 +60,20 @@ fn try_rename(task: Task, comm: Kernel) {
         let _ = bpf_probe_read_kernel_str_bytes(comm, &mut (*record).comm);
     }
     entry.submit(maps::wake_up());
+}
+
+/// Keeps a rename beyond the limit until userspace comes for it, in the place of the one before.
+#[inline(always)]
+fn hold(key: &Key, mark: *mut Mark, time: u64, task: Task, comm: Kernel) {
+    let mut rename = HeldRename {
+        sequence: time,
+        parent: task.parent().key(),
+        comm: [0; COMM_LEN],
+    };
+    // SAFETY: the helper checks the address. A failed copy leaves an empty name, which matches nothing.
+    let _ = unsafe { bpf_probe_read_kernel_str_bytes(comm, &mut rename.comm) };
+    // SAFETY: the live mark of the process that runs this.
+    unsafe { identity::held(key, mark, &rename) };
 }
 
 /// False when the process has renamed itself too often.

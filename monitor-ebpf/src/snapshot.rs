@@ -5,8 +5,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::{helpers::generated::bpf_seq_write, macros::map, maps::PerCpuArray};
 use kevmon_common::{
-    MARK_RENAMED, MARK_TOLD, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED, SNAPSHOT_TOLD,
-    SNAPSHOT_UNTOLD, Sender, SnapshotRecord,
+    MARK_HELD, MARK_RENAMED, MARK_TOLD, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED,
+    SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, Sender, SnapshotRecord,
 };
 
 use crate::{
@@ -47,7 +47,8 @@ fn try_snapshot(meta: Kernel, task: Task) {
     let Some(record) = SNAPSHOT_SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: this CPU's scratch, not used by anything else while the iterator runs with migration disabled.
+    // SAFETY: this CPU's scratch. The program may be preempted (kernel/bpf/bpf_iter.c, bpf_iter_run_prog disables migration, and
+    // no more), but it runs for whoever reads its iterator, and that is one thread of kevmon.
     unsafe {
         (*record).key = key;
         (*record).parent = task.parent().key();
@@ -63,7 +64,8 @@ fn try_snapshot(meta: Kernel, task: Task) {
         (*record).facts = facts::of(task);
         (*record).status = task.exit_status();
         (*record).pad = 0;
-        if let Some(mark) = maps::mark(&key) {
+        let mark = maps::mark(&key);
+        if let Some(mark) = mark {
             flags |= SNAPSHOT_MARKED;
             (*record).sequence = (*mark).sequence;
             (*record).ended = (*mark).ended;
@@ -75,7 +77,8 @@ fn try_snapshot(meta: Kernel, task: Task) {
             if (*mark).flags & MARK_RENAMED != 0 {
                 flags |= SNAPSHOT_RENAMED;
             }
-            if (*mark).flags & MARK_TOLD == 0 {
+            // A held name waits for userspace as a record in the ring does.
+            if (*mark).flags & (MARK_TOLD | MARK_HELD) == 0 {
                 if maps::verdict(&key, (*mark).sequence).is_none() {
                     flags |= SNAPSHOT_UNTOLD;
                 }
@@ -87,6 +90,9 @@ fn try_snapshot(meta: Kernel, task: Task) {
             flags |= SNAPSHOT_ENDED;
         }
         (*record).flags = flags;
+        if mark.is_some() && maps::mark(&key).is_none() {
+            return; // freed meanwhile: the element may be another process's mark, and the end is being told
+        }
         write(meta, record.cast(), size_of::<SnapshotRecord>() as u32);
     }
 }

@@ -102,7 +102,7 @@ impl Blind {
                     sequence: rename.sequence,
                     parent: self::key(&rename.parent),
                     comm: text(until_nul(&rename.comm)),
-                    threads: header.flags & !RENAME_UNHEARD,
+                    threads: Some(header.flags & !RENAME_UNHEARD),
                     unheard: header.flags & RENAME_UNHEARD != 0,
                     found: None,
                     usage: self.usage(&rename.usage),

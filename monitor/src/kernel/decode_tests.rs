@@ -185,7 +185,7 @@ fn fork_and_rename_records() {
         sequence: 9,
         parent: parent_key(),
         comm: "worker".into(),
-        threads: 3,
+        threads: Some(3),
         unheard: false,
         found: None,
         usage: Usage::ZERO.with(Counter::MinorFaults, Some(8)),
@@ -196,7 +196,7 @@ fn fork_and_rename_records() {
     let Some(Event::Rename { threads, unheard, .. }) = BLIND.event(&bytes(&after_a_loss), &[]) else {
         panic!("not a rename");
     };
-    assert_eq!((threads, unheard), (3, true));
+    assert_eq!((threads, unheard), (Some(3), true));
 }
 
 #[test]

@@ -24,6 +24,8 @@ const CHUNK: usize = 32 << 10;
 const ONE_BY_ONE: usize = 128;
 /// What a restricted read costs, in tasks walked: measured, see `cargo xtask bench tick` and docs/performance.md.
 const READ_IN_TASKS: usize = 40;
+/// How often a walk of one process is repeated that has fewer records than the process has threads.
+const SHORT_WALKS: usize = 3;
 
 /// The iterators of one loaded object.
 #[derive(Debug)]
@@ -91,8 +93,8 @@ impl Iterators {
     }
 
     /// Lets go of the links of all processes but these.
-    pub fn retain(&mut self, tracked: &KeySet) {
-        self.links.retain(|key, _| tracked.contains(key));
+    pub fn retain(&mut self, is_tracked: impl Fn(ProcessKey) -> bool) {
+        self.links.retain(|&key, _| is_tracked(key));
     }
 
     /// The usage of one process, if it still exists.
@@ -149,11 +151,33 @@ impl Iterators {
                     &unkept
                 }
             };
-            read_all(link, &mut self.buffer)?;
+            read_process(link, &mut self.buffer)?;
             groups.add_all(&self.buffer);
         }
         Ok(true)
     }
+}
+
+/// Reads the threads of one process into `buffer`.
+///
+/// A thread that is released between two steps of the walk ends it (kernel/bpf/task_iter.c, task_group_seq_get_next: the walk goes
+/// on from the pid that it visited last, and that is gone). Each record has the number of threads; where there are fewer
+/// records, threads have ended or were left out, and the walk is repeated. The totals hold without that, as they never fall; but what
+/// the threads that were left out used would look as if it had not been used yet.
+fn read_process(link: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<()> {
+    for _ in 0..SHORT_WALKS {
+        read_all(link, buffer)?;
+        if is_whole(buffer) {
+            return Ok(());
+        }
+    }
+    read_all(link, buffer)
+}
+
+/// Whether a walk of one process has as many records as the first of them says that there are threads.
+fn is_whole(bytes: &[u8]) -> bool {
+    let first = records::<SampleRecord>(bytes).next();
+    first.is_none_or(|first| bytes.len() / size_of::<SampleRecord>() >= first.threads as usize)
 }
 
 /// Reads one whole walk into `buffer`.
@@ -260,5 +284,27 @@ fn plus(a: &Usage, b: &Usage) -> Usage {
         maj_flt: a.maj_flt.saturating_add(b.maj_flt),
         read_bytes: a.read_bytes.saturating_add(b.read_bytes),
         write_bytes: a.write_bytes.saturating_add(b.write_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_with_fewer_records_than_threads_is_short() {
+        let length = size_of::<SampleRecord>();
+        let records = |count: usize, threads: u32| {
+            // SAFETY: integers alone; zero is a value of each.
+            let mut record: SampleRecord = unsafe { std::mem::zeroed() };
+            record.threads = threads;
+            // SAFETY: no padding (asserted in kevmon-common), so each byte is initialised.
+            let bytes = unsafe { std::slice::from_raw_parts((&raw const record).cast::<u8>(), length) };
+            bytes.repeat(count)
+        };
+        assert!(is_whole(&[]), "the process has ended");
+        assert!(is_whole(&records(3, 3)));
+        assert!(is_whole(&records(4, 3)), "one was made during the walk");
+        assert!(!is_whole(&records(2, 3)));
     }
 }

@@ -23,9 +23,15 @@ impl Losses {
         }
     }
 
-    /// All of them.
+    /// All that calls for another look at every process, and of which nobody can say whom it concerns. Lost names are no
+    /// part of it.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum::<u64>() + self.skipped + self.untold
+        self.counts.iter().sum::<u64>() - self.names() + self.skipped + self.untold
+    }
+
+    /// Names that processes had for a moment, and that were not even kept to be tried on patterns.
+    pub fn names(&self) -> u64 {
+        self.counts[Failure::RenameLimit as usize]
     }
 
     /// By the name of the program or map that failed.
@@ -73,6 +79,7 @@ pub fn sum<'a>(per_cpu: impl IntoIterator<Item = &'a Counters>) -> Counters {
             }
             sum.sent += counters.sent;
             sum.kept += counters.kept;
+            sum.held += counters.held;
             sum
         })
 }
@@ -114,7 +121,8 @@ mod tests {
             "a rename beyond the limit was never sent"
         );
         let losses = Losses::new(&sum, 4, 6);
-        assert_eq!(losses.total(), 2 + 3 + 2 + 5 + 4 + 6);
+        assert_eq!(losses.total(), 2 + 3 + 2 + 4 + 6);
+        assert_eq!(losses.names(), 5, "no record is missing");
         let named: Vec<_> = losses.by_name().filter(|&(_, count)| count > 0).collect();
         assert_eq!(
             named,

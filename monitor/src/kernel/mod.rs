@@ -4,6 +4,7 @@
 mod btf;
 mod cgroups;
 mod decode;
+mod held;
 mod held_arguments;
 mod iterator;
 mod losses;

@@ -6,7 +6,7 @@ use aya::{
     Btf, Ebpf, EbpfLoader, Pod,
     programs::{BtfTracePoint, Iter, ProgramFd},
 };
-use kevmon_common::{Counters, Key, Lives, LivesKey, LostEnd, Mark, Offsets, Verdict};
+use kevmon_common::{Counters, HeldRename, Key, Lives, LivesKey, LostEnd, Mark, Offsets, Verdict};
 
 use tracing::warn;
 
@@ -142,6 +142,8 @@ unsafe impl Pod for Shared<Key> {}
 unsafe impl Pod for Shared<Mark> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Verdict> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<HeldRename> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Counters> {}
 // SAFETY: as above.

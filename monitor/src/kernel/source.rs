@@ -11,11 +11,12 @@ use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray};
 use aya_log::EbpfLogger;
 use kevmon_common::{ABSENT, ARGUMENTS_MOST, Counters, Key, MARK_TOLD, Mark};
 use log::Log;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     cgroups::Cgroups,
     decode::{self, Blind},
+    held::Held,
     iterator::Iterators,
     losses::{self, Losses, Records},
     lost::Lost,
@@ -73,6 +74,9 @@ pub struct KernelSource {
     lost: Lost,
     /// [`Counters::kept`] as of the last look into `lost`.
     kept: u64,
+    held: Held,
+    /// This drain has asked for what is held.
+    held_is_taken: bool,
     /// Records that were not understood, as far as they have been counted.
     undecodable: u64,
     /// How many records for long arguments an exec leaves out.
@@ -118,6 +122,7 @@ impl KernelSource {
         let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
         let arguments_left_out = map("ARGUMENTS_LEFT_OUT")?;
         let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
+        let held = (map("HELD")?, map("LOST_NAMES")?);
         let offsets = &attached.offsets;
         let blind = Blind {
             run_delay: offsets.task_run_delay == ABSENT,
@@ -135,6 +140,11 @@ impl KernelSource {
                 lost.2.try_into().map_err(LoadError::Map)?,
             ),
             kept: 0,
+            held: Held::new(
+                held.0.try_into().map_err(LoadError::Map)?,
+                held.1.try_into().map_err(LoadError::Map)?,
+            ),
+            held_is_taken: false,
             undecodable: 0,
             arguments_left_out: arguments_left_out.try_into().map_err(LoadError::Map)?,
             iterators: {
@@ -171,6 +181,38 @@ impl KernelSource {
 
     /// The next event that was told, with whose the process is and where; or `None` where none waits.
     pub fn next_event(&mut self, health: &mut Health) -> Option<(Event, FactIds)> {
+        loop {
+            if let Some(event) = self.next_record(health) {
+                return Some(event);
+            }
+            // Taken before the ring was found empty.
+            let marks = &self.marks;
+            let sequence = |key: &Key| marks.get(&Shared(*key), 0).ok().map(|Shared(mark)| mark.sequence);
+            if let Some(event) = self.held.next(sequence) {
+                return Some((event, FactIds::default()));
+            }
+            // Once in a drain: processes that rename themselves without end must not keep it from ending.
+            if std::mem::replace(&mut self.held_is_taken, true) || !self.take_held() {
+                self.held_is_taken = false;
+                return None;
+            }
+        }
+    }
+
+    fn take_held(&mut self) -> bool {
+        let counted = self.counters().held;
+        self.held.take(counted).unwrap_or_else(|error| {
+            debug!("held names were not read, which the next drain does: {error}");
+            false
+        })
+    }
+
+    /// Names that processes had for a moment, and of which no event tells whose they were.
+    pub fn take_lost_names(&mut self) -> Vec<String> {
+        self.held.take_lost()
+    }
+
+    fn next_record(&mut self, health: &mut Health) -> Option<(Event, FactIds)> {
         if let Some(log) = &mut self.log {
             log.flush();
         }
@@ -289,8 +331,8 @@ impl KernelSource {
     }
 
     /// What is held to read processes faster is kept of these alone.
-    pub fn retain(&mut self, tracked: &KeySet) {
-        self.iterators.retain(tracked);
+    pub fn retain(&mut self, is_tracked: impl Fn(ProcessKey) -> bool) {
+        self.iterators.retain(is_tracked);
     }
 
     /// Keeps fewer links to iterators, from now on.

@@ -6,7 +6,10 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
+use aya::Pod;
+
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_int = 25;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
@@ -99,6 +102,41 @@ pub fn update_batch<K, V>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> (usi
         Err(_) => attributes.count as usize,
     };
     (done.min(total), result)
+}
+
+/// Takes up to `most` elements out of a hash map whose keys and values are `K` and `V` (5.6 and newer). The look at an element
+/// and its removal are one step (kernel/bpf/hashtab.c, __htab_map_lookup_and_delete_batch, under the bucket's lock).
+///
+/// # Errors
+/// ENOSPC: `most` is fewer than a bucket holds. Any other of bpf(2).
+pub fn take_batch<K: Pod, V: Pod>(map: BorrowedFd<'_>, most: usize) -> io::Result<Vec<(K, V)>> {
+    let mut keys: Vec<K> = Vec::with_capacity(most);
+    let mut values: Vec<V> = Vec::with_capacity(most);
+    let mut next = 0_u32;
+    let mut attributes = Batch {
+        in_batch: 0,
+        out_batch: &raw mut next as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: most as u32,
+        map_fd: map.as_raw_fd() as u32,
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the attributes, writes `count` and `next`, and as many keys and values as fit; all outlive the
+    // call.
+    let result = unsafe { bpf_raw(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &raw mut attributes) };
+    match result {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+        _ => {} // ENOENT: the end of the map was reached
+    }
+    let taken = (attributes.count as usize).min(most);
+    // SAFETY: the kernel has written `count` of each, and any bytes are a `Pod`.
+    unsafe {
+        keys.set_len(taken);
+        values.set_len(taken);
+    }
+    Ok(keys.into_iter().zip(values).collect())
 }
 
 /// True for the error of a kernel that has no batch operations, or not for this kind of map.

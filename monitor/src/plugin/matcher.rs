@@ -286,6 +286,21 @@ impl Matcher {
     pub fn matches_comm(&self, comm: &str) -> bool {
         self.names.is_match(comm) || (comm.len() >= COMM_BYTES && self.titles.may_begin_with(comm))
     }
+
+    /// The groups for which [`Self::matches_comm`] is true; where a title may be meant, all that look at titles.
+    pub fn groups_by_comm(&self, comm: &str) -> BTreeSet<GroupId> {
+        let mut groups = Vec::new();
+        self.names.try_on(comm, &mut groups);
+        if comm.len() >= COMM_BYTES && self.titles.may_begin_with(comm) {
+            groups.extend(self.names.groups().chain(self.cmdlines.groups()));
+        }
+        groups.into_iter().collect()
+    }
+
+    /// The groups of which some `comm` alone may make a process a member.
+    pub fn groups_by_names(&self) -> BTreeSet<GroupId> {
+        self.names.groups().chain(self.cmdlines.groups()).collect()
+    }
 }
 
 /// Whether what the plugin exports holds facts of its members: in attributes of the service, or of single processes.

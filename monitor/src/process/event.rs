@@ -43,8 +43,8 @@ pub enum Event {
         parent: ProcessKey,
         /// The new name.
         comm: String,
-        /// Threads it has: the usage holds the leader's and the ended ones' only.
-        threads: u32,
+        /// Threads it has: the usage holds the leader's and the ended ones' only. `None`: it holds nothing.
+        threads: Option<u32>,
         /// The record of what it was before was lost: what is known of it is not true any more.
         unheard: bool,
         /// The rest of its identity, for the case that nothing is known of it, or nothing true.

@@ -15,7 +15,7 @@ use rustix::fs::{Dir, OFlags};
 use super::{Unread, living_thread, open};
 use crate::{
     health::{Health, Soft},
-    process::{Gauges, KeyMap, KeySet, ProcessKey, Sample},
+    process::{Gauges, KeyMap, ProcessKey, Sample},
 };
 
 /// A process's files that stay open between ticks.
@@ -117,8 +117,8 @@ impl GaugeReader {
     }
 
     /// Closes the files of processes that are no longer members of anything.
-    pub fn retain(&mut self, tracked: &KeySet) {
-        self.kept.retain(|key, _| tracked.contains(key));
+    pub fn retain(&mut self, is_tracked: impl Fn(ProcessKey) -> bool) {
+        self.kept.retain(|&key, _| is_tracked(key));
     }
 
     fn read_one(

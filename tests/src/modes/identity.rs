@@ -101,7 +101,7 @@ pub(super) fn title(args: &Args<'_>) -> i32 {
 }
 
 /// The kernel cuts it at 15 bytes.
-fn set_comm(mut comm: Vec<u8>) {
+pub(super) fn set_comm(mut comm: Vec<u8>) {
     comm.push(0);
     // SAFETY: `comm` is NUL-terminated and outlives the call.
     let result = unsafe { libc::prctl(libc::PR_SET_NAME, comm.as_ptr()) };

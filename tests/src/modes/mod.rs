@@ -8,6 +8,7 @@ mod endings;
 mod family;
 mod identity;
 mod orphans;
+mod renames;
 
 use std::{
     io::{Read, Write},
@@ -16,7 +17,7 @@ use std::{
 
 const USAGE: &str = "workload MODE: burn | threads | idle | exit | signal | mem | fds | rename | exec | exec-chain | \
                      title | forks | prefork | double-fork | vfork-hold | zombie | herd | storm | orphans | pulse | on-term | \
-                     alarm | segfault | kill | eat | thread-exits | leader-first | work";
+                     alarm | segfault | kill | eat | thread-exits | leader-first | rename-storm | work";
 
 /// Runs the mode that `args` (without argv[0]) name and returns the exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -35,6 +36,7 @@ pub fn run(args: &[String]) -> i32 {
         "mem" => identity::mem(&args),
         "fds" => identity::fds(&args),
         "rename" => identity::rename(),
+        "rename-storm" => renames::rename_storm(&args),
         "exec" => identity::exec(&args),
         "exec-chain" => identity::exec_chain(&args),
         "title" => identity::title(&args),

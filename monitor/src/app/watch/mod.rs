@@ -108,6 +108,10 @@ pub(super) struct Watch {
     pub health: Health,
     /// Records lost so far, as of the last look.
     lost: u64,
+    /// Lost names that nobody can try on patterns, as of the last look.
+    lost_names: u64,
+    /// Records are being lost, which the log has said.
+    losing: Episode,
     /// The same as of each group's last reading.
     lost_at_reading: BTreeMap<GroupId, u64>,
     /// Members that the kernel side does not watch, as of the last snapshot: nothing tells their ends.
@@ -175,6 +179,8 @@ impl Watch {
             root,
             health: Health::default(),
             lost: 0,
+            lost_names: 0,
+            losing: Episode::default(),
             lost_at_reading: BTreeMap::new(),
             unmarked: 0,
             unclear: 0,
@@ -259,10 +265,10 @@ impl Watch {
                     if self.tracker.matches_name(comm) {
                         *found = procfs::identity(&self.root, *key).ok();
                     }
-                } else if *threads > 1
+                } else if threads.is_none_or(|threads| threads > 1)
                     && let Ok(Some(sample)) = kernel.sample_one(*key)
                 {
-                    // The record could not hold what the leader's siblings had used.
+                    // The record could not hold what the leader's siblings had used; a held name comes without usage.
                     *usage = usage.at_least(&sample.usage);
                 }
             }
@@ -297,6 +303,9 @@ impl Watch {
         }
         self.look_at_starts();
         if let Source::Ebpf(kernel) = &mut self.source {
+            for name in kernel.take_lost_names() {
+                self.tracker.lose_name(&name);
+            }
             kernel.flush(&mut self.health);
         }
         drained
@@ -315,12 +324,15 @@ impl Watch {
         }
         self.look_at_titles();
         let with_facts = self.tracker.with_facts(due);
-        let mut tracked: KeySet = self.tracker.tracked().collect();
-        tracked.extend(&with_facts);
-        self.gauges.retain(&tracked);
+        // Asked of what is kept open, which is bounded: what is tracked, due or not, may be much more.
+        let tracker = &self.tracker;
+        let shown: KeySet = with_facts.iter().copied().collect();
+        let is_tracked = |key| !tracker.groups_of(key).is_empty() || shown.contains(&key);
+        self.gauges.retain(is_tracked);
         if let Source::Ebpf(kernel) = &mut self.source {
-            kernel.retain(&tracked);
+            kernel.retain(is_tracked);
         }
+        self.shown_facts.retain(is_tracked);
         let mut wanted: KeySet = self.tracker.tracked_of(due).collect();
         // Candidates, too: what they use before they fit is not the group's of the interval in which they do.
         wanted.extend(&with_facts);
@@ -340,7 +352,6 @@ impl Watch {
         }
         let now = HostReader::now();
         let mut reader = FactReader::of(&self.root, &mut self.source);
-        self.shown_facts.retain(&tracked);
         for key in with_facts {
             let ids = samples
                 .get(&key)

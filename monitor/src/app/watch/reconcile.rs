@@ -1,9 +1,9 @@
 //! Brings the table into line with the host: at the start, after losses, and at each scan where there are no events.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Source, Watch,
@@ -53,17 +53,27 @@ impl Watch {
                 let Source::Ebpf(kernel) = &self.source else {
                     return Ok(());
                 };
-                let lost = kernel.losses().total() + self.health.get(Soft::Undecodable);
+                let losses = kernel.losses();
+                let lost = losses.total() + self.health.get(Soft::Undecodable);
+                let names = losses.names() - std::mem::replace(&mut self.lost_names, losses.names());
+                self.tracker.lose_names(names);
                 let unmarked = std::mem::take(&mut self.unmarked) > 0;
                 let sweep = self.sweep_at.is_some_and(|at| HostReader::now() >= at);
+                if lost == self.lost
+                    && let Some(ticks) = self.losing.works(Instant::now())
+                {
+                    info!("no more records are lost; at {ticks} ticks some were");
+                }
                 if lost == self.lost && !sweep && !unmarked {
                     return Ok(());
                 }
                 if lost > self.lost {
-                    warn!(
-                        "{} records were lost; looking at every process again",
-                        lost - self.lost
-                    );
+                    if self.losing.fails(Instant::now()) {
+                        warn!(
+                            "{} records were lost; looking at every process again, now and after each further loss",
+                            lost - self.lost
+                        );
+                    }
                     self.lost = lost;
                 }
                 let result = self.reconcile();

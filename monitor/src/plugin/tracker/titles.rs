@@ -1,5 +1,7 @@
 //! Arguments that become known later, or change: the rest of what was cut, and titles that programs write over them.
 
+use std::collections::BTreeSet;
+
 use super::{Arrival, BootTime, GroupId, Identity, NAMED_AT_START, Process, ProcessKey, Tracker};
 use crate::{plugin::Interest, process::Arguments};
 
@@ -121,6 +123,26 @@ impl Tracker {
             *self.unknown_verdicts.entry(group).or_default() += 1;
         }
         self.unknown.insert(key, unknown.to_vec());
+    }
+
+    /// Some process had this name for a moment: no verdict on it was made, and what else the process is called is not known.
+    /// Counts for each group that the name alone may make it a member of.
+    pub fn lose_name(&mut self, comm: &str) {
+        let groups = self.matcher.groups_by_comm(comm);
+        self.lose_verdicts(groups, 1);
+    }
+
+    /// The same of `count` names that nobody knows.
+    pub fn lose_names(&mut self, count: u64) {
+        let groups = self.matcher.groups_by_names();
+        self.lose_verdicts(groups, count);
+    }
+
+    fn lose_verdicts(&mut self, groups: BTreeSet<GroupId>, count: u64) {
+        self.irregular.verdicts_unknown += if groups.is_empty() { 0 } else { count };
+        for group in groups {
+            *self.unknown_verdicts.entry(group).or_default() += count;
+        }
     }
 
     /// How many verdicts of a group were not known so far.

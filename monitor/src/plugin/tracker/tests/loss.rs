@@ -200,7 +200,7 @@ fn a_rename_after_an_exec_that_nobody_told_takes_all_its_names() {
         sequence: 300 * MS,
         parent: INIT,
         comm: "painted".into(),
-        threads: 1,
+        threads: Some(1),
         unheard: true,
         found: found.map(named),
         usage: used(8),
@@ -306,4 +306,25 @@ fn too_many_processes_are_counted_and_left_out() {
     }
     assert_eq!(tracker.table_len(), TRACKED_AT_MOST);
     assert_eq!(tracker.irregularities().untracked, 5);
+}
+
+/// A name that some process had for a moment costs those plugins alone that it fits; one that nobody knows, those that look at names.
+#[test]
+fn a_lost_name_costs_the_plugins_that_it_fits() {
+    let by_exe = Plugin {
+        matching: Matching::Exe,
+        ..plugin("^web$")
+    };
+    let plugins = vec![plugin("^web$"), plugin("^job"), by_exe];
+    let mut tracker = Tracker::new(plugins, BootTime(0)).unwrap();
+    let unknown = |tracker: &Tracker| [0, 1, 2].map(|group| tracker.unknown_verdicts(GroupId(group)));
+    tracker.lose_name("junk");
+    assert_eq!(unknown(&tracker), [0, 0, 0]);
+    tracker.lose_name("web");
+    tracker.lose_name("job-1");
+    tracker.lose_name("job-2");
+    assert_eq!(unknown(&tracker), [1, 2, 0]);
+    assert_eq!(tracker.irregularities().verdicts_unknown, 3, "each name once");
+    tracker.lose_names(5);
+    assert_eq!(unknown(&tracker), [6, 7, 0]);
 }

@@ -114,7 +114,7 @@ fn rename(time: u64, key: ProcessKey, parent: ProcessKey, comm: &str, amount: u6
         sequence: time,
         parent,
         comm,
-        threads: 1,
+        threads: Some(1),
         unheard: false,
         found: None,
         usage: used(amount),
