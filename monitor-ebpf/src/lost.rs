@@ -57,8 +57,8 @@ pub(crate) unsafe fn expect_free(key: &Key, task: Task, mark: *const Mark, usage
     let Some(lost) = EXIT_SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: this CPU's scratch. Only `exit` uses it, which is not entered again on the same CPU while it runs
-    // (kernel/bpf/trampoline.c, bpf_prog_enter: counted as recursion). The caller vouches for `mark`.
+    // SAFETY: this CPU's scratch. Only `exit` uses it, which runs with preemption disabled (include/linux/tracepoint.h,
+    // __DO_TRACE) in the thread that exits; what interrupts it exits no thread. The caller vouches for `mark`.
     let lost = unsafe {
         fill(lost, Kind::Exit, key, task, mark, usage);
         &*lost

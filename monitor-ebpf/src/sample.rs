@@ -35,7 +35,8 @@ fn try_sample(meta: Kernel, task: Task) {
     let Some(record) = SAMPLE_SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: this CPU's scratch, not used by anything else while the iterator runs with migration disabled.
+    // SAFETY: this CPU's scratch. The program may be preempted (kernel/bpf/bpf_iter.c, bpf_iter_run_prog disables migration, and
+    // no more), but it runs for whoever reads its iterator, and that is one thread of kevmon.
     unsafe {
         (*record).key = key;
         (*record).tid = task.pid();
@@ -60,6 +61,11 @@ fn try_sample(meta: Kernel, task: Task) {
             own.run_delay = 0; // in the mark, or about to be
         }
         (*record).own = own;
+        // `free` removes the mark while a walk still holds the task, and the element, which is allocated in advance, is the
+        // next process's at once: its `dead_run_delay` may be another's. The free record has the totals.
+        if maps::mark(&key).is_none() {
+            return;
+        }
         write(meta, record.cast_const().cast(), size_of::<SampleRecord>() as u32);
     }
 }

@@ -160,7 +160,9 @@ impl Task {
             return core::ptr::null();
         }
         // SAFETY: a non-null mm_struct.
-        unsafe { load(mm, offset!(mm_exe_file)) }
+        let file = unsafe { load(mm, offset!(mm_exe_file)) };
+        // As for `memory`: an address space that was given up meanwhile may be another process's.
+        if self.mm() == mm { file } else { core::ptr::null() }
     }
 
     /// The process this thread belongs to. The start is the leader's: a thread that takes the leader's place in an
