@@ -1,4 +1,4 @@
-//! A process that executes its interpreter again, with another script: neither its executable nor its `comm` changes.
+//! A process that executes its executable again: the same program, or an interpreter with another script.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -7,8 +7,11 @@ use kevmon_tests::{
     plugin_dir::PluginDir,
     scratch::{self, Scratch},
     tick::Tick,
-    workload::Running,
+    watch::Watch,
+    workload::{Program, Running},
 };
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -71,4 +74,43 @@ fn a_shell_that_executes_another_script_moves_however_it_is_seen() {
         );
     }
     running.finish();
+}
+
+/// Within the first second as later; what is executed in place by a wrapper is another program.
+#[test]
+fn a_program_that_executes_itself_n_times_restarts_in_place_n_times() {
+    for times in [1, 2, 5, 20_u64] {
+        let program = Program::new(WORKLOAD, "again");
+        let mut watch = Watch::start(program.name());
+        let running = program.start(&["exec-chain", &times.to_string()]);
+        let expected = [
+            ("starts", 1),
+            ("reexecs", times),
+            ("restarts", times),
+            ("respawns", 0),
+        ];
+        watch.expect(1, &expected);
+        running.finish();
+        watch.expect(0, &expected);
+        watch.finish();
+    }
+}
+
+/// `exec "$0" "$@"`, the usual way of a script to begin again in another environment.
+#[test]
+fn a_script_that_executes_itself_restarts_in_place_and_its_wrapper_does_not() {
+    for times in [1, 2, 5_u64] {
+        let text =
+            "#!/bin/bash\nif [ \"$1\" -gt 0 ]; then exec \"$0\" $(($1 - 1)); fi\necho ready\nread line\n";
+        let script = Program::script("again.sh", text);
+        let mut watch = Watch::start(script.name());
+        let mut command = Command::new("bash");
+        command.args(["-c", "exec \"$0\" \"$1\"", script.path_text(), &times.to_string()]);
+        let running = Running::start(command);
+        let expected = [("starts", 1), ("reexecs", times), ("restarts", times)];
+        watch.expect(1, &expected);
+        running.finish();
+        watch.expect(0, &expected);
+        watch.finish();
+    }
 }

@@ -147,7 +147,7 @@ fn a_restart_in_place_has_no_downtime() {
     let program = Program::new(WORKLOAD, "inplace");
     let mut watch = Watch::start(program.name());
     let running = program.start(&["exec-chain", "3"]);
-    let tick = watch.until("the chain", |group| group.int("reexecs") == 2);
+    let tick = watch.until("the chain", |group| group.int("reexecs") == 3);
     let group = watch.group(&tick);
     assert_eq!(
         (
@@ -155,13 +155,13 @@ fn a_restart_in_place_has_no_downtime() {
             group.int("respawns"),
             group.downtime().count
         ),
-        (2, 0, 0),
+        (3, 0, 0),
         "{}",
         group.0
     );
     let rows = watch.history();
     let restarts: Vec<_> = rows.iter().filter(|row| row["event"] == "restart").collect();
-    assert_eq!(restarts.len(), 2, "{rows:?}");
+    assert_eq!(restarts.len(), 3, "{rows:?}");
     for row in restarts {
         assert!(
             row["pid"] == running.pid() && row["downtime_ns"].is_null(),

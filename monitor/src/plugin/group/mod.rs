@@ -49,7 +49,7 @@ struct Membership {
     started: Option<BootTime>,
     /// Its usage from before `since` is not yet known to be part of the sums.
     unobserved: bool,
-    /// It has executed once already while a member.
+    /// It has executed something while a member. Only the state on disk asks.
     executed: bool,
     /// Of a root: what it is.
     root: Option<RootLife>,

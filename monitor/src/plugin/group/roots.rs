@@ -1,6 +1,6 @@
 //! A group's roots: where they start, restart and end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{Arrival, Change, Group, Role, RootLife, later};
 use crate::{
@@ -112,28 +112,23 @@ impl Group {
         Change::Respawn(replaced)
     }
 
-    /// A member executed a program and is a member still. A root that executes the program that it runs restarts in place; the
-    /// first such exec within [`STARTING`] of its start is part of that start. A root that executes another program was a
-    /// wrapper until now.
+    /// A member executed a program and is a member still. A root that executes the program that it runs restarts in place, each
+    /// time. A root that executes another program was a wrapper until now. (docs/adr/0029)
     pub fn executed(
         &mut self,
         key: ProcessKey,
-        time: BootTime,
         table: &ProcessTable,
         facts: &KeyMap<Facts>,
     ) -> Option<Change> {
         let membership = self.members.get_mut(&key)?;
-        let again = std::mem::replace(&mut membership.executed, true);
+        membership.executed = true;
         let started = membership.started;
         let root = membership.root.as_mut()?;
         let now = Arc::new(identity(&self.plugin, key, table, facts));
         let before = std::mem::replace(&mut root.last, now);
         if executes_itself(&before.program, &root.last.program) {
-            let starting = !again && started.is_some_and(|started| time.since(started) <= STARTING);
-            return (!starting).then(|| {
-                self.happened.reexecs += 1;
-                Change::Reexec
-            });
+            self.happened.reexecs += 1;
+            return Some(Change::Reexec);
         }
         let start = RootStart {
             key,
@@ -192,6 +187,3 @@ fn executes_itself(before: &Program, now: &Program) -> bool {
         Likeness::Different => false,
     }
 }
-
-/// A program may execute itself once while it starts, to set its environment or its personality up.
-const STARTING: Duration = Duration::from_secs(1);

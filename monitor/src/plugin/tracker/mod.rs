@@ -205,7 +205,7 @@ impl Tracker {
             if before.contains(&group)
                 && let Some(of) = self.groups.get_mut(&group)
             {
-                let change = of.executed(key, time, &self.table, &self.facts);
+                let change = of.executed(key, &self.table, &self.facts);
                 if !matches!(change, Some(Change::Reexec)) {
                     self.notices.named_by_exec(&self.table, group, key);
                 }

@@ -331,6 +331,7 @@ fn notices_tell_each_event_once_and_an_end_with_its_final_totals() {
         [
             (12, 700, "start false".into()),
             (12, 700, "respawn Some(400ms)".into()),
+            (12, 800, "reexec None".into()),
             (12, 900, "reexec None".into()),
         ],
         "the exit is not told again"

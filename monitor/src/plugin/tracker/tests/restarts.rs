@@ -153,14 +153,19 @@ fn another_program_in_place_is_no_restart_and_the_same_one_is() {
             "{time} {name}"
         );
     }
-    // The first one, long after its start; and of one that was found running.
+    // Right after its start, which a wrapper's exec is, too; long after it; and of one that was found running.
+    let soon = key(13, 9_050);
+    for time in [9_050, 9_060, 9_070] {
+        tracker.apply(exec(time, soon, INIT, "app", 0));
+    }
+    assert_eq!(read(&mut tracker, 0, 9_080).happened.reexecs, 4, "n times are n");
     let (started, found) = (key(11, 200), key(12, 1));
     tracker.apply(exec(200, started, INIT, "app", 0));
     tracker.discover(&seen(found, "app"), BootTime(9_000 * MS), None);
     for process in [started, found] {
         tracker.apply(exec(9_100, process, INIT, "app", 0));
     }
-    assert_eq!(read(&mut tracker, 0, 9_200).happened.reexecs, 4);
+    assert_eq!(read(&mut tracker, 0, 9_200).happened.reexecs, 6);
 }
 
 /// Random lives of two groups' programs, with wrappers, forks, renames, late ends and losses. `read` holds the group to its sum
