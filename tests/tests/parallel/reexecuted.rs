@@ -89,6 +89,8 @@ fn a_program_that_executes_itself_n_times_restarts_in_place_n_times() {
             ("restarts", times),
             ("respawns", 0),
         ];
+        // A tick may come in the middle of them.
+        watch.until("the executions", |group| group.int("reexecs") == times);
         watch.expect(1, &expected);
         running.finish();
         watch.expect(0, &expected);
@@ -108,6 +110,8 @@ fn a_script_that_executes_itself_restarts_in_place_and_its_wrapper_does_not() {
         command.args(["-c", "exec \"$0\" \"$1\"", script.path_text(), &times.to_string()]);
         let running = Running::start(command);
         let expected = [("starts", 1), ("reexecs", times), ("restarts", times)];
+        // A tick may come in the middle of them.
+        watch.until("the executions", |group| group.int("reexecs") == times);
         watch.expect(1, &expected);
         running.finish();
         watch.expect(0, &expected);
