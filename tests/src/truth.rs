@@ -20,6 +20,8 @@ pub struct Truth {
     /// ru_utime + ru_stime. The kernel scales the two to the exact runtime and then cuts each to
     /// microseconds, so this is at most 2 µs per child below the runtime.
     pub cpu_ns: u64,
+    /// ru_utime; 0 where a storm tells.
+    pub user_ns: u64,
     pub read_bytes: u64,
     pub write_bytes: u64,
     pub voluntary: u64,
@@ -34,6 +36,7 @@ impl AddAssign for Truth {
     fn add_assign(&mut self, other: Self) {
         self.count += other.count;
         self.cpu_ns += other.cpu_ns;
+        self.user_ns += other.user_ns;
         self.read_bytes += other.read_bytes;
         self.write_bytes += other.write_bytes;
         self.voluntary += other.voluntary;
@@ -206,6 +209,7 @@ pub fn from_storm(answer: &str, end: u64) -> Truth {
     Truth {
         count,
         cpu_ns,
+        user_ns: 0,
         read_bytes,
         write_bytes,
         voluntary,
@@ -221,6 +225,7 @@ pub(crate) fn from_rusage(usage: &libc::rusage) -> Truth {
     let time = |value: libc::timeval| whole(value.tv_sec) * 1_000_000_000 + whole(value.tv_usec) * 1_000;
     Truth {
         cpu_ns: time(usage.ru_utime) + time(usage.ru_stime),
+        user_ns: time(usage.ru_utime),
         read_bytes: whole(usage.ru_inblock) * BLOCK,
         write_bytes: whole(usage.ru_oublock) * BLOCK,
         voluntary: whole(usage.ru_nvcsw),

@@ -84,6 +84,16 @@ impl Process {
     /// Takes a reading; totals never fall.
     pub fn observe(&mut self, usage: &Usage) {
         self.raw = self.raw.at_least(usage);
+        self.advance_split();
+    }
+
+    /// Takes the reading of its exit, shortly before the final one. It tells user from system time of nothing: what it gave one
+    /// of them could not be taken back by the final one, whose split is the kernel's.
+    pub fn observe_exit(&mut self, usage: &Usage) {
+        self.raw = self.raw.at_least(usage);
+    }
+
+    fn advance_split(&mut self) {
         if let (Some(runtime), Some(user), Some(system)) = (
             self.raw.get(Counter::Runtime),
             self.raw.get(Counter::User),
@@ -93,8 +103,9 @@ impl Process {
         }
     }
 
-    /// It has ended: no tick will tell the mode of what it used last.
+    /// Its totals are final: no tick will tell the mode of what it used last.
     pub fn end_split(&mut self) {
+        self.advance_split();
         self.split.settle();
     }
 

@@ -92,58 +92,63 @@ impl Usage {
     }
 }
 
-/// Splits exact CPU time into user and system by the kernel's tick samples, increment by increment, so that
-/// neither part ever falls. (Splitting the *total* anew each time, as kernel/sched/cputime.c does, would need
-/// its monotonicity clamps.)
+/// Splits exact CPU time into user and system as the kernel does for times(2), wait4(2) and /proc/<pid>/stat
+/// (kernel/sched/cputime.c, cputime_adjust, 5.10 to 6.18): all of it anew at each reading, by the ticks of the whole life, and
+/// clamped so that neither part ever falls. From one reading after the end the parts are those of wait4. With readings in between
+/// they are, too, unless a clamp held: the kernel's own previous values come from whoever asked it then.
+///
+/// What runs before its first tick is split by nothing yet, and waits: reported as user time at once, as the kernel would, it
+/// could not become system time any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuSplit {
     user: u64,
     system: u64,
-    /// Inputs seen so far, ns.
+    /// The highest CPU time read, ns.
     runtime: u64,
-    user_ticks: u64,
-    system_ticks: u64,
-    /// CPU time that no tick has told the mode of yet, ns.
-    pending: u64,
 }
 
 impl CpuSplit {
-    /// Goes on from totals of which `user` and `system` ns have been told apart.
+    /// Goes on from totals that were reported before, ns.
     pub fn resumed(runtime: u64, user: u64, system: u64) -> Self {
         Self {
             user,
             system,
             runtime,
-            pending: runtime.saturating_sub(user.saturating_add(system)),
-            ..Self::default()
         }
     }
 
-    /// Takes a new reading of all three sums, ns.
+    /// Takes a reading of CPU time and of its samples by ticks, all ns since the process began.
     pub fn advance(&mut self, runtime: u64, user_ticks: u64, system_ticks: u64) {
-        let user = user_ticks.saturating_sub(self.user_ticks);
-        let system = system_ticks.saturating_sub(self.system_ticks);
-        self.pending += runtime.saturating_sub(self.runtime);
-        if user + system > 0 {
-            let user_part = (u128::from(self.pending) * u128::from(user) / u128::from(user + system)) as u64;
-            self.user += user_part;
-            self.system += self.pending - user_part;
-            self.pending = 0;
-        }
         self.runtime = self.runtime.max(runtime);
-        self.user_ticks = self.user_ticks.max(user_ticks);
-        self.system_ticks = self.system_ticks.max(system_ticks);
+        if self.told_apart() >= runtime || (user_ticks, system_ticks) == (0, 0) {
+            return;
+        }
+        let system = match (user_ticks, system_ticks) {
+            (_, 0) => 0,
+            (0, _) => runtime,
+            (user, system) => {
+                let ticks = u128::from(user) + u128::from(system);
+                (u128::from(system) * u128::from(runtime) / ticks) as u64
+            }
+        };
+        let system = system.max(self.system);
+        let user = runtime.saturating_sub(system).max(self.user);
+        (self.user, self.system) = (user, runtime - user);
     }
 
-    /// The process is over: what no tick ever fell into counts as user time, as the kernel itself has it
-    /// (kernel/sched/cputime.c, cputime_adjust: "if either stime or utime are 0, assume all runtime is userspace").
+    /// The process is over: what no tick ever fell into is user time ("if either stime or utime are 0, assume all runtime is
+    /// userspace").
     pub fn settle(&mut self) {
-        self.user += std::mem::take(&mut self.pending);
+        self.user += self.runtime.saturating_sub(self.told_apart());
     }
 
     /// The CPU time that has been split, or waits to be, ns.
     pub fn runtime(&self) -> u64 {
         self.runtime
+    }
+
+    fn told_apart(&self) -> u64 {
+        self.user.saturating_add(self.system)
     }
 
     /// User and system time so far, ns.
@@ -191,15 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_is_split_by_the_ticks_of_its_own_increment() {
+    fn cpu_time_is_split_by_the_ticks_of_the_whole_life() {
         // (runtime, utime, stime) read in turn; expected (user, system) after each.
         let readings = [
-            ((1_000_000, 0, 0), (0, 0)),                 // no tick yet: nothing is claimed
-            ((4_000_000, 4_000_000, 0), (4_000_000, 0)), // all of it user
+            ((1_000_000, 0, 0), (0, 0)), // no tick yet
+            ((4_000_000, 4_000_000, 0), (4_000_000, 0)),
             ((8_000_000, 4_000_000, 4_000_000), (4_000_000, 4_000_000)),
-            ((16_000_000, 8_000_000, 12_000_000), (6_666_666, 9_333_334)), // 1:2
-            ((16_000_000, 8_000_000, 12_000_000), (6_666_666, 9_333_334)),
-            ((10_000_000, 8_000_000, 12_000_000), (6_666_666, 9_333_334)), // an under-read changes nothing
+            ((16_000_000, 8_000_000, 12_000_000), (6_400_000, 9_600_000)), // 2:3
+            ((10_000_000, 8_000_000, 12_000_000), (6_400_000, 9_600_000)), // an under-read changes nothing
+            ((17_000_000, 30_000_000, 12_000_000), (7_400_000, 9_600_000)), // system time does not fall
+            ((18_000_000, 30_000_000, 900_000_000), (7_400_000, 10_600_000)), // nor user time
         ];
         let mut split = CpuSplit::default();
         for (step, ((runtime, user, system), expected)) in readings.into_iter().enumerate() {
@@ -208,29 +214,83 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_split_that_is_resumed_never_falls() {
-        let mut split = CpuSplit::resumed(10_000_000, 6_000_000, 3_000_000);
-        assert_eq!(
-            split.parts(),
-            (6_000_000, 3_000_000),
-            "a millisecond is not told apart yet"
-        );
-        split.advance(14_000_000, 6_000_000, 4_000_000);
-        assert_eq!(
-            split.parts(),
-            (9_000_000, 5_000_000),
-            "the new 5 ms as the whole life: 6:4"
-        );
+    /// The kernel's function, line by line (kernel/sched/cputime.c, cputime_adjust, 6.18).
+    fn cputime_adjust(runtime: u64, utime: u64, stime: u64, before: &mut (u64, u64)) {
+        let (user_before, system_before) = *before;
+        if system_before + user_before >= runtime {
+            return;
+        }
+        let mut stime = stime;
+        if stime != 0 {
+            stime = if utime == 0 {
+                runtime
+            } else {
+                (u128::from(stime) * u128::from(runtime) / (u128::from(stime) + u128::from(utime))) as u64
+            };
+        }
+        if stime < system_before {
+            stime = system_before;
+        }
+        let mut utime = runtime - stime;
+        if utime < user_before {
+            utime = user_before;
+            stime = runtime - utime;
+        }
+        *before = (utime, stime);
     }
 
     #[test]
-    fn a_process_that_no_tick_hit_ran_in_user_mode() {
+    fn a_process_that_no_tick_hit_ran_in_user_mode_once_it_is_over() {
         let mut split = CpuSplit::default();
         split.advance(900_000, 0, 0);
-        split.settle();
-        assert_eq!(split.parts(), (900_000, 0));
-        split.settle();
-        assert_eq!(split.parts(), (900_000, 0));
+        assert_eq!(split.parts(), (0, 0));
+        let mut hit = split;
+        hit.advance(950_000, 0, 4_000_000);
+        assert_eq!(hit.parts(), (0, 950_000), "its last tick was in the kernel");
+        for _ in 0..2 {
+            split.settle();
+            assert_eq!(split.parts(), (900_000, 0));
+        }
+    }
+
+    #[test]
+    fn any_readings_are_split_as_the_kernel_does_and_no_part_falls() {
+        let mut seed = 7_u64;
+        let mut random = move |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        for _ in 0..2_000 {
+            // Some lives resume, and some counters are large.
+            let scale = [1, 1_000, 4_000_000, 1 << 40][random(4) as usize];
+            let resumed = random(3) == 0;
+            let mut kernel = if resumed {
+                (random(5) * scale, random(5) * scale)
+            } else {
+                (0, 0)
+            };
+            let mut split = CpuSplit::resumed(kernel.0 + kernel.1, kernel.0, kernel.1);
+            // The first tick comes with the first reading.
+            let (mut runtime, mut utime, mut stime) = (kernel.0 + kernel.1, scale, 0);
+            for _ in 0..random(40) {
+                let before = split.parts();
+                runtime += random(6) * scale + random(2);
+                utime += random(4) * scale;
+                stime += random(4) * scale;
+                // An under-read, now and then.
+                let read = if random(8) == 0 { runtime / 2 } else { runtime };
+                split.advance(read, utime, stime);
+                cputime_adjust(read, utime, stime, &mut kernel);
+                let after = split.parts();
+                assert_eq!(after, kernel);
+                assert!(
+                    after.0 >= before.0 && after.1 >= before.1,
+                    "{before:?} to {after:?}"
+                );
+                assert_eq!(after.0 + after.1, read.max(before.0 + before.1));
+            }
+        }
     }
 }

@@ -53,3 +53,40 @@ fn cpu_usage_is_measured_over_the_window() {
     );
     drop(spinning);
 }
+
+/// The parts that wait4 gives, of children that nobody asked the kernel about while they lived.
+///
+/// Read once, at their ends, the inputs are the kernel's own, and so the parts: but for the microsecond that rusage cuts of each.
+/// Read every 0.2 s, a part that ran ahead of its share is not taken back: by no more than a tick or two (4 ms at 250 Hz), as the
+/// share that a reading gives is off by no more than a tick.
+#[test]
+fn user_and_system_time_are_those_of_wait4() {
+    for (interval, tolerance_ns) in [("60s", 2e3), ("200ms", 8e6)] {
+        let program = Program::new(WORKLOAD, "split");
+        let daemon = Daemon::start(&["--interval", interval, "--process-name", &program.pattern()]);
+        let mut truth = kevmon_tests::truth::Truth::default();
+        let shares = [[30, 90], [90, 30], [60, 60], [200, 20], [1, 200], [3, 4]];
+        for [user, system] in shares {
+            let mut child = program.start(&["work"]);
+            for _ in 0..3 {
+                child.ask(&format!("user {user}"));
+                child.ask(&format!("system {system}"));
+            }
+            truth += child.finish().truth;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let last = daemon.terminate();
+        let group = last.expect_group(&program.plugin());
+        assert_eq!(group.0["unsettled"], 0, "{}", group.0);
+        let (user, system) = (truth.user_ns as f64, (truth.cpu_ns - truth.user_ns) as f64);
+        for (metric, expected) in [("cpu_user_time_total", user), ("cpu_system_time_total", system)] {
+            let error = 1e9 * group.float(metric) - expected;
+            eprintln!("{interval}: {metric} is {error:+.0} ns off {expected}");
+            assert!(
+                error.abs() <= tolerance_ns * shares.len() as f64,
+                "{metric} is {error:+.0} ns off {expected} at {interval}: {}",
+                group.0
+            );
+        }
+    }
+}

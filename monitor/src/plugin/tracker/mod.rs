@@ -62,6 +62,10 @@ pub struct Tracker {
     next: GroupId,
     matcher: Matcher,
     memberships: KeyMap<Vec<GroupId>>,
+    /// Groups that processes of the table have left.
+    left: KeyMap<Vec<GroupId>>,
+    /// Processes of the table that have ended.
+    ended: KeySet,
     /// What is known besides names, where that matters.
     facts: KeyMap<Facts>,
     /// Groups that processes belong to because an ancestor does.
@@ -98,6 +102,8 @@ impl Tracker {
             next: GroupId(groups.len()),
             groups,
             memberships: KeyMap::default(),
+            left: KeyMap::default(),
+            ended: KeySet::default(),
             facts: KeyMap::default(),
             descent: KeyMap::default(),
             closed: KeyMap::default(),
@@ -166,7 +172,7 @@ impl Tracker {
                 peak_rss,
             } => {
                 if let Some(process) = self.table.get_mut(key) {
-                    process.observe(&usage);
+                    process.observe_exit(&usage);
                     process.raise_peak_rss(peak_rss);
                     self.ended(key, time, ending, true);
                 }
@@ -327,6 +333,10 @@ impl Tracker {
             process.attributed = process.totals();
         }
         for group in before.iter().filter(|group| !groups.contains(group)) {
+            let left = self.left.entry(key).or_default();
+            if !left.contains(group) {
+                left.push(*group);
+            }
             if let Some(group) = self.groups.get_mut(group) {
                 group.leave(key, time, &self.table, &self.facts);
             }
@@ -357,7 +367,7 @@ impl Tracker {
             at: time,
             ending: ending.clone(),
         };
-        process.end_split();
+        self.ended.insert(key);
         let Some(groups) = self.memberships.get(&key) else {
             return;
         };
@@ -375,11 +385,14 @@ impl Tracker {
             process.end_split();
         }
         self.note_exit(key, !given_up);
-        self.memberships.remove(&key);
-        // Every group: one that the process left may still remember it.
-        for group in self.groups.values_mut() {
-            group.settled(key, given_up, &self.table);
+        // A group that the process left remembers it, too.
+        let groups = [&mut self.memberships, &mut self.left].map(|of| of.remove(&key).unwrap_or_default());
+        for id in groups.into_iter().flatten() {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.settled(key, given_up, &self.table);
+            }
         }
+        self.ended.remove(&key);
         self.table.remove(key);
         self.forget(key);
     }
@@ -405,19 +418,15 @@ impl Tracker {
                 }
             }
         }
-        let given_up: Vec<_> = self
-            .table
-            .iter()
-            .filter(|(key, process)| match process.state {
-                State::Ended { at, .. } => {
-                    // What is a member of nothing is nobody's to read.
-                    let read = wanted.contains(key) || !self.memberships.contains_key(key);
-                    read && now.since(at) > SETTLE_WITHIN && !samples.contains_key(key)
-                }
-                State::Live => false,
-            })
-            .map(|(key, _)| key)
-            .collect();
+        let is_overdue = |key: &ProcessKey| match self.table.get(*key).map(|process| &process.state) {
+            Some(State::Ended { at, .. }) => {
+                // What is a member of nothing is nobody's to read.
+                let read = wanted.contains(key) || !self.memberships.contains_key(key);
+                read && now.since(*at) > SETTLE_WITHIN && !samples.contains_key(key)
+            }
+            _ => false,
+        };
+        let given_up: Vec<_> = self.ended.iter().copied().filter(is_overdue).collect();
         for key in given_up {
             self.settle(key, true);
             self.irregular.unsettled += 1;
@@ -438,8 +447,8 @@ impl Tracker {
 
     /// Members that have ended and whose totals may still grow.
     pub fn unsettled(&self) -> impl Iterator<Item = ProcessKey> {
-        self.tracked()
-            .filter(|&key| self.table.get(key).is_some_and(|process| !process.is_live()))
+        let ended = self.ended.iter().copied();
+        ended.filter(|key| self.memberships.contains_key(key))
     }
 
     fn note_encoding(&mut self, identity: &Identity) {

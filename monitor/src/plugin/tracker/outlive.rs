@@ -87,7 +87,9 @@ impl Tracker {
                 process
             });
             process.take_back(&member.totals, &member.attributed);
-            if !member.former {
+            if member.former {
+                self.left.entry(member.key).or_default().push(id);
+            } else {
                 self.memberships.entry(member.key).or_default().push(id);
             }
         }

@@ -50,12 +50,7 @@ impl Tracker {
         self.table.len()
     }
 
-    /// Every process whose totals may still move.
-    pub fn tracked(&self) -> impl Iterator<Item = ProcessKey> {
-        self.memberships.keys().copied()
-    }
-
-    /// The same of these groups; of all, where there are none.
+    /// Every process of these groups whose totals may still move; of all, where there are none.
     pub fn tracked_of(&self, groups: &[GroupId]) -> impl Iterator<Item = ProcessKey> {
         let wanted: BTreeSet<GroupId> = groups.iter().copied().collect();
         let all = wanted.is_empty() || wanted.len() == self.groups.len();

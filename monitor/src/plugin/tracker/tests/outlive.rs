@@ -430,3 +430,30 @@ fn what_was_given_back_is_kept_at_the_first_commit() {
     assert_eq!(kept.len(), 1, "though not due");
     assert!(kept[0].1.members.is_empty(), "closed, for good");
 }
+
+/// Groups that a process has left remember it as long as the kernel holds it: also over a restart, and however often it came
+/// and went.
+#[test]
+fn a_former_member_is_forgotten_by_every_group_at_its_end() {
+    let names = ["^a$", "^b$", "^c$"];
+    let mut first = tracker(&names);
+    let app = key(10, 100);
+    for (time, name) in [(100, "a"), (200, "b"), (300, "a"), (400, "b"), (500, "c")] {
+        first.apply(exec(time, app, INIT, name, 0));
+    }
+    let formers = |saved: &[SavedGroup]| {
+        let of = |group: &SavedGroup| group.members.iter().filter(|member| member.former).count();
+        saved.iter().map(of).collect::<Vec<_>>()
+    };
+    let saved = keep(&mut first, 600);
+    assert_eq!(formers(&saved), [1, 1, 0]);
+    let mut second = resume(&names, &saved, true, 1_000);
+    find(&mut second, &[(app, "c")], 1_001);
+    for (time, tracker) in [(700, &mut first), (1_100, &mut second)] {
+        tracker.apply(exit(time, app, 1));
+        tracker.apply(free(time + 5, app, 2));
+        let saved = keep(tracker, time + 10);
+        assert_eq!(formers(&saved), [0, 0, 0]);
+        assert!(saved.iter().all(|group| group.members.is_empty()));
+    }
+}
