@@ -180,9 +180,9 @@ impl Daemon {
         let left_out = left_out.filter(|(kind, _)| *kind == EVENT_DROPPED);
         if self.left_out.begins(left_out.map(|(_, count)| count).sum()) {
             warn!(
-                "more events between two commits than are held of a plugin (1,000 for the history, 4,096 with \
-                 [events] enabled): the latest are left out of history and logs, not of the counters, and counted as \
-                 {EVENT_DROPPED}"
+                "more events than are held of a plugin (1,000 at once for the history, 4,096 with [events] enabled, \
+                 and as many again in five seconds): the latest are left out of history and logs, not of the counters, \
+                 and counted as {EVENT_DROPPED}"
             );
         }
         let logs = collection.health.exports.iter();

@@ -11,10 +11,12 @@ use super::{
 };
 use crate::plugin::{RestartKind, SavedGroup, restarts::Replaced};
 
-/// Notices held for a group whose every event is exported or shown.
-const HELD_FOR_EXPORT: usize = 4096;
-/// … and for one whose history alone is kept: as many as the store keeps. What a storm brings beyond that costs nothing.
-const HELD_FOR_HISTORY: usize = 1_000;
+/// Notices of a group whose every event is exported or shown, at once.
+const HELD_FOR_EXPORT: u64 = 4096;
+/// … and of one whose history alone is kept: as many as the store keeps.
+const HELD_FOR_HISTORY: u64 = 1_000;
+/// In so long there is room for as many again: a storm that goes on does not cost its writing to the disk.
+const REFILLED_IN: Duration = Duration::from_secs(5);
 /// How far back an exec looks for its fork: many more than are born between the two.
 const LOOKED_BACK: usize = 256;
 /// An exit is told with its final totals, if they come within this time; they take some 10 to 40 ms.
@@ -23,11 +25,43 @@ const TOTALS_WITHIN: Duration = Duration::from_millis(200);
 /// The notices of all groups.
 #[derive(Debug)]
 pub(super) struct Notices {
-    /// By group: its plugin, which says how many may wait, and what waits.
-    groups: BTreeMap<GroupId, (Arc<Plugin>, Vec<Notice>)>,
+    groups: BTreeMap<GroupId, Waiting>,
     /// Ended members whose totals are awaited, in the order of their ends as told.
     ending: VecDeque<(BootTime, ProcessKey)>,
     dropped: u64,
+}
+
+/// The notices of a group.
+#[derive(Debug)]
+struct Waiting {
+    /// Says how many there may be.
+    plugin: Arc<Plugin>,
+    notices: Vec<Notice>,
+    /// So many more find room, …
+    room: u64,
+    /// … as of then.
+    as_of: BootTime,
+}
+
+impl Waiting {
+    fn most(&self) -> u64 {
+        if self.plugin.events {
+            HELD_FOR_EXPORT
+        } else {
+            HELD_FOR_HISTORY
+        }
+    }
+
+    /// Makes the room that has come until `time`.
+    fn refill(&mut self, time: BootTime) {
+        let after = time.since(self.as_of).min(REFILLED_IN);
+        let share = after.as_nanos() * u128::from(self.most()) / REFILLED_IN.as_nanos();
+        // Less than one is left to the next time.
+        if let Ok(more @ 1..) = u64::try_from(share) {
+            self.room = self.room.saturating_add(more).min(self.most());
+            self.as_of = time;
+        }
+    }
 }
 
 impl Notices {
@@ -43,9 +77,15 @@ impl Notices {
 
     /// A group is there, or its plugin has changed.
     pub(super) fn plan(&mut self, group: GroupId, plugin: &Arc<Plugin>) {
-        let waiting = self.groups.remove(&group).map(|(_, waiting)| waiting);
-        self.groups
-            .insert(group, (Arc::clone(plugin), waiting.unwrap_or_default()));
+        let known = self.groups.remove(&group);
+        let mut waiting = Waiting {
+            plugin: Arc::clone(plugin),
+            notices: known.map_or_else(Vec::new, |known| known.notices),
+            room: 0,
+            as_of: BootTime(0),
+        };
+        waiting.room = waiting.most().saturating_sub(waiting.notices.len() as u64);
+        self.groups.insert(group, waiting);
     }
 
     /// A group is no more.
@@ -105,10 +145,10 @@ impl Notices {
     /// A fork and its exec are one start: while it waits here, it is told under the name that the exec gave.
     pub(super) fn named_by_exec(&mut self, table: &ProcessTable, group: GroupId, key: ProcessKey) {
         let Some(process) = table.get(key) else { return };
-        let Some((plugin, waiting)) = self.groups.get_mut(&group) else {
+        let Some(Waiting { plugin, notices, .. }) = self.groups.get_mut(&group) else {
             return;
         };
-        let start = waiting
+        let start = notices
             .iter_mut()
             .rev()
             .take(LOOKED_BACK)
@@ -157,7 +197,7 @@ impl Notices {
             let Some(member) = saved.members.iter().find(|member| member.key == exit.key) else {
                 continue; // kept with it, always
             };
-            self.hold(group, || {
+            self.hold(group, exit.time, || {
                 Some(Notice {
                     group,
                     time: exit.time,
@@ -186,11 +226,11 @@ impl Notices {
         time: BootTime,
         what: impl FnOnce() -> What,
     ) {
-        let Some((plugin, _)) = self.groups.get(&group) else {
+        let Some(waiting) = self.groups.get(&group) else {
             return;
         };
-        let plugin = Arc::clone(plugin);
-        self.hold(group, || {
+        let plugin = Arc::clone(&waiting.plugin);
+        self.hold(group, time, || {
             let process = table.get(key)?;
             Some(Notice {
                 group,
@@ -211,7 +251,7 @@ impl Notices {
             predecessor,
             downtime,
         } = replaced;
-        self.hold(group, || {
+        self.hold(group, successor.time, || {
             Some(Notice {
                 group,
                 time: successor.time,
@@ -228,27 +268,24 @@ impl Notices {
         });
     }
 
-    fn hold(&mut self, group: GroupId, notice: impl FnOnce() -> Option<Notice>) {
-        let Some((plugin, waiting)) = self.groups.get_mut(&group) else {
+    fn hold(&mut self, group: GroupId, time: BootTime, notice: impl FnOnce() -> Option<Notice>) {
+        let Some(waiting) = self.groups.get_mut(&group) else {
             return;
         };
-        let held = if plugin.events {
-            HELD_FOR_EXPORT
-        } else {
-            HELD_FOR_HISTORY
-        };
-        if waiting.len() >= held {
+        waiting.refill(time);
+        if waiting.room == 0 || waiting.notices.len() as u64 >= waiting.most() {
             self.dropped += 1;
-        } else {
-            waiting.extend(notice());
+        } else if let Some(notice) = notice() {
+            waiting.room -= 1;
+            waiting.notices.push(notice);
         }
     }
 }
 
 impl Tracker {
     /// What happened since the last call, by group and in the order of its telling. An exit is told once its totals
-    /// are final, or were awaited for 200 ms. Of each group the first 4096 are told, or 1,000 where its events are not
-    /// exported; the rest are counted.
+    /// are final, or were awaited for 200 ms. Of each group 4,096 are told at once, or 1,000 where its events are not
+    /// exported, and as many again in five seconds; the rest are counted.
     pub fn take_notices(&mut self, now: BootTime) -> Vec<Notice> {
         while let Some(&(time, key)) = self.notices.ending.front() {
             if self.table.get(key).is_some() {
@@ -266,7 +303,7 @@ impl Tracker {
             self.notices.ending.pop_front();
         }
         let waiting = self.notices.groups.values_mut();
-        waiting.flat_map(|(_, waiting)| waiting.drain(..)).collect()
+        waiting.flat_map(|waiting| waiting.notices.drain(..)).collect()
     }
 
     /// Tells the end of a member, once.

@@ -398,3 +398,18 @@ fn the_last_start_is_the_latest_and_not_the_one_that_was_told_last() {
         assert_eq!(reading.last_exit, Some(Moment::Boot(BootTime(6_900 * MS))));
     }
 }
+
+/// A storm that goes on has no more room than a burst of the same number, and as many again in five seconds.
+#[test]
+fn events_of_a_storm_are_bounded_by_the_time_they_take() {
+    let mut tracker = tracker(&["^app$"]);
+    let mut told = Vec::new();
+    for (round, at) in [1_000, 2_000, 3_500, 60_000].into_iter().enumerate() {
+        for number in 0..2_000 {
+            let key = key(u32::try_from(10_000 * (round + 1) + number).unwrap(), at);
+            tracker.apply(exec(at, key, INIT, "app", 0));
+        }
+        told.push(tracker.take_notices(BootTime(at * MS)).len());
+    }
+    assert_eq!(told, [1_000, 200, 300, 1_000]);
+}
