@@ -193,6 +193,7 @@ impl Look {
             is_durable: true,
         };
         let happened = Outgoing {
+            time: kept.time,
             collection: None,
             notices,
             began: Began::now(),

@@ -6,7 +6,7 @@ use kevmon_tests::{
     fake::{Behaviour, Fake},
     kevmon::{self, Daemon},
     telemetry::{lane, own},
-    wait,
+    truth, wait,
     watched::Watched,
 };
 
@@ -162,5 +162,27 @@ fn a_kill_is_not_forgotten_over_what_cron_ran_since() {
         told.is_some_and(|line| line.contains(&format!(":{seconds:02}."))),
         "not of {last}: {log}"
     );
+    daemon.terminate();
+}
+
+/// Events go between two collections, and are answered like these.
+#[test]
+fn events_that_were_answered_before_a_kill_are_confirmed() {
+    let watched = Watched::new(WORKLOAD, "told", 1, "60s", "[events]\nenabled = true\n");
+    let fake = Fake::start();
+    let url = fake.url();
+    let start = || watched.start(&["--endpoint", &url]);
+    for events in [true, false, true] {
+        let daemon = start();
+        assert_eq!(daemon.ticks()[0].number("unconfirmed"), 0, "{}", daemon.stderr());
+        if events {
+            truth::spawn(watched.program(), &["exit", "0"]).reap();
+        }
+        // Committed within a second, and answered at once.
+        std::thread::sleep(Duration::from_millis(2_500));
+        daemon.kill();
+    }
+    let daemon = start();
+    assert_eq!(daemon.ticks()[0].number("unconfirmed"), 0, "{}", daemon.stderr());
     daemon.terminate();
 }

@@ -39,7 +39,9 @@ impl Daemon {
         }
         self.commit_at = None;
         self.wall = self.wall.follow(output::clock());
+        let time = self.times.next(output::boot_clock(), HostReader::now());
         let outgoing = Outgoing {
+            time,
             collection: None,
             notices: self.watch.take_notices(),
             began: Began::now(),
@@ -48,20 +50,13 @@ impl Daemon {
         for (group, saved) in &mut saved {
             self.series.keep(*group, saved);
         }
-        let time = self.times.next(output::boot_clock(), HostReader::now());
         self.exports.announce_events(&outgoing.notices, time);
-        self.commit(time, saved, false, outgoing);
+        self.commit(saved, false, outgoing);
     }
 
-    fn commit(
-        &mut self,
-        time: u64,
-        groups: Vec<(GroupId, SavedGroup)>,
-        is_durable: bool,
-        outgoing: Outgoing,
-    ) {
+    fn commit(&mut self, groups: Vec<(GroupId, SavedGroup)>, is_durable: bool, outgoing: Outgoing) {
         let collected = Collected {
-            time,
+            time: outgoing.time,
             times: self.times.clock(),
             boot: self.boot,
             wall: self.wall,
@@ -76,13 +71,13 @@ impl Daemon {
     /// Sends what has been committed.
     pub(super) fn send(&mut self, outgoing: Outgoing) {
         let Outgoing {
+            time,
             collection,
             notices,
             began,
         } = outgoing;
         let Some(collection) = collection else {
-            self.exports
-                .send_events(notices, (self.boot, self.wall), output::unix_now());
+            self.exports.send_events(notices, (self.boot, self.wall), time);
             return;
         };
         let collection = Arc::new(collection);
@@ -166,11 +161,12 @@ impl Daemon {
         self.say_what_was_dropped(&mut collection);
         let time = collection.time;
         let outgoing = Outgoing {
+            time,
             collection: Some(collection),
             notices,
             began,
         };
-        self.commit(time, saved, true, outgoing);
+        self.commit(saved, true, outgoing);
         time
     }
 

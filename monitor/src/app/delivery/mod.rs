@@ -423,8 +423,8 @@ impl Shared {
 
     fn complete(&self, time: u64) {
         let mut state = self.state();
-        // Another one may have been announced since.
-        state.is_open = state.collection == Some(time);
+        // Another one may have been announced since, or this one not at all.
+        state.is_open |= state.collection == Some(time);
         state.note_settled();
     }
 

@@ -30,6 +30,8 @@ pub(in crate::app) struct Collected {
 
 /// A collection on its way to the receivers: it goes there once it is in the store.
 pub(in crate::app) struct Outgoing {
+    /// When it was committed, Unix ns by the clock of collections.
+    pub(in crate::app) time: u64,
     /// Of the groups that were due; `None`: what happened, and no collection.
     pub(in crate::app) collection: Option<Collection>,
     /// What happened since the last one.

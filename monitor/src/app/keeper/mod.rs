@@ -443,6 +443,7 @@ mod tests {
         };
         let commit = |keeper: &mut Keeper, second: u64, groups: Vec<(GroupId, SavedGroup)>| {
             let nothing = Outgoing {
+                time: second * SECOND,
                 collection: None,
                 notices: Vec::new(),
                 began: Began::now(),
