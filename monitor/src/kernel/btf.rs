@@ -28,7 +28,7 @@ pub enum BtfError {
 /// # Errors
 /// The file cannot be read, or a required member is missing.
 pub fn resolve(path: &Path) -> Result<Offsets, BtfError> {
-    let btf = Btf::from_file(path).map_err(|source| BtfError::Unreadable {
+    let btf = parse(path).map_err(|source| BtfError::Unreadable {
         path: path.display().to_string(),
         source,
     })?;
@@ -49,6 +49,12 @@ pub fn resolve(path: &Path) -> Result<Offsets, BtfError> {
     offsets.mark_victim_has_task = u32::from(first_argument_is_pointer(&btf, "btf_trace_mark_victim"));
     offsets.mm_rss = resident_counters(&btf).unwrap_or([ABSENT; RSS_COUNTERS]);
     Ok(offsets)
+}
+
+/// Parses BTF that was read as a whole. `Btf::from_file` asks the file for its position before each of the kernel's 150,000
+/// types, and, as a generic function, is compiled here: in a development build without optimisation.
+fn parse(path: &Path) -> Result<Btf, btf_rs::Error> {
+    Btf::from_bytes(&std::fs::read(path)?)
 }
 
 /// A member found: where, and its type.
