@@ -2,9 +2,12 @@
 //!
 //! Layout of BTF: Documentation/bpf/btf.rst. Unnamed struct and union members are searched through, as C does.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 
-use btf_rs::{Btf, BtfType, FuncProto, Struct, Type};
+use btf_rs::{Backend, Btf, BtfType, FuncProto, Struct, Type};
 use kevmon_common::{ABSENT, Offsets, RSS_COUNTERS};
 
 /// The kernel's BTF does not hold what the programs need.
@@ -32,29 +35,66 @@ pub fn resolve(path: &Path) -> Result<Offsets, BtfError> {
         path: path.display().to_string(),
         source,
     })?;
+    resolve_from(&Known::new(btf))
+}
+
+fn resolve_from(known: &Known) -> Result<Offsets, BtfError> {
+    let btf = &known.btf;
     let mut offsets = Offsets::UNRESOLVED;
     offsets.resolve_with(|paths, required| {
-        let found = paths.iter().find_map(|path| member_bits(&btf, path));
+        let found = paths.iter().find_map(|path| member_bits(known, path));
         match found {
             Some(bits) => Ok(bits.offset / 8),
             None if required => Err(BtfError::Missing(paths[0])),
             None => Ok(ABSENT),
         }
     })?;
-    if let Some(bits) = member_bits(&btf, "task_struct.in_execve") {
+    if let Some(bits) = member_bits(known, "task_struct.in_execve") {
         offsets.in_execve_byte = bits.offset / 8;
         offsets.in_execve_mask = 1 << (bits.offset % 8);
     }
-    offsets.exit_has_group_dead = u32::from(arguments(&btf, "btf_trace_sched_process_exit") == Some(2));
-    offsets.mark_victim_has_task = u32::from(first_argument_is_pointer(&btf, "btf_trace_mark_victim"));
-    offsets.mm_rss = resident_counters(&btf).unwrap_or([ABSENT; RSS_COUNTERS]);
+    offsets.exit_has_group_dead = u32::from(arguments(btf, "btf_trace_sched_process_exit") == Some(2));
+    offsets.mark_victim_has_task = u32::from(first_argument_is_pointer(btf, "btf_trace_mark_victim"));
+    offsets.mm_rss = resident_counters(known).unwrap_or([ABSENT; RSS_COUNTERS]);
     Ok(offsets)
+}
+
+/// Maps the file where the kernel lets that be done with its BTF (6.16 and later): what is not asked for is then not parsed.
+/// Otherwise reads it as a whole.
+fn parse(path: &Path) -> Result<Btf, btf_rs::Error> {
+    Btf::from_file_with_backend(path, Backend::Mmap).or_else(|_| read(path))
 }
 
 /// Parses BTF that was read as a whole. `Btf::from_file` asks the file for its position before each of the kernel's 150,000
 /// types, and, as a generic function, is compiled here: in a development build without optimisation.
-fn parse(path: &Path) -> Result<Btf, btf_rs::Error> {
+fn read(path: &Path) -> Result<Btf, btf_rs::Error> {
     Btf::from_bytes(&std::fs::read(path)?)
+}
+
+/// BTF, and the structures that were looked up in it: a mapped file is searched from its beginning for each name.
+struct Known {
+    btf: Btf,
+    structures: RefCell<HashMap<String, Option<Rc<Struct>>>>,
+}
+
+impl Known {
+    fn new(btf: Btf) -> Self {
+        Self {
+            btf,
+            structures: RefCell::default(),
+        }
+    }
+
+    fn structure(&self, name: &str) -> Option<Rc<Struct>> {
+        if let Some(found) = self.structures.borrow().get(name) {
+            return found.clone();
+        }
+        let found = named_struct(&self.btf, name).map(Rc::new);
+        self.structures
+            .borrow_mut()
+            .insert(name.to_owned(), found.clone());
+        found
+    }
 }
 
 /// A member found: where, and its type.
@@ -64,9 +104,10 @@ struct Bits {
 }
 
 /// Follows `struct.member.member…` through embedded structures.
-fn member_bits(btf: &Btf, path: &str) -> Option<Bits> {
+fn member_bits(known: &Known, path: &str) -> Option<Bits> {
+    let btf = &known.btf;
     let mut names = path.split('.');
-    let mut structure = named_struct(btf, names.next()?)?;
+    let mut structure = known.structure(names.next()?)?;
     let mut offset = 0;
     let mut names = names.peekable();
     while let Some(name) = names.next() {
@@ -75,7 +116,7 @@ fn member_bits(btf: &Btf, path: &str) -> Option<Bits> {
         if names.peek().is_none() {
             return Some(Bits { offset, ..member });
         }
-        structure = as_struct(btf, member.type_id)?;
+        structure = Rc::new(as_struct(btf, member.type_id)?);
     }
     None
 }
@@ -157,12 +198,12 @@ fn prototype(btf: &Btf, typedef: &str) -> Option<FuncProto> {
 /// MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES (include/linux/mm_types_task.h, 5.10 to 6.18). Before that they
 /// are a plain array of `atomic_long_t`, which 6.1's verifier cannot walk ("Type 'atomic_long_t' is not a struct"), and
 /// of no use: the address space is gone when `sched_process_exit` runs.
-fn resident_counters(btf: &Btf) -> Option<[u32; RSS_COUNTERS]> {
+fn resident_counters(known: &Known) -> Option<[u32; RSS_COUNTERS]> {
     const INDICES: [u32; RSS_COUNTERS] = [0, 1, 3];
-    let array = member_bits(btf, "mm_struct.rss_stat")?;
-    let count = member_bits(btf, "percpu_counter.count")?.offset / 8;
-    let size = u32::try_from(named_struct(btf, "percpu_counter")?.size()).ok()?;
-    matches!(btf.resolve_type_by_id(array.type_id).ok()?, Type::Array(_))
+    let array = member_bits(known, "mm_struct.rss_stat")?;
+    let count = member_bits(known, "percpu_counter.count")?.offset / 8;
+    let size = u32::try_from(known.structure("percpu_counter")?.size()).ok()?;
+    matches!(known.btf.resolve_type_by_id(array.type_id).ok()?, Type::Array(_))
         .then(|| INDICES.map(|index| array.offset / 8 + index * size + count))
 }
 
@@ -202,6 +243,18 @@ mod tests {
         ] {
             assert_ne!(optional, ABSENT);
         }
+    }
+
+    /// A copy on a disk can be mapped on every kernel.
+    #[test]
+    fn mapped_and_read_btf_tell_the_same() {
+        let copy = std::env::temp_dir().join(format!("kevmon-btf-{}", std::process::id()));
+        std::fs::write(&copy, std::fs::read("/sys/kernel/btf/vmlinux").unwrap()).unwrap();
+        let mapped = Btf::from_file_with_backend(&copy, Backend::Mmap).unwrap();
+        let read = read(&copy).unwrap();
+        std::fs::remove_file(&copy).unwrap();
+        let of = |btf: Btf| format!("{:?}", resolve_from(&Known::new(btf)).unwrap());
+        assert_eq!(of(mapped), of(read));
     }
 
     #[test]
