@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 pub use crate::daemon::Daemon;
-use crate::{tick::Tick, wait};
+use crate::{ended, tick::Tick, wait};
 
 /// Longest `--run-once`: its window is 1 s.
 const RUN_ONCE_LIMIT: Duration = Duration::from_secs(30);
@@ -114,6 +114,8 @@ impl Drop for Output {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- kevmon's stderr ---\n{}", self.stderr);
+        } else {
+            ended::keep(std::mem::take(&mut self.stderr));
         }
     }
 }

@@ -1,20 +1,13 @@
 //! A directory of plugin files, written by a test and given to kevmon as `--plugins-dir`.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{fs, path::PathBuf};
 
-use crate::scratch::Scratch;
-
-static PUBLISHED_NAMES: Mutex<()> = Mutex::new(());
+use crate::{scratch::Scratch, turn::Turn};
 
 /// Held by a test that starts processes of the names that published plugin files ask for, or counts them: these names,
 /// unlike all others, are not the test's own.
-pub fn published_names() -> MutexGuard<'static, ()> {
-    // A test that failed while it held the lock leaves nothing behind.
-    PUBLISHED_NAMES.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn published_names() -> Turn {
+    Turn::wait("published-names")
 }
 
 /// A temporary plugins directory.

@@ -21,13 +21,23 @@ pub fn rss(pid: u32) -> u64 {
 
 /// The time that its threads that still run have used of all processors.
 pub fn cpu_time(pid: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
+    Duration::from_nanos(schedstat(pid, 0).expect("a live process"))
+}
+
+/// The time for which its threads that still run were ready and had no processor: what a busy host took from it. Zero
+/// where it is gone.
+pub fn run_queue_wait(pid: u32) -> Duration {
+    Duration::from_nanos(schedstat(pid, 1).unwrap_or_default())
+}
+
+/// A number of proc_pid_schedstat's, added up over its threads that still run; `None` where it is gone.
+fn schedstat(pid: u32, index: usize) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let of = |path: PathBuf| {
         let text = fs::read_to_string(path.join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
+        text.split(' ').nth(index)?.trim().parse::<u64>().ok()
     };
-    let nanos = threads.filter_map(|thread| of(thread.ok()?.path())).sum();
-    Duration::from_nanos(nanos)
+    Some(threads.filter_map(|thread| of(thread.ok()?.path())).sum())
 }
 
 /// Its command line, as everybody sees it.

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +15,7 @@ use kevmon_tests::{
     telemetry::{OWN, TROUBLES, of_lane, own, settings},
     tick::Tick,
     times,
+    turn::Turn,
     watched::{self, Watched},
 };
 
@@ -266,15 +266,14 @@ fn its_own_metrics_are_those_of_the_table_and_true() {
 /// `kernel.bpf_stats_enabled`, for one test at a time; as before when dropped.
 struct KernelStatistics {
     before: String,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl KernelStatistics {
     const FILE: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
     fn off() -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::wait("bpf-statistics");
         let before = fs::read_to_string(Self::FILE).unwrap();
         let statistics = Self { before, _turn: turn };
         statistics.set("0");

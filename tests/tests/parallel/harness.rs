@@ -1,9 +1,10 @@
 //! The harness itself, without kevmon: the workloads do what the other tests rely on, wait4 tells it,
 //! and both receivers understand a request that is known to be right.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use kevmon_tests::{
+    kevmon::{self, Daemon},
     receiver::{CUMULATIVE, Instrument, Number, Receiver},
     rotel::Rotel,
     truth,
@@ -227,4 +228,26 @@ fn send(port: &str) {
         let mut client = MetricsServiceClient::connect(endpoint).await.unwrap();
         client.export(request).await.unwrap();
     });
+}
+
+/// The same test in a process of its own, where it fails on purpose: kevmon had ended before, and its log is shown all the same.
+#[test]
+fn a_failure_shows_the_log_of_a_kevmon_that_has_ended() {
+    const FAILS: &str = "KVT_FAILS_ON_PURPOSE";
+    const NAME: &str = "harness::a_failure_shows_the_log_of_a_kevmon_that_has_ended";
+    if std::env::var_os(FAILS).is_some() {
+        Daemon::start(&["--source", "proc", "--process-name", "^kvt-none$"]).terminate();
+        kevmon::run_once(&["--process-name", "kvt-("]);
+        panic!("on purpose");
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME])
+        .env(FAILS, "yes")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success(), "{said}");
+    for part in ["on purpose", "source proc: asked for", "kvt-("] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
 }
