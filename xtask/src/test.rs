@@ -1,11 +1,13 @@
 //! `cargo xtask test`: the stages, in the order in which they fail fastest, and the summary at the end.
 
+mod lanes;
 mod programs;
+mod summary;
 mod times;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,11 +22,16 @@ use crate::shell;
 use crate::user::{self, Profile};
 use crate::workspace::Workspace;
 
+use lanes::Lane;
 use programs::{Program, Programs};
+use summary::{flaky, summary};
 use times::Times;
 
-/// End-to-end tests that run at the same time, for each processor: most of the time they wait.
-const TESTS_PER_PROCESSOR: usize = 4;
+/// Tests that run at the same time, for each processor: most of the time they wait.
+const TESTS_PER_PROCESSOR: usize = 5;
+
+/// Under the target folder: how long the parallel end-to-end tests took in the last run of all of them.
+const TIMES: &str = "test-times";
 
 /// End-to-end tests that are run once more by themselves where they fail, at most: more of them are no accident.
 const AGAIN: usize = 8;
@@ -171,7 +178,7 @@ pub(crate) fn run(
         run.receivers
             .as_ref()
             .map_or_else(String::new, Receivers::skipped),
-        passed_alone(&alone),
+        flaky(&alone),
         summary(&reports)
     );
     let passed = reports
@@ -230,15 +237,18 @@ impl Run<'_> {
                 Ok(())
             }
             Stage::ParallelTests => {
-                let threads = thread::available_parallelism().map_or(1, usize::from) * TESTS_PER_PROCESSOR;
                 self.times.take_failed();
-                self.end_to_end(|programs| programs.parallel.as_ref(), threads, self.filters)
-                    .or_else(|error| self.again_alone(|programs| programs.parallel.as_ref(), error))
+                self.parallel_tests()
+                    .or_else(|error| self.again_alone(parallel, error))
             }
             Stage::SerialTests => {
                 self.times.take_failed();
-                self.end_to_end(|programs| programs.serial.as_ref(), 1, self.filters)
-                    .or_else(|error| self.again_alone(|programs| programs.serial.as_ref(), error))
+                let all = [Lane {
+                    arguments: self.filters.to_vec(),
+                    threads: 1,
+                }];
+                self.end_to_end(serial, &all)
+                    .or_else(|error| self.again_alone(serial, error))
             }
         }
     }
@@ -264,7 +274,10 @@ impl Run<'_> {
         for Program { executable, folder } in self.programs()?.unit.clone() {
             let mut command = shell::command(&executable);
             command.current_dir(folder).args(self.filters);
-            let result = self.times.run(&mut command);
+            let threads = at_the_same_time();
+            let result = self
+                .times
+                .run(&mut [with_threads(command, self.filters, threads)]);
             failed = failed.and(result);
         }
         failed
@@ -285,23 +298,45 @@ impl Run<'_> {
             "test: {} failed; once more, by themselves",
             failed.len()
         ));
-        let mut arguments = vec![OsString::from("--exact")];
-        arguments.extend(failed.iter().map(OsString::from));
-        self.end_to_end(choose, 1, &arguments)?;
+        let alone = Lane {
+            arguments: lanes::exactly(&failed),
+            threads: 1,
+        };
+        self.end_to_end(choose, &[alone])?;
         self.alone.extend(failed);
         Ok(())
     }
 
-    /// Runs one of the programs of end-to-end tests as root with `arguments`, `threads` tests at a time unless these say how
-    /// many.
-    fn end_to_end(
-        &mut self,
-        choose: impl Fn(&Programs) -> Option<&Program>,
-        threads: usize,
-        arguments: &[OsString],
-    ) -> Result<()> {
+    /// Runs the parallel end-to-end tests, the longest first; those that were asked for in the order of their names.
+    fn parallel_tests(&mut self) -> Result<()> {
+        let threads = at_the_same_time();
+        if !self.filters.is_empty() {
+            let asked = Lane {
+                arguments: self.filters.to_vec(),
+                threads,
+            };
+            return self.end_to_end(parallel, &[asked]);
+        }
+        let kept = self.workspace.user_target().join(TIMES);
+        let program = &parallel(self.programs()?).context(NO_PROGRAMS)?.executable;
+        let names = lanes::names(program)?;
+        let skipped: Vec<&str> = self.receivers()?.skipped_tests().collect();
+        let lanes = lanes::split(&names, &times::kept(&kept), &skipped, threads);
+        let result = self.end_to_end(parallel, &lanes);
+        self.times.keep(&kept, &names)?;
+        result
+    }
+
+    fn receivers(&self) -> Result<&Receivers> {
+        self.receivers
+            .as_ref()
+            .context("the setup stage left no receivers")
+    }
+
+    /// Runs one of the programs of end-to-end tests as root, all `lanes` at the same time.
+    fn end_to_end(&mut self, choose: impl Fn(&Programs) -> Option<&Program>, lanes: &[Lane]) -> Result<()> {
         let programs = self.programs()?;
-        let program = choose(programs).context("the build stage left no end-to-end tests")?;
+        let program = choose(programs).context(NO_PROGRAMS)?;
         let kevmon = programs
             .kevmon
             .as_deref()
@@ -310,10 +345,7 @@ impl Run<'_> {
             .root
             .as_ref()
             .context("the preflight stage left no way to root")?;
-        let receivers = self
-            .receivers
-            .as_ref()
-            .context("the setup stage left no receivers")?;
+        let receivers = self.receivers()?;
         // sudo may not pass on what is only set for itself.
         let (allow, yes) = times::ALLOW_UNSTABLE;
         let mut environment: Vec<(&str, &Path)> = vec![("KEVMON_BIN", kevmon), (allow, Path::new(yes))];
@@ -321,67 +353,44 @@ impl Run<'_> {
         let lengths = LENGTHS.map(|name| std::env::var_os(name).map(PathBuf::from));
         let given = LENGTHS.iter().zip(&lengths);
         environment.extend(given.filter_map(|(name, seconds)| Some((*name, seconds.as_deref()?))));
-        let mut command = root.command_with(&program.executable, &environment);
-        command.current_dir(&program.folder).args(arguments);
-        let says_how_many = |argument: &OsString| argument.to_string_lossy().starts_with(TEST_THREADS);
-        if !arguments.iter().any(says_how_many) {
-            command.args([TEST_THREADS, &threads.to_string()]);
-        }
-        command.args(receivers.skip_arguments());
-        self.times.run(&mut command)
+        let command = |lane: &Lane| {
+            let mut command = root.command_with(&program.executable, &environment);
+            command.current_dir(&program.folder).args(&lane.arguments);
+            let skipped = receivers.skipped_tests();
+            command.args(skipped.flat_map(|tests| ["--skip", tests]));
+            with_threads(command, &lane.arguments, lane.threads)
+        };
+        let mut commands: Vec<Command> = lanes.iter().map(command).collect();
+        self.times.run(&mut commands)
     }
 }
 
-/// Names the tests that failed at first; empty where there are none.
-fn passed_alone(tests: &[String]) -> String {
-    if tests.is_empty() {
-        return String::new();
+fn parallel(programs: &Programs) -> Option<&Program> {
+    programs.parallel.as_ref()
+}
+
+fn serial(programs: &Programs) -> Option<&Program> {
+    programs.serial.as_ref()
+}
+
+const NO_PROGRAMS: &str = "the build stage left no end-to-end tests";
+
+/// How many tests of a program run at the same time.
+fn at_the_same_time() -> usize {
+    thread::available_parallelism().map_or(1, usize::from) * TESTS_PER_PROCESSOR
+}
+
+/// A test program that runs so many tests at the same time, unless `arguments` say how many.
+fn with_threads(mut command: Command, arguments: &[OsString], threads: usize) -> Command {
+    let says_how_many = |argument: &OsString| argument.to_string_lossy().starts_with(TEST_THREADS);
+    if !arguments.iter().any(says_how_many) {
+        command.args([TEST_THREADS, &threads.to_string()]);
     }
-    format!("\nfailed at first, and passed alone:\n  {}\n", tests.join("\n  "))
+    command
 }
 
 fn with_remedy<T>(result: Result<T>, remedy: &str) -> Result<T> {
     result.map_err(|error| anyhow!("{error:#}; {remedy}"))
-}
-
-fn summary(reports: &[Report]) -> String {
-    let width = reports
-        .iter()
-        .map(|report| report.stage.name().len())
-        .max()
-        .unwrap_or_default();
-    let mut text = String::from("\n");
-    for Report { stage, outcome } in reports {
-        let (word, duration) = match outcome {
-            Outcome::Passed(duration) => ("ok", Some(duration)),
-            Outcome::Failed(duration, _) => ("FAILED", Some(duration)),
-            Outcome::NotRun => ("not run", None),
-        };
-        let seconds = duration
-            .map(|duration| format!("{:8.1} s", duration.as_secs_f64()))
-            .unwrap_or_default();
-        text.push_str(format!("  {:width$}  {word:<7} {seconds}", stage.name()).trim_end());
-        text.push('\n');
-    }
-    let total: Duration = reports
-        .iter()
-        .filter_map(|report| match report.outcome {
-            Outcome::Passed(duration) | Outcome::Failed(duration, _) => Some(duration),
-            Outcome::NotRun => None,
-        })
-        .sum();
-    text.push_str(&format!(
-        "  {:width$}  {:7} {:8.1} s\n",
-        "total",
-        "",
-        total.as_secs_f64()
-    ));
-    for Report { stage, outcome } in reports {
-        if let Outcome::Failed(_, reason) = outcome {
-            text.push_str(&format!("\nerror: {} failed: {reason}\n", stage.name()));
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -412,41 +421,5 @@ mod tests {
                 Stage::SerialTests
             ]
         );
-    }
-
-    #[test]
-    fn tests_that_passed_alone_are_named() {
-        assert_eq!(passed_alone(&[]), "");
-        let text = passed_alone(&["a::b".to_owned(), "c::d".to_owned()]);
-        assert!(text.contains("passed alone:\n  a::b\n  c::d\n"), "{text}");
-    }
-
-    #[test]
-    fn the_summary_names_what_failed_and_what_did_not_run() {
-        let second = Duration::from_secs(1);
-        let text = summary(&[
-            Report {
-                stage: Stage::Format,
-                outcome: Outcome::Passed(second),
-            },
-            Report {
-                stage: Stage::Setup,
-                outcome: Outcome::Failed(second, "no compiler".to_owned()),
-            },
-            Report {
-                stage: Stage::Ebpf,
-                outcome: Outcome::NotRun,
-            },
-        ]);
-        for part in [
-            "format check",
-            "ok",
-            "FAILED",
-            "not run",
-            "error: setup failed: no compiler",
-            "2.0 s",
-        ] {
-            assert!(text.contains(part), "{part:?} is not in:\n{text}");
-        }
     }
 }

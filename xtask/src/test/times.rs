@@ -1,7 +1,12 @@
 //! How long each test took: read from what the test programs print, while it is passed on.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, Read, Write};
+use std::panic::resume_unwind;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,12 +30,38 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Runs a test program and passes its output on.
+    /// Runs test programs at the same time and passes their output on: that of one as it comes, that of several by lines.
     ///
     /// # Errors
-    /// It cannot be started, or a test failed.
-    pub(crate) fn run(&mut self, command: &mut Command) -> Result<()> {
-        self.run_to(command, &mut io::stdout())
+    /// One cannot be started, or a test failed; the others have run to their ends.
+    pub(crate) fn run(&mut self, commands: &mut [Command]) -> Result<()> {
+        if let [command] = commands {
+            return self.run_to(command, &mut io::stdout());
+        }
+        self.run_together(commands, io::stdout)
+    }
+
+    fn run_together<W: Write>(&mut self, commands: &mut [Command], sink: fn() -> W) -> Result<()> {
+        let ended: Vec<(Self, Result<()>)> = thread::scope(|scope| {
+            let run = |command| {
+                scope.spawn(move || {
+                    let mut times = Self::default();
+                    let result = times.run_to(command, &mut Lines::new(sink()));
+                    (times, result)
+                })
+            };
+            let running: Vec<_> = commands.iter_mut().map(run).collect();
+            let end =
+                |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            running.into_iter().map(end).collect()
+        });
+        let mut all = Ok(());
+        for (times, result) in ended {
+            self.all.extend(times.all);
+            self.failed.extend(times.failed);
+            all = all.and(result);
+        }
+        all
     }
 
     fn run_to(&mut self, command: &mut Command, sink: &mut impl Write) -> Result<()> {
@@ -90,6 +121,19 @@ impl Times {
         std::mem::take(&mut self.failed)
     }
 
+    /// Writes how long those of `names` took that have run.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn keep(&self, file: &Path, names: &[String]) -> Result<()> {
+        let names: BTreeSet<&String> = names.iter().collect();
+        let of_names = self.all.iter().filter(|(name, _)| names.contains(name));
+        let text: String = of_names
+            .map(|(name, time)| format!("{:.3} {name}\n", time.as_secs_f64()))
+            .collect();
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    }
+
     /// The tests that took longest, one a line; empty where no test ran.
     pub(crate) fn slowest(mut self) -> String {
         self.all.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
@@ -102,6 +146,54 @@ impl Times {
             text.push_str(&format!("  {:8.1} s  {name}\n", time.as_secs_f64()));
         }
         text
+    }
+}
+
+/// What [`Times::keep`] wrote; nothing where no run has. A line that is none is passed over.
+pub(crate) fn kept(file: &Path) -> BTreeMap<String, Duration> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let of_line = |line: &str| {
+        let (seconds, name) = line.split_once(' ')?;
+        let time = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
+        Some((name.to_owned(), time))
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
+/// Passes on whole lines, so that programs that run at the same time do not cut each other's.
+struct Lines<W: Write> {
+    sink: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    fn new(sink: W) -> Self {
+        Self {
+            sink,
+            line: Vec::new(),
+        }
+    }
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if let Some(end) = self.line.iter().rposition(|&byte| byte == b'\n') {
+            self.sink.write_all(&self.line[..=end])?;
+            self.line.drain(..=end);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+impl<W: Write> Drop for Lines<W> {
+    fn drop(&mut self) {
+        // A program that died in the middle of a line.
+        let _ = self.sink.write_all(&self.line);
     }
 }
 
@@ -156,5 +248,39 @@ mod tests {
         assert!(times.run_to(&mut command, &mut passed_on).is_err());
         assert_eq!(passed_on, b"test a ... ok <0.250s>\n");
         assert_eq!(times.all, [("a".to_owned(), Duration::from_millis(250))]);
+    }
+
+    #[test]
+    fn programs_that_run_at_the_same_time_are_all_heard_and_one_failure_is_one() {
+        let mut times = Times::default();
+        let script = |text: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", text, "sh"]);
+            command
+        };
+        let mut commands = [
+            script("echo 'test a ... FAILED <0.5s>'; exit 101"),
+            script("sleep 0.1; echo 'test b ... ok <2s>'"),
+        ];
+        assert!(times.run_together(&mut commands, io::sink).is_err());
+        assert_eq!(times.take_failed(), ["a"]);
+        let folder = std::env::temp_dir().join(format!("xtask-times-{}", std::process::id()));
+        times.keep(&folder, &["b".to_owned(), "c".to_owned()]).unwrap();
+        let read = kept(&folder);
+        fs::remove_file(&folder).unwrap();
+        assert_eq!(read, BTreeMap::from([("b".to_owned(), Duration::from_secs(2))]));
+        assert_eq!(kept(&folder), BTreeMap::new(), "no file, no times");
+    }
+
+    #[test]
+    fn lines_are_passed_on_whole() {
+        let mut passed_on = Vec::new();
+        let mut lines = Lines::new(&mut passed_on);
+        lines.write_all(b"test a").unwrap();
+        assert!(lines.sink.is_empty());
+        lines.write_all(b" ... ok\ntest b ... ok\ncut").unwrap();
+        assert_eq!(*lines.sink, b"test a ... ok\ntest b ... ok\n");
+        drop(lines);
+        assert!(passed_on.ends_with(b"\ncut"));
     }
 }
