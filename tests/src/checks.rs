@@ -59,6 +59,13 @@ pub fn assert_equals_truth(group: Group<'_>, truth: &Truth) {
     assert_cpu(group, truth);
 }
 
+/// Lines of a log at warn or error, but for ticks that were missed: a busy host may take the time for them.
+pub fn complaints(log: &str) -> impl Iterator<Item = &str> {
+    log.lines()
+        .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+        .filter(|line| !line.contains("ticks came too late"))
+}
+
 /// Asserts that the group's CPU time is the truth's, within the tolerance, and that its parts add up.
 pub fn assert_cpu(group: Group<'_>, truth: &Truth) {
     let (told, expected) = (float(group.int("cpu_time_ns")), float(truth.cpu_ns));

@@ -4,6 +4,7 @@
 use std::{fs, time::Duration};
 
 use kevmon_tests::{
+    checks,
     fake::{Arrival, Fake, Signal},
     telemetry::{OWN, TROUBLES, has_traces, lane, of_lane, own, settings},
     times, wait,
@@ -196,9 +197,7 @@ fn the_sdks_own_variables_do_not_break_it() {
                 }
             }
             // What is said of a plugin file is not about this.
-            let warned: Vec<&str> = said
-                .lines()
-                .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+            let warned: Vec<&str> = checks::complaints(&said)
                 .filter(|line| !line.contains("plugin.toml"))
                 .collect();
             assert!(warned.is_empty(), "{variables:?}: {warned:?}");

@@ -12,7 +12,7 @@ use kevmon_tests::{
     kevmon::Daemon as Kevmon,
     plugin_dir::PluginDir,
     scratch::Scratch,
-    tick::Tick,
+    tick::{Group, Tick},
     wait,
     workload::{Program, Running},
 };
@@ -106,7 +106,8 @@ fn a_plugin_that_comes_counts_what_runs_and_one_that_goes_is_told_once_more() {
     assert_eq!(process.ask("user 100"), "ok");
     let ended = process.finish();
     let tick = kevmon.wait_until("its end", LIMIT, |tick| {
-        tick.group("late").is_some_and(|group| group.int("exits") == 1)
+        let has_settled = |group: Group<'_>| group.int("exits") == 1 && group.0["unsettled"] == 0;
+        tick.group("late").is_some_and(has_settled)
     });
     checks::assert_cpu(tick.expect_group("late"), &ended.truth);
     let _again = late.start(&["work"]);
