@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the stages, in the order in which they fail fastest, and the summary at the end.
 
 mod lanes;
+mod outputs;
 mod programs;
 mod summary;
 mod times;
@@ -227,6 +228,14 @@ impl Run<'_> {
             ),
             Stage::Build => {
                 self.programs = Some(programs::build(self.workspace, self.profile)?);
+                let profile = self.workspace.user_target().join(self.profile.folder());
+                match outputs::remove_old(&profile) {
+                    Ok(0) => {}
+                    Ok(removed) => shell::say(format_args!("removed {removed} old outputs of builds")),
+                    Err(error) => {
+                        shell::say(format_args!("{}: old outputs stay: {error}", profile.display()))
+                    }
+                }
                 Ok(())
             }
             Stage::UnitTests => self.unit_tests(),

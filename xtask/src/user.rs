@@ -18,6 +18,16 @@ pub(crate) enum Profile {
     Release,
 }
 
+impl Profile {
+    /// Its folder under the target folder.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// The host's cargo, at the repository's root.
 pub(crate) fn cargo(workspace: &Workspace, subcommand: &str) -> Command {
     let mut command = shell::command(shell::host_cargo());
@@ -29,16 +39,12 @@ pub(crate) fn cargo(workspace: &Workspace, subcommand: &str) -> Command {
 pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     let mut command = cargo(workspace, "build");
     command.args(["-p", "kevmon", "--bin", "kevmon"]);
-    let folder = match profile {
-        Profile::Dev => "debug",
-        Profile::Release => {
-            command.arg("--release");
-            "release"
-        }
-    };
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
     shell::run(&mut command).context("cannot build the user half (monitor)")?;
 
-    let binary = workspace.user_target().join(folder).join("kevmon");
+    let binary = workspace.user_target().join(profile.folder()).join("kevmon");
     if !binary.exists() {
         bail!(
             "the build succeeded but left no {}: is another target folder set in a cargo configuration or with --target-dir?",
