@@ -23,7 +23,7 @@ type Listed = Vec<(u32, String)>;
 fn write(folder: &PluginDir, name: &str, by: &str, pattern: &str) {
     let text = format!(
         "schema = 1\n[service]\nnamespace = \"{name}\"\nprocess_name = '{pattern}'\nmatch = \"{by}\"\n\
-         [monitoring]\ninterval = \"1s\"\n"
+         [monitoring]\ninterval = \"3s\"\n"
     );
     folder.write(name, &text);
 }
