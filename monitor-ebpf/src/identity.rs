@@ -1,6 +1,8 @@
 //! Who a process is, as its mark keeps it: the sequence that verdicts name, the executable's base name, and whether
 //! userspace has been told.
 
+use core::mem::MaybeUninit;
+
 use kevmon_common::{
     EXE_LEN, HeldRename, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_HELD, MARK_KNOWN, MARK_RENAMED,
     MARK_TOLD, Mark,
@@ -21,19 +23,22 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// Reads it from an open file.
+    /// Reads it from an open file; of none it is empty.
     #[inline(always)]
     pub(crate) fn of_file(file: Kernel) -> Self {
-        let mut name = Self {
-            words: [0; WORDS],
-            len: 0,
-            cut: false,
+        let mut words = MaybeUninit::<[u64; WORDS]>::uninit();
+        // SAFETY: integers as the bytes they are made of. The helper writes all of them, zeroes where there is no name
+        // (kernel/trace/bpf_trace.c, bpf_probe_read_kernel_str_common): to have them zero before would be a call of
+        // `memset`, whose frame counts against the verifier's 512 bytes of stack.
+        let (words, len) = unsafe {
+            let len = task::file_name(file, &mut *words.as_mut_ptr().cast::<[u8; MARK_EXE_LEN]>());
+            (words.assume_init(), len)
         };
-        // SAFETY: integers as the bytes they are made of.
-        let bytes = unsafe { &mut *(&raw mut name.words).cast::<[u8; MARK_EXE_LEN]>() };
-        name.len = task::file_name(file, bytes);
-        name.cut = task::file_name_len(file) >= MARK_EXE_LEN as u32;
-        name
+        Self {
+            words,
+            len,
+            cut: task::file_name_len(file) >= MARK_EXE_LEN as u32,
+        }
     }
 
     /// Takes it from a record that holds `len` bytes of it.

@@ -35,11 +35,14 @@ fn try_rename(task: Task, comm: Kernel) {
         hold(&key, mark, time, task, comm);
         return;
     }
+    // Read before the reservation: what both of its outcomes begin with, the compiler puts between it and a second look at
+    // whether it is null, and Linux 5.10 does not see that the first has told (kernel/bpf/verifier.c, reg_type_not_null).
+    let file = task.exe_file();
     let Some(mut entry) = maps::reserve::<RenameRecord>(Failure::RenameReserve) else {
-        identity::renamed(&key, mark, time, false, task.exe_file());
+        identity::renamed(&key, mark, time, false, file);
         return;
     };
-    let heard = identity::renamed(&key, mark, time, true, task.exe_file());
+    let heard = identity::renamed(&key, mark, time, true, file);
     let record = entry.as_mut_ptr();
     // SAFETY: `record` points to reserved ring space of this size; every field is written before the submit.
     unsafe {

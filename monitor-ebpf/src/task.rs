@@ -349,17 +349,17 @@ impl Task {
     }
 }
 
-/// Copies the base name of an open file to `name`; returns its length, 0 when there is none.
+/// Copies the base name of an open file to `name`; returns its length, 0 when there is none. All of `name` is written then, too.
 #[inline(always)]
 pub(crate) fn file_name(file: Kernel, name: &mut [u8]) -> u32 {
-    if file.is_null() {
-        return 0;
+    let mut text: Kernel = core::ptr::null();
+    if !file.is_null() {
+        // SAFETY: a non-null struct file; a null dentry reads as zero, and the copy below then fails.
+        text = unsafe {
+            let dentry: Kernel = load(file, offset!(file_dentry));
+            load::<Kernel>(dentry, offset!(dentry_name))
+        };
     }
-    // SAFETY: a non-null struct file; a null dentry reads as zero, and the copy below then fails.
-    let text = unsafe {
-        let dentry: Kernel = load(file, offset!(file_dentry));
-        load::<Kernel>(dentry, offset!(dentry_name))
-    };
     // SAFETY: the helper checks the address.
     match unsafe { bpf_probe_read_kernel_str_bytes(text, name) } {
         Ok(copied) => copied.len() as u32,
