@@ -112,6 +112,17 @@ fn brief(error: &aya::programs::ProgramError) -> String {
 }
 
 impl LoadError {
+    /// The kernel looked at a program and found it unsafe, whatever rights kevmon has: the verifier has said why.
+    pub fn is_the_verifiers(&self) -> bool {
+        match self {
+            Self::Program {
+                source: aya::programs::ProgramError::LoadError { verifier_log, .. },
+                ..
+            } => !verifier_log.to_string().trim().is_empty(),
+            _ => false,
+        }
+    }
+
     /// The system's error that this comes from.
     pub fn io_error(&self) -> Option<&std::io::Error> {
         let mut cause: Option<&dyn std::error::Error> = Some(self);

@@ -64,6 +64,9 @@ impl From<LoadError> for Refusal {
             debug!("{error}");
             return Self::Permission;
         }
+        if error.is_the_verifiers() {
+            return Self::Load { error };
+        }
         let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let why = suspects(&status, &lockdown, &release).join("; ");
@@ -177,6 +180,29 @@ mod tests {
                 assert!(!text.contains("not supported yet"), "{text}");
                 assert!(!text.contains("needs Linux 5.10"), "{text}");
             }
+        }
+        let text = Refusal::from(map_error(libc::EINVAL)).to_string();
+        assert!(text.contains("not supported yet"), "{text}");
+    }
+
+    /// Whoever runs the tests may lack the capabilities, which is said first.
+    #[test]
+    fn what_the_verifier_refuses_is_no_matter_of_rights() {
+        let refused = |log: &str| LoadError::Program {
+            program: "task_rename",
+            source: aya::programs::ProgramError::LoadError {
+                io_error: io::Error::from_raw_os_error(libc::EACCES),
+                verifier_log: aya_obj::VerifierLog::new(log.to_owned()),
+            },
+        };
+        assert!(refused("combined stack size of 2 calls is 544. Too large").is_the_verifiers());
+        assert!(!refused("").is_the_verifiers());
+        assert!(!map_error(libc::EACCES).is_the_verifiers());
+        let log = "0: (b7) r0 = 0\ncombined stack size of 2 calls is 544. Too large\nprocessed 1 insns\n";
+        let text = Refusal::from(refused(log)).to_string();
+        if text.contains("verifier") {
+            assert!(text.contains("the verifier says: combined stack size"), "{text}");
+            assert!(!text.contains("CAP_BPF") && !text.contains("locked memory"), "{text}");
         }
         let text = Refusal::from(map_error(libc::EINVAL)).to_string();
         assert!(text.contains("not supported yet"), "{text}");
