@@ -119,7 +119,7 @@ impl Daemon {
             database,
             scratch,
         };
-        daemon.tick_before(Instant::now() + START_LIMIT, "its first line");
+        daemon.tick_before(Instant::now() + wait::patiently(START_LIMIT), "its first line");
         daemon
     }
 
@@ -140,12 +140,12 @@ impl Daemon {
 
     /// The next line; panics after `limit`.
     pub fn next_tick(&mut self, limit: Duration) -> Tick {
-        self.tick_before(Instant::now() + limit, "the next tick")
+        self.tick_before(Instant::now() + wait::patiently(limit), "the next tick")
     }
 
     /// Reads lines until one satisfies `condition`, the last one told included; panics after `limit`.
     pub fn wait_until(&mut self, what: &str, limit: Duration, condition: impl Fn(&Tick) -> bool) -> Tick {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + wait::patiently(limit);
         if let Some(tick) = self.ticks.last().filter(|tick| condition(tick)) {
             return tick.clone();
         }
@@ -191,7 +191,7 @@ impl Daemon {
     pub fn kill(mut self) -> Vec<Tick> {
         self.child.0.kill().expect("our child");
         self.child.0.wait().expect("our child");
-        while let Ok(line) = self.lines.recv_timeout(wait::SOON) {
+        while let Ok(line) = self.lines.recv_timeout(wait::patiently(wait::SOON)) {
             // The last line may have been cut by the kill.
             if line.ends_with('}') {
                 self.ticks.push(Tick::parse(&line));
@@ -242,10 +242,10 @@ impl Daemon {
             "exit status {status} after signal {signal}"
         );
         assert!(
-            took <= SHUTDOWN_LIMIT,
+            took <= wait::patiently(SHUTDOWN_LIMIT),
             "kevmon took {took:?} to exit after signal {signal}"
         );
-        while let Ok(line) = self.lines.recv_timeout(wait::SOON) {
+        while let Ok(line) = self.lines.recv_timeout(wait::patiently(wait::SOON)) {
             self.ticks.push(Tick::parse(&line));
         }
         let last = self.ticks.last().expect("at least the first line").clone();

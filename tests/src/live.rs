@@ -92,7 +92,7 @@ impl Live {
 
     /// The first event, seen or still to come, that satisfies `condition`.
     pub fn wait_for(&mut self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + wait::patiently(LIMIT);
         let mut looked_at = 0;
         loop {
             if let Some(found) = self.seen[looked_at..].iter().find(|event| condition(event)) {

@@ -3,16 +3,35 @@
 
 use std::{
     os::fd::{AsRawFd, BorrowedFd},
+    sync::OnceLock,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Deadline of waits that take milliseconds when all is well.
 pub const SOON: Duration = Duration::from_secs(15);
 
+/// How many times as long every wait may take on a slow machine, such as an emulated one.
+const PATIENCE: &str = "KEVMON_TEST_PATIENCE";
+
 const POLL: Duration = Duration::from_millis(5);
+
+/// A wait of so long on an ordinary machine, on this one.
+pub fn patiently(timeout: Duration) -> Duration {
+    static PATIENCE_HERE: OnceLock<u32> = OnceLock::new();
+    let times = PATIENCE_HERE.get_or_init(|| {
+        let Ok(times) = std::env::var(PATIENCE) else {
+            return 1;
+        };
+        times
+            .parse()
+            .unwrap_or_else(|_| panic!("{PATIENCE} must be a number, not {times:?}"))
+    });
+    timeout * *times
+}
 
 /// Polls `condition` until it gives a value; panics with `what` after `timeout`.
 pub fn until<T>(what: &str, timeout: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let timeout = patiently(timeout);
     let deadline = Instant::now() + timeout;
     loop {
         if let Some(value) = condition() {

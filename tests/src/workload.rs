@@ -167,7 +167,7 @@ impl Running {
 
     /// Its next line; panics when none comes in a minute.
     pub fn line(&mut self) -> String {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + wait::patiently(Duration::from_secs(60));
         if self.stdout.buffer().is_empty() {
             assert!(
                 wait::readable(self.stdout.get_ref().as_fd(), deadline),

@@ -8,6 +8,7 @@ mod distribution;
 mod ebpf;
 mod fuzz;
 mod grpcio;
+mod guest;
 mod imports;
 mod linker;
 mod nginx;
@@ -61,6 +62,8 @@ enum Command {
     Run(RunArgs),
     /// Formatting, import rules, clippy, unit tests and end-to-end tests
     Test(TestArgs),
+    /// Boot kernels of several ages in QEMU, and run the tests there that depend on the kernel (no root needed)
+    VmTest(VmTestArgs),
     /// Build, then run one of the benchmarks of tests/
     Bench(BenchArgs),
     /// Give damaged files to the plugin parser and the importers, and say how many they withstood
@@ -108,6 +111,16 @@ struct TestArgs {
     #[arg(long)]
     release: bool,
     /// Arguments for the test programs, after `--`: filters on test names, or flags such as --nocapture
+    #[arg(last = true, value_name = "FILTERS")]
+    filters: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct VmTestArgs {
+    /// Which kernels: 5.10, 6.1, 6.12, newest; without any, all of them
+    #[arg(value_name = "KERNEL")]
+    kernels: Vec<String>,
+    /// Other tests than those that depend on the kernel, after `--`
     #[arg(last = true, value_name = "FILTERS")]
     filters: Vec<OsString>,
 }
@@ -181,6 +194,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             let selection = test::Selection::new(args.unit, args.e2e);
             return test::run(&workspace, selection, profile, &args.filters);
         }
+        Command::VmTest(args) => return guest::test(&workspace, &args.kernels, &args.filters),
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
         Command::Fuzz(args) => fuzz::run(&workspace, args.seconds, args.seed)?,
         Command::CheckImports => return imports::run(&workspace),

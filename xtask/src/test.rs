@@ -2,7 +2,7 @@
 
 mod lanes;
 mod outputs;
-mod programs;
+pub(crate) mod programs;
 mod summary;
 mod times;
 

@@ -202,7 +202,10 @@ mod tests {
         let text = Refusal::from(refused(log)).to_string();
         if text.contains("verifier") {
             assert!(text.contains("the verifier says: combined stack size"), "{text}");
-            assert!(!text.contains("CAP_BPF") && !text.contains("locked memory"), "{text}");
+            assert!(
+                !text.contains("CAP_BPF") && !text.contains("locked memory"),
+                "{text}"
+            );
         }
         let text = Refusal::from(map_error(libc::EINVAL)).to_string();
         assert!(text.contains("not supported yet"), "{text}");

@@ -1,0 +1,34 @@
+#!/bin/busybox sh
+# The guest's first process: a small system in memory, the tests, and off.
+/bin/busybox --install -s /bin
+export PATH=/bin:/kevmon RUST_BACKTRACE=0
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t tmpfs tmpfs /run
+mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tracefs tracefs /sys/kernel/tracing
+ln -sf /proc/self/fd /dev/fd
+ifconfig lo 127.0.0.1 up
+hostname guest
+# Bytes written count on a disk alone, and a file in memory may be one.
+insmod /loop.ko
+truncate -s 400M /tmp/disk
+losetup /dev/loop0 /tmp/disk
+mke2fs /dev/loop0 >/dev/null 2>&1
+mount -t ext2 /dev/loop0 /var/tmp || mount -t ext4 /dev/loop0 /var/tmp
+chmod 1777 /var/tmp
+echo "kevmon-guest: booted $(uname -r)"
+cd /tmp
+KEVMON_BIN=/kevmon/kevmon KEVMON_TEST_PATIENCE=8
+export KEVMON_BIN KEVMON_TEST_PATIENCE
+for program in parallel serial; do
+    /kevmon/$program --test-threads=1 $(cat /kevmon/arguments)
+    echo "kevmon-guest: $program ended with $?"
+done
+poweroff -f

@@ -1,0 +1,144 @@
+//! `cargo xtask vm-test`: boots kernels of several ages in QEMU and runs the tests there that depend on the kernel.
+//!
+//! A verifier refuses what a newer one takes, and a structure that one kernel has another one lacks, so what runs on this
+//! machine's kernel says little about others. The guest holds the test programs, kevmon and a shell, in memory; nothing is
+//! installed on this machine but QEMU, and no right is needed. The guest's processors are translated (TCG), which works
+//! everywhere and is some ten times slower: the tests wait for longer there (`KEVMON_TEST_PATIENCE`).
+
+mod archive;
+mod kernel;
+mod machine;
+mod root;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::ebpf::{self, Warnings};
+use crate::shell;
+use crate::test::programs;
+use crate::user::{self, Profile};
+use crate::workspace::Workspace;
+
+use kernel::{KERNELS, Kernel};
+use machine::Ended;
+
+/// The tests that tell whether the programs do their work on a kernel: of processes and their lives, of what is read of them,
+/// of full rings and maps. What is about receivers, files and settings is the same on all.
+const TESTS: &[&str] = &[
+    "accounting::",
+    "command_lines::",
+    "lives::",
+    "matching::short_lives_told_apart_by_their_arguments",
+    "reasons::",
+    "reexecuted::a_program",
+    "restarts::every_",
+    "run_once::",
+    "selectors::",
+    "cpu_usage::",
+    "long_arguments::",
+    "loss_corners::",
+    "overflow::",
+    "pid_reuse::",
+    "renames::",
+];
+
+/// How a kernel did.
+#[derive(Debug)]
+struct Report {
+    kernel: Kernel,
+    release: Option<String>,
+    outcome: Result<Ended>,
+}
+
+/// Boots each of the kernels named, or all, and runs the tests that `filters` select, or those that depend on the kernel.
+pub(crate) fn test(workspace: &Workspace, named: &[String], filters: &[OsString]) -> Result<ExitCode> {
+    let kernels = chosen(named)?;
+    let qemu = machine::setup()?;
+    let shell = root::setup(workspace)?;
+    ebpf::setup(workspace)?.build(workspace, Warnings::Denied)?;
+    // What is shipped is what other machines' kernels run; and it starts fast enough for a slow guest.
+    let kevmon = user::build(workspace, Profile::Release)?;
+    let programs = programs::build(workspace, Profile::Dev)?;
+    let mut reports = Vec::new();
+    for kernel in kernels {
+        shell::say(format_args!("vm-test: Linux {}", kernel.name));
+        let mut release = None;
+        let outcome = kernel.setup(workspace).and_then(|image| {
+            release = Some(image.release.clone());
+            let root = root::make(workspace, &shell, &programs, &kevmon, &image, &arguments(filters))?;
+            machine::run(&qemu, &image.vmlinuz, &root)
+        });
+        reports.push(Report {
+            kernel,
+            release,
+            outcome,
+        });
+    }
+    eprint!("{}", summary(&reports));
+    let all = reports
+        .iter()
+        .all(|report| matches!(&report.outcome, Ok(ended) if ended.passed()));
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn chosen(named: &[String]) -> Result<Vec<Kernel>> {
+    if named.is_empty() {
+        return Ok(KERNELS.to_vec());
+    }
+    named
+        .iter()
+        .map(|name| match KERNELS.iter().find(|kernel| kernel.name == name) {
+            Some(kernel) => Ok(*kernel),
+            None => {
+                let known: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
+                bail!(
+                    "`{name}` is no kernel that can be had; there are {}",
+                    known.join(", ")
+                )
+            }
+        })
+        .collect()
+}
+
+/// What the test programs of the guest are called with.
+fn arguments(filters: &[OsString]) -> Vec<String> {
+    if filters.is_empty() {
+        return TESTS.iter().map(|test| (*test).to_owned()).collect();
+    }
+    filters
+        .iter()
+        .map(|filter| filter.to_string_lossy().into_owned())
+        .collect()
+}
+
+fn summary(reports: &[Report]) -> String {
+    let mut text = String::from("\n");
+    for report in reports {
+        let release = report.release.as_deref().unwrap_or("not there");
+        let told = match &report.outcome {
+            Ok(ended) => ended.to_string(),
+            Err(error) => format!("FAILED: {error:#}"),
+        };
+        text.push_str(&format!("  {:<8} {release:<28} {told}\n", report.kernel.name));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_chosen_by_name() {
+        let names = |named: &[&str]| {
+            let named: Vec<String> = named.iter().map(|&name| name.to_owned()).collect();
+            chosen(&named).map(|kernels| kernels.iter().map(|kernel| kernel.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["6.1"]).unwrap(), ["6.1"]);
+        assert_eq!(names(&[]).unwrap().len(), KERNELS.len());
+        let error = names(&["6.2"]).unwrap_err().to_string();
+        assert!(error.contains("6.2") && error.contains("5.10"), "{error}");
+    }
+}
