@@ -1,5 +1,7 @@
 //! Usage sums of a process: what the kernel has counted for it since it began.
 
+use std::fmt;
+
 /// One of the sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -28,44 +30,50 @@ pub enum Counter {
 
 const COUNTERS: usize = 10;
 
-/// A value for each [`Counter`]; `None` where the source could not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage([Option<u64>; COUNTERS]);
+/// Stands for a value that the source could not say. No sum comes near it: it would take 584 years of CPU time.
+const UNKNOWN: u64 = u64::MAX;
+
+/// A value for each [`Counter`]; unknown where the source could not say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Usage([u64; COUNTERS]);
 
 impl Usage {
     /// Nothing used.
-    pub const ZERO: Self = Self([Some(0); COUNTERS]);
+    pub const ZERO: Self = Self([0; COUNTERS]);
     /// Nothing known.
-    pub const UNKNOWN: Self = Self([None; COUNTERS]);
+    pub const UNKNOWN: Self = Self([UNKNOWN; COUNTERS]);
 
     /// The sum of `counter`, if known.
     pub fn get(&self, counter: Counter) -> Option<u64> {
-        self.0[counter as usize]
+        Some(self.0[counter as usize]).filter(|&value| value != UNKNOWN)
     }
 
     /// The same with another value for `counter`.
     #[must_use]
     pub fn with(mut self, counter: Counter, value: Option<u64>) -> Self {
-        self.0[counter as usize] = value;
+        self.0[counter as usize] = value.map_or(UNKNOWN, highest_known);
         self
     }
 
     /// Sum by sum; unknown where either is.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
-        self.zip(other, |a, b| Some(a?.saturating_add(b?)))
+        self.zip(other, u64::saturating_add)
     }
 
     /// What was used between `earlier` and now; unknown where either is.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        self.zip(earlier, |a, b| Some(a?.saturating_sub(b?)))
+        self.zip(earlier, u64::saturating_sub)
     }
 
     /// The higher of the two, sum by sum; what only one knows is taken from it. A sum never falls this way.
     #[must_use]
     pub fn at_least(&self, other: &Self) -> Self {
-        self.zip(other, Option::max)
+        Self(std::array::from_fn(|i| match (self.0[i], other.0[i]) {
+            (UNKNOWN, known) | (known, UNKNOWN) => known,
+            (a, b) => a.max(b),
+        }))
     }
 
     /// Of raw totals of what is over: with user and system time as parts of the exact CPU time.
@@ -87,9 +95,31 @@ impl Usage {
             .with(Counter::System, Some(system))
     }
 
-    fn zip(&self, other: &Self, f: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) -> Self {
-        Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    /// Of what both know; unknown where either does not.
+    fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        Self(std::array::from_fn(|i| {
+            let (a, b) = (self.0[i], other.0[i]);
+            if a == UNKNOWN || b == UNKNOWN {
+                UNKNOWN
+            } else {
+                highest_known(f(a, b))
+            }
+        }))
     }
+}
+
+impl fmt::Debug for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = |&value: &u64| Some(value).filter(|&value| value != UNKNOWN);
+        f.debug_tuple("Usage")
+            .field(&self.0.each_ref().map(known))
+            .finish()
+    }
+}
+
+/// A known value stays one, however high.
+fn highest_known(value: u64) -> u64 {
+    value.min(UNKNOWN - 1)
 }
 
 /// Splits exact CPU time into user and system as the kernel does for times(2), wait4(2) and /proc/<pid>/stat
@@ -178,6 +208,16 @@ mod tests {
         }
         let unknown = raw(5_000, 1, 1).with(Counter::System, None);
         assert_eq!(unknown.split(), unknown);
+    }
+
+    #[test]
+    fn a_value_that_is_known_stays_known_however_high() {
+        let top = Usage::ZERO.with(Counter::Runtime, Some(u64::MAX));
+        for usage in [top, top.plus(&top), top.since(&Usage::ZERO), top.at_least(&top)] {
+            assert_eq!(usage.get(Counter::Runtime), Some(u64::MAX - 1));
+        }
+        assert_eq!(Usage::UNKNOWN.at_least(&top), top.at_least(&Usage::UNKNOWN));
+        assert_eq!(Usage::UNKNOWN.at_least(&Usage::UNKNOWN), Usage::UNKNOWN);
     }
 
     #[test]
