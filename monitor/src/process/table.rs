@@ -1,6 +1,8 @@
 //! The process table: every process that was ever of interest, until the kernel has let go of it.
 
-use super::{BootTime, Counter, Ending, Identity, KeyMap, ProcessKey, Usage, usage::CpuSplit};
+use std::collections::hash_map::Entry;
+
+use super::{BootTime, Counter, Ending, Identity, KeyMap, KeySet, ProcessKey, Usage, usage::CpuSplit};
 
 /// Where a process is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +23,8 @@ pub enum State {
 pub struct Process {
     /// Who it is.
     pub identity: Identity,
-    /// Its parent when it was last told.
-    pub parent: Option<ProcessKey>,
+    /// Its parent when it was last told; changed by [`ProcessTable::set_parent`] alone.
+    parent: Option<ProcessKey>,
     /// Live or ended.
     pub state: State,
     /// When kevmon first heard of it.
@@ -57,6 +59,11 @@ impl Process {
             raw: Usage::UNKNOWN,
             split: CpuSplit::default(),
         }
+    }
+
+    /// Its parent when it was last told.
+    pub fn parent(&self) -> Option<ProcessKey> {
+        self.parent
     }
 
     /// Goes on from the totals that an earlier run of kevmon had read. Of the ticks that told user from system time
@@ -138,6 +145,8 @@ impl Process {
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     processes: KeyMap<Process>,
+    /// The same processes by their parents, which need not be in the table themselves.
+    children: KeyMap<KeySet>,
 }
 
 impl ProcessTable {
@@ -153,12 +162,52 @@ impl ProcessTable {
 
     /// Adds a process, or leaves the one that is there; either way returns it.
     pub fn entry(&mut self, key: ProcessKey, new: impl FnOnce() -> Process) -> &mut Process {
-        self.processes.entry(key).or_insert_with(new)
+        let children = &mut self.children;
+        self.processes.entry(key).or_insert_with(|| {
+            let process = new();
+            if let Some(parent) = process.parent {
+                children.entry(parent).or_default().insert(key);
+            }
+            process
+        })
+    }
+
+    /// A process that is known has another parent now.
+    pub fn set_parent(&mut self, key: ProcessKey, parent: Option<ProcessKey>) {
+        let Some(process) = self.processes.get_mut(&key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut process.parent, parent);
+        if before == parent {
+            return;
+        }
+        self.orphan(key, before);
+        if let Some(parent) = parent {
+            self.children.entry(parent).or_default().insert(key);
+        }
+    }
+
+    /// The processes of the table whose parent this is.
+    pub fn children(&self, parent: ProcessKey) -> impl Iterator<Item = ProcessKey> {
+        self.children.get(&parent).into_iter().flatten().copied()
     }
 
     /// Forgets a process.
     pub fn remove(&mut self, key: ProcessKey) -> Option<Process> {
-        self.processes.remove(&key)
+        let process = self.processes.remove(&key)?;
+        self.orphan(key, process.parent);
+        Some(process)
+    }
+
+    fn orphan(&mut self, key: ProcessKey, parent: Option<ProcessKey>) {
+        if let Some(parent) = parent
+            && let Entry::Occupied(mut children) = self.children.entry(parent)
+        {
+            children.get_mut().remove(&key);
+            if children.get().is_empty() {
+                children.remove();
+            }
+        }
     }
 
     /// Number of processes held.
@@ -169,5 +218,56 @@ impl ProcessTable {
     /// All, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
         self.processes.iter().map(|(&key, process)| (key, process))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Tgid;
+
+    fn key(tgid: u32) -> ProcessKey {
+        ProcessKey {
+            tgid: Tgid(tgid),
+            start: BootTime(u64::from(tgid)),
+        }
+    }
+
+    /// Whatever is added, given another parent and forgotten: the children are those that a look at each process finds.
+    #[test]
+    fn children_are_those_whose_parent_it_is() {
+        let mut table = ProcessTable::default();
+        let mut seed = 11_u64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % below) as u32
+        };
+        for step in 0..20_000 {
+            let (child, parent) = (
+                key(random(20)),
+                Some(key(random(20))).filter(|key| key.tgid.0 > 2),
+            );
+            match random(3) {
+                0 => {
+                    table.entry(child, || Process::new(Identity::default(), parent, BootTime(0)));
+                }
+                1 => table.set_parent(child, parent),
+                _ => {
+                    table.remove(child);
+                }
+            }
+            for parent in (0..20).map(key) {
+                let mut told: Vec<_> = table.children(parent).collect();
+                let of_parent = table.iter().filter(|(_, process)| process.parent == Some(parent));
+                let mut found: Vec<_> = of_parent.map(|(key, _)| key).collect();
+                told.sort_unstable();
+                found.sort_unstable();
+                assert_eq!(told, found, "step {step}");
+            }
+        }
+        (0..20).map(key).for_each(|key| drop(table.remove(key)));
+        assert!(table.children.is_empty(), "{:?}", table.children);
     }
 }

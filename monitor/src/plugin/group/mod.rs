@@ -14,7 +14,8 @@ use super::{
     restarts::{Replaced, RestartPairing, RootIdentity},
 };
 use crate::process::{
-    BootTime, Ending, Facts, KeyMap, KeySet, LostLives, Moment, ProcessKey, ProcessTable, Reason, Usage,
+    BootTime, Ending, Facts, KeyMap, KeySet, LostLives, Moment, Process, ProcessKey, ProcessTable, Reason,
+    Usage,
 };
 
 /// A member whose parent is no member, or not.
@@ -178,7 +179,7 @@ impl Group {
         let Some(process) = table.get(key) else {
             return Vec::new();
         };
-        let parent_is_member = process.parent.is_some_and(|parent| {
+        let parent_is_member = process.parent().is_some_and(|parent| {
             self.members.contains_key(&parent) && table.get(parent).is_some_and(|p| p.is_live())
         });
         let role = if parent_is_member {
@@ -380,16 +381,11 @@ impl Group {
         table: &ProcessTable,
         facts: &KeyMap<Facts>,
     ) -> bool {
-        let heir = self
-            .members
-            .iter()
-            .filter(|(key, membership)| {
-                membership.role == Role::Worker
-                    && table
-                        .get(**key)
-                        .is_some_and(|child| child.is_live() && child.parent == Some(parent))
+        let heir = table
+            .children(parent)
+            .filter(|&child| {
+                self.role(child) == Some(Role::Worker) && table.get(child).is_some_and(Process::is_live)
             })
-            .map(|(&key, _)| key)
             .min_by_key(|key| (key.start, key.tgid));
         let Some(heir) = heir else { return false };
         let counted_before = self.counts(Role::Worker);

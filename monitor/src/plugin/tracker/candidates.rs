@@ -47,7 +47,7 @@ impl Tracker {
         let parents: Vec<(ProcessKey, ProcessKey)> = self
             .table
             .iter()
-            .filter_map(|(key, process)| Some((key, process.parent?)))
+            .filter_map(|(key, process)| Some((key, process.parent()?)))
             .collect();
         // Deeper and deeper; each pass but the last finds somebody.
         loop {

@@ -254,11 +254,11 @@ impl Tracker {
         self.note_interest(key, interest);
         let process = self
             .table
-            .entry(key, || Process::new(Identity::default(), None, time));
+            .entry(key, || Process::new(Identity::default(), Some(parent), time));
         process.identity = identity;
         process.unconfirmed = false;
-        process.parent = Some(parent);
         process.observe(usage);
+        self.table.set_parent(key, Some(parent));
         self.move_to(key, groups, arrival, time);
         true
     }
@@ -288,9 +288,11 @@ impl Tracker {
             return false;
         }
         self.note_interest(key, interest);
-        let process = self.table.entry(key, || Process::new(identity, None, time));
-        process.parent = Some(parent);
+        let process = self
+            .table
+            .entry(key, || Process::new(identity, Some(parent), time));
         process.observe(&Usage::ZERO);
+        self.table.set_parent(key, Some(parent));
         self.move_to(key, groups, Arrival::Appeared, time);
         true
     }

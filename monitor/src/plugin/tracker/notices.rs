@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    BootTime, Change, Group, GroupId, Notice, Plugin, ProcessKey, ProcessTable, Role, State, Tracker, What,
+    BootTime, Change, Group, GroupId, Notice, Plugin, Process, ProcessKey, ProcessTable, Role, State,
+    Tracker, What,
 };
 use crate::plugin::{RestartKind, SavedGroup, restarts::Replaced};
 
@@ -236,7 +237,7 @@ impl Notices {
                 group,
                 time,
                 key,
-                parent: process.parent,
+                parent: process.parent(),
                 name: Arc::from(plugin.name_of(&process.identity)),
                 exe: Arc::from(process.identity.exe.as_str()),
                 what: what(),
@@ -256,7 +257,7 @@ impl Notices {
                 group,
                 time: successor.time,
                 key: successor.key,
-                parent: table.get(successor.key).and_then(|process| process.parent),
+                parent: table.get(successor.key).and_then(Process::parent),
                 name: Arc::clone(&successor.identity.name),
                 exe: Arc::clone(&successor.identity.exe),
                 what: What::Restart {

@@ -137,7 +137,7 @@ impl Tracker {
             let Some(process) = self.table.get(key) else {
                 continue;
             };
-            let (identity, parent) = (process.identity.clone(), process.parent);
+            let (identity, parent) = (process.identity.clone(), process.parent());
             let Matched { groups, unknown, .. } = self.matched(key, &identity);
             self.note_unknown(key, &unknown);
             let interest = self.interest(&identity, &groups, parent);

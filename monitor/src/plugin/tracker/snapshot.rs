@@ -98,8 +98,8 @@ impl Tracker {
         } else {
             process.identity.update(&seen.identity);
         }
-        process.parent = seen.parent;
         let identity = process.identity.clone();
+        self.table.set_parent(seen.key, seen.parent);
         let before = self.memberships.get(&seen.key).cloned().unwrap_or_default();
         let Matched { groups, unknown, .. } = self.matched(seen.key, &identity);
         self.note_unknown(seen.key, &unknown);

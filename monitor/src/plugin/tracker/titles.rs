@@ -87,7 +87,7 @@ impl Tracker {
             return;
         };
         process.identity.set_arguments(arguments);
-        let (identity, parent) = (process.identity.clone(), process.parent);
+        let (identity, parent) = (process.identity.clone(), process.parent());
         self.note_encoding(&identity);
         let matched = self.matched(key, &identity);
         self.note_unknown(key, &matched.unknown);
