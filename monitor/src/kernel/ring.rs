@@ -25,8 +25,11 @@ use crate::{
     process::{Event, FactIds},
 };
 
-/// Records taken in one go: between two of them the other thread may take its turn.
+/// Records that the thread takes in one go: between two of them the loop may take its turn.
 const AT_ONCE: usize = 256;
+/// Records that the loop takes in one go. Few, so that the texts of short lives are freed while the allocator still has
+/// their places at hand: it keeps seven of each size (malloc(3), glibc.malloc.tcache_count).
+const AT_ONCE_IN_LOOP: usize = 8;
 /// Bytes that the thread holds at most, and as many may be on their way through the loop: some 100,000 ends, or as many
 /// execs with short arguments. More waits in the ring, and what finds no room there is kept in the kernel side's maps.
 const HELD: usize = 48 << 20;
@@ -155,7 +158,7 @@ impl Ring {
             let mut reader = lock(&self.shared);
             if reader.waiting.is_empty() {
                 // Some records tell nothing by themselves, such as parts of arguments.
-                while self.batch.is_empty() && reader.take(&mut self.batch, AT_ONCE) > 0 {}
+                while self.batch.is_empty() && reader.take(&mut self.batch, AT_ONCE_IN_LOOP) > 0 {}
             } else {
                 // As they were told: what the thread took comes before what is in the ring.
                 std::mem::swap(&mut self.batch, &mut reader.waiting);
