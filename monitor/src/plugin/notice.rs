@@ -26,10 +26,6 @@ impl RestartKind {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "few wait at a time, and about half of them are exits"
-)]
 pub enum What {
     /// A member appeared by exec, fork or a first name.
     Start {
