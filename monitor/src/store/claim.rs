@@ -21,6 +21,7 @@ use super::{
     error::StoreError,
     files,
     holder::{Holder, Named},
+    in_place::is_guarded,
     lock::{Found, Lock},
 };
 use crate::files::{Accepts, Missing, Open};
@@ -85,7 +86,7 @@ impl Claim {
     /// One try of a start that began then. `None`: somebody who may be about to end has what is wanted.
     fn try_take(base: &Path, wanted: Wanted<'_>, began: Instant) -> Result<Option<Self>, StoreError> {
         let _starting = enter(base, WAIT_TO_START)?;
-        let running = running(base)?;
+        let running = running(base, None)?;
         let conflict = running.iter().find_map(|other| conflict(other, base, wanted));
         let Some((other, plugin)) = conflict else {
             // `None`: taken in between by a version that knows nothing of this.
@@ -150,15 +151,23 @@ impl Claim {
     fn run_by_others(&self, plugins: &[String]) -> Result<Vec<(String, Named)>, StoreError> {
         let _starting = enter(&self.base, WAIT_TO_CHANGE)?;
         let mut refused = Vec::new();
-        for other in running(&self.base)?
-            .iter()
-            .filter(|other| other.path != self.path)
-        {
+        for other in &running(&self.base, Some(&self.path))? {
             let Some(holder) = &other.holder else { continue };
             let theirs = plugins.iter().filter(|plugin| holder.plugins.contains(plugin));
             refused.extend(theirs.map(|plugin| (plugin.clone(), holder.named())));
         }
         Ok(refused)
+    }
+
+    /// Makes the lock's file again where it was deleted or moved away.
+    ///
+    /// # Errors
+    /// Another process has taken the lock meanwhile.
+    pub(super) fn hold(&mut self) -> Result<(), StoreError> {
+        if self.lock.take_back(&self.path)? {
+            self.lock.write(&self.holder);
+        }
+        Ok(())
     }
 
     /// Says to whoever waits for the lock that it will be free soon.
@@ -194,12 +203,16 @@ pub(super) fn of_sets(base: &Path) -> Vec<PathBuf> {
     sets
 }
 
-/// Who runs on this state.
-fn running(base: &Path) -> Result<Vec<Running>, StoreError> {
+/// Who runs on this state, but for the one that has the database `own`.
+fn running(base: &Path, own: Option<&Path>) -> Result<Vec<Running>, StoreError> {
     let mut running = Vec::new();
-    for path in std::iter::once(base.to_owned()).chain(of_sets(base)) {
-        if let Found::Held(holder) = Lock::look(&path)? {
-            running.push(Running { path, holder });
+    let all = std::iter::once(base.to_owned()).chain(of_sets(base));
+    for path in all.filter(|path| own != Some(path.as_path())) {
+        match Lock::look(&path)? {
+            Found::Held(holder) => running.push(Running { path, holder }),
+            // Its lock file was deleted.
+            Found::Free if is_guarded(&path) => running.push(Running { path, holder: None }),
+            Found::Free => {}
         }
     }
     Ok(running)

@@ -67,6 +67,19 @@ pub enum StoreError {
         /// What it looks like.
         found: String,
     },
+    /// Something else was put in its place while this process runs.
+    #[error(
+        "store {}: {} is not the file that kevmon made: another one was put there while it runs, which is left untouched; \
+         move it away, and the state is written there again, or restart kevmon to go on from what is there",
+        path.display(),
+        by.display()
+    )]
+    Replaced {
+        /// The store.
+        path: PathBuf,
+        /// What was replaced: itself, or a part of its log.
+        by: PathBuf,
+    },
     /// A folder, a device, a pipe.
     #[error("store {}: this is {what}, not a file; give the path of a file (--metadata-db-path)", path.display())]
     NotAFile {

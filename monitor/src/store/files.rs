@@ -224,7 +224,7 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 
 /// A rename is durable once its folder is. Where that cannot be had, a power cut may undo the rename, and the next start
 /// does it again.
-fn sync_folder(path: &Path) {
+pub(super) fn sync_folder(path: &Path) {
     let _: io::Result<()> = place(path, Missing::Fail).and_then(|(folder, _)| folder.sync());
 }
 

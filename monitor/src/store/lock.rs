@@ -4,9 +4,12 @@
 use std::{
     fs::{File, TryLockError},
     io::{Read, Seek, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
     time::Duration,
 };
+
+use tracing::warn;
 
 use super::{
     error::StoreError,
@@ -71,6 +74,36 @@ impl Lock {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// Takes the lock anew where its file is at its place no more: whoever comes would make another one. Returns whether it
+    /// did.
+    pub(super) fn take_back(&mut self, path: &Path) -> Result<bool, StoreError> {
+        let lock = files::beside(path, ".lock");
+        let failed = |source| StoreError::io(&lock, "look at its lock", source);
+        let own = self.file.metadata().map_err(failed)?;
+        match lock.symlink_metadata() {
+            Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => return Ok(false),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        files::real_path(path)?;
+        let Some(new) = Self::try_take(path)? else {
+            return Err(StoreError::InUse {
+                path: path.to_owned(),
+                holder: Box::new(match Self::look(path)? {
+                    Found::Held(Some(holder)) => holder.named(),
+                    _ => Named::unknown(),
+                }),
+                plugin: None,
+            });
+        };
+        *self = new;
+        warn!(
+            "{}: deleted or moved away while kevmon runs; made again",
+            lock.display()
+        );
+        Ok(true)
     }
 
     /// Says who holds it. On a full disk the lock holds without the name of its holder.

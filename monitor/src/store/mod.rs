@@ -13,6 +13,7 @@ mod history;
 mod holder;
 mod host;
 mod identities;
+mod in_place;
 mod lock;
 mod migrate;
 mod open;
@@ -51,6 +52,7 @@ use boot::Related;
 use elsewhere::Elsewhere;
 use groups::Written;
 use identities::Identities;
+use in_place::InPlace;
 use open::GroupRow;
 
 /// What opening the store led to.
@@ -86,6 +88,8 @@ pub struct Commit {
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    /// After the connection: see there.
+    files: InPlace,
     path: PathBuf,
     boot: ThisBoot,
     /// What the database names this boot: empty where no run of it could read its id.
@@ -248,6 +252,7 @@ impl Store {
             is_new: loaded.last.is_none() && loaded.identities.is_empty(),
             run: loaded.last.map_or(0, |last| last.run) + 1,
             connection: loaded.connection,
+            files: loaded.files,
             path: loaded.path,
             boot,
             boot_id,
@@ -397,6 +402,7 @@ impl Store {
     pub fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
         let (time, boot_began, is_durable) = (commit.time, commit.boot_began, commit.is_durable);
         self.unwritten.take_up(commit);
+        self.ensure_in_place()?;
         let result = self
             .set_durable(is_durable)
             .and_then(|()| self.try_commit(time, boot_began));
@@ -405,6 +411,7 @@ impl Store {
             let _: rusqlite::Result<()> = self.connection.execute_batch("ROLLBACK");
         }
         let new_rows = result.map_err(|error| StoreError::sqlite(&self.path, "commit", error))?;
+        self.files.note_log();
         self.group_ids.extend(new_rows);
         let unwritten = std::mem::take(&mut self.unwritten);
         self.written.extend(
@@ -415,6 +422,15 @@ impl Store {
         );
         if self.identities.is_due(time) {
             self.identities.committed(time);
+        }
+        Ok(())
+    }
+
+    /// Brings the lock file and the database back where they were deleted or moved away.
+    fn ensure_in_place(&mut self) -> Result<(), StoreError> {
+        self.claim.hold()?;
+        if self.files.ensure(&mut self.connection, open::set_up)? {
+            self.is_durable = None;
         }
         Ok(())
     }

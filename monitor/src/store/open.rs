@@ -19,6 +19,7 @@ use super::{
     groups::{self, Written},
     host::{self, IdHost},
     identities::{Identities, text},
+    in_place::InPlace,
     migrate::{Found, migrate, version_name},
     schema::{PRESENT, STEPS, Step},
 };
@@ -45,6 +46,7 @@ pub enum Note {
 /// All that the database holds and a daemon needs.
 pub(super) struct Loaded {
     pub(super) connection: Connection,
+    pub(super) files: InPlace,
     pub(super) path: PathBuf,
     pub(super) claim: Claim,
     pub(super) notes: Vec<Note>,
@@ -135,6 +137,7 @@ impl<'a> Opening<'a> {
         notes.extend(opened.migrated);
         Ok(Loaded {
             connection: opened.connection,
+            files: InPlace::of(&place.path)?,
             path: place.path,
             claim,
             notes,
@@ -342,7 +345,8 @@ fn refuse(found: &Found, path: &Path, present: u32) -> Result<(), StoreError> {
     }
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+/// Prepares a connection for writing.
+pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection::write_ahead(connection)?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
     keep_log(connection, false)

@@ -83,5 +83,6 @@ mod services;
 mod shutdown;
 mod slow_disk;
 mod store;
+mod state_deleted;
 mod titles;
 mod victoria_metrics;

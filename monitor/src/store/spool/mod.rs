@@ -15,7 +15,9 @@ use tracing::debug;
 use super::{
     columns::unsigned,
     error::{Doing, StoreError},
+    holder::Holder,
     identities::text,
+    in_place::InPlace,
     lock::Lock,
     open::Note,
 };
@@ -149,6 +151,8 @@ struct Lane {
 #[derive(Debug)]
 pub struct Spool {
     connection: Connection,
+    /// After the connection: see there.
+    files: InPlace,
     path: PathBuf,
     limits: Limits,
     /// Few: a search is no slower than a map.
@@ -159,7 +163,7 @@ pub struct Spool {
     #[cfg_attr(not(test), expect(dead_code, reason = "logged already; the tests look at it"))]
     moved_aside: Option<PathBuf>,
     /// Last, so that the database is closed before the lock is given up.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Spool {
@@ -172,6 +176,7 @@ impl Spool {
         let loaded = open::open(path, now_unix)?;
         Ok(Self {
             connection: loaded.connection,
+            files: loaded.files,
             path: loaded.place.path,
             limits,
             lanes: loaded.lanes,
@@ -182,7 +187,7 @@ impl Spool {
                 Note::MovedAside { to, .. } => Some(to),
                 Note::Migrated { .. } => None,
             }),
-            _lock: loaded.place.lock,
+            lock: loaded.place.lock,
         })
     }
 
@@ -361,13 +366,24 @@ impl Spool {
         )
     }
 
-    fn note(&self, statement: &str, time: u64, what: &'static str) -> Result<(), StoreError> {
+    fn note(&mut self, statement: &str, time: u64, what: &'static str) -> Result<(), StoreError> {
+        self.ensure_in_place()?;
         let path = &self.path;
         self.connection
             .prepare_cached(statement)
             .and_then(|mut statement| statement.execute([time.cast_signed()]))
             .map(drop)
             .map_err(|error| Doing { path, what }.sqlite(error))
+    }
+
+    /// Brings the lock file and the database back where they were deleted or moved away.
+    fn ensure_in_place(&mut self) -> Result<(), StoreError> {
+        if let Some(lock) = &mut self.lock
+            && lock.take_back(&self.path)?
+        {
+            lock.write(&Holder::this_process("", &[]));
+        }
+        self.files.ensure(&mut self.connection, open::set_up).map(drop)
     }
 
     /// How the last run that handed collections over came to its end; `None` for a new file.
@@ -424,6 +440,7 @@ impl Spool {
         doing: &'static str,
         work: impl FnOnce(&mut Work<'_>) -> rusqlite::Result<()>,
     ) -> Result<Vec<Dropped>, StoreError> {
+        self.ensure_in_place()?;
         let result = self.try_transact(work);
         if result.is_err() && !self.connection.is_autocommit() {
             // The transaction's own rollback failed. While one is open, no later one could begin.
@@ -445,6 +462,7 @@ impl Spool {
         doing.write_losses()?;
         let (lanes, next_id, dropped) = doing.finish();
         transaction.commit()?;
+        self.files.note_log();
         self.lanes = lanes;
         self.next_id = next_id;
         Ok(dropped)

@@ -10,6 +10,7 @@ use super::{
         connection::{self, Check, Place, check, damage_unless_outside, keep_log},
         error::{Doing, StoreError},
         identities::text,
+        in_place::InPlace,
     },
     Lane, LaneState, Loss, OVERHEAD, Tally,
 };
@@ -57,6 +58,7 @@ const LAST_TIME: &str = "ALTER TABLE run ADD COLUMN last_time INTEGER";
 pub(super) struct Loaded {
     pub(super) place: Place,
     pub(super) connection: Connection,
+    pub(super) files: InPlace,
     pub(super) lanes: Vec<Lane>,
     pub(super) next_id: i64,
 }
@@ -64,6 +66,7 @@ pub(super) struct Loaded {
 pub(super) fn open(path: &Path, now_unix: u64) -> Result<Loaded, StoreError> {
     let (place, (connection, lanes, next_id)) = Place::open(path, now_unix, attempt)?;
     Ok(Loaded {
+        files: InPlace::of(&place.path)?,
         place,
         connection,
         lanes,
@@ -91,7 +94,6 @@ fn attempt(path: &Path) -> Result<(Connection, Vec<Lane>, i64), StoreError> {
         .ok_or_else(|| doing.damaged("requests for nobody"))?;
     // Only now: what is moved aside is to stay as it is.
     set_up(&connection).map_err(|error| doing.sqlite(error))?;
-    keep_log(&connection, false).map_err(|error| doing.sqlite(error))?;
     Ok((connection, lanes, next_id))
 }
 
@@ -131,7 +133,9 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+/// Prepares a connection for writing.
+pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    keep_log(connection, false)?;
     connection::write_ahead(connection)?;
     connection.pragma_update(None, "cache_size", -CACHE)?;
     if !connection.column_exists(None, "run", "last_time")? {

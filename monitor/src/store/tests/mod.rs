@@ -6,6 +6,7 @@ mod disk;
 mod fixtures;
 mod history;
 mod identities;
+mod in_place;
 mod kills;
 mod measure;
 mod migration;
