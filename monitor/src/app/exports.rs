@@ -273,13 +273,15 @@ impl Exports {
 
     /// Hands a collection over, and what happened since the last one.
     pub(super) fn send(&mut self, collection: &Arc<Collection>, notices: Vec<Notice>) {
-        self.delivery.courier().collected();
-        let copies = self.routes.send(collection, notices, &self.delivery.courier());
-        self.delivery.courier().complete(collection.time);
+        let courier = self.delivery.courier();
+        courier.collected();
+        let mut encoded = self.routes.encode(collection, notices);
+        self.write_lines(std::mem::take(&mut encoded.copies));
+        encoded.hand_over(&courier);
+        courier.complete(collection.time);
         if let Some(prometheus) = &self.prometheus {
             prometheus.update(collection);
         }
-        self.write_lines(copies);
     }
 
     /// Hands over what happened between two collections, read by the clocks `boot` and `wall` at `observed`, Unix ns.
@@ -289,14 +291,15 @@ impl Exports {
         (boot, wall): (UnixClock, UnixClock),
         observed: u64,
     ) {
-        let copies = self
-            .routes
-            .send_events(notices, (boot, wall), observed, &self.delivery.courier());
-        self.delivery.courier().complete(observed);
-        self.write_lines(copies);
+        let courier = self.delivery.courier();
+        let mut encoded = self.routes.encode_events(notices, (boot, wall), observed);
+        self.write_lines(std::mem::take(&mut encoded.copies));
+        encoded.hand_over(&courier);
+        courier.complete(observed);
     }
 
-    /// Writes OTLP/JSON lines, where they are wanted.
+    /// Writes OTLP/JSON lines, where they are wanted. A file has them before a receiver gets anything: so a kill never leaves
+    /// out of the file what a receiver has.
     fn write_lines(&mut self, copies: Vec<EncodedRequest>) {
         let Some(lines) = &mut self.otlp_json else { return };
         for request in copies {
@@ -304,6 +307,7 @@ impl Exports {
                 otlp_json_line(request.signal, &request.body).is_ok_and(|line| lines.push(line + "\n"));
             self.lines_dropped += u64::from(!told);
         }
+        lines.wait();
         self.lines_dropped += lines.take_failed();
     }
 

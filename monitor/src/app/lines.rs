@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
@@ -29,6 +29,9 @@ const WAITING: usize = 64;
 /// What they may hold together, bytes; one line has room whatever its length.
 const WAITING_BYTES: usize = 16 << 20;
 
+/// Whoever hands lines for a file over waits so long for them to be in it.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(500);
+
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LineTarget {
@@ -44,10 +47,18 @@ pub(super) struct Lines {
     finished: mpsc::Receiver<()>,
     counts: Arc<Counts>,
     target: LineTarget,
+    /// Lines handed over so far.
+    pushed: u64,
+    /// The file takes lines too slowly to be waited for, which the log has said.
+    is_late: bool,
 }
 
 #[derive(Default)]
 struct Counts {
+    /// Lines that the thread is done with.
+    done: Mutex<u64>,
+    /// Told when that grows.
+    grown: Condvar,
     /// Bytes in the queue.
     waiting: AtomicUsize,
     /// Lines that could not be written.
@@ -69,8 +80,13 @@ impl Lines {
             LineTarget::File(_) => "lines",
         };
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let lines = lines.into_iter().inspect(|line| {
+            let mut taken = 0;
+            let lines = std::iter::from_fn(|| {
+                counted.note_done(taken); // asked for the next one
+                let line = lines.recv().ok()?;
                 counted.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+                taken += 1;
+                Some(line)
             });
             match to {
                 LineTarget::Stdout => to_stdout(lines),
@@ -84,6 +100,8 @@ impl Lines {
             finished,
             counts,
             target,
+            pushed: 0,
+            is_late: false,
         })
     }
 
@@ -100,6 +118,7 @@ impl Lines {
         if result.is_err() {
             self.counts.waiting.fetch_sub(length, Ordering::Relaxed);
         }
+        self.pushed += u64::from(result.is_ok());
         match result {
             Ok(()) => true,
             Err(mpsc::TrySendError::Full(_)) => false,
@@ -108,6 +127,28 @@ impl Lines {
                 true
             }
         }
+    }
+
+    /// Waits until what was handed over is in the file, or was given up, for [`WRITTEN_WITHIN`] at most. A file that has not
+    /// caught up since is not waited for again, and neither is standard output.
+    pub(super) fn wait(&mut self) {
+        let LineTarget::File(path) = &self.target else {
+            return;
+        };
+        let limit = if self.is_late {
+            Duration::ZERO
+        } else {
+            WRITTEN_WITHIN
+        };
+        let is_late = self.queue.is_some() && !self.counts.wait_for(self.pushed, limit);
+        if is_late && !self.is_late {
+            warn!(
+                "{}: does not take lines within {WRITTEN_WITHIN:?}: receivers get collections before they are in the \
+                 file, and a kill then costs the file those that wait",
+                path.display()
+            );
+        }
+        self.is_late = is_late;
     }
 
     /// How many lines could not be written since the last call.
@@ -126,6 +167,23 @@ impl Lines {
                 }
             }
         }
+    }
+}
+
+impl Counts {
+    fn note_done(&self, lines: u64) {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+        self.grown.notify_all();
+    }
+
+    /// False where fewer than `lines` are done within `limit`.
+    fn wait_for(&self, lines: u64, limit: Duration) -> bool {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .grown
+            .wait_timeout_while(done, limit, |done| *done < lines)
+            .unwrap_or_else(PoisonError::into_inner);
+        *waited.0 >= lines
     }
 }
 
@@ -213,6 +271,33 @@ impl LineFile {
     }
 }
 
+/// What follows the last newline of a file of this length.
+fn unended(file: &File, length: u64) -> io::Result<Vec<u8>> {
+    const CHUNK: u64 = 1 << 16;
+    let mut tail = Vec::new();
+    let mut end = length;
+    while end > 0 {
+        let begin = end.saturating_sub(CHUNK);
+        let mut chunk = vec![0; usize::try_from(end - begin).unwrap_or_default()];
+        file.read_exact_at(&mut chunk, begin)?;
+        if let Some(newline) = chunk.iter().rposition(|&byte| byte == b'\n') {
+            drop(tail.splice(..0, chunk.drain(newline + 1..)));
+            break;
+        }
+        drop(tail.splice(..0, chunk));
+        end = begin;
+    }
+    Ok(tail)
+}
+
+/// Whether this is the beginning of a line of kevmon's, and not all of it. Anything else at the end of a file is somebody's.
+fn is_cut_short(tail: &[u8]) -> bool {
+    /// How an OTLP/JSON line begins.
+    const BEGINNING: &[u8] = b"{\"resource";
+    let is_ours = !tail.is_empty() && (tail.starts_with(BEGINNING) || BEGINNING.starts_with(tail));
+    is_ours && serde_json::from_slice::<serde::de::IgnoredAny>(tail).is_err()
+}
+
 impl OpenFile {
     fn open(path: &Path) -> io::Result<Self> {
         let (folder, name) = Folder::holding(path, Missing::Fail)?;
@@ -220,14 +305,23 @@ impl OpenFile {
         let how = Open::to_read_and_append().or_create(0o640).waiting();
         let file = folder.open(&name, how, Accepts::Stream)?;
         let there = file.metadata()?;
-        let mut last = [b'\n'];
-        if there.is_file() && there.len() > 0 {
-            file.read_exact_at(&mut last, there.len() - 1)?;
+        let mut torn = false;
+        if there.is_file() {
+            let tail = unended(&file, there.len())?;
+            torn = !tail.is_empty();
+            if is_cut_short(&tail) {
+                warn!(
+                    "{}: its last line was cut short by a kill and is removed; no receiver was sent it",
+                    path.display()
+                );
+                file.set_len(there.len() - tail.len() as u64)?;
+                torn = false;
+            }
         }
         Ok(Self {
             file,
             id: (there.dev(), there.ino()),
-            torn: last != [b'\n'],
+            torn,
         })
     }
 
@@ -299,6 +393,45 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_otlp_json_that_was_cut_short_is_removed() {
+        let scratch = Scratch::new("cut");
+        let whole = r#"{"resourceMetrics":[{"scopeMetrics":[]}]}"#;
+        let path = scratch.0.join("out.jsonl");
+        let long = format!(r#"{{"resourceLogs":["{}"#, "x".repeat(200_000));
+        let cuts = (1..whole.len()).map(|length| &whole[..length]).chain([&*long]);
+        for cut in cuts {
+            for before in ["", "before\n"] {
+                fs::write(&path, format!("{before}{cut}")).unwrap();
+                LineFile::new(path.clone()).append("one\n").unwrap();
+                assert_eq!(
+                    fs::read_to_string(&path).unwrap(),
+                    format!("{before}one\n"),
+                    "{cut:.80}"
+                );
+            }
+        }
+        // Whole but for its end, or somebody else's.
+        for kept in [whole, "[1", "{\"other"] {
+            fs::write(&path, kept).unwrap();
+            LineFile::new(path.clone()).append("one\n").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{kept}\none\n"));
+        }
+    }
+
+    #[test]
+    fn a_line_is_in_the_file_once_it_was_waited_for() {
+        let scratch = Scratch::new("waited");
+        let path = scratch.0.join("out.jsonl");
+        let mut lines = Lines::start(LineTarget::File(path.clone())).unwrap();
+        for number in 1..=50 {
+            assert!(lines.push("a line of some length\n".repeat(1_000)));
+            lines.wait();
+            let written = fs::metadata(&path).unwrap().len();
+            assert_eq!(written, number * 22_000, "{number}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_written_is_counted_and_tried_again() {
         let scratch = Scratch::new("counted");
         let folder = scratch.0.join("later");
@@ -344,5 +477,13 @@ mod tests {
         assert!((4..10).contains(&taken), "{taken} of the long ones");
         let taken = (0..1_000).filter(|_| lines.push("short\n".to_owned())).count();
         assert!(taken <= WAITING, "{taken} of the short ones");
+        // It is waited for once, and not for each of what follows.
+        let began = Instant::now();
+        (0..100).for_each(|_| lines.wait());
+        let waited = began.elapsed();
+        assert!(
+            (WRITTEN_WITHIN..20 * WRITTEN_WITHIN).contains(&waited),
+            "{waited:?}"
+        );
     }
 }

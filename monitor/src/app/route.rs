@@ -52,7 +52,7 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// For `plugins`; `requests` makes an encoder. With `copies`, [`Routes::send`] returns everything once more.
+    /// For `plugins`; `requests` makes an encoder. With `copies`, [`Routes::encode`] makes everything once more.
     pub(super) fn new(
         plugins: Plugins,
         host: HostIdentity,
@@ -188,21 +188,10 @@ impl Routes {
         routes.any(|route| route.requests.is_telemetry_due(time, is_final))
     }
 
-    /// Hands a collection and what happened since the last one to the receivers that they are for. Returns all of it once
-    /// more where copies are wanted.
-    pub(super) fn send(
-        &mut self,
-        collection: &Collection,
-        notices: Vec<Notice>,
-        courier: &Courier,
-    ) -> Vec<EncodedRequest> {
+    /// A collection and what happened since the last one, for the receivers that they are for.
+    pub(super) fn encode(&mut self, collection: &Collection, notices: Vec<Notice>) -> Encoded {
         // First what no later request makes good: where metrics of a collection wait in the spool, its events do, too.
-        let events = self.send_events(
-            notices,
-            (collection.boot, collection.wall),
-            collection.time,
-            courier,
-        );
+        let mut encoded = self.encode_events(notices, (collection.boot, collection.wall), collection.time);
         for route in &mut self.routes {
             let takes = |service: &ServiceReading| route.takes.contains(&service.group);
             let is_open = |service: &ServiceReading| route.requests.has_open_series(service.group);
@@ -211,28 +200,28 @@ impl Routes {
                 continue;
             }
             let requests = route.requests.encode(collection, takes);
-            for receiver in &route.receivers {
-                courier.push(receiver, Signal::Metrics, requests.clone());
-            }
+            encoded.send(&route.receivers, Signal::Metrics, &requests);
         }
+        let mut values = Vec::new();
         for service in &collection.services {
             let Some(request) = log_values(service, collection.time, &self.host, Run::Service) else {
                 continue;
             };
-            for route in self
-                .routes
-                .iter()
-                .filter(|route| route.takes.contains(&service.group))
-            {
-                for receiver in &route.receivers {
-                    courier.push(receiver, Signal::Logs, vec![request.clone()]);
+            let request = [request];
+            for route in &self.routes {
+                if route.takes.contains(&service.group) {
+                    encoded.send(&route.receivers, Signal::Logs, &request);
                 }
             }
+            values.extend(request);
         }
-        let copies = self.copies.as_mut();
-        let mut copies = copies.map_or_else(Vec::new, |requests| requests.encode(collection, |_| true));
-        copies.extend(events);
-        copies
+        if let Some(requests) = &mut self.copies {
+            let metrics = requests.encode(collection, |_| true);
+            let events = std::mem::replace(&mut encoded.copies, metrics);
+            encoded.copies.extend(values);
+            encoded.copies.extend(events);
+        }
+        encoded
     }
 
     /// Whether any of this is exported.
@@ -241,18 +230,17 @@ impl Routes {
         notices.iter().any(is_exported)
     }
 
-    /// Hands over what happened, taken up at `observed`, Unix ns: starts of processes are told by the clock `boot`, the
-    /// rest by `wall`. Returns it once more where copies are wanted.
-    pub(super) fn send_events(
+    /// What happened, taken up at `observed`, Unix ns: starts of processes are told by the clock `boot`, the rest by `wall`.
+    pub(super) fn encode_events(
         &self,
         notices: Vec<Notice>,
         (boot, wall): (UnixClock, UnixClock),
         observed: u64,
-        courier: &Courier,
-    ) -> Vec<EncodedRequest> {
+    ) -> Encoded {
+        let mut encoded = Encoded::default();
         let mut events = log_events(notices, &self.plugins, (boot, wall), observed);
         if events.is_empty() {
-            return Vec::new();
+            return encoded;
         }
         // Stable: within a group they stay in the order of their telling.
         events.sort_by_key(|event| event.notice.group);
@@ -263,18 +251,38 @@ impl Routes {
                 .filter(|event| route.takes.contains(&event.notice.group))
                 .cloned()
                 .collect();
-            if of_route.is_empty() {
-                continue;
-            }
-            let requests = encode(&of_route);
-            for receiver in &route.receivers {
-                courier.push(receiver, Signal::Logs, requests.clone());
+            if !of_route.is_empty() {
+                encoded.send(&route.receivers, Signal::Logs, &encode(&of_route));
             }
         }
         if self.copies.is_some() {
-            encode(&events)
-        } else {
-            Vec::new()
+            encoded.copies = encode(&events);
+        }
+        encoded
+    }
+}
+
+/// Requests on their way to the receivers.
+#[derive(Default)]
+pub(super) struct Encoded {
+    /// All of them but telemetry once more, where copies are wanted.
+    pub(super) copies: Vec<EncodedRequest>,
+    /// By receiver and signal, in the order in which they are to be handed over.
+    requests: Vec<(String, Signal, Vec<EncodedRequest>)>,
+}
+
+impl Encoded {
+    fn send(&mut self, receivers: &[String], signal: Signal, requests: &[EncodedRequest]) {
+        let to = receivers
+            .iter()
+            .map(|receiver| (receiver.clone(), signal, requests.to_vec()));
+        self.requests.extend(to);
+    }
+
+    /// Hands them over.
+    pub(super) fn hand_over(self, courier: &Courier) {
+        for (receiver, signal, requests) in self.requests {
+            courier.push(&receiver, signal, requests);
         }
     }
 }

@@ -26,6 +26,7 @@ mod export_connections;
 mod export_deltas;
 mod export_ends;
 mod export_faults;
+mod export_lines_kills;
 mod export_outage;
 mod export_outputs;
 mod export_routes;
