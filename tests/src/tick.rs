@@ -50,7 +50,9 @@ impl Tick {
             value["source"] == "ebpf" || value["source"] == "proc",
             "source of {line}"
         );
-        assert!(value["complete"].is_boolean(), "complete of {line}");
+        for key in ["complete", "complete_totals"] {
+            assert!(value[key].is_boolean(), "{key} of {line}");
+        }
         assert!(value["plugins"].is_array(), "plugins of {line}");
         Self(value)
     }

@@ -178,7 +178,7 @@ impl Live {
 
     /// Losses since the last look, with what lost them.
     fn say_what_was_lost(&mut self) {
-        let now = self.watch.health_reading(&[], Vec::new()).lost;
+        let now = self.watch.losses();
         let new = newly_lost(&mut self.lost, now);
         if !new.is_empty() {
             let sum: u64 = new.iter().map(|(_, count)| count).sum();

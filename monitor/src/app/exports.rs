@@ -356,6 +356,7 @@ impl Exports {
                 plugins: collection.services.len(),
                 processes: processes.sum(),
                 complete: collection.health.complete,
+                complete_totals: collection.health.complete_totals,
             });
         }
         if self.telemetry_due {

@@ -13,7 +13,7 @@ use super::{
     output::{self, Clocks},
     sources::Sources,
     times::CollectionTimes,
-    watch::{Origin, Watch},
+    watch::{Next, Origin, Watch},
 };
 use crate::{
     config::Loaded,
@@ -126,7 +126,7 @@ impl Look {
         look.watch.collect(&look.all());
         if look.keeper.is_some() {
             // What nobody saw between the runs makes the totals incomplete, not the window.
-            look.watch.health_reading(&look.windows, Vec::new());
+            look.watch.close_intervals(&look.windows, Next::Comes);
         }
         Ok(look)
     }
@@ -167,13 +167,27 @@ impl Look {
         };
         let time = self.times.next(output::boot_clock(), HostReader::now());
         let offset = self.times.offset();
-        let mut window = output::assemble(&mut self.watch, windows, &self.windows, clocks, &self.faulty);
+        let mut window = output::assemble(
+            &mut self.watch,
+            windows,
+            &self.windows,
+            clocks,
+            &self.faulty,
+            Next::Never,
+        );
         window.tick_cpu = tick_cpu;
         (window.time, window.health.clock_offset) = (time, offset);
         let Some(keeper) = &self.keeper else {
             return (window, None);
         };
-        let mut kept = output::assemble(&mut self.watch, totals, &self.totals, clocks, &self.faulty);
+        let mut kept = output::assemble(
+            &mut self.watch,
+            totals,
+            &self.totals,
+            clocks,
+            &self.faulty,
+            Next::Never,
+        );
         kept.tick_cpu = tick_cpu;
         (kept.time, kept.health.clock_offset) = (time, offset);
         (kept.health.outages, kept.health.outage_ns) = keeper.outages();

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::watch::Watch;
+use super::watch::{Next, Watch};
 use crate::{
     export::{Collection, ServiceReading, UnixClock},
     plugin::GroupId,
@@ -89,32 +89,53 @@ pub(super) struct Clocks {
     pub(super) wall: UnixClock,
 }
 
+/// Whether more collections come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// More come.
+    GoesOn,
+    /// These plugins are not collected again.
+    OfPlugins,
+    /// Nothing is collected again.
+    OfRun,
+}
+
 /// Collects the plugins that are due.
 pub(super) fn collect(
     watch: &mut Watch,
     due: &[GroupId],
     clocks: Clocks,
     faulty_plugins: &[String],
-    is_final: bool,
+    end: End,
 ) -> Collection {
     let cpu = cpu_time();
     let services = watch.collect(due);
     let tick_cpu = cpu_time().saturating_sub(cpu);
-    let mut collection = assemble(watch, services, due, clocks, faulty_plugins);
+    let next = match end {
+        End::GoesOn => Next::Comes,
+        End::OfPlugins | End::OfRun => Next::Never,
+    };
+    let mut collection = assemble(watch, services, due, clocks, faulty_plugins, next);
     collection.tick_cpu = tick_cpu;
-    collection.is_final = is_final;
+    collection.is_final = end == End::OfRun;
     collection
 }
 
 /// Makes a collection of what was read of the plugins in `due`, whose interval this closes.
 pub(super) fn assemble(
     watch: &mut Watch,
-    services: Vec<ServiceReading>,
+    mut services: Vec<ServiceReading>,
     due: &[GroupId],
     clocks: Clocks,
     faulty_plugins: &[String],
+    next: Next,
 ) -> Collection {
     let Clocks { clock, boot, wall } = clocks;
+    let complete = watch.close_intervals(due, next);
+    for service in &mut services {
+        service.complete = complete.get(&service.group).copied().unwrap_or_default();
+    }
+    let of_all = watch.completeness_of(complete.into_values());
     let unsettled = services.iter().map(|service| service.reading.unsettled).sum();
     Collection {
         unsettled,
@@ -123,7 +144,7 @@ pub(super) fn assemble(
         boot,
         wall,
         services,
-        health: watch.health_reading(due, faulty_plugins.to_vec()),
+        health: watch.health_reading(of_all, faulty_plugins.to_vec()),
         tick_cpu: 0,
         is_final: true,
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::calendar::iso8601_millis;
 use crate::{
     metrics::{HealthReading, Since},
-    plugin::{GroupId, Plugin, Reading, collector::CustomValue},
+    plugin::{Completeness, GroupId, Plugin, Reading, collector::CustomValue},
     process::{BootTime, Moment, ProcessKey},
 };
 
@@ -71,6 +71,8 @@ pub struct ServiceReading {
     pub extra: Extra,
     /// This run reads the group no more: the series of its single processes end with this collection.
     pub is_last: bool,
+    /// How far its numbers since its last collection can be trusted.
+    pub complete: Completeness,
 }
 
 /// What not every plugin has.
@@ -218,6 +220,7 @@ pub(crate) mod tests {
             services: vec![ServiceReading {
                 extra: Default::default(),
                 is_last: false,
+                complete: Completeness::WHOLE,
                 group: GroupId(0),
                 plugin: Arc::new(plugin("web")),
                 reading,
@@ -225,6 +228,7 @@ pub(crate) mod tests {
             health: HealthReading {
                 source: "ebpf",
                 complete: true,
+                complete_totals: true,
                 lost: vec![("sched_process_exec", 0), ("sched_process_exit", 2), ("marks", 1)],
                 sent: Some(12),
                 received: Some(10),

@@ -132,6 +132,7 @@ impl Continued<'_> {
             "kept",
             json!({
                 "complete": health.complete,
+                "complete_totals": health.complete_totals,
                 "outages": health.outages,
                 "outage_ns": health.outage_ns,
                 "plugins": plugins,
@@ -147,6 +148,7 @@ impl Continued<'_> {
                 "elapsed_ns": self.kept.time.saturating_sub(last.time),
                 "same_boot": last.same_boot,
                 "complete": false,
+                "complete_totals": false,
                 "plugins": plugins,
             });
             keys.push(("since_last_run", since));

@@ -34,10 +34,10 @@ pub(super) fn row(text: &mut String, line: fmt::Arguments<'_>) {
 }
 
 fn write_all(text: &mut String, collection: &Collection) {
-    let complete = if collection.health.complete {
-        "complete"
-    } else {
-        "not complete"
+    let complete = match (collection.health.complete, collection.health.complete_totals) {
+        (true, true) => "complete",
+        (true, false) => "counts complete, totals not",
+        (false, _) => "not complete",
     };
     row(
         text,

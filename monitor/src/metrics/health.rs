@@ -22,8 +22,10 @@ pub struct HealthReading {
     pub source_reason: String,
     /// Why some processes cannot be seen, and what to do about it; `None` when all can.
     pub hidden: Option<String>,
-    /// Nothing was lost since the last collection.
+    /// No start, end or change of a member was missed since the last collection of the plugins due.
     pub complete: bool,
+    /// Their usage sums hold all that members used since, too; never true where `complete` is not.
+    pub complete_totals: bool,
     /// Records lost since the start, by what lost them; empty for a source that has no records.
     pub lost: Vec<(&'static str, u64)>,
     /// Records that the kernel side meant to deliver, and …
@@ -81,6 +83,7 @@ impl Default for HealthReading {
             source_reason: String::new(),
             hidden: None,
             complete: false,
+            complete_totals: false,
             lost: Vec::new(),
             sent: None,
             received: None,
@@ -235,8 +238,17 @@ pub const OWN: &[OwnMetric] = &[
         instrument: Gauge,
         since: OwnSince::Run,
         cadence: Cadence::Each,
-        description: "1: no event was missed since the last collection",
+        description: "1: no event was missed since the last collection, so counts are exact",
         values: |r| plain(u64::from(r.complete)),
+    },
+    OwnMetric {
+        name: "kevmon.complete_totals",
+        unit: "1",
+        instrument: Gauge,
+        since: OwnSince::Run,
+        cadence: Cadence::Each,
+        description: "1: `kevmon.complete` is 1, and CPU time, switches, faults and bytes hold all that was used: no process was given up without its final totals",
+        values: |r| plain(u64::from(r.complete_totals)),
     },
     OwnMetric {
         name: "kevmon.source",

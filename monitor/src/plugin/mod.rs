@@ -20,7 +20,7 @@ pub mod tracker;
 pub use definition::{Aggregate, GroupId, Matching, Naming, PerProcess, Plugin, Plugins, Rank, Selectors};
 pub use durations::Durations;
 pub use notice::{Notice, Predecessor, RestartKind, What};
-pub use reading::Reading;
+pub use reading::{Completeness, Reading};
 pub use saved::{KeptGroup, Programs, SavedEnd, SavedExit, SavedGroup, SavedMember};
 pub use titles::Interest;
 pub use tracker::Tracker;

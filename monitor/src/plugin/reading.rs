@@ -90,6 +90,33 @@ pub struct SingleProcesses {
     pub left_out: u64,
 }
 
+/// How far a group's numbers of one interval, from one of its collections to the next, can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Completeness {
+    /// No start, end or change of a member was missed.
+    pub counts: bool,
+    /// The usage sums hold all that members used, too: `counts`, the usage could be read, and no ended member was given up
+    /// without its final totals. Never true where `counts` is not.
+    pub totals: bool,
+}
+
+impl Completeness {
+    /// All is known.
+    pub const WHOLE: Self = Self {
+        counts: true,
+        totals: true,
+    };
+
+    /// Of two together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            counts: self.counts && other.counts,
+            totals: self.totals && other.totals,
+        }
+    }
+}
+
 /// One group at one collection. Values that could not be known are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {

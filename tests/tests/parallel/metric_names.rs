@@ -95,6 +95,7 @@ fn every_route_has_the_documented_name() {
             "downtime",
             "kevmon.group.downtime",
             "kevmon.complete",
+            "kevmon.complete_totals",
             "last_exit_time",
         ];
         let single = metrics

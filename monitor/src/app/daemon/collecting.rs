@@ -11,7 +11,7 @@ use crate::{
         custom,
         exports::Began,
         keeper::{Collected, Outgoing},
-        output::{self, Clocks},
+        output::{self, Clocks, End},
     },
     export::{Collection, ServiceReading, Wall, event_text, json_line, transport::Signal},
     health::Soft,
@@ -131,7 +131,12 @@ impl Daemon {
             boot: self.boot,
             wall: self.wall,
         };
-        let mut collection = output::collect(&mut self.watch, due, clocks, &self.faulty, is_final);
+        let end = match (is_final, is_last) {
+            (true, _) => End::OfRun,
+            (false, true) => End::OfPlugins,
+            (false, false) => End::GoesOn,
+        };
+        let mut collection = output::collect(&mut self.watch, due, clocks, &self.faulty, end);
         // What this run leaves open the next one ends, which knows it from the store.
         let is_last = is_last || (is_final && !self.keeper.has_store());
         for service in &mut collection.services {
@@ -232,11 +237,12 @@ fn log_collection(collection: &Collection, took: Duration, notices: &[Notice]) {
         |service: &ServiceReading| format!("{} {}", service.plugin.label(), service.reading.process_count);
     let counts: Vec<String> = collection.services.iter().map(count).collect();
     debug!(
-        "collected in {took:.1?} (CPU {:.1?}): processes: {}; {} lifecycle events; complete {}",
+        "collected in {took:.1?} (CPU {:.1?}): processes: {}; {} lifecycle events; complete {}, totals {}",
         Duration::from_nanos(collection.tick_cpu),
         counts.join(", "),
         notices.len(),
-        collection.health.complete
+        collection.health.complete,
+        collection.health.complete_totals
     );
 }
 

@@ -16,7 +16,7 @@ use crate::{
     app::{
         custom::{self, Collectors},
         keeper::Kept,
-        output::{self, Clocks},
+        output::{self, Clocks, End},
         watch::{Origin, Watch},
     },
     cli::{DEFAULT_RING_BYTES, RunArgs},
@@ -84,7 +84,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
             boot,
             wall: output::clock(),
         };
-        let mut collection = output::collect(&mut watch, &groups, clocks, &[], false);
+        let mut collection = output::collect(&mut watch, &groups, clocks, &[], End::GoesOn);
         custom::add(&mut collectors, &mut collection);
         for service in &collection.services {
             let mut lines = Lines::new(&service.plugin, collection.time);

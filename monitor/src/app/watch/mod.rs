@@ -2,6 +2,7 @@
 //! snapshot; drain, then sample; snapshot, then drain, then call missing.
 
 mod arguments;
+mod completeness;
 mod facts;
 mod forks;
 pub(super) mod reconcile;
@@ -21,6 +22,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tracing::{debug, info, warn};
 
+pub(super) use self::completeness::Next;
 use self::{
     facts::FactReader,
     verdicts::{judged, say_verdict},
@@ -38,7 +40,7 @@ use crate::{
     kernel::{KernelSource, ProgramTime, Settings},
     limits::{self, CacheShare},
     metrics::{HealthReading, TelemetryReading},
-    plugin::{GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
+    plugin::{Completeness, GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
     process::{BootTime, Event, FactIds, KeyMap, KeySet, Moment, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, Hidden, HostReader, ProcSource},
 };
@@ -112,13 +114,15 @@ pub(super) struct Watch {
     lost_names: u64,
     /// Records are being lost, which the log has said.
     losing: Episode,
-    /// The same as of each group's last reading.
-    lost_at_reading: BTreeMap<GroupId, u64>,
+    /// What was lost as of each group's last reading.
+    lost_at_reading: BTreeMap<GroupId, completeness::LostSoFar>,
     /// Members that the kernel side does not watch, as of the last snapshot: nothing tells their ends.
     unmarked: usize,
-    /// How often an interval did not tell all, for another reason than a count of `lost`: the usage could not be read,
+    /// How often an interval did not tell all, for another reason than a count of `lost`: processes could not be listed,
     /// kevmon was away, or lives were lost but for their sums.
     unclear: u64,
+    /// How often the usage of processes could not be read: counts are exact then, totals are not.
+    unread_totals: u64,
     /// When this run began.
     started: BootTime,
     /// When the first of the groups was first watched, by whichever run.
@@ -184,6 +188,7 @@ impl Watch {
             lost_at_reading: BTreeMap::new(),
             unmarked: 0,
             unclear: 0,
+            unread_totals: 0,
             started: began,
             first_watch: kept
                 .groups
@@ -320,6 +325,7 @@ impl Watch {
         let mut all_read = true;
         if let Err(error) = self.catch_up() {
             self.not_read(&error);
+            self.unclear += 1;
             all_read = false;
         }
         self.look_at_titles();
@@ -343,6 +349,7 @@ impl Watch {
             }
             Err(error) => {
                 self.not_read(&error);
+                self.unread_totals += 1;
                 all_read = false;
                 KeyMap::default()
             }
@@ -394,6 +401,7 @@ impl Watch {
                         custom: Vec::new(),
                     },
                     is_last: false,
+                    complete: Completeness::default(),
                 })
             })
             .collect()
@@ -451,27 +459,23 @@ impl Watch {
             );
         }
         self.health.count(Soft::IteratorFailed);
-        self.unclear += 1;
     }
 
-    /// kevmon's own state; to be read after [`Watch::collect`] for the same groups, whose interval it closes.
-    pub fn health_reading(&mut self, due: &[GroupId], faulty_plugins: Vec<String>) -> HealthReading {
-        let irregular = self.tracker.irregularities();
-        let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
-        let before = |group| self.lost_at_reading.get(group).copied().unwrap_or(0);
-        // Verdicts that were not known concern their groups alone.
-        let lost_of = |group: &GroupId| lost + self.tracker.unknown_verdicts(*group);
-        let is_whole = |group| before(group) == lost_of(group) && !self.tracker.is_unclear(*group);
-        let nothing_lost = self.unmarked == 0 && due.iter().all(is_whole);
-        for &group in due {
-            self.lost_at_reading.insert(group, lost_of(&group));
+    /// What has been lost since the start, by what lost it.
+    pub fn losses(&self) -> Vec<(&'static str, u64)> {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.losses().by_name().collect(),
+            Source::Proc(_) => Vec::new(),
         }
-        let (source, complete, lost, records) = match &self.source {
-            Source::Ebpf(kernel) => {
-                let lost = kernel.losses().by_name().collect();
-                ("ebpf", nothing_lost, lost, Some(kernel.records()))
-            }
-            Source::Proc(_) => ("proc", false, Vec::new(), None),
+    }
+
+    /// kevmon's own state. `complete`: of the groups that were collected, see [`Watch::close_intervals`].
+    pub fn health_reading(&self, complete: Completeness, faulty_plugins: Vec<String>) -> HealthReading {
+        let irregular = self.tracker.irregularities();
+        let lost = self.losses();
+        let (source, records) = match &self.source {
+            Source::Ebpf(kernel) => ("ebpf", Some(kernel.records())),
+            Source::Proc(_) => ("proc", None),
         };
         let mut soft_failures: Vec<_> = self.health.all().collect();
         soft_failures.extend([
@@ -486,7 +490,8 @@ impl Watch {
             source,
             source_reason: self.reason.clone(),
             hidden: self.hidden_processes(),
-            complete,
+            complete: complete.counts,
+            complete_totals: complete.totals,
             sent: records.map(|records| records.sent),
             received: records.map(|records| records.received),
             unattributed: irregular.unattributed + HealthReading::lives_in(&lost),

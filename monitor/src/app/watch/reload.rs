@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use super::{Source, Watch};
+use super::{Source, Watch, completeness::LostSoFar};
 use crate::{
     plugin::{GroupId, KeptGroup, Plugin},
     process::{BootTime, KeySet},
@@ -41,13 +41,15 @@ impl Watch {
             self.lost_at_reading.remove(group);
         }
         self.tell_how_much_of_arguments();
-        let irregular = self.tracker.irregularities();
-        let lost = self.lost + irregular.missing + irregular.untracked + self.unclear;
-        // What happened to a restored group since it was kept, nobody saw: its first interval is not complete.
-        let at_reading = |restored| if restored { u64::MAX } else { lost };
-        let ids_restored = ids.iter().copied().zip(restored);
-        self.lost_at_reading
-            .extend(ids_restored.map(|(id, restored)| (id, at_reading(restored))));
+        for (&id, restored) in ids.iter().zip(restored) {
+            // What happened to a restored group since it was kept, nobody saw: its first interval is not complete.
+            let lost = if restored {
+                LostSoFar::NEVER_EQUAL
+            } else {
+                self.lost_so_far(id)
+            };
+            self.lost_at_reading.insert(id, lost);
+        }
         // A changed plugin may ask for facts that nobody was asked for: of a user whom the host knows now, say.
         if matches_move {
             self.find_members(now);

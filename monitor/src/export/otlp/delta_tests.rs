@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     export::collection::tests::collection,
-    plugin::{GroupId, PerProcess, Rank, Tracker, tracker::tests::plugin},
+    plugin::{Completeness, GroupId, PerProcess, Rank, Tracker, tracker::tests::plugin},
     process::{
         BootTime, Counter, Ending, Event, Gauges, Host, Identity, ProcessKey, Reason, Sample, Tgid, Usage,
     },
@@ -231,6 +231,7 @@ impl Both {
         collection.services[0] = ServiceReading {
             extra: Default::default(),
             is_last: false,
+            complete: Completeness::WHOLE,
             group: crate::plugin::GroupId(0),
             plugin: tracker.plugin(GroupId(0)).unwrap(),
             reading: tracker.read(GroupId(0), now, HOST, &gauges).unwrap(),

@@ -229,8 +229,9 @@ fn many_plugins_share_their_families() {
             "starts_total",
             "kevmon_group_starts_total",
             "kevmon_complete_ratio",
+            "kevmon_complete_totals_ratio",
         ];
-        for (name, services) in names.iter().zip([2, 2, 1]) {
+        for (name, services) in names.iter().zip([2, 2, 1, 1]) {
             let prefix = format!("{name}{{");
             let of_name = series.iter().filter(|line| line.starts_with(&prefix)).count();
             assert_eq!(of_name, services, "{name}");

@@ -52,6 +52,8 @@ pub struct CollectionSpan {
     pub processes: u64,
     /// Nothing was lost since their last collection.
     pub complete: bool,
+    /// Nor any usage.
+    pub complete_totals: bool,
 }
 
 /// An attempt to deliver a request, as its span tells it.
@@ -122,6 +124,7 @@ impl Telemetry {
             KeyValue::new("kevmon.plugins", integer(span.plugins as u64)),
             KeyValue::new("kevmon.processes", integer(span.processes)),
             KeyValue::new("kevmon.complete", span.complete),
+            KeyValue::new("kevmon.complete_totals", span.complete_totals),
         ];
         let builder = SpanBuilder::from_name("collect")
             .with_kind(SpanKind::Internal)

@@ -26,6 +26,7 @@ fn collection() -> CollectionSpan {
         plugins: 2,
         processes: 11,
         complete: true,
+        complete_totals: false,
     }
 }
 
@@ -79,6 +80,7 @@ fn a_span_for_each_collection_and_each_attempt_but_those_of_spans() {
         ("kevmon.plugins", "2"),
         ("kevmon.processes", "11"),
         ("kevmon.complete", "true"),
+        ("kevmon.complete_totals", "false"),
     ] {
         assert_eq!(text(&collect.attributes, key).as_deref(), Some(value), "{key}");
     }

@@ -221,6 +221,17 @@ impl Group {
         changes
     }
 
+    /// Members that ended and whose final totals never came, since the first watch.
+    pub fn given_up(&self) -> u64 {
+        self.given_up
+    }
+
+    /// Whether a member has ended whose totals are those of its exit record: short by its way out, until it is freed.
+    pub fn awaits_totals(&self, table: &ProcessTable) -> bool {
+        let mut members = self.members.keys().filter_map(|&key| table.get(key));
+        members.any(|process| !process.is_live() && !process.read_after_end)
+    }
+
     /// How many those are.
     pub fn member_count(&self) -> usize {
         self.members.len()

@@ -414,6 +414,7 @@ impl Tracker {
                 continue;
             };
             process.observe(&sample.usage);
+            process.read_after_end |= !process.is_live() && !sample.live;
             for group in self.memberships.get(&key).into_iter().flatten() {
                 if let Some(group) = self.groups.get_mut(group) {
                     group.observed(key, &self.table);

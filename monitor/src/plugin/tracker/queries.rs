@@ -60,6 +60,18 @@ impl Tracker {
             .map(|(&key, _)| key)
     }
 
+    /// Members of a group that ended and whose final totals never came, since its first watch.
+    pub fn given_up(&self, group: GroupId) -> u64 {
+        self.groups.get(&group).map_or(0, Group::given_up)
+    }
+
+    /// Whether final totals of a group's members are still to come.
+    pub fn awaits_totals(&self, group: GroupId) -> bool {
+        self.groups
+            .get(&group)
+            .is_some_and(|group| group.awaits_totals(&self.table))
+    }
+
     /// How many members a group has, ended ones that are not settled among them.
     pub fn member_count(&self, group: GroupId) -> usize {
         self.groups.get(&group).map_or(0, Group::member_count)

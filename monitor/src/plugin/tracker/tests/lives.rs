@@ -174,6 +174,7 @@ fn an_ended_process_whose_free_never_comes_keeps_its_last_values() {
     let reading = read(&mut tracker, 0, 70_000);
     assert_eq!((reading.unsettled, written(&reading)), (1, 43));
     assert_eq!(tracker.irregularities().unsettled, 1);
+    assert_eq!(tracker.given_up(GroupId(0)), 1);
 }
 
 #[test]
