@@ -37,6 +37,8 @@ pub struct Process {
     pub past_is_others: bool,
     /// Its names are what an earlier run kept of them: good to be shown, and to be replaced by all that is seen next.
     pub unconfirmed: bool,
+    /// Its effective user, as of its last reading; `None` where the source does not tell.
+    pub uid: Option<u32>,
     /// Its totals were read when no thread of it ran any more: nothing is added to them.
     pub read_after_end: bool,
     /// Whoever wants to know has been told of its end.
@@ -57,6 +59,7 @@ impl Process {
             attributed: Usage::ZERO,
             past_is_others: false,
             unconfirmed: false,
+            uid: None,
             read_after_end: false,
             exit_told: false,
             raw: Usage::UNKNOWN,

@@ -83,7 +83,7 @@ mod service_names;
 mod services;
 mod shutdown;
 mod slow_disk;
-mod store;
 mod state_deleted;
+mod store;
 mod titles;
 mod victoria_metrics;

@@ -290,7 +290,7 @@ impl Watch {
                 .verdicts_are_read
                 .then(|| judged(&self.tracker, &event))
                 .flatten();
-            let judgement = self.tracker.apply(event);
+            let judgement = self.tracker.apply_of(event, ids.uid);
             if let Some(judged) = judged {
                 say_verdict(&mut self.verdict_log, &self.tracker, judged);
             }

@@ -11,10 +11,14 @@
 //! - Only processes that were there at three collections take places from others. A place that has become free goes to the
 //!   first of those, too; to a newer one only where there are no others.
 //!
+//! - Whoever may start processes can start many that fit a plugin, and keep them busy. So no user's processes hold more than half
+//!   of the places while those of another are left out: they take no further place from others, and give up what they have
+//!   beyond that, whatever their load.
+//!
 //! Without competition, that is, up to the bound, each process has a place at once.
 //! docs/adr/0021-a-place-is-kept.md has the figures; `simulation.rs` makes them.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::HashMap};
 
 use crate::plugin::Rank;
 
@@ -34,6 +38,8 @@ pub(super) struct Standing {
     collections: u32,
     /// It has a place.
     pub(super) has_place: bool,
+    /// Its effective user, where that is known: the unknown ones are one.
+    user: Option<u32>,
 }
 
 impl Standing {
@@ -43,7 +49,13 @@ impl Standing {
             load,
             collections: SETTLED,
             has_place,
+            user: None,
         }
+    }
+
+    /// The same process, which is this user's now.
+    pub(super) fn of(self, user: Option<u32>) -> Self {
+        Self { user, ..self }
     }
 
     /// After one more collection, in which the load was this.
@@ -51,7 +63,7 @@ impl Standing {
         Self {
             load: self.load + WEIGHT * (load - self.load),
             collections: (self.collections + 1).min(SETTLED),
-            has_place: self.has_place,
+            ..self
         }
     }
 
@@ -94,21 +106,118 @@ pub(super) fn give(standings: &mut [Standing], most: usize, rank: Rank) {
         let settled = standings[*other].is_settled().cmp(&standings[*one].is_settled());
         settled.then_with(|| by_load(one, other, standings))
     });
-    let mut others = others.into_iter();
-    let free = most - holders.len();
-    for index in others.by_ref().take(free) {
-        standings[index].has_place = true;
-    }
-    let enough = least(rank);
-    // The strongest of the others against the weakest of the holders.
-    for (holder, other) in holders.into_iter().rev().zip(others) {
-        let (held, load) = (standings[holder].load, standings[other].load);
-        let takes = load.partial_cmp(&(held * MARGIN).max(held + enough)) == Some(Ordering::Greater);
-        if !takes || !standings[other].is_settled() {
-            break;
+    let mut held = Held::of(holders, standings, most);
+    held.fill(&mut others, standings);
+    held.give_up_more_than_half(&others, standings);
+    held.contest(&others, standings, least(rank));
+}
+
+/// The places, and whose they are.
+struct Held {
+    /// Who has one: the strongest first, then those that were given.
+    holders: Vec<usize>,
+    by_user: HashMap<Option<u32>, usize>,
+    most: usize,
+}
+
+impl Held {
+    fn of(holders: Vec<usize>, standings: &[Standing], most: usize) -> Self {
+        let mut by_user: HashMap<Option<u32>, usize> = HashMap::new();
+        for &holder in &holders {
+            *by_user.entry(standings[holder].user).or_default() += 1;
         }
-        standings[holder].has_place = false;
-        standings[other].has_place = true;
+        Self {
+            holders,
+            by_user,
+            most,
+        }
+    }
+
+    /// What one user's processes hold at most while others are left out.
+    fn half(&self) -> usize {
+        self.most.div_ceil(2)
+    }
+
+    fn held_by(&self, user: Option<u32>) -> usize {
+        self.by_user.get(&user).copied().unwrap_or(0)
+    }
+
+    fn put(&mut self, index: usize, standings: &mut [Standing]) {
+        standings[index].has_place = true;
+        *self.by_user.entry(standings[index].user).or_default() += 1;
+        self.holders.push(index);
+    }
+
+    fn take_from(&mut self, position: usize, standings: &mut [Standing]) {
+        let index = self.holders.remove(position);
+        standings[index].has_place = false;
+        if let Some(held) = self.by_user.get_mut(&standings[index].user) {
+            *held -= 1;
+        }
+    }
+
+    /// Gives the places that are free to the first of `others`: to one whose user has half of them only where nobody else
+    /// wants them.
+    fn fill(&mut self, others: &mut Vec<usize>, standings: &mut [Standing]) {
+        for is_last_call in [false, true] {
+            let mut at = 0;
+            while self.holders.len() < self.most && at < others.len() {
+                if is_last_call || self.held_by(standings[others[at]].user) < self.half() {
+                    self.put(others.remove(at), standings);
+                } else {
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// Whose processes hold more than half of the places gives up to others.
+    fn give_up_more_than_half(&mut self, others: &[usize], standings: &mut [Standing]) {
+        for &other in others {
+            let of = standings[other];
+            if of.has_place || !of.is_settled() || self.held_by(of.user) >= self.half() {
+                continue;
+            }
+            let is_too_many = |&holder: &usize| self.held_by(standings[holder].user) > self.half();
+            let Some(position) = self.holders.iter().rposition(is_too_many) else {
+                return;
+            };
+            self.take_from(position, standings);
+            self.put(other, standings);
+        }
+    }
+
+    /// The strongest of the others against the weakest of those that it may take a place from.
+    fn contest(&mut self, others: &[usize], standings: &mut [Standing], enough: f64) {
+        let held = std::mem::take(&mut self.holders);
+        // Who has just been given a place keeps it.
+        let mut contested: Vec<usize> = held;
+        contested.sort_by(|one, other| standings[*other].load.total_cmp(&standings[*one].load));
+        for &other in others {
+            let of = standings[other];
+            if of.has_place {
+                continue;
+            }
+            let has_half = self.held_by(of.user) >= self.half();
+            let may_take = |&holder: &usize| !has_half || standings[holder].user == of.user;
+            let Some(position) = contested.iter().rposition(may_take) else {
+                continue;
+            };
+            let holder = contested[position];
+            let held = standings[holder].load;
+            let takes = of.load.partial_cmp(&(held * MARGIN).max(held + enough)) == Some(Ordering::Greater);
+            if takes && of.is_settled() {
+                contested.remove(position);
+                standings[holder].has_place = false;
+                if let Some(held) = self.by_user.get_mut(&standings[holder].user) {
+                    *held -= 1;
+                }
+                standings[other].has_place = true;
+                *self.by_user.entry(of.user).or_default() += 1;
+            } else if !has_half {
+                return; // those that follow are weaker
+            }
+        }
     }
 }
 

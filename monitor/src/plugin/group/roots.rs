@@ -63,8 +63,10 @@ impl From<Arc<RootIdentity>> for RootLife {
 /// What is known of a process now, listed as `plugin` lists it.
 fn identity(plugin: &Plugin, key: ProcessKey, table: &ProcessTable, facts: &KeyMap<Facts>) -> RootIdentity {
     let unknown = Identity::default();
-    let names = table.get(key).map_or(&unknown, |process| &process.identity);
-    RootIdentity::of(names, plugin.name_of(names), facts.get(&key))
+    let process = table.get(key);
+    let names = process.map_or(&unknown, |process| &process.identity);
+    let root = RootIdentity::of(names, plugin.name_of(names), facts.get(&key));
+    root.run_by(process.and_then(|process| process.uid))
 }
 
 impl Group {

@@ -137,11 +137,12 @@ impl Singles {
             Rank::Cpu => member.cpu(self.last, now.time),
             Rank::Memory => member.gauges.rss.unwrap_or(0) as f64,
         };
-        match (self.known.get(&member.key), self.last) {
+        let standing = match (self.known.get(&member.key), self.last) {
             (Some(known), _) => known.standing.after(load),
             (None, Some(_)) => Standing::default().after(load),
             (None, None) => Standing::found(load, self.restored.contains(&member.key)),
-        }
+        };
+        standing.of(member.process.uid)
     }
 }
 

@@ -11,37 +11,59 @@ use crate::process::{BootTime, Program};
 /// within the last `restart_window`.
 pub(super) const CRASHES: usize = 3;
 
-/// Programs of one group whose failures are remembered; the one that failed longest ago is given up first.
+/// Programs of one group whose failures are remembered; of the user who has most of them, the one that failed longest ago is
+/// given up first.
 pub(super) const PROGRAMS: usize = 64;
 
 /// When failed roots of each program were replaced: the last [`CRASHES`] times.
 #[derive(Debug, Default)]
 pub(super) struct Crashes {
-    programs: HashMap<Program, VecDeque<BootTime>>,
+    programs: HashMap<Program, Failures>,
+}
+
+#[derive(Debug)]
+struct Failures {
+    times: VecDeque<BootTime>,
+    /// Who ran the program when it failed first.
+    user: Option<u32>,
 }
 
 impl Crashes {
-    /// A failed root of `program` was replaced.
-    pub(super) fn note(&mut self, program: &Program, replaced: BootTime) {
-        if let Some(times) = self.programs.get_mut(program) {
+    /// A failed root of `program`, which `user` ran, was replaced.
+    pub(super) fn note(&mut self, program: &Program, user: Option<u32>, replaced: BootTime) {
+        if let Some(Failures { times, .. }) = self.programs.get_mut(program) {
             if times.len() == CRASHES {
                 times.pop_front();
             }
             times.push_back(replaced);
             return;
         }
-        if self.programs.len() == PROGRAMS {
-            let oldest = self.programs.iter().min_by_key(|(_, times)| times.back());
-            if let Some(oldest) = oldest.map(|(program, _)| program.clone()) {
-                self.programs.remove(&oldest);
-            }
+        if self.programs.len() == PROGRAMS
+            && let Some(program) = self.in_excess().cloned()
+        {
+            self.programs.remove(&program);
         }
-        self.programs.insert(program.clone(), VecDeque::from([replaced]));
+        let times = VecDeque::from([replaced]);
+        self.programs.insert(program.clone(), Failures { times, user });
+    }
+
+    /// The program that makes room.
+    fn in_excess(&self) -> Option<&Program> {
+        let mut by_user: HashMap<Option<u32>, usize> = HashMap::new();
+        for of in self.programs.values() {
+            *by_user.entry(of.user).or_default() += 1;
+        }
+        let most = by_user.values().copied().max()?;
+        let crowds = |of: &Failures| by_user.get(&of.user) == Some(&most);
+        let crowding = self.programs.iter().filter(|(_, of)| crowds(of));
+        crowding
+            .min_by_key(|(_, of)| of.times.back())
+            .map(|(program, _)| program)
     }
 
     /// True while some program is in a crash loop.
     pub(super) fn any_loop(&self, now: BootTime, window: Duration) -> bool {
-        self.programs.values().any(|times| {
+        self.programs.values().any(|Failures { times, .. }| {
             times.len() == CRASHES && times.front().is_some_and(|&first| now.since(first) <= window)
         })
     }

@@ -12,14 +12,16 @@
 //! A `restart_window` of zero pairs nothing.
 //!
 //! Bounds: [`HELD`] unpaired ends and as many starts of a group, about 400 bytes each, and the crashes of
-//! [`crashes::PROGRAMS`] programs.
+//! [`crashes::PROGRAMS`] programs; no user's crowd out another one's.
 
 mod crashes;
+mod held;
 mod root;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crashes::Crashes;
+use held::Held;
 use root::Fit;
 pub use root::RootIdentity;
 
@@ -29,7 +31,7 @@ use crate::process::{BootTime, Ending, ProcessKey, Program};
 /// A start this long before its predecessor's end still replaces it (a rolling hand-over); its downtime is 0.
 pub const OVERLAP: Duration = Duration::from_secs(1);
 
-/// Unpaired starts or ends held at most; the oldest are given up first.
+/// Unpaired starts or ends held at most; the oldest of the user who has most are given up first.
 const HELD: usize = 1024;
 
 /// Unpaired ends of a group that outlive kevmon.
@@ -92,8 +94,8 @@ pub enum Started {
 #[derive(Debug)]
 pub struct RestartPairing {
     window: Duration,
-    ends: VecDeque<RootEnd>,
-    starts: VecDeque<RootStart>,
+    ends: Held<RootEnd>,
+    starts: Held<RootStart>,
     /// When events were lost last: what starts within the window and replaces no end that was seen since may replace one
     /// that was not seen.
     blurred: Option<BootTime>,
@@ -105,8 +107,8 @@ impl RestartPairing {
     pub fn new(window: Duration) -> Self {
         Self {
             window,
-            ends: VecDeque::new(),
-            starts: VecDeque::new(),
+            ends: Held::default(),
+            starts: Held::default(),
             blurred: None,
             crashes: Crashes::default(),
         }
@@ -123,7 +125,7 @@ impl RestartPairing {
             Some(replaced) => Started::Replaces(Box::new(replaced)),
             None if self.blurred.is_some_and(|at| start.time.since(at) <= self.window) => Started::Unknown,
             None => {
-                hold(&mut self.starts, start, |start| start.time);
+                self.starts.hold(start, HELD);
                 Started::First
             }
         }
@@ -137,8 +139,8 @@ impl RestartPairing {
         if let Some(position) = held {
             if replaced.is_some() {
                 self.starts.remove(position);
-            } else {
-                self.starts[position].identity = Arc::clone(&start.identity);
+            } else if let Some(held) = self.starts.get_mut(position) {
+                held.identity = Arc::clone(&start.identity);
             }
         }
         replaced
@@ -151,7 +153,7 @@ impl RestartPairing {
             .front()
             .is_some_and(|end| start.time.since(end.time) > self.window)
         {
-            self.ends.pop_front();
+            self.ends.remove(0);
         }
         let position = self.best_end(start)?;
         let end = self.ends.remove(position)?;
@@ -202,7 +204,7 @@ impl RestartPairing {
             .front()
             .is_some_and(|start| end.time.since(start.time) > OVERLAP)
         {
-            self.starts.pop_front();
+            self.starts.remove(0);
         }
         let mut best: Option<(Fit, usize)> = None;
         for (position, start) in self.starts.iter().enumerate() {
@@ -217,7 +219,7 @@ impl RestartPairing {
         match best.and_then(|(_, position)| self.starts.remove(position)) {
             Some(start) => Some(self.pair(end, start)),
             None => {
-                hold(&mut self.ends, end, |end| end.time);
+                self.ends.hold(end, HELD);
                 None
             }
         }
@@ -225,7 +227,8 @@ impl RestartPairing {
 
     fn pair(&mut self, end: RootEnd, successor: RootStart) -> Replaced {
         if end.is_seen() && !end.ending.reason().is_success() {
-            self.crashes.note(&end.last.program, successor.time);
+            self.crashes
+                .note(&end.last.program, end.last.user, successor.time);
         }
         let ago = end.is_seen().then(|| successor.time.since(end.time));
         Replaced {
@@ -249,8 +252,9 @@ impl RestartPairing {
             identity: Arc::clone(identity),
         };
         if let Some(position) = self.best_end(&found)
-            && self.ends[position].before_outage
-            && self.ends[position].time < key.start
+            && let Some(end) = self.ends.get(position)
+            && end.before_outage
+            && end.time < key.start
         {
             self.ends.remove(position);
         }
@@ -276,8 +280,7 @@ impl RestartPairing {
 
     /// The latest of the ends that nothing has replaced yet, [`SAVED`] at most, oldest first.
     pub fn saved(&self) -> Vec<SavedEnd> {
-        let skipped = self.ends.len().saturating_sub(SAVED);
-        self.ends.iter().skip(skipped).map(RootEnd::saved).collect()
+        self.ends.latest(SAVED).into_iter().map(RootEnd::saved).collect()
     }
 
     /// Goes on at `now` from the ends that an earlier run of this boot kept.
@@ -337,19 +340,6 @@ fn fit(start: &RootStart, end: &RootEnd) -> Option<Fit> {
         return as_first;
     }
     as_first.max(start.identity.fit(&end.last))
-}
-
-/// Puts `new` where it belongs by its time, and gives up the oldest where there are too many.
-fn hold<T>(held: &mut VecDeque<T>, new: T, time: impl Fn(&T) -> BootTime) {
-    if held.len() == HELD {
-        held.pop_front();
-    }
-    let later = held
-        .iter()
-        .rev()
-        .take_while(|held| time(held) > time(&new))
-        .count();
-    held.insert(held.len() - later, new);
 }
 
 #[cfg(test)]

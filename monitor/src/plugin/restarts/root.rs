@@ -22,6 +22,8 @@ pub struct RootIdentity {
     unit: Option<Arc<str>>,
     /// Its container's id, where a plugin asks for it.
     container: Option<Arc<str>>,
+    /// Its effective user when it was looked at, where that is known.
+    pub user: Option<u32>,
 }
 
 /// How well a start fits an end; the greatest fits best.
@@ -69,7 +71,13 @@ impl RootIdentity {
             }),
             unit: unit.map(Arc::from),
             container,
+            user: None,
         }
+    }
+
+    /// The same, run by `user`.
+    pub fn run_by(self, user: Option<u32>) -> Self {
+        Self { user, ..self }
     }
 
     /// True when it is listed under this name and runs this executable.
@@ -94,6 +102,7 @@ impl RootIdentity {
             arguments: None,
             unit: None,
             container: None,
+            user: None,
         }
     }
 

@@ -377,7 +377,7 @@ fn a_wrapper_is_known_by_what_it_was_and_by_what_it_became() {
     let replaced = pairing.unwrapped(&started(1_200, 2, &web));
     let replaced = replaced.expect("it gives way to what it wraps");
     assert_eq!(replaced.downtime.map(ms), Some(200));
-    assert!(pairing.starts.is_empty() && pairing.ends.is_empty());
+    assert_eq!((pairing.starts.iter().len(), pairing.ends.iter().len()), (0, 0));
     // Without an end it waits for one as what it is now.
     pairing.start(started(5_000, 3, &shell));
     assert!(pairing.unwrapped(&started(5_000, 3, &web)).is_none());
@@ -429,7 +429,7 @@ fn holds_a_bounded_number() {
     for time in 0..10_000 {
         pairing.end(ended(time, 0, 1, Some(0), &app));
     }
-    assert_eq!(pairing.ends.len(), HELD);
+    assert_eq!(pairing.ends.iter().len(), HELD);
     let oldest = pairing.ends.front().map(|end| end.time);
     assert_eq!(
         oldest,

@@ -82,6 +82,8 @@ pub struct Tracker {
     unknown: KeyMap<Vec<GroupId>>,
     /// How many such verdicts there were, by group.
     unknown_verdicts: BTreeMap<GroupId, u64>,
+    /// The effective user of the process that the event is about, as far as it tells.
+    event_user: Option<u32>,
 }
 
 impl Tracker {
@@ -111,8 +113,17 @@ impl Tracker {
             looks: titles::Looks::default(),
             unknown: KeyMap::default(),
             unknown_verdicts: BTreeMap::new(),
+            event_user: None,
             irregular: Irregularities::default(),
         })
+    }
+
+    /// Takes an event about a process of this effective user, where that is known. See [`Tracker::apply`].
+    pub fn apply_of(&mut self, event: Event, user: Option<u32>) -> Option<Judgement> {
+        self.event_user = user;
+        let judgement = self.apply(event);
+        self.event_user = None;
+        judgement
     }
 
     /// Takes an event. Identities are judged: the source hears whether more is wanted.
@@ -257,6 +268,7 @@ impl Tracker {
             .entry(key, || Process::new(Identity::default(), Some(parent), time));
         process.identity = identity;
         process.unconfirmed = false;
+        process.uid = self.event_user.or(process.uid);
         process.observe(usage);
         self.table.set_parent(key, Some(parent));
         self.move_to(key, groups, arrival, time);
@@ -266,7 +278,8 @@ impl Tracker {
     fn forked(&mut self, key: ProcessKey, time: BootTime, parent: ProcessKey) -> bool {
         // Of a parent that is known by an earlier run's names alone, the snapshot to come tells more.
         let parent_seen = self.table.get(parent).filter(|parent| !parent.unconfirmed);
-        let Some(identity) = parent_seen.map(|parent| parent.identity.clone()) else {
+        let Some((identity, of_parent)) = parent_seen.map(|parent| (parent.identity.clone(), parent.uid))
+        else {
             self.forget(key);
             return false;
         };
@@ -291,6 +304,7 @@ impl Tracker {
         let process = self
             .table
             .entry(key, || Process::new(identity, Some(parent), time));
+        process.uid = self.event_user.or(of_parent);
         process.observe(&Usage::ZERO);
         self.table.set_parent(key, Some(parent));
         self.move_to(key, groups, Arrival::Appeared, time);
@@ -415,6 +429,7 @@ impl Tracker {
             };
             process.observe(&sample.usage);
             process.read_after_end |= !process.is_live() && !sample.live;
+            process.uid = sample.facts.uid.or(process.uid);
             for group in self.memberships.get(&key).into_iter().flatten() {
                 if let Some(group) = self.groups.get_mut(group) {
                     group.observed(key, &self.table);

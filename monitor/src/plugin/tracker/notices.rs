@@ -1,7 +1,11 @@
-//! What happened to members, held until somebody takes it: a bounded number for each group.
+//! What happened to members, held until somebody takes it: a bounded number for each user and each group.
+//!
+//! Whoever may start processes can have any number start and end under a service's name. So each user has a room of its own
+//! in a group, and all users together have that of two: a user finds room as long as it has taken less than what is left. One that
+//! floods takes the room of one, the next one half as much, the next one a quarter; so there is always some left.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -12,12 +16,14 @@ use super::{
 };
 use crate::plugin::{RestartKind, SavedGroup, restarts::Replaced};
 
-/// Notices of a group whose every event is exported or shown, at once.
+/// Notices of one user's processes in a group whose every event is exported or shown, at once.
 const HELD_FOR_EXPORT: u64 = 4096;
 /// … and of one whose history alone is kept: as many as the store keeps.
 const HELD_FOR_HISTORY: u64 = 1_000;
 /// In so long there is room for as many again: a storm that goes on does not cost its writing to the disk.
 const REFILLED_IN: Duration = Duration::from_secs(5);
+/// All users together have the room of so many.
+const USERS: u64 = 2;
 /// How far back an exec looks for its fork: many more than are born between the two.
 const LOOKED_BACK: usize = 256;
 /// An exit is told with its final totals, if they come within this time; they take some 10 to 40 ms.
@@ -42,6 +48,17 @@ struct Waiting {
     room: u64,
     /// … as of then.
     as_of: BootTime,
+    /// By user; the unknown ones are one.
+    users: HashMap<Option<u32>, Taken>,
+}
+
+/// What one user's processes have taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    /// Of the notices that wait.
+    waiting: u64,
+    /// Of the room, less what has been refilled since.
+    room: u64,
 }
 
 impl Waiting {
@@ -59,9 +76,29 @@ impl Waiting {
         let share = after.as_nanos() * u128::from(self.most()) / REFILLED_IN.as_nanos();
         // Less than one is left to the next time.
         if let Ok(more @ 1..) = u64::try_from(share) {
-            self.room = self.room.saturating_add(more).min(self.most());
+            self.room = self.room.saturating_add(USERS * more).min(USERS * self.most());
             self.as_of = time;
+            self.users.retain(|_, taken| {
+                taken.room = taken.room.saturating_sub(more);
+                taken.room > 0 || taken.waiting > 0
+            });
         }
+    }
+
+    /// Whether one more notice of a process of `user` finds room.
+    fn has_room_for(&self, user: Option<u32>) -> bool {
+        let most = self.most();
+        let left = (USERS * most).saturating_sub(self.notices.len() as u64);
+        let taken = self.users.get(&user).copied().unwrap_or_default();
+        taken.room.max(taken.waiting) < most.min(left).min(self.room)
+    }
+
+    fn add(&mut self, notice: Notice, user: Option<u32>) {
+        let taken = self.users.entry(user).or_default();
+        taken.room += 1;
+        taken.waiting += 1;
+        self.room = self.room.saturating_sub(1);
+        self.notices.push(notice);
     }
 }
 
@@ -81,11 +118,15 @@ impl Notices {
         let known = self.groups.remove(&group);
         let mut waiting = Waiting {
             plugin: Arc::clone(plugin),
-            notices: known.map_or_else(Vec::new, |known| known.notices),
             room: 0,
             as_of: BootTime(0),
+            users: HashMap::new(),
+            notices: Vec::new(),
         };
-        waiting.room = waiting.most().saturating_sub(waiting.notices.len() as u64);
+        if let Some(known) = known {
+            (waiting.notices, waiting.users) = (known.notices, known.users);
+        }
+        waiting.room = (USERS * waiting.most()).saturating_sub(waiting.notices.len() as u64);
         self.groups.insert(group, waiting);
     }
 
@@ -198,7 +239,7 @@ impl Notices {
             let Some(member) = saved.members.iter().find(|member| member.key == exit.key) else {
                 continue; // kept with it, always
             };
-            self.hold(group, exit.time, || {
+            self.hold(group, exit.time, None, || {
                 Some(Notice {
                     group,
                     time: exit.time,
@@ -231,7 +272,8 @@ impl Notices {
             return;
         };
         let plugin = Arc::clone(&waiting.plugin);
-        self.hold(group, time, || {
+        let user = table.get(key).and_then(|process| process.uid);
+        self.hold(group, time, user, || {
             let process = table.get(key)?;
             Some(Notice {
                 group,
@@ -252,7 +294,7 @@ impl Notices {
             predecessor,
             downtime,
         } = replaced;
-        self.hold(group, successor.time, || {
+        self.hold(group, successor.time, successor.identity.user, || {
             Some(Notice {
                 group,
                 time: successor.time,
@@ -269,24 +311,29 @@ impl Notices {
         });
     }
 
-    fn hold(&mut self, group: GroupId, time: BootTime, notice: impl FnOnce() -> Option<Notice>) {
+    fn hold(
+        &mut self,
+        group: GroupId,
+        time: BootTime,
+        user: Option<u32>,
+        notice: impl FnOnce() -> Option<Notice>,
+    ) {
         let Some(waiting) = self.groups.get_mut(&group) else {
             return;
         };
         waiting.refill(time);
-        if waiting.room == 0 || waiting.notices.len() as u64 >= waiting.most() {
+        if !waiting.has_room_for(user) {
             self.dropped += 1;
         } else if let Some(notice) = notice() {
-            waiting.room -= 1;
-            waiting.notices.push(notice);
+            waiting.add(notice, user);
         }
     }
 }
 
 impl Tracker {
     /// What happened since the last call, by group and in the order of its telling. An exit is told once its totals
-    /// are final, or were awaited for 200 ms. Of each group 4,096 are told at once, or 1,000 where its events are not
-    /// exported, and as many again in five seconds; the rest are counted.
+    /// are final, or were awaited for 200 ms. Of each user's processes in a group 4,096 are told at once, or 1,000 where its
+    /// events are not exported, and as many again in five seconds; of all users together twice as many. The rest are counted.
     pub fn take_notices(&mut self, now: BootTime) -> Vec<Notice> {
         while let Some(&(time, key)) = self.notices.ending.front() {
             if self.table.get(key).is_some() {
@@ -304,7 +351,11 @@ impl Tracker {
             self.notices.ending.pop_front();
         }
         let waiting = self.notices.groups.values_mut();
-        waiting.flat_map(|waiting| waiting.notices.drain(..)).collect()
+        let taken = waiting.flat_map(|waiting| {
+            waiting.users.values_mut().for_each(|taken| taken.waiting = 0);
+            waiting.notices.drain(..)
+        });
+        taken.collect()
     }
 
     /// Tells the end of a member, once.

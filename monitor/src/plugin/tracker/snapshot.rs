@@ -75,6 +75,7 @@ impl Tracker {
             .table
             .entry(seen.key, || Process::new(seen.identity.clone(), seen.parent, now));
         process.past_is_others = stranger;
+        process.uid = seen.facts.uid.or(process.uid);
         let (arrival, time) = match new_since {
             Some(since) if seen.key.start >= since => (Arrival::Appeared, seen.key.start),
             // A mark of which no record came: it took its name under kevmon's eyes, and the record was lost.

@@ -116,3 +116,43 @@ fn a_place_is_kept_over_a_restart_of_kevmon() {
     let places: Vec<bool> = standings.iter().map(|standing| standing.has_place).collect();
     assert_eq!(places, [true, true, false], "the margin counts as ever");
 }
+
+/// Places of each user's processes after so many collections in which all have these loads; who is listed first came first.
+fn shared(most: usize, users: &[(u32, usize, f64)]) -> Vec<usize> {
+    let mut standings: Vec<Standing> = Vec::new();
+    for &(user, processes, load) in users {
+        standings.extend(vec![Standing::default().of(Some(user)); processes]);
+        for _ in 0..20 {
+            let mut all = users
+                .iter()
+                .flat_map(|&(_, processes, load)| vec![load; processes]);
+            for standing in &mut standings {
+                *standing = standing.after(all.next().unwrap_or(load));
+            }
+            give(&mut standings, most, Rank::Cpu);
+        }
+    }
+    let places = |user: u32| {
+        let of_user = standings.iter().filter(|standing| standing.user == Some(user));
+        of_user.filter(|standing| standing.has_place).count()
+    };
+    users.iter().map(|&(user, ..)| places(user)).collect()
+}
+
+#[test]
+fn no_user_holds_more_than_half_of_the_places_while_another_ones_are_left_out() {
+    const SERVICE: u32 = 0;
+    const STRANGER: u32 = 65_534;
+    for (most, users, expected) in [
+        (4, &[(SERVICE, 2, 0.01), (STRANGER, 500, 0.9)][..], &[2, 2][..]),
+        (4, &[(STRANGER, 500, 0.9), (SERVICE, 2, 0.01)], &[2, 2]),
+        (4, &[(STRANGER, 500, 0.0), (SERVICE, 2, 0.0)], &[2, 2]),
+        (5, &[(STRANGER, 500, 0.9), (SERVICE, 9, 0.01)], &[3, 2]),
+        // What nobody else wants is not withheld.
+        (6, &[(STRANGER, 500, 0.9), (SERVICE, 1, 0.01)], &[5, 1]),
+        (4, &[(STRANGER, 500, 0.9)], &[4]),
+        (1, &[(SERVICE, 1, 0.5), (STRANGER, 500, 0.5)], &[1, 0]),
+    ] {
+        assert_eq!(shared(most, users), expected, "{most} places, {users:?}");
+    }
+}

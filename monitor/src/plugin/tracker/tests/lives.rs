@@ -414,3 +414,50 @@ fn events_of_a_storm_are_bounded_by_the_time_they_take() {
     }
     assert_eq!(told, [1_000, 200, 300, 1_000]);
 }
+
+/// Any user can start processes under a service's name: their events leave room for the service's own.
+#[test]
+fn a_strangers_flood_leaves_room_for_the_services_events() {
+    const SERVICE: u32 = 33;
+    const STRANGER: u32 = 65_534;
+    let mut tracker = tracker(&["^app$"]);
+    for tgid in 10_000..30_000 {
+        let stranger = key(tgid, 1_000);
+        tracker.apply_of(exec(1_000, stranger, INIT, "app", 0), Some(STRANGER));
+        end(&mut tracker, 1_001, stranger, 0, 0);
+    }
+    for tgid in 10..110 {
+        tracker.apply_of(exec(1_002, key(tgid, 1_002), INIT, "app", 0), Some(SERVICE));
+    }
+    let notices = tracker.take_notices(BootTime(2_000 * MS));
+    let starts = notices
+        .iter()
+        .filter(|notice| notice.key.tgid.0 < 10_000 && matches!(notice.what, What::Start { .. }));
+    assert_eq!(starts.count(), 100, "of the service's");
+    assert!(notices.len() <= 2_000, "{} in all", notices.len());
+    // The sums hold everybody.
+    let reading = read(&mut tracker, 0, 2_000);
+    assert_eq!(
+        (reading.happened.starts, reading.happened.exits),
+        (20_100, 20_000)
+    );
+}
+
+/// The service's end is paired with its restart although strangers' ends and starts come between the two by the thousand.
+#[test]
+fn a_strangers_flood_does_not_push_out_the_ends_of_a_service() {
+    let mut tracker = tracker(&["^(app|tool)$"]);
+    let service = key(10, 1_000);
+    tracker.apply_of(exec(1_000, service, INIT, "app", 0), Some(33));
+    end(&mut tracker, 4_000, service, 1, 0);
+    for tgid in 10_000..20_000 {
+        let stranger = key(tgid, 5_000);
+        tracker.apply_of(exec(5_000, stranger, INIT, "tool", 0), Some(65_534));
+    }
+    for tgid in 10_000..20_000 {
+        end(&mut tracker, 6_500, key(tgid, 5_000), 0, 0);
+    }
+    tracker.apply_of(exec(7_000, key(11, 7_000), INIT, "app", 0), Some(33));
+    let reading = read(&mut tracker, 0, 8_000);
+    assert_eq!(reading.happened.respawns, 1);
+}
