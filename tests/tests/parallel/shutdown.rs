@@ -52,7 +52,7 @@ fn what_has_not_settled_is_flagged() {
     let group = last.expect_group(&program.plugin());
     assert_eq!(last.unsettled(), 1, "{}", last.0);
     // It was read after its end, so that its totals are whole.
-    for of in [&last.0, &group.0] {
+    for of in [&last.0, group.0] {
         assert_eq!(
             (&of["complete"], &of["complete_totals"]),
             (&true.into(), &true.into()),
