@@ -66,6 +66,9 @@ pub const MARK_RENAMED: u32 = 16;
 /// [`Mark::flags`]: the present name was put into `HELD`, and userspace knows what the process was before.
 pub const MARK_HELD: u32 = 32;
 
+/// The value of the map `WATCHED_UNTIL` while the programs end with userspace.
+pub const WATCHED_ALWAYS: u64 = u64::MAX;
+
 /// Renames of one process that are sent as records within a second, at most: any program may rename itself in a loop,
 /// and must not push everybody else's records out of the ring. Of what is beyond, the last name is held for userspace in the
 /// map `HELD`, and the names before it in `LOST_NAMES`.

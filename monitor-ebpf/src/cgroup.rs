@@ -15,6 +15,9 @@ use crate::{
 /// that makes it, before any other can be put there (kernel/cgroup/cgroup.c, cgroup_mkdir).
 #[btf_tracepoint(function = "cgroup_mkdir")]
 fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
+    if !maps::is_watched() {
+        return 0;
+    }
     try_mkdir(ctx.arg(0), ctx.arg(1));
     0
 }

@@ -21,6 +21,9 @@ use crate::{
 /// and every other thread is gone (fs/exec.c, exec_binprm).
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    if !maps::is_watched() {
+        return 0;
+    }
     let task = Task(ctx.arg(0));
     if !try_exec(task, ctx.arg(2)) {
         // Off unless kevmon logs at `debug`: the verifier then drops it.

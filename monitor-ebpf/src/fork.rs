@@ -13,6 +13,9 @@ use crate::{
 /// (kernel/fork.c, kernel_clone), so no record of the child can precede this one.
 #[btf_tracepoint(function = "sched_process_fork")]
 fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    if !maps::is_watched() {
+        return 0;
+    }
     try_fork(Task(ctx.arg(0)), Task(ctx.arg(1)));
     0
 }

@@ -13,6 +13,9 @@ use crate::{
 /// thread, the leader too, to `signal_struct`, which the task still holds: these are wait4's numbers.
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
+    if !maps::is_watched() {
+        return 0;
+    }
     try_free(Task(ctx.arg(0)));
     0
 }

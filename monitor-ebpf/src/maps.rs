@@ -2,12 +2,13 @@
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::bpf_ktime_get_ns,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use kevmon_common::{
     ARGUMENTS_MOST, COMM_LEN, Counters, Failure, HELD_AT_MOST, HeldRename, Key, LOST_NAMES_AT_MOST, Mark,
-    Verdict,
+    Verdict, WATCHED_ALWAYS,
 };
 
 /// All lifecycle records, in one ring: reservation order is causal across CPUs. The loader sets its size.
@@ -40,9 +41,27 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static ARGUMENTS_LEFT_OUT: Array<u32> = Array::with_max_entries(1, 0);
 
+/// Until when the programs work, ns of CLOCK_MONOTONIC, which stands still while the host sleeps. Userspace moves it on while
+/// it lives; [`WATCHED_ALWAYS`]: nothing outlives userspace, so that nobody has to look at the clock.
+#[map]
+static WATCHED_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Bytes waiting in the ring that wake the reader; the loader sets it to a quarter of the ring.
 #[unsafe(no_mangle)]
 static WAKE_AT: u64 = 0;
+
+/// False once userspace has been away for longer than it asked the programs to watch without it. Nothing is counted then:
+/// userspace knows by the same value that it came too late.
+#[inline(always)]
+pub(crate) fn is_watched() -> bool {
+    let Some(until) = WATCHED_UNTIL.get(0) else {
+        return false;
+    };
+    // SAFETY: a live map value; volatile, because userspace writes it at any time.
+    let until = unsafe { core::ptr::read_volatile(until) };
+    // SAFETY: a helper without arguments.
+    until == WATCHED_ALWAYS || unsafe { bpf_ktime_get_ns() } <= until
+}
 
 const ENOENT: i32 = -2;
 const EEXIST: i32 = -17;

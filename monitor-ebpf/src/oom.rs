@@ -25,6 +25,9 @@ static VICTIMS: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
 /// sent its SIGKILL (mm/oom_kill.c, __oom_kill_process). Others that share its memory are killed without a mark. The victim is any thread of its process that still has its memory.
 #[btf_tracepoint(function = "mark_victim")]
 fn mark_victim(ctx: BtfTracePointContext) -> i32 {
+    if !maps::is_watched() {
+        return 0;
+    }
     if offset!(mark_victim_has_task) != 0 {
         mark(Task(ctx.arg(0)));
     } else {

@@ -17,6 +17,9 @@ use crate::{
 /// changes; also for every exec and for kernel threads.
 #[btf_tracepoint(function = "task_rename")]
 fn task_rename(ctx: BtfTracePointContext) -> i32 {
+    if !maps::is_watched() {
+        return 0;
+    }
     try_rename(Task(ctx.arg(0)), ctx.arg(1));
     0
 }

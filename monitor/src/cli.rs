@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
     self, LogFilter, Overrides, PluginSources, Warning,
-    duration::parse_interval,
+    duration::{self, DurationError, KEEP_WATCHING_BOUNDS, parse_interval},
     endpoint::withhold_user_info,
     finding::Finding,
     header::HeaderFlag,
@@ -29,6 +29,10 @@ fn parse_ring_bytes(text: &str) -> Result<u32, String> {
         Ok(bytes) if bytes.is_power_of_two() && (1 << 12..=1 << 30).contains(&bytes) => Ok(bytes),
         _ => Err("not a power of two from 4096 to 1073741824".to_owned()),
     }
+}
+
+fn parse_keep_watching(text: &str) -> Result<Duration, DurationError> {
+    duration::parse(text, &KEEP_WATCHING_BOUNDS)
 }
 
 /// Sizes that a log file may rotate at.
@@ -112,6 +116,12 @@ pub enum Command {
     Events(EventsArgs),
     /// Print what became of the plugins' processes: starts, ends, reasons and downtimes
     History(HistoryArgs),
+    /// Remove what a kevmon that does not come back has left in the kernel: programs, ring and maps
+    #[command(
+        after_help = "They end by themselves: the programs [state] keep_watching after kevmon did, the memory with the \
+                            next kevmon or the next boot."
+    )]
+    Unpin(UnpinArgs),
     /// Run a collector's command without privileges: kevmon starts this itself
     #[command(hide = true)]
     Confine,
@@ -144,6 +154,14 @@ pub struct HistoryArgs {
     pub json: bool,
 
     /// The file that kevmon keeps its state in [default: as the main command's]
+    #[arg(long, value_name = "FILE")]
+    pub metadata_db_path: Option<PathBuf>,
+}
+
+/// The flags of `kevmon unpin`.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
+pub struct UnpinArgs {
+    /// The file that the kevmon kept its state in [default: as the main command's]
     #[arg(long, value_name = "FILE")]
     pub metadata_db_path: Option<PathBuf>,
 }
@@ -263,6 +281,11 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["metadata_db_path", "keep", "if_not_running"])]
     pub no_store: bool,
 
+    /// How long the kernel side watches on without kevmon when that was killed, so that the next start knows what happened
+    /// meanwhile: 0 to 24h, in seconds without a unit; 0: not at all [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = parse_keep_watching, allow_negative_numbers = true)]
+    keep_watching: Option<Duration>,
+
     /// With --run-once: keep counters from run to run, and print what happened since the last run. Also without this
     /// flag where --metadata-db-path is given; with it, no state is an error
     #[arg(long, requires = "run_once")]
@@ -324,6 +347,7 @@ impl Args {
         Overrides {
             interval: self.interval.filter(|_| !self.run_once),
             settings: Vec::new(),
+            keep_watching: self.keep_watching,
             endpoint: self.endpoint.clone(),
             agent_host: self.agent_host.clone(),
             agent_port: self.agent_port,

@@ -52,6 +52,7 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
         asked_by: "kevmon events needs eBPF, as /proc tells no events",
         ring_bytes: DEFAULT_RING_BYTES,
         root: PathBuf::from("/proc"),
+        pinning: None,
     };
     let watch = Watch::start(origin, plugins, &Kept::default())?;
     let mut live = Live {

@@ -211,6 +211,8 @@ impl Look {
             collection: None,
             notices,
             began: Began::now(),
+            progress: None,
+            is_committed: false,
         };
         // Written by the time that this returns: nothing waits for it.
         let _: Option<Box<Outgoing>> = keeper.commit(collected, saved, Box::new(happened));

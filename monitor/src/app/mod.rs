@@ -29,6 +29,7 @@ mod route;
 mod schedule;
 mod sources;
 mod times;
+mod unpin;
 mod watch;
 
 use std::{
@@ -112,6 +113,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             block_on(events::run(&args))
         }
         Some(Command::History(args)) => history::run(&args),
+        Some(Command::Unpin(args)) => unpin::run(&args),
         Some(Command::Confine) => {
             collector::confine::supervise().context("the order of a collector")?;
             Ok(Exit::Success)

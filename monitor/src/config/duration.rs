@@ -28,6 +28,9 @@ pub const SPOOL_AGE_BOUNDS: RangeInclusive<Duration> =
 /// Shortest and longest time between two exports of kevmon's own telemetry.
 pub const TELEMETRY_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 
+/// How long the kernel side may watch without kevmon (0 s: it does not).
+pub const KEEP_WATCHING_BOUNDS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// Why a text is no length of time; its message says what to write instead.

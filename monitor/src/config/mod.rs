@@ -113,6 +113,8 @@ pub struct Overrides {
     pub interval: Option<Duration>,
     /// Settings of plugins, by name (`--set`).
     pub settings: Vec<(String, String)>,
+    /// How long the kernel side watches without kevmon, within [`duration::KEEP_WATCHING_BOUNDS`].
+    pub keep_watching: Option<Duration>,
     /// URL to export to, without user info ([`endpoint::withhold_user_info`]).
     pub endpoint: Option<String>,
     /// Host to export to, likewise.

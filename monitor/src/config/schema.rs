@@ -103,6 +103,8 @@ pub enum Role {
     SpoolBytes,
     /// Age of the spool.
     SpoolAge,
+    /// How long the kernel side watches without kevmon.
+    KeepWatching,
     /// Whether there is telemetry of kevmon's own.
     Telemetry,
     /// How often.

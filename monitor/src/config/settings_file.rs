@@ -26,6 +26,10 @@ const DEFAULT_PATH: &str = "/etc/kevmon/kevmon.toml";
 /// Where the Prometheus endpoint listens when nothing says otherwise.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9464));
 
+/// How long the kernel side watches without kevmon when nothing says otherwise: longer than an upgrade or a crash loop's
+/// back-off takes.
+pub const DEFAULT_KEEP_WATCHING: Duration = Duration::from_secs(600);
+
 /// What a settings file says. Its `Debug` shows no secret.
 #[derive(Debug, Default)]
 pub struct SettingsFile {
@@ -35,6 +39,8 @@ pub struct SettingsFile {
     pub(crate) endpoints: BTreeMap<String, EndpointKeys>,
     pub(crate) temporality: Option<Temporality>,
     pub(crate) spool: SpoolLimits,
+    /// `[state] keep_watching`.
+    pub(crate) keep_watching: Option<Duration>,
     pub(crate) telemetry: Telemetry,
     pub(crate) otlp_json: Option<JsonTarget>,
     pub(crate) prometheus: Option<Given<SocketAddr>>,
@@ -253,6 +259,7 @@ impl Content for Reading<'_> {
             (Role::Temporality, Value::Text(text)) => self.file.temporality = text.parse().ok(),
             (Role::SpoolBytes, Value::Bytes(bytes)) => self.file.spool.bytes = bytes,
             (Role::SpoolAge, Value::Duration(age)) => self.file.spool.age = age,
+            (Role::KeepWatching, Value::Duration(time)) => self.file.keep_watching = Some(time),
             (Role::Telemetry, Value::Flag(enabled)) => self.file.telemetry.enabled = enabled,
             (Role::TelemetryInterval, Value::Duration(interval)) => self.file.telemetry.interval = interval,
             (Role::CollectorUser, Value::Text(user)) => self.file.collector_user = Some(user),

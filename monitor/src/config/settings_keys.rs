@@ -1,7 +1,7 @@
 //! The keys of `kevmon.toml`, in one table, which reading, suggestions and `docs/configuration.md` follow.
 
 use super::{
-    duration::{SPOOL_AGE_BOUNDS, TELEMETRY_BOUNDS, TIMEOUT_BOUNDS},
+    duration::{KEEP_WATCHING_BOUNDS, SPOOL_AGE_BOUNDS, TELEMETRY_BOUNDS, TIMEOUT_BOUNDS},
     schema::{ENDPOINTS, Key, Kind, Role, Schema, key},
     size::{REQUEST_BOUNDS, SPOOL_BOUNDS},
 };
@@ -43,6 +43,7 @@ pub(crate) const SETTINGS_KEYS: &[Key] = &[
     key(FILE, ENDPOINTS, "key_file", Kind::File, Role::PrivateKey, "none"),
     key(FILE, "spool", "max_bytes", Kind::Bytes(&SPOOL_BOUNDS), Role::SpoolBytes, "`\"64MiB\"`"),
     key(FILE, "spool", "max_age", Kind::Length(&SPOOL_AGE_BOUNDS), Role::SpoolAge, "`\"24h\"`"),
+    key(FILE, "state", "keep_watching", Kind::Length(&KEEP_WATCHING_BOUNDS), Role::KeepWatching, "`\"10m\"`"),
     key(FILE, "telemetry", "enabled", Kind::Flag, Role::Telemetry, "`true`"),
     key(FILE, "telemetry", "interval", Kind::Length(&TELEMETRY_BOUNDS), Role::TelemetryInterval, "`\"60s\"`"),
     key(FILE, "otlp_json", "path", Kind::Target, Role::OtlpJson, "none"),
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
     use crate::config::{
         receiver::{DEFAULT_TIMEOUT, SpoolLimits, Telemetry},
-        settings_file::DEFAULT_LISTEN,
+        settings_file::{DEFAULT_KEEP_WATCHING, DEFAULT_LISTEN},
     };
 
     #[test]
@@ -95,6 +96,7 @@ mod tests {
         assert_eq!(DEFAULT_TIMEOUT.as_secs(), 10, "the table above says 10s");
         let spool = SpoolLimits::default();
         assert_eq!((spool.bytes, spool.age.as_secs()), (64 << 20, 24 * 3600));
+        assert_eq!(DEFAULT_KEEP_WATCHING.as_secs(), 600);
         let telemetry = Telemetry::default();
         assert_eq!((telemetry.enabled, telemetry.interval.as_secs()), (true, 60));
         assert_eq!(DEFAULT_LISTEN.to_string(), "127.0.0.1:9464");

@@ -9,7 +9,6 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use aya::programs::ProgramFd;
 use kevmon_common::{FDS_UNKNOWN, SNAPSHOT_ENDED, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, Usage};
 
 use super::{
@@ -30,8 +29,8 @@ const SHORT_WALKS: usize = 3;
 /// The iterators of one loaded object.
 #[derive(Debug)]
 pub struct Iterators {
-    snapshot: ProgramFd,
-    sample: ProgramFd,
+    snapshot: OwnedFd,
+    sample: OwnedFd,
     walk: Option<OwnedFd>,
     links: KeyMap<OwnedFd>,
     /// Links kept at most; further ones are made for one read.
@@ -43,7 +42,7 @@ pub struct Iterators {
 
 impl Iterators {
     /// Over the object's two iterator programs. Keeps `room` links to single processes at most.
-    pub fn new(snapshot: ProgramFd, sample: ProgramFd, room: usize) -> Self {
+    pub fn new(snapshot: OwnedFd, sample: OwnedFd, room: usize) -> Self {
         Self {
             snapshot,
             sample,

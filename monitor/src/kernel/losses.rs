@@ -10,6 +10,8 @@ pub struct Losses {
     skipped: u64,
     /// Lives that no record told, whose free was never seen.
     untold: u64,
+    /// How often the programs stopped because kevmon did not come back in time.
+    lapses: u64,
 }
 
 impl Losses {
@@ -20,13 +22,20 @@ impl Losses {
             counts: counters.failures,
             skipped,
             untold,
+            lapses: 0,
         }
+    }
+
+    /// The same, and how often the programs had stopped because kevmon did not come by in time.
+    #[must_use]
+    pub fn with_lapses(self, lapses: u64) -> Self {
+        Self { lapses, ..self }
     }
 
     /// All that calls for another look at every process, and of which nobody can say whom it concerns. Lost names are no
     /// part of it.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum::<u64>() - self.names() + self.skipped + self.untold
+        self.counts.iter().sum::<u64>() - self.names() + self.skipped + self.untold + self.lapses
     }
 
     /// Names that processes had for a moment, and that were not even kept to be tried on patterns.
@@ -39,7 +48,11 @@ impl Losses {
         Failure::ALL
             .iter()
             .map(|&(failure, name)| (name, self.counts[failure as usize]))
-            .chain([("recursion", self.skipped), ("untold_lives", self.untold)])
+            .chain([
+                ("recursion", self.skipped),
+                ("untold_lives", self.untold),
+                ("watch_lapsed", self.lapses),
+            ])
     }
 }
 
@@ -69,6 +82,51 @@ impl Records {
     }
 }
 
+/// What an earlier kevmon had told of the counts when this one took them over: all zero where it did not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ToldBefore {
+    failures: [u64; Failure::COUNT],
+    skipped: u64,
+    /// Records that were sent and are not this run's to receive.
+    sent: u64,
+}
+
+impl ToldBefore {
+    /// `losses` as [`encode`] made them, `counters` as they are now, and the records that wait for this run.
+    pub fn new(losses: &[u64], counters: &Counters, waiting: u64) -> Self {
+        let mut told = Self::default();
+        let skipped = losses.get(Failure::COUNT).copied().unwrap_or(0);
+        for (told, loss) in told.failures.iter_mut().zip(losses) {
+            *told = *loss;
+        }
+        told.skipped = skipped;
+        let new = told.new_of(counters);
+        let lost = Records::new(&new, 0).lost;
+        told.sent = counters.sent.saturating_sub(waiting + lost);
+        told
+    }
+
+    /// What of `counters` was not told before.
+    pub fn new_of(&self, counters: &Counters) -> Counters {
+        let mut new = *counters;
+        for (count, told) in new.failures.iter_mut().zip(self.failures) {
+            *count = count.saturating_sub(told);
+        }
+        new.sent = new.sent.saturating_sub(self.sent);
+        new
+    }
+
+    /// What of the runs that the kernel skipped was not told before.
+    pub fn new_skipped(&self, skipped: u64) -> u64 {
+        skipped.saturating_sub(self.skipped)
+    }
+}
+
+/// The counts as the next kevmon needs them.
+pub fn encode(counters: &Counters, skipped: u64) -> Vec<u64> {
+    counters.failures.iter().copied().chain([skipped]).collect()
+}
+
 /// The sums over all CPUs.
 pub fn sum<'a>(per_cpu: impl IntoIterator<Item = &'a Counters>) -> Counters {
     per_cpu
@@ -93,6 +151,37 @@ mod tests {
         for (index, (failure, _)) in Failure::ALL.iter().enumerate() {
             assert_eq!(*failure as usize, index, "{failure:?}");
         }
+    }
+
+    #[test]
+    fn what_was_told_before_is_not_told_again() {
+        let counters = |sent, exec| {
+            let mut counters = Counters {
+                sent,
+                ..Counters::default()
+            };
+            counters.failures[Failure::ExecReserve as usize] = exec;
+            counters.failures[Failure::LostEnds as usize] = 3;
+            counters
+        };
+        let losses = encode(&counters(100, 7), 2);
+        // 50 more were tried since: 10 found no room, 40 wait.
+        let now = counters(150, 17);
+        let told = ToldBefore::new(&losses, &now, 40);
+        let new = told.new_of(&now);
+        let records = Records {
+            sent: 50,
+            received: 40,
+            lost: 10,
+        };
+        assert_eq!(Records::new(&new, 40), records);
+        let losses = Losses::new(&new, told.new_skipped(5), 0).with_lapses(1);
+        let named: Vec<_> = losses.by_name().filter(|&(_, count)| count > 0).collect();
+        assert_eq!(
+            named,
+            [("sched_process_exec", 10), ("recursion", 3), ("watch_lapsed", 1)]
+        );
+        assert_eq!(losses.total(), 14);
     }
 
     #[test]

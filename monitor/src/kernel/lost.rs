@@ -1,7 +1,8 @@
 //! What the kernel side kept of lives whose records found no room in the ring, decoded.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,11 @@ use crate::process::{BootTime, Ending, Identity, LostEnd, LostLives, Recovered};
 const SUMS: usize = 256;
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Ends that stay in their map until the state has them, at most: half of what the map takes.
+const UNRELEASED: usize = 2048;
+/// Bytes of a name and its sums, as the state keeps them.
+const TOLD_BYTES: usize = size_of::<LivesKey>() + size_of::<Lives>();
+
 /// The maps `LOST_ENDS` and `LOST_LIVES`.
 pub struct Lost {
     ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
@@ -29,6 +35,15 @@ pub struct Lost {
     /// Taken from `pending`, for the next look.
     overdue: Vec<LostEnd>,
     told: Told,
+    /// Ends stay in their map until they are released.
+    is_held: bool,
+    /// Ends that were taken and are in their map still, in the order in which they were taken.
+    unreleased: VecDeque<Key>,
+    unreleased_keys: HashSet<Key>,
+    /// Ends that were taken and released.
+    released: u64,
+    /// What has been applied of `told` and of the ends.
+    applied: (Arc<[u8]>, u64),
 }
 
 impl Lost {
@@ -37,6 +52,7 @@ impl Lost {
         ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
         lives: BpfHashMap<MapData, Shared<LivesKey>, Shared<Lives>>,
         pending: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
+        is_held: bool,
     ) -> Self {
         Self {
             ends,
@@ -44,7 +60,50 @@ impl Lost {
             pending,
             overdue: Vec::new(),
             told: Told::default(),
+            is_held,
+            unreleased: VecDeque::new(),
+            unreleased_keys: HashSet::new(),
+            released: 0,
+            applied: (Arc::from([]), 0),
         }
+    }
+
+    /// Goes on from the sums that an earlier kevmon told.
+    pub fn told_before(&mut self, lives: Arc<[u8]>) {
+        self.told = Told::decode(&lives);
+        self.applied.0 = lives;
+    }
+
+    /// All that was taken so far has been applied.
+    pub fn note_applied(&mut self) {
+        let ends = self.released + self.unreleased.len() as u64;
+        let lives = if self.told.is_new {
+            self.told.is_new = false;
+            self.told.encode()
+        } else {
+            Arc::clone(&self.applied.0)
+        };
+        self.applied = (lives, ends);
+    }
+
+    /// The sums and the number of ends that were applied.
+    pub fn applied(&self) -> (Arc<[u8]>, u64) {
+        (Arc::clone(&self.applied.0), self.applied.1)
+    }
+
+    /// The state has the first `ends` ends.
+    pub fn release(&mut self, ends: u64) {
+        while self.released < ends && self.release_one() {}
+    }
+
+    fn release_one(&mut self) -> bool {
+        let Some(key) = self.unreleased.pop_front() else {
+            return false;
+        };
+        self.unreleased_keys.remove(&key);
+        usable(self.ends.remove(&Shared(key)));
+        self.released += 1;
+        true
     }
 
     /// Takes what is new.
@@ -62,7 +121,7 @@ impl Lost {
 
     /// More sums are held than need be: a full map refuses new ones.
     pub fn is_crowded(&self) -> bool {
-        self.told.0.len() > SUMS
+        self.told.sums.len() > SUMS
     }
 
     /// The free of this process, whose names nobody was told, will not be told either. Returns whether its exit was
@@ -78,14 +137,19 @@ impl Lost {
 
     fn take_ends(&mut self, blind: &Blind) -> Vec<LostEnd> {
         // Keys first: to remove while walking begins the walk anew.
-        let keys: Vec<_> = self.ends.keys().filter_map(usable).collect();
+        let taken = &self.unreleased_keys;
+        let keys = self.ends.keys().filter_map(usable);
+        let keys: Vec<_> = keys.filter(|Shared(key)| !taken.contains(key)).collect();
         let mut ends = Vec::with_capacity(keys.len());
         for key in keys {
             if let Some(Shared(end)) = usable(self.ends.get(&key, 0)) {
                 ends.push(lost_end(&end, blind));
-                usable(self.ends.remove(&key));
+                self.unreleased.push_back(key.0);
+                self.unreleased_keys.insert(key.0);
             }
         }
+        let most = if self.is_held { UNRELEASED } else { 0 };
+        while self.unreleased.len() > most && self.release_one() {}
         ends.append(&mut self.overdue);
         ends.sort_by_key(|end| end.freed);
         ends
@@ -130,42 +194,86 @@ fn usable<T>(result: Result<T, MapError>) -> Option<T> {
 
 /// The sums that have been told already.
 #[derive(Debug, Default)]
-struct Told(HashMap<LivesKey, (Lives, Instant)>);
+struct Told {
+    sums: HashMap<LivesKey, (Lives, Instant)>,
+    /// Something has been told since the sums were encoded.
+    is_new: bool,
+}
 
 impl Told {
     /// Takes the sums as they are now and returns what they have grown by.
     fn advance(&mut self, sums: &[(LivesKey, Lives)], now: Instant, blind: &Blind) -> Vec<LostLives> {
         let mut grown = Vec::new();
         for (key, sums) in sums {
-            let (told, since) = self.0.entry(*key).or_insert((Lives::default(), now));
+            let (told, since) = self.sums.entry(*key).or_insert((Lives::default(), now));
             if told == sums {
                 continue;
             }
             grown.push(lost_lives(key, told, sums, blind));
             (*told, *since) = (*sums, now);
+            self.is_new = true;
         }
         grown
     }
 
     /// What may go: nothing while there is plenty of room.
     fn idle(&self, now: Instant) -> Vec<LivesKey> {
-        if self.0.len() <= SUMS {
+        if self.sums.len() <= SUMS {
             return Vec::new();
         }
         let idle = self
-            .0
+            .sums
             .iter()
             .filter(|(_, (_, since))| now.duration_since(*since) >= IDLE);
         idle.map(|(&key, _)| key).collect()
     }
 
     fn is(&self, key: &LivesKey, sums: &Lives) -> bool {
-        self.0.get(key).is_some_and(|(told, _)| told == sums)
+        self.sums.get(key).is_some_and(|(told, _)| told == sums)
+    }
+
+    /// The sums as the state keeps them: it is read by a kevmon with the same layout alone.
+    fn encode(&self) -> Arc<[u8]> {
+        let mut bytes = Vec::with_capacity(self.sums.len() * TOLD_BYTES);
+        for (key, (sums, _)) in &self.sums {
+            bytes.extend_from_slice(bytes_of(key));
+            bytes.extend_from_slice(bytes_of(sums));
+        }
+        bytes.into()
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let now = Instant::now();
+        let all = bytes.chunks_exact(TOLD_BYTES).map(|bytes| {
+            let (key, sums) = bytes.split_at(size_of::<LivesKey>());
+            // SAFETY: as many bytes as either has, and any of them are integers (asserted in kevmon-common).
+            let (key, sums) = unsafe {
+                (
+                    key.as_ptr().cast::<LivesKey>().read_unaligned(),
+                    sums.as_ptr().cast::<Lives>().read_unaligned(),
+                )
+            };
+            (key, (sums, now))
+        });
+        Self {
+            sums: all.collect(),
+            is_new: false,
+        }
     }
 
     fn forget(&mut self, key: &LivesKey) {
-        self.0.remove(key);
+        self.is_new |= self.sums.remove(key).is_some();
     }
+}
+
+/// The bytes of a type that userspace and the kernel share.
+fn bytes_of<T>(value: &T) -> &[u8]
+where
+    Shared<T>: aya::Pod,
+    T: Copy,
+{
+    // SAFETY: `Pod` has no padding, and the bytes live as long as `value`.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
 fn lost_end(lost: &kevmon_common::LostEnd, blind: &Blind) -> LostEnd {

@@ -10,11 +10,14 @@ mod iterator;
 mod losses;
 mod lost;
 mod object;
+mod pins;
 mod refusal;
 mod ring;
+mod ring_memory;
 mod source;
 mod sys;
 mod verdicts;
 
 pub use cgroups::Cgroups;
-pub use source::{KernelSource, ProgramTime, Settings};
+pub use pins::{remove as remove_pins, state_name};
+pub use source::{KernelSource, Pinning, ProgramTime, Settings, Takeover};

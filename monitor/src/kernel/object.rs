@@ -1,16 +1,27 @@
-//! Loads the eBPF object and attaches its programs.
+//! Loads the eBPF object and attaches its programs, or takes over those that an earlier kevmon left in bpffs.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod,
-    programs::{BtfTracePoint, Iter, ProgramFd},
+    maps::{Array, Map, MapData},
+    programs::{BtfTracePoint, Iter},
 };
-use kevmon_common::{Counters, HeldRename, Key, Lives, LivesKey, LostEnd, Mark, Offsets, Verdict};
+use kevmon_common::{
+    Counters, HeldRename, Key, Lives, LivesKey, LostEnd, Mark, Offsets, Verdict, WATCHED_ALWAYS,
+};
 
 use tracing::warn;
 
-use super::btf::{self, BtfError};
+use super::{
+    btf::{self, BtfError},
+    pins::{Fnv, Found, PinError, Pins},
+    sys,
+};
 
 /// The object that `cargo xtask build` made from `monitor-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KEVMON_EBPF_OBJECT_PATH"));
@@ -42,6 +53,30 @@ const OPTIONAL: [(&str, &str); 3] = [
         "what ran and ended with its cgroup may be no member of a plugin with unit, cgroup or container",
     ),
 ];
+
+/// The iterators.
+const ITERATORS: [&str; 2] = ["snapshot", "sample"];
+
+/// The maps that userspace reads or writes.
+const MAPS: [&str; 11] = [
+    "EVENTS",
+    "MARKS",
+    "VERDICTS",
+    "COUNTERS",
+    "ARGUMENTS_LEFT_OUT",
+    "LOST_ENDS",
+    "LOST_LIVES",
+    "PENDING",
+    "HELD",
+    "LOST_NAMES",
+    "WATCHED_UNTIL",
+];
+
+/// Until when the programs watch.
+pub const WATCHED_UNTIL: &str = "WATCHED_UNTIL";
+
+/// What else both sides have to agree on when one kevmon takes over from another: how positions, losses and sums are kept.
+const TAKEOVER: u32 = 1;
 
 /// Why the programs could not be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +200,7 @@ unsafe impl Pod for Shared<LivesKey> {}
 unsafe impl Pod for Shared<Lives> {}
 
 /// Sizes that depend on the host.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
     /// Ring buffer, bytes; a power of two and a multiple of the page size.
     pub ring: u32,
@@ -178,21 +213,178 @@ pub struct Sizes {
 /// A loaded and attached object.
 #[derive(Debug)]
 pub struct Attached {
-    /// Maps, and the programs' lifetime.
-    pub ebpf: Ebpf,
+    /// By name.
+    maps: BTreeMap<&'static str, Map>,
     /// What the programs were told.
     pub offsets: Offsets,
     /// The iterators' programs: snapshot, sample.
-    pub iterators: (ProgramFd, ProgramFd),
+    pub iterators: (OwnedFd, OwnedFd),
     /// The tracepoint programs that are attached, by name.
-    pub tracepoints: Vec<(&'static str, ProgramFd)>,
+    pub tracepoints: Vec<(&'static str, OwnedFd)>,
+    /// What keeps them attached.
+    links: Vec<(&'static str, OwnedFd)>,
+    /// Where the programs' own log is; `None` where an earlier kevmon loaded them.
+    pub ebpf: Option<Ebpf>,
 }
 
-/// Loads and attaches everything.
+impl Attached {
+    /// Takes a map out of it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn take(&mut self, name: &'static str) -> Result<Map, LoadError> {
+        self.maps.remove(name).ok_or(LoadError::Foreign(name))
+    }
+
+    /// Takes a ring out of it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn take_ring(&mut self, name: &'static str) -> Result<MapData, LoadError> {
+        match self.take(name)? {
+            Map::RingBuf(data) => Ok(data),
+            _ => Err(LoadError::Foreign(name)),
+        }
+    }
+
+    /// Nothing outlives kevmon after all.
+    ///
+    /// # Errors
+    /// The programs cannot be told.
+    pub fn watch_always(&mut self) -> Result<(), LoadError> {
+        if let Some(map) = self.maps.get_mut(WATCHED_UNTIL) {
+            let mut watched: Array<&mut MapData, u64> = map.try_into()?;
+            watched.set(0, WATCHED_ALWAYS, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Gives everything names in bpffs. To be called before any map is taken.
+    ///
+    /// # Errors
+    /// Nothing has a name then.
+    pub fn pin(&self, pins: &Pins) -> Result<(), PinError> {
+        let maps = self.maps.iter();
+        let maps = maps.filter_map(|(name, map)| Some((map_file(name), data(map)?.fd().as_fd())));
+        let (snapshot, sample) = &self.iterators;
+        let iterators = [(ITERATORS[0], snapshot), (ITERATORS[1], sample)];
+        let programs = self.tracepoints.iter().map(|(name, program)| (*name, program));
+        let programs = iterators.into_iter().chain(programs);
+        let programs = programs.map(|(name, program)| (program_file(name), program.as_fd()));
+        let links = self
+            .links
+            .iter()
+            .map(|(name, link)| (link_file(name), link.as_fd()));
+        pins.pin(maps.chain(programs).chain(links))
+    }
+}
+
+fn map_file(name: &str) -> String {
+    format!("map_{name}")
+}
+
+fn program_file(name: &str) -> String {
+    format!("program_{name}")
+}
+
+fn link_file(name: &str) -> String {
+    format!("link_{name}")
+}
+
+fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
+
+/// A number for all that two kevmons have to agree on, so that the second can take over from the first: the programs with the
+/// records that they share with userspace, and the sizes of the maps.
+pub fn layout(sizes: Sizes) -> u64 {
+    let mut hash = Fnv::new();
+    hash.add(OBJECT);
+    for number in [TAKEOVER, sizes.ring, sizes.marks] {
+        hash.add(&number.to_ne_bytes());
+    }
+    hash.0
+}
+
+/// Opens the programs and maps that an earlier kevmon left.
+///
+/// # Errors
+/// They are not what this kevmon would have loaded, or the kernel's types cannot be read.
+pub fn take_over(found: &Found, sizes: Sizes) -> Result<Attached, TakeoverError> {
+    let offsets = btf::resolve(Path::new(VMLINUX_BTF)).map_err(LoadError::from)?;
+    let mut maps = BTreeMap::new();
+    for name in MAPS {
+        let data = MapData::from_fd(found.open(&map_file(name))?).map_err(LoadError::from)?;
+        let entries = data.info().map_err(LoadError::from)?.max_entries();
+        let expected = match name {
+            "EVENTS" => Some(sizes.ring),
+            "MARKS" | "VERDICTS" => Some(sizes.marks),
+            _ => None,
+        };
+        if expected.is_some_and(|expected| expected != entries) {
+            return Err(found.foreign(format!("{name} has another size")).into());
+        }
+        maps.insert(name, Map::from_map_data(data).map_err(LoadError::from)?);
+    }
+    let mut programs = Vec::new();
+    let mut links = Vec::new();
+    for name in TRACEPOINTS.into_iter().chain(OPTIONAL.map(|(name, _)| name)) {
+        let is_optional = OPTIONAL.iter().any(|(optional, _)| *optional == name);
+        if is_optional && found.object(&link_file(name))?.is_none() {
+            continue;
+        }
+        let program = found.open(&program_file(name))?;
+        let link = found.open(&link_file(name))?;
+        let attached = sys::linked_program(link.as_fd());
+        if attached.is_none() || attached != sys::tracing_program_id(program.as_fd()) {
+            return Err(found.foreign(format!("{name} is not attached")).into());
+        }
+        programs.push((name, program));
+        links.push((name, link));
+    }
+    let iterator = |name: &str| -> Result<OwnedFd, TakeoverError> {
+        let program = found.open(&program_file(name))?;
+        match sys::tracing_program_id(program.as_fd()) {
+            Some(_) => Ok(program),
+            None => Err(found.foreign(format!("{name} is no iterator")).into()),
+        }
+    };
+    Ok(Attached {
+        maps,
+        offsets,
+        iterators: (iterator(ITERATORS[0])?, iterator(ITERATORS[1])?),
+        tracepoints: programs,
+        links,
+        ebpf: None,
+    })
+}
+
+/// Why nothing was taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeoverError {
+    /// A file.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// A map, or the kernel's types.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Until when the programs of a set watch, ns of CLOCK_MONOTONIC; `None` where that cannot be read.
+pub fn watched_until(found: &Found) -> Option<u64> {
+    let map = MapData::from_fd(found.open(&map_file(WATCHED_UNTIL)).ok()?).ok()?;
+    let array: Array<MapData, u64> = Map::from_map_data(map).ok()?.try_into().ok()?;
+    array.get(&0, 0).ok()
+}
+
+/// Loads and attaches everything. The programs watch until `until`, ns of CLOCK_MONOTONIC.
 ///
 /// # Errors
 /// The kernel lacks something, or refuses.
-pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
+pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
     let offsets = Shared(btf::resolve(Path::new(VMLINUX_BTF))?);
     // Dropped at the end: it takes 23 MB.
     let btf = Btf::from_sys_fs()?;
@@ -213,7 +405,16 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
         .map_max_entries("MARKS", sizes.marks)
         .map_max_entries("VERDICTS", sizes.marks)
         .load(OBJECT)?;
-    let mut load_iterator = |program: &'static str| -> Result<ProgramFd, LoadError> {
+    let mut maps = BTreeMap::new();
+    for name in MAPS {
+        maps.insert(name, ebpf.take_map(name).ok_or(LoadError::Foreign(name))?);
+    }
+    // Before the first of them runs.
+    if let Some(map) = maps.get_mut(WATCHED_UNTIL) {
+        let mut watched: Array<&mut MapData, u64> = map.try_into()?;
+        watched.set(0, until, 0)?;
+    }
+    let mut load_iterator = |program: &'static str| -> Result<OwnedFd, LoadError> {
         let error = |source| LoadError::Program { program, source };
         let iterator: &mut Iter = ebpf
             .program_mut(program)
@@ -221,32 +422,45 @@ pub fn attach(sizes: Sizes) -> Result<Attached, LoadError> {
             .try_into()
             .map_err(error)?;
         iterator.load("task", &btf).map_err(error)?;
-        iterator
-            .fd()
-            .and_then(|fd| fd.try_clone().map_err(Into::into))
-            .map_err(error)
+        let loaded = iterator.fd().map_err(error)?;
+        owned(loaded.as_fd()).map_err(error)
     };
-    let iterators = (load_iterator("snapshot")?, load_iterator("sample")?);
+    let iterators = (load_iterator(ITERATORS[0])?, load_iterator(ITERATORS[1])?);
     let mut tracepoints = Vec::new();
+    let mut links = Vec::new();
+    let mut keep = |program, (attached, link)| {
+        tracepoints.push((program, attached));
+        links.push((program, link));
+    };
     for program in TRACEPOINTS {
-        tracepoints.push((program, attach_tracepoint(&mut ebpf, program, &btf)?));
+        keep(program, attach_tracepoint(&mut ebpf, program, &btf)?);
     }
     for (program, without) in OPTIONAL {
         match attach_tracepoint(&mut ebpf, program, &btf) {
-            Ok(attached) => tracepoints.push((program, attached)),
+            Ok(attached) => keep(program, attached),
             Err(error) => warn!("{error}; {without}"),
         }
     }
     Ok(Attached {
-        ebpf,
+        maps,
         offsets: offsets.0,
         iterators,
         tracepoints,
+        links,
+        ebpf: Some(ebpf),
     })
 }
 
-/// Programs are called after their tracepoint.
-fn attach_tracepoint(ebpf: &mut Ebpf, program: &'static str, btf: &Btf) -> Result<ProgramFd, LoadError> {
+fn owned(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, aya::programs::ProgramError> {
+    Ok(descriptor.try_clone_to_owned()?)
+}
+
+/// Programs are called after their tracepoint. Returns the program and what keeps it attached.
+fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    program: &'static str,
+    btf: &Btf,
+) -> Result<(OwnedFd, OwnedFd), LoadError> {
     let error = |source| LoadError::Program { program, source };
     let hook: &mut BtfTracePoint = ebpf
         .program_mut(program)
@@ -254,8 +468,8 @@ fn attach_tracepoint(ebpf: &mut Ebpf, program: &'static str, btf: &Btf) -> Resul
         .try_into()
         .map_err(error)?;
     hook.load(program, btf).map_err(error)?;
-    hook.attach().map_err(error)?;
-    hook.fd()
-        .and_then(|fd| fd.try_clone().map_err(Into::into))
-        .map_err(error)
+    let loaded = hook.fd().map_err(error)?;
+    // Not by aya, whose links tell nobody their descriptor.
+    let link = sys::attach_tracepoint(loaded.as_fd()).map_err(|refused| error(refused.into()))?;
+    Ok((owned(loaded.as_fd()).map_err(error)?, link))
 }

@@ -3,22 +3,27 @@
 //!
 //! The thread waits for the kernel side's call, which comes once a quarter of the ring is waiting, and never for
 //! anything else: it holds the lock for no longer than reading takes. On a quiet host it does not run at all.
+//!
+//! Where the ring outlives kevmon, a record's space is given back once the state has what the record told, so that the next
+//! kevmon finds in the ring what this one had read and not kept ([`Ring::release`]). A storm does not wait for that: once an
+//! eighth of the ring is held so, all that was read is given back at once, and a kill in that moment loses it. The kernel side
+//! calls at a quarter, and what is held counts there.
 
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
 };
 
-use aya::maps::{MapData, RingBuf};
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use tracing::warn;
 
 use super::{
     decode::{self, Blind},
     held_arguments::HeldArguments,
+    ring_memory::RingMemory,
 };
 use crate::{
     health::Vital,
@@ -33,6 +38,8 @@ const AT_ONCE_IN_LOOP: usize = 8;
 /// Bytes that the thread holds at most, and as many may be on their way through the loop: some 100,000 ends, or as many
 /// execs with short arguments. More waits in the ring, and what finds no room there is kept in the kernel side's maps.
 const HELD: usize = 48 << 20;
+/// The part of the ring that is held for the state at most.
+const UNRELEASED: u64 = 8;
 /// A queue of more than this is given back once it is empty.
 const KEPT: usize = 4096;
 /// What wakes the thread: the ring, or its end.
@@ -84,23 +91,42 @@ pub struct Tally {
     pub undecodable: u64,
 }
 
+/// How far a ring has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reached {
+    /// Bytes from its beginning.
+    pub position: u64,
+    /// Records before that which this kevmon has taken.
+    pub received: u64,
+}
+
+/// A record, and how far the ring had been read with it.
+struct Taken {
+    told: Told,
+    reached: Reached,
+}
+
 /// The ring, read.
 pub struct Ring {
     shared: Arc<Mutex<Reader>>,
     /// Taken by the loop, and not asked for yet.
-    batch: VecDeque<Told>,
+    batch: VecDeque<Taken>,
+    /// With the last record that was asked for.
+    reached: Reached,
     descriptor: OwnedFd,
     /// Ends with it.
     _taker: Option<Taker>,
 }
 
 struct Reader {
-    ring: RingBuf<MapData>,
+    ring: RingMemory,
+    /// Records stay in the ring until they are released.
+    is_held: bool,
     /// Parts of arguments whose exec's record is still to come.
     arguments: HeldArguments,
     blind: Blind,
     /// Taken by the thread.
-    waiting: VecDeque<Told>,
+    waiting: VecDeque<Taken>,
     /// Bytes of that, about.
     held: usize,
     tally: Tally,
@@ -113,15 +139,19 @@ struct Taker {
 }
 
 impl Ring {
-    /// Over the map, whose records are decoded by `blind`.
+    /// Over the memory, whose records are decoded by `blind`. `is_held`: they stay in the ring until they are released.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub fn new(ring: RingBuf<MapData>, blind: Blind) -> io::Result<Self> {
-        // SAFETY: the ring is open as long as this function runs.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) }.try_clone_to_owned()?;
+    pub fn new(ring: RingMemory, blind: Blind, is_held: bool) -> io::Result<Self> {
+        let descriptor = ring.descriptor().try_clone_to_owned()?;
+        let reached = Reached {
+            position: ring.position(),
+            received: 0,
+        };
         let shared = Arc::new(Mutex::new(Reader {
             ring,
+            is_held,
             arguments: HeldArguments::default(),
             blind,
             waiting: VecDeque::new(),
@@ -136,6 +166,7 @@ impl Ring {
         Ok(Self {
             shared,
             batch: VecDeque::new(),
+            reached,
             descriptor,
             _taker: taker,
         })
@@ -165,7 +196,30 @@ impl Ring {
                 reader.held = 0;
             }
         }
-        self.batch.pop_front()
+        let taken = self.batch.pop_front()?;
+        self.reached = taken.reached;
+        Some(taken.told)
+    }
+
+    /// How far the ring has been read, all of which has been handed out by [`Ring::next`].
+    pub fn reached(&self) -> Reached {
+        let reader = lock(&self.shared);
+        if self.batch.is_empty() && reader.waiting.is_empty() {
+            reader.reached()
+        } else {
+            self.reached
+        }
+    }
+
+    /// Records that have come since this reader began, those that wait in the ring among them.
+    pub fn come(&self) -> u64 {
+        let reader = lock(&self.shared);
+        reader.tally.received + reader.ring.waiting()
+    }
+
+    /// The state has everything before `position`: its space is given back.
+    pub fn release(&mut self, position: u64) {
+        lock(&self.shared).ring.release(position);
     }
 
     /// Of all records so far, by whichever thread.
@@ -182,37 +236,48 @@ impl Reader {
         }
         let mut taken = VecDeque::new();
         let count = self.take(&mut taken, AT_ONCE);
-        self.held += taken.iter().map(Told::bytes).sum::<usize>();
+        self.held += taken.iter().map(|taken| taken.told.bytes()).sum::<usize>();
         self.waiting.append(&mut taken);
         count == AT_ONCE
     }
 
+    fn reached(&self) -> Reached {
+        Reached {
+            position: self.ring.position(),
+            received: self.tally.received,
+        }
+    }
+
     /// Moves up to `most` records from the ring into `into`; returns how many went.
-    fn take(&mut self, into: &mut VecDeque<Told>, most: usize) -> usize {
+    fn take(&mut self, into: &mut VecDeque<Taken>, most: usize) -> usize {
         let mut taken = 0;
         while taken < most
             && let Some(record) = self.ring.next()
         {
             self.tally.received += 1;
             taken += 1;
-            if decode::is_of_a_cgroup(&record) {
-                into.extend(decode::made_cgroup(&record).map(|(id, path)| Told::Cgroup {
+            let told = if decode::is_of_a_cgroup(record) {
+                decode::made_cgroup(record).map(|(id, path)| Told::Cgroup {
                     id,
                     path: path.to_owned(),
-                }));
-                continue;
-            }
-            if let Some(part) = decode::part_of_arguments(&record) {
+                })
+            } else if let Some(part) = decode::part_of_arguments(record) {
                 self.arguments.hold(&part);
-                continue;
-            }
-            let before = match decode::executes_or_is_freed(&record) {
-                Some(key) => self.arguments.take(key),
-                None => Vec::new(),
+                None
+            } else {
+                let before = match decode::executes_or_is_freed(record) {
+                    Some(key) => self.arguments.take(key),
+                    None => Vec::new(),
+                };
+                let event = self.blind.event(record, &before);
+                self.tally.undecodable += u64::from(event.is_none());
+                event.map(|event| Told::Event(event, decode::facts(record)))
             };
-            match self.blind.event(&record, &before) {
-                Some(event) => into.push_back(Told::Event(event, decode::facts(&record))),
-                None => self.tally.undecodable += 1,
+            let reached = self.reached();
+            into.extend(told.map(|told| Taken { told, reached }));
+            let position = self.ring.position();
+            if !self.is_held || position - self.ring.released() > self.ring.size() / UNRELEASED {
+                self.ring.release(position);
             }
         }
         taken

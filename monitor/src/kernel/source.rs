@@ -4,31 +4,36 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray};
 use aya_log::EbpfLogger;
-use kevmon_common::{ABSENT, ARGUMENTS_MOST, Counters, Key, MARK_TOLD, Mark};
+use kevmon_common::{ABSENT, ARGUMENTS_MOST, Counters, Key, MARK_TOLD, Mark, WATCHED_ALWAYS};
 use log::Log;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     cgroups::Cgroups,
     decode::{self, Blind},
     held::Held,
     iterator::Iterators,
-    losses::{self, Losses, Records},
+    losses::{self, Losses, Records, ToldBefore},
     lost::Lost,
-    object::{self, Attached, LoadError, Shared, Sizes},
+    object::{self, Attached, LoadError, Shared, Sizes, TakeoverError, WATCHED_UNTIL},
+    pins::{Found, PinError, Pins},
     refusal::Refusal,
-    ring::{Ring, Told},
+    ring::{Reached, Ring, Told},
+    ring_memory::RingMemory,
     sys,
     verdicts::Verdicts,
 };
 use crate::{
     health::{Health, Soft},
-    process::{BootTime, Event, FactIds, Judgement, KeyMap, KeySet, ProcessKey, Recovered, Sample, Seen},
+    process::{
+        BootTime, Event, FactIds, Judgement, KeyMap, KeySet, ProcessKey, Progress, Recovered, Sample, Seen,
+    },
 };
 
 /// The programs' own log, at `--log-level debug`.
@@ -56,13 +61,51 @@ pub struct ProgramTime {
     pub runs: u64,
 }
 
+/// Looks at the counters and at the ring until both are of one moment.
+const LOOKS: usize = 64;
+/// The programs are told this often that kevmon is there.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// What outlives kevmon.
+#[derive(Debug, Clone)]
+pub struct Pinning {
+    /// The name of the state's folder.
+    pub state: String,
+    /// How long the programs watch without kevmon.
+    pub keep_watching: Duration,
+    /// How far the run before came, if its groups go on in this one.
+    pub progress: Option<Progress>,
+}
+
+/// What was found of the time that kevmon was away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Takeover {
+    /// Records that wait.
+    pub records: u64,
+    /// Records that the run before had read, and that are not in its state.
+    pub unsaved: u64,
+    /// The programs had stopped before kevmon came back.
+    pub lapsed: bool,
+    /// What was lost meanwhile, by the name of the program or map.
+    pub lost: Vec<(&'static str, u64)>,
+}
+
+impl Takeover {
+    /// Nothing of that time is missing.
+    pub fn is_whole(&self) -> bool {
+        self.unsaved == 0 && !self.lapsed && self.lost.is_empty()
+    }
+}
+
 /// What is up to whoever starts kevmon.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Size of the ring, bytes: a power of two, and a multiple of the page size.
     pub ring_bytes: u32,
     /// Links to iterators of single processes that are kept at most.
     pub links: usize,
+    /// `None`: nothing outlives kevmon.
+    pub pinning: Option<Pinning>,
 }
 
 /// The programs at work.
@@ -92,6 +135,153 @@ pub struct KernelSource {
     untold_lives: u64,
     /// Processes that the last snapshot showed and whose names no record told, with their marks' sequences.
     untold: KeyMap<u64>,
+    /// What makes the programs outlive kevmon.
+    watch: Option<Watched>,
+    /// What an earlier kevmon told of the counts.
+    told_before: ToldBefore,
+    /// Records that earlier kevmons received.
+    received_before: u64,
+    /// How often the programs had stopped because this kevmon did not come by in time.
+    lapses: u64,
+    takeover: Option<Takeover>,
+    /// Last: what is pinned goes after everything else.
+    pins: Option<Pins>,
+}
+
+/// The programs' notice of how long to go on alone.
+struct Watched {
+    until: Array<MapData, u64>,
+    keep: Duration,
+    /// What was written there last.
+    told: u64,
+    at: Instant,
+    ring: u32,
+}
+
+impl Watched {
+    /// Says that kevmon is there; returns false where it came too late.
+    fn beat(&mut self) -> bool {
+        if self.at.elapsed() < BEAT.min(self.keep / 4) {
+            return true;
+        }
+        let now = monotonic();
+        let in_time = now <= self.told;
+        let until = after(now, self.keep);
+        match self.until.set(0, until, 0) {
+            Ok(()) => self.told = until,
+            Err(error) => debug!("the programs were not told that kevmon is there: {error}"),
+        }
+        self.at = Instant::now();
+        in_time
+    }
+}
+
+/// CLOCK_MONOTONIC, ns.
+fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+fn after(now: u64, keep: Duration) -> u64 {
+    now.saturating_add(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX))
+        .min(WATCHED_ALWAYS - 1)
+}
+
+/// The programs and maps of this run, and those of an earlier one where they are taken over.
+struct Origin {
+    attached: Attached,
+    pins: Option<Pins>,
+    /// What the run before had taken.
+    progress: Option<Progress>,
+}
+
+impl Origin {
+    /// Takes over what the state's last run left, or loads everything, and pins it.
+    fn of(pinning: Option<&Pinning>, sizes: Sizes) -> Result<Self, LoadError> {
+        let load = |keep: Option<Duration>| {
+            object::attach(
+                sizes,
+                keep.map_or(WATCHED_ALWAYS, |keep| after(monotonic(), keep)),
+            )
+        };
+        let alone = |attached| Self {
+            attached,
+            pins: None,
+            progress: None,
+        };
+        let Some(pinning) = pinning else {
+            return load(None).map(alone);
+        };
+        let mut pins = match Pins::open(&pinning.state, object::layout(sizes)) {
+            Ok(pins) => pins,
+            Err(error) => {
+                say_unpinned(&error);
+                return load(None).map(alone);
+            }
+        };
+        let now = monotonic();
+        pins.tidy(|found| object::watched_until(found).is_some_and(|until| until < now));
+        match left_by_the_last_run(&pins, pinning.progress.as_ref(), sizes) {
+            Ok(Some((attached, progress))) => {
+                // Until this run is known to work.
+                pins.stay(true);
+                return Ok(Self {
+                    attached,
+                    pins: Some(pins),
+                    progress: Some(progress),
+                });
+            }
+            Ok(None) => {}
+            Err(error) => warn!("{error}; what the kernel side held for this kevmon is removed"),
+        }
+        let attached = load(Some(pinning.keep_watching))?;
+        if let Err(error) = pins.clear().and_then(|()| attached.pin(&pins)) {
+            say_unpinned(&error);
+            let mut attached = attached;
+            attached.watch_always()?;
+            return Ok(alone(attached));
+        }
+        Ok(Self {
+            attached,
+            pins: Some(pins),
+            progress: None,
+        })
+    }
+}
+
+/// What the last run left, where this one can go on from it. `None`: there is nothing.
+fn left_by_the_last_run(
+    pins: &Pins,
+    progress: Option<&Progress>,
+    sizes: Sizes,
+) -> Result<Option<(Attached, Progress)>, TakeoverError> {
+    const UNKNOWN: &str = "what happened while kevmon was away is not known";
+    let found: Option<Found> = pins.found()?;
+    let Some(found) = found else {
+        if pins.has_another() {
+            info!(
+                "another version of kevmon, or one with another ring, left its programs: they are removed, and {UNKNOWN}"
+            );
+        }
+        return Ok(None);
+    };
+    let Some(progress) = progress else {
+        info!(
+            "{}: the state does not go on from there (it is new, plugins have come, or another run has used it): {UNKNOWN}",
+            found.path().display()
+        );
+        return Ok(None);
+    };
+    Ok(Some((object::take_over(&found, sizes)?, progress.clone())))
+}
+
+fn say_unpinned(error: &PinError) {
+    const MEANS: &str = "what happens while kevmon is away will not be known";
+    if error.is_alarming() {
+        warn!("{error}; {MEANS}");
+    } else {
+        info!("{error}; {MEANS}");
+    }
 }
 
 impl KernelSource {
@@ -107,37 +297,63 @@ impl KernelSource {
             return Err(Refusal::TimeNamespace);
         }
         let log = tracing::enabled!(tracing::Level::DEBUG).then_some(LOG_BYTES);
-        let mut attached = object::attach(Sizes {
+        let sizes = Sizes {
             ring: settings.ring_bytes,
             marks: marks(),
             log,
-        })?;
-        let log = log.and_then(|_| {
-            EbpfLogger::init(&mut attached.ebpf)
+        };
+        let Origin {
+            mut attached,
+            pins,
+            mut progress,
+        } = Origin::of(settings.pinning.as_ref(), sizes)?;
+        let log = attached.ebpf.as_mut().filter(|_| log.is_some()).and_then(|ebpf| {
+            EbpfLogger::init(ebpf)
                 .inspect_err(|error| warn!("no log from the eBPF programs: {error}"))
                 .ok()
         });
         give_back_memory();
-        let mut map = |name: &'static str| attached.ebpf.take_map(name).ok_or(LoadError::Foreign(name));
-        let maps = (map("EVENTS")?, map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
-        let arguments_left_out = map("ARGUMENTS_LEFT_OUT")?;
-        let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
-        let held = (map("HELD")?, map("LOST_NAMES")?);
+        let is_held = pins.is_some();
+        let ring = attached.take_ring("EVENTS")?;
+        let ring_id = ring.info().map_err(LoadError::Map)?.id();
+        let mut ring = RingMemory::new(ring).map_err(LoadError::Ring)?;
+        if let Some(told) = &progress
+            && (told.ring != ring_id || !ring.seek(told.position))
+        {
+            // With the lock, which the next attempt needs.
+            drop((attached, pins, ring));
+            return Self::attach_anew(settings);
+        }
+        let until: Array<MapData, u64> = attached.take(WATCHED_UNTIL)?.try_into().map_err(LoadError::Map)?;
+        let told = until.get(&0, 0).unwrap_or(0);
+        let watch = settings.pinning.filter(|_| is_held).map(|pinning| Watched {
+            until,
+            keep: pinning.keep_watching,
+            told,
+            at: Instant::now().checked_sub(BEAT).unwrap_or_else(Instant::now),
+            ring: ring_id,
+        });
         let offsets = &attached.offsets;
         let blind = Blind {
             run_delay: offsets.task_run_delay == ABSENT,
             io: offsets.task_write_bytes == ABSENT,
             page_size: rustix::param::page_size() as u64,
         };
-        Ok(Self {
-            ring: Ring::new(maps.0.try_into().map_err(LoadError::Map)?, blind).map_err(LoadError::Ring)?,
-            marks: maps.1.try_into().map_err(LoadError::Map)?,
-            verdicts: Verdicts::new(maps.2.try_into().map_err(LoadError::Map)?),
-            counters: maps.3.try_into().map_err(LoadError::Map)?,
+        let mut map = |name: &'static str| attached.take(name);
+        let maps = (map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
+        let arguments_left_out = map("ARGUMENTS_LEFT_OUT")?;
+        let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
+        let held = (map("HELD")?, map("LOST_NAMES")?);
+        let mut source = Self {
+            ring: Ring::new(ring, blind, is_held).map_err(LoadError::Ring)?,
+            marks: maps.0.try_into().map_err(LoadError::Map)?,
+            verdicts: Verdicts::new(maps.1.try_into().map_err(LoadError::Map)?),
+            counters: maps.2.try_into().map_err(LoadError::Map)?,
             lost: Lost::new(
                 lost.0.try_into().map_err(LoadError::Map)?,
                 lost.1.try_into().map_err(LoadError::Map)?,
                 lost.2.try_into().map_err(LoadError::Map)?,
+                is_held,
             ),
             kept: 0,
             held: Held::new(
@@ -149,7 +365,7 @@ impl KernelSource {
             arguments_left_out: arguments_left_out.try_into().map_err(LoadError::Map)?,
             iterators: {
                 let (snapshot, sample) = &attached.iterators;
-                let clone = |program: &aya::programs::ProgramFd, name| {
+                let clone = |program: &OwnedFd, name| {
                     program.try_clone().map_err(|error| LoadError::Program {
                         program: name,
                         source: error.into(),
@@ -168,7 +384,104 @@ impl KernelSource {
             untold: KeyMap::default(),
             log,
             attached,
+            watch,
+            told_before: ToldBefore::default(),
+            received_before: 0,
+            lapses: 0,
+            takeover: None,
+            pins,
+        };
+        if let Some(progress) = progress.take() {
+            source.go_on_from(&progress);
+        }
+        source.beat();
+        Ok(source)
+    }
+
+    /// What was found cannot be gone on from: it is removed, and everything is loaded.
+    fn attach_anew(settings: Settings) -> Result<Self, Refusal> {
+        info!("the ring that an earlier kevmon left is not the one that the state speaks of: it is removed");
+        let pinning = settings.pinning.map(|pinning| Pinning {
+            progress: None,
+            ..pinning
+        });
+        Self::attach(Settings { pinning, ..settings })
+    }
+
+    fn go_on_from(&mut self, progress: &Progress) {
+        let (mut counters, mut waiting) = (self.all_counters(), self.ring.come());
+        // The programs go on meanwhile: of one moment are a count before and an equal one after.
+        for _ in 0..LOOKS {
+            let after = self.all_counters();
+            if after.sent == counters.sent {
+                break;
+            }
+            (counters, waiting) = (after, self.ring.come());
+        }
+        let skipped = self.all_skipped();
+        self.told_before = ToldBefore::new(&progress.losses, &counters, waiting);
+        self.lost.told_before(Arc::clone(&progress.lives));
+        let reached = counters.sent - Records::new(&counters, 0).lost.min(counters.sent);
+        let lost = Losses::new(
+            &self.told_before.new_of(&counters),
+            self.told_before.new_skipped(skipped),
+            0,
+        );
+        let unsaved = reached.saturating_sub(waiting + progress.received);
+        self.received_before = progress.received + unsaved;
+        self.takeover = Some(Takeover {
+            records: waiting,
+            unsaved,
+            lapsed: self.watch.as_ref().is_some_and(|watch| monotonic() > watch.told),
+            lost: lost.by_name().filter(|(_, count)| *count > 0).collect(),
+        });
+    }
+
+    /// What this run found of the time that kevmon was away; `None` where nothing was watched then.
+    pub fn takeover(&self) -> Option<&Takeover> {
+        self.takeover.as_ref()
+    }
+
+    /// Says to the programs that kevmon is there.
+    pub fn beat(&mut self) {
+        if let Some(watch) = &mut self.watch
+            && !watch.beat()
+        {
+            self.lapses += 1;
+        }
+    }
+
+    /// How far this run has come, for the state; `None` where nothing outlives it. All that was taken has been applied.
+    pub fn progress(&self) -> Option<Progress> {
+        let watch = self.watch.as_ref()?;
+        let Reached { position, received } = self.ring.reached();
+        let (lives, ends) = self.lost.applied();
+        Some(Progress {
+            ring: watch.ring,
+            position,
+            received: self.received_before + received,
+            losses: losses::encode(&self.all_counters(), self.all_skipped()),
+            lives,
+            ends,
         })
+    }
+
+    /// The state has all of this: its room is given back.
+    pub fn release(&mut self, progress: &Progress) {
+        self.ring.release(progress.position);
+        self.lost.release(progress.ends);
+    }
+
+    /// What [`KernelSource::recover`] returned has been applied.
+    pub fn note_recovered(&mut self) {
+        self.lost.note_applied();
+    }
+
+    /// Whether the programs go on when this ends in order.
+    pub fn stay(&mut self, stays: bool) {
+        if let Some(pins) = &mut self.pins {
+            pins.stay(stays);
+        }
     }
 
     /// A descriptor that is readable once a quarter of the ring is waiting.
@@ -350,12 +663,16 @@ impl KernelSource {
 
     /// What has been lost since the programs were attached.
     pub fn losses(&self) -> Losses {
+        let skipped = self.told_before.new_skipped(self.all_skipped());
+        Losses::new(&self.counters(), skipped, self.untold_lives).with_lapses(self.lapses)
+    }
+
+    /// Runs that the kernel skipped, since the programs were loaded. Before 5.12 it does not count them.
+    fn all_skipped(&self) -> u64 {
         let programs = self.attached.tracepoints.iter();
-        // Before 5.12 the kernel does not count them.
-        let skipped = programs
+        programs
             .filter_map(|(_, program)| Some(sys::program_info(program.as_fd()).ok()?.recursion_misses))
-            .sum();
-        Losses::new(&self.counters(), skipped, self.untold_lives)
+            .sum()
     }
 
     /// What the kernel counted of each program while its statistics were on (`kernel.bpf_stats_enabled`); none that never
@@ -379,7 +696,12 @@ impl KernelSource {
         Records::new(&self.counters(), self.ring.tally().received)
     }
 
+    /// What an earlier run has not told.
     fn counters(&self) -> Counters {
+        self.told_before.new_of(&self.all_counters())
+    }
+
+    fn all_counters(&self) -> Counters {
         let per_cpu = self.counters.get(&0, 0);
         let per_cpu = per_cpu.as_ref().map_or(&[][..], |per_cpu| per_cpu);
         losses::sum(per_cpu.iter().map(|Shared(counters)| counters))

@@ -1,14 +1,18 @@
 //! The bpf(2) calls that aya has no words for: links to iterators restricted to one process, map updates in
-//! batches, and a program's counts. Layouts: `union bpf_attr` and `struct bpf_prog_info`, include/uapi/linux/bpf.h, 6.1.
+//! batches, names in bpffs, and a program's counts. Layouts: `union bpf_attr` and `struct bpf_prog_info`, include/uapi/linux/bpf.h, 6.1.
 
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use aya::Pod;
 
+const BPF_OBJ_PIN: libc::c_int = 6;
+const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_int = 25;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_LINK_CREATE: libc::c_int = 28;
@@ -61,6 +65,22 @@ struct ObjGetInfo {
     bpf_fd: u32,
     info_len: u32,
     info: u64,
+}
+
+/// The part of `union bpf_attr` for BPF_OBJ_PIN and BPF_OBJ_GET that 4.4 knows.
+#[repr(C)]
+struct Obj {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// `struct { … } raw_tracepoint`.
+#[repr(C)]
+struct RawTracepoint {
+    name: u64,
+    prog_fd: u32,
+    pad: u32,
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
@@ -147,8 +167,76 @@ pub fn knows_no_batches(error: &io::Error) -> bool {
 }
 
 fn descriptor(result: libc::c_long) -> OwnedFd {
-    // SAFETY: a successful LINK_CREATE or ITER_CREATE returns a new descriptor that nobody else owns.
+    // SAFETY: a successful LINK_CREATE, ITER_CREATE, OBJ_GET or RAW_TRACEPOINT_OPEN returns a new descriptor that nobody else owns.
     unsafe { OwnedFd::from_raw_fd(result as i32) }
+}
+
+/// Attaches a tp_btf program to the tracepoint that it was loaded for. The link keeps it attached.
+///
+/// # Errors
+/// Any of bpf(2).
+pub fn attach_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let attributes = RawTracepoint {
+        name: 0,
+        prog_fd: program.as_raw_fd() as u32,
+        pad: 0,
+    };
+    bpf(BPF_RAW_TRACEPOINT_OPEN, &attributes).map(descriptor)
+}
+
+/// Gives a map, program or link the name `path` in bpffs.
+///
+/// # Errors
+/// EINVAL: a link before 5.7, or a link of perf_event_open(2). EPERM: no bpffs. EEXIST: the name is taken. Any other of bpf(2).
+pub fn pin(path: &CStr, object: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = Obj {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: object.as_raw_fd() as u32,
+        file_flags: 0,
+    };
+    bpf(BPF_OBJ_PIN, &attributes).map(drop)
+}
+
+/// Opens what has the name `path` in bpffs.
+///
+/// # Errors
+/// Any of bpf(2).
+pub fn open_pinned(path: &CStr) -> io::Result<OwnedFd> {
+    let attributes = Obj {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    bpf(BPF_OBJ_GET, &attributes).map(descriptor)
+}
+
+/// `BPF_PROG_TYPE_TRACING`: of tp_btf programs and of iterators.
+const TRACING: u32 = 26;
+
+/// The id of a program of the type that kevmon's are; `None` for another one, and for what is no program.
+pub fn tracing_program_id(program: BorrowedFd<'_>) -> Option<u32> {
+    let mut info = [0_u32; 2];
+    object_info(program, &mut info).ok()?;
+    // `type` and `id`, the first two words of `struct bpf_prog_info`.
+    let [kind, id] = info;
+    (kind == TRACING && program_info(program).is_ok()).then_some(id)
+}
+
+/// The program that a link has attached; `None` for what is no link.
+pub fn linked_program(link: BorrowedFd<'_>) -> Option<u32> {
+    let mut info = [0_u32; 3];
+    object_info(link, &mut info).ok()?;
+    // `type`, `id` and `prog_id`, the first words of `struct bpf_link_info`.
+    Some(info[2])
+}
+
+fn object_info<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
+    let attributes = ObjGetInfo {
+        bpf_fd: object.as_raw_fd() as u32,
+        info_len: size_of::<T>() as u32,
+        info: std::ptr::from_mut(info) as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes).map(drop)
 }
 
 /// A link that makes the task iterator `program` visit the threads of process `tgid` only (6.1 and newer).
@@ -226,12 +314,7 @@ pub fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
     /// follow.
     const RUN_TIME: usize = 192 / 8;
     let mut info = [0u64; RUN_TIME + 3];
-    let attributes = ObjGetInfo {
-        bpf_fd: program.as_raw_fd() as u32,
-        info_len: size_of_val(&info) as u32,
-        info: std::ptr::from_mut(&mut info) as u64,
-    };
-    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    object_info(program, &mut info)?;
     Ok(ProgramInfo {
         run_time: info[RUN_TIME],
         runs: info[RUN_TIME + 1],

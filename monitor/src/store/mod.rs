@@ -17,6 +17,7 @@ mod in_place;
 mod lock;
 mod migrate;
 mod open;
+mod progress;
 mod runs;
 mod schema;
 mod seed;
@@ -46,7 +47,7 @@ pub use open::Note;
 pub use crate::plugin::KeptGroup;
 use crate::{
     plugin::{Plugin, SavedGroup, collector::CollectorRun},
-    process::BootTime,
+    process::{BootTime, Progress},
 };
 use boot::Related;
 use elsewhere::Elsewhere;
@@ -80,6 +81,8 @@ pub struct Commit {
     pub history: Vec<HistoryRow>,
     /// Collectors that have run since the last commit.
     pub runs: Vec<CollectorRun>,
+    /// How far this run has taken what the kernel side holds for the next one; `None`: it holds nothing.
+    pub progress: Option<Progress>,
     /// Whether to wait for the disk: without that, a power cut may undo the last commits, and a crash of kevmon none.
     pub is_durable: bool,
 }
@@ -116,6 +119,8 @@ pub struct Store {
     identities: Identities,
     /// The host that ids are made on.
     id_host: Option<IdHost>,
+    /// As of the last commit, of this run or the one before.
+    progress: Option<Progress>,
     unwritten: Unwritten,
     /// Whether commits wait for the disk; `None` until one has said.
     is_durable: Option<bool>,
@@ -132,6 +137,7 @@ struct Unwritten {
     outage: Option<Outage>,
     /// The last one of each collector.
     runs: BTreeMap<(String, String), CollectorRun>,
+    progress: Option<Progress>,
 }
 
 impl Store {
@@ -264,6 +270,7 @@ impl Store {
             written: loaded.groups,
             identities: loaded.identities,
             id_host: loaded.id_host,
+            progress: loaded.progress,
             unwritten: Unwritten {
                 outage,
                 ..Unwritten::default()
@@ -315,6 +322,14 @@ impl Store {
         }
         let of = |&key: &&str| new.contains(key).then(|| self.group(key)).flatten();
         keys.iter().map(of).collect()
+    }
+
+    /// How far the run before had taken what the kernel side holds, where `keys` are all the groups of this run, and each goes
+    /// on from that run's last commit.
+    pub fn progress<'a>(&self, mut keys: impl Iterator<Item = &'a str>) -> Option<Progress> {
+        let goes_on = |key| self.group(key).is_some_and(|kept| kept.same_boot);
+        let is_alone = self.adopted.is_empty() && keys.all(goes_on);
+        self.progress.clone().filter(|_| is_alone)
     }
 
     /// When collectors ran last, as far as earlier runs of kevmon kept it.
@@ -414,6 +429,7 @@ impl Store {
         self.files.note_log();
         self.group_ids.extend(new_rows);
         let unwritten = std::mem::take(&mut self.unwritten);
+        self.progress = unwritten.progress;
         self.written.extend(
             unwritten
                 .groups
@@ -483,6 +499,10 @@ impl Store {
             self.identities.write(&transaction, time)?;
         }
         runs::write(&transaction, &self.unwritten.runs, time)?;
+        let now = self.unwritten.progress.as_ref();
+        let lives = |progress: &Progress| Arc::clone(&progress.lives);
+        let is_new_lives = now.map(lives) != self.progress.as_ref().map(lives);
+        progress::write(&transaction, now, is_new_lives)?;
         transaction
             .prepare_cached(
                 "INSERT INTO state (id, boot_id, last_commit, run, host_id, host_name, boot_time, boot_began)
@@ -521,6 +541,7 @@ impl Unwritten {
         for run in commit.runs {
             self.runs.insert((run.plugin.clone(), run.collector.clone()), run);
         }
+        self.progress = commit.progress;
     }
 }
 

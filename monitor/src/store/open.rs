@@ -21,8 +21,10 @@ use super::{
     identities::{Identities, text},
     in_place::InPlace,
     migrate::{Found, migrate, version_name},
+    progress,
     schema::{PRESENT, STEPS, Step},
 };
+use crate::process::Progress;
 
 /// Something about the opening that whoever keeps the file should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,7 @@ pub(super) struct Loaded {
     pub(super) groups: HashMap<String, Written>,
     pub(super) identities: Identities,
     pub(super) id_host: Option<IdHost>,
+    pub(super) progress: Option<Progress>,
 }
 
 /// The row of `state`.
@@ -146,6 +149,7 @@ impl<'a> Opening<'a> {
             groups: opened.groups,
             identities: opened.identities,
             id_host: opened.id_host,
+            progress: opened.progress,
         })
     }
 
@@ -218,6 +222,7 @@ struct Opened {
     groups: HashMap<String, Written>,
     identities: Identities,
     id_host: Option<IdHost>,
+    progress: Option<Progress>,
 }
 
 /// A group's key, its row and what it keeps.
@@ -290,6 +295,7 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
     let (group_ids, groups) = load_groups(&connection, doing)?;
     let identities = Identities::load(&connection, doing)?;
     let id_host = host::load(&connection, doing)?;
+    let progress = progress::load(&connection, doing)?;
     Ok(Opened {
         connection,
         migrated,
@@ -298,6 +304,7 @@ fn load_all(connection: Connection, doing: Doing<'_>, migrated: Option<Note>) ->
         groups,
         identities,
         id_host,
+        progress,
     })
 }
 

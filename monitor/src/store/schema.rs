@@ -30,10 +30,14 @@ pub(super) const STEPS: &[Step] = &[
         to: 6,
         statements: VERSION_6,
     },
+    Step {
+        to: 7,
+        statements: VERSION_7,
+    },
 ];
 
 /// The version that this kevmon writes.
-pub(super) const PRESENT: u32 = 6;
+pub(super) const PRESENT: u32 = 7;
 
 /// `PRAGMA application_id` of kevmon's databases: "kevm".
 pub(super) const APPLICATION_ID: i32 = 0x6b65_766d;
@@ -291,6 +295,20 @@ const VERSION_6: &[&str] = &[
         sender_signal INTEGER CHECK (sender_signal BETWEEN 0 AND 255)
     ) STRICT",
     "CREATE INDEX untold_exit_by_group ON untold_exit (group_id)",
+];
+
+const VERSION_7: &[&str] = &[
+    // How far the kernel side's ring (its map's id, a position in bytes, records before it) had been taken at the last commit, and
+    // what had been told of its losses. `losses` are integers of eight bytes, little-endian; `lives` is as the kernel side
+    // lays it out, for a kevmon with the same layout alone.
+    "CREATE TABLE progress (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        ring INTEGER NOT NULL CHECK (ring BETWEEN 0 AND 4294967295),
+        position INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        losses BLOB NOT NULL,
+        lives BLOB NOT NULL
+    ) STRICT",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

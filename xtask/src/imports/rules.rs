@@ -35,7 +35,7 @@ const MODULES: [(&str, &[&str]); 19] = [
     ("plugin", &["process"]),
     ("metrics", &["plugin", "process"]),
     ("config", &["plugin", "process", "shown", "users", "files"]),
-    ("kernel", &["process", "health", "limits"]),
+    ("kernel", &["process", "health", "limits", "files"]),
     ("procfs", &["process", "health", "limits", "users"]),
     ("collector", &["plugin", "process", "health", "limits", "users"]),
     (

@@ -45,6 +45,8 @@ impl Daemon {
             collection: None,
             notices: self.watch.take_notices(),
             began: Began::now(),
+            progress: self.watch.progress(),
+            is_committed: false,
         };
         let mut saved = self.watch.saved(&[], self.clock, self.wall);
         for (group, saved) in &mut saved {
@@ -75,7 +77,12 @@ impl Daemon {
             collection,
             notices,
             began,
+            progress,
+            is_committed,
         } = outgoing;
+        if let Some(progress) = progress.filter(|_| is_committed) {
+            self.watch.release(&progress);
+        }
         let Some(collection) = collection else {
             self.exports.send_events(notices, (self.boot, self.wall), time);
             return;
@@ -154,6 +161,7 @@ impl Daemon {
                 None => self.series.keep(*group, saved),
             }
         }
+        let progress = self.watch.progress();
         self.keeper.add_collector_runs(self.collectors.take_runs());
         self.exports.announce(collection.time);
         collection.tick_cpu += output::cpu_time().saturating_sub(cpu);
@@ -170,6 +178,8 @@ impl Daemon {
             collection: Some(collection),
             notices,
             began,
+            progress,
+            is_committed: false,
         };
         self.commit(saved, true, outgoing);
         time

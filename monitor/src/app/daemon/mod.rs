@@ -27,7 +27,7 @@ use super::{
     empty::EmptyGroups,
     exports::{self, Began, Exports},
     faulty_files, host,
-    keeper::{self, Keeper},
+    keeper::{self, Keeper, Kept},
     lines::{LineTarget, Lines},
     output,
     phase::Phase,
@@ -39,10 +39,11 @@ use super::{
     watch::{Drained, Origin, Watch, reconcile::LAST_WORD},
 };
 use crate::{
-    cli::{Args, Output},
-    config::{Fault, Loaded, receiver},
+    cli::{Args, Output, Source},
+    config::{Fault, Loaded, Settings, receiver},
     export::{HostIdentity, UnixClock},
     health::Soft,
+    kernel::{self, Pinning},
     plugin::{GroupId, Plugin, Plugins},
     procfs::HostReader,
 };
@@ -75,14 +76,25 @@ const IDLE_COMMIT: Duration = Duration::from_secs(60);
 /// The source does not work, or has stopped working.
 pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let (mut daemon, mut inputs) = start(setup)?;
-    daemon.serve(&mut inputs).await;
-    Ok(daemon.finish().await)
+    let end = daemon.serve(&mut inputs).await;
+    Ok(daemon.finish(end).await)
+}
+
+/// How a daemon was told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// For good, as far as it knows: nothing is left in the kernel.
+    ForGood,
+    /// Another one follows: the kernel side goes on until then.
+    Restart,
 }
 
 /// What a daemon waits for, beside its timers and collectors.
 struct Inputs {
     terminate: Signals,
     interrupt: Signals,
+    /// SIGUSR2: another kevmon follows.
+    restart: Signals,
     changes: mpsc::Receiver<Configuration>,
     /// Attempts to deliver, to be told as spans.
     attempts: mpsc::Receiver<Attempt>,
@@ -112,13 +124,18 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let changes = Watcher::start(sources, survey, is_idle).context("SIGHUP")?;
     let terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let restart = signal(SignalKind::user_defined2()).context("SIGUSR2")?;
     let now = output::unix_now();
     let this_boot = keeper::this_boot(args.boot_id.as_deref(), &args.proc_root);
     let boot_id = this_boot.id.clone();
     let (mut keeper, kept) = Keeper::open(claimed, this_boot, now, &mut loaded.plugins, &host);
-    let watch = Watch::start(Origin::from(&args), loaded.plugins, &kept)?;
+    let origin = Origin {
+        pinning: pinning(&keeper, &args, &settings, &kept),
+        ..Origin::from(&args)
+    };
+    let watch = Watch::start(origin, loaded.plugins, &kept)?;
     keeper.attached(output::unix_now(), HostReader::now());
-    keeper.say_outage();
+    keeper.say_outage(watch.takeover());
     keeper.offer_original(&environment);
     let stored_at = keeper.path().map(Path::to_owned);
     let spool = stored_at.or_else(|| (!args.no_store).then(|| state.clone()));
@@ -195,11 +212,41 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let inputs = Inputs {
         terminate,
         interrupt,
+        restart,
         changes,
         attempts,
         ring,
     };
     Ok((daemon, inputs))
+}
+
+/// What is to outlive this run; `None` where nothing can, or is to.
+fn pinning(keeper: &Keeper, args: &Args, settings: &Settings, kept: &Kept) -> Option<Pinning> {
+    let database = keeper.path()?;
+    let state = kernel::state_name(database)
+        .inspect_err(|error| {
+            info!(
+                "{}: {error}; what happens while kevmon is away will not be known",
+                database.display()
+            );
+        })
+        .ok()?;
+    if settings.keep_watching.is_zero() || args.source == Source::Proc {
+        // An earlier run may have been told otherwise.
+        match kernel::remove_pins(&state) {
+            Ok(true) => {
+                info!("what an earlier run left in the kernel is removed, as this one does not go on from it")
+            }
+            Ok(false) => {}
+            Err(error) => warn!("{error}"),
+        }
+        return None;
+    }
+    Some(Pinning {
+        state,
+        keep_watching: settings.keep_watching,
+        progress: kept.progress.clone(),
+    })
 }
 
 struct Daemon {
@@ -254,7 +301,7 @@ struct Daemon {
 
 impl Daemon {
     /// Goes on until it is told to end.
-    async fn serve(&mut self, inputs: &mut Inputs) {
+    async fn serve(&mut self, inputs: &mut Inputs) -> End {
         self.watch.never_wait();
         let mut pause = DRAIN;
         let mut drain_at = Instant::now() + pause;
@@ -265,8 +312,9 @@ impl Daemon {
             };
             let collect_at = self.collectors.next().map(Instant::from_std);
             tokio::select! {
-                _ = inputs.terminate.recv() => return,
-                _ = inputs.interrupt.recv() => return,
+                _ = inputs.terminate.recv() => return End::ForGood,
+                _ = inputs.interrupt.recv() => return End::ForGood,
+                _ = inputs.restart.recv() => return End::Restart,
                 () = sleep_until(tick_at) => {
                     let due = self.schedule.take(std::time::Instant::now());
                     self.watch.health.add(Soft::TickSkipped, due.skipped);
@@ -469,7 +517,7 @@ impl Daemon {
     }
 
     /// Last events, last collection of every plugin, last export.
-    async fn finish(mut self) -> Exit {
+    async fn finish(mut self, end: End) -> Exit {
         self.keeper.ending();
         let began = Instant::now();
         while began.elapsed() < FINAL_DRAIN
@@ -498,6 +546,9 @@ impl Daemon {
                  are not exported; the next run goes on from the one before"
             );
         }
+        // Where the last commit failed, the next run goes on from the one before.
+        self.watch
+            .leave(end == End::Restart || self.keeper.is_failing() || left > 0);
         self.exports.finish(time, left == 0).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);

@@ -9,7 +9,7 @@ use crate::{
     app::exports::Began,
     export::{Collection, UnixClock},
     plugin::{GroupId, Notice, SavedGroup},
-    process::{BootTime, Moment},
+    process::{BootTime, Moment, Progress},
     store::{Commit, HistoryRow, Store, StoreError},
 };
 
@@ -38,6 +38,10 @@ pub(in crate::app) struct Outgoing {
     pub(in crate::app) notices: Vec<Notice>,
     /// When it began.
     pub(in crate::app) began: Began,
+    /// How far the kernel side's records are in it; `None` where those do not outlive this run.
+    pub(in crate::app) progress: Option<Progress>,
+    /// It is in the store.
+    pub(in crate::app) is_committed: bool,
 }
 
 impl Keeper {
@@ -76,6 +80,7 @@ impl Keeper {
                 .collect(),
             history,
             runs: std::mem::take(&mut self.runs),
+            progress: outgoing.progress.clone(),
             is_durable: is_durable && !self.is_quick,
         };
         match &mut self.store {
@@ -85,8 +90,12 @@ impl Keeper {
             }
             Some(Place::Here(store)) => {
                 let result = store.commit(commit);
+                let is_committed = result.is_ok();
                 self.note(result);
-                Some(outgoing)
+                Some(Box::new(Outgoing {
+                    is_committed,
+                    ..*outgoing
+                }))
             }
             None => Some(outgoing),
         }
@@ -127,6 +136,7 @@ impl Keeper {
             cpu,
             mut outgoing,
         } = written;
+        outgoing.is_committed = result.is_ok();
         self.note(result);
         if let Some(collection) = &mut outgoing.collection {
             collection.tick_cpu += cpu;

@@ -3,7 +3,7 @@
 use crate::{
     export::MetricRequests,
     plugin::{GroupId, KeptGroup, Plugins},
-    process::BootTime,
+    process::{BootTime, Progress},
 };
 
 /// What an earlier run left.
@@ -17,6 +17,8 @@ pub(in crate::app) struct Kept {
     pub(in crate::app) outages: (u64, u64),
     /// For a single run that goes on from an earlier one.
     pub(in crate::app) compared: Option<Compared>,
+    /// How far that run had taken what the kernel side holds, where all groups go on from there.
+    pub(in crate::app) progress: Option<Progress>,
 }
 
 /// What a single run is compared with: its groups go on from the earlier run, and others show it by itself.

@@ -30,6 +30,7 @@ use crate::{
     config::Environment,
     episode::Episode,
     export::{HostIdentity, Run, UnixClock, service_instance_id},
+    kernel::Takeover,
     plugin::{GroupId, Plugin, Plugins, collector::CollectorRun},
     process::BootTime,
     procfs::HostReader,
@@ -148,6 +149,7 @@ impl Keeper {
                 (outages - 1, outage_ns - outage.to.saturating_sub(outage.from))
             }),
             compared: None,
+            progress: store.progress(keeper.keys.values().map(|key| key.key.as_str())),
         };
         keeper.path = Some(store.path().to_owned());
         keeper.outage = store.outage();
@@ -194,12 +196,14 @@ impl Keeper {
     }
 
     /// Says for how long kevmon was away.
-    pub(super) fn say_outage(&self) {
+    pub(super) fn say_outage(&self, takeover: Option<&Takeover>) {
         let (Some(path), Some(outage)) = (self.path(), self.outage) else {
             return;
         };
         let away = Duration::from_nanos(outage.to.saturating_sub(outage.from));
-        let meanwhile = if outage.same_boot {
+        let meanwhile = if let Some(takeover) = takeover {
+            &watched(takeover)
+        } else if outage.same_boot {
             "what lived through it is caught up; what ended in it did so for an unknown reason"
         } else {
             "the host was booted meanwhile; what was watched then has ended for an unknown reason"
@@ -311,6 +315,7 @@ impl Keeper {
             last_commit: self.last_commit(),
             outages: (0, 0),
             compared: None,
+            progress: None,
         }
     }
 
@@ -368,6 +373,38 @@ impl Keeper {
     pub(super) fn outages(&self) -> (u64, u64) {
         self.outages
     }
+}
+
+/// What the kernel side told of the time that kevmon was away.
+fn watched(takeover: &Takeover) -> String {
+    let Takeover {
+        records,
+        unsaved,
+        lapsed,
+        lost,
+    } = takeover;
+    let mut text = format!("the kernel side went on without it and held {records} records");
+    if takeover.is_whole() {
+        text.push_str(", and lost none");
+    }
+    if !lost.is_empty() {
+        let lost: Vec<String> = lost
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        text.push_str(&format!("; it lost, by name: {}", lost.join(", ")));
+    }
+    if *unsaved > 0 {
+        text.push_str(&format!(
+            "; {unsaved} records had been read before, and are not in the state"
+        ));
+    }
+    if *lapsed {
+        text.push_str(
+            "; it stopped before kevmon came back ([state] keep_watching), and what came then is not known",
+        );
+    }
+    text
 }
 
 /// A commit waits for the disk unless some plugin is collected too often for that.
@@ -447,6 +484,8 @@ mod tests {
                 collection: None,
                 notices: Vec::new(),
                 began: Began::now(),
+                progress: None,
+                is_committed: false,
             };
             keeper.commit(at(second), groups, Box::new(nothing));
         };

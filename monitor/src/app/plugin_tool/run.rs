@@ -43,6 +43,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
         asked_by: "--source ebpf",
         ring_bytes: DEFAULT_RING_BYTES,
         root: PathBuf::from("/proc"),
+        pinning: None,
     };
     let mut watch = Watch::start(origin, plugins, &Kept::default())?;
     let file = config::read_settings(None);

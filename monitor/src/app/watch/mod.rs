@@ -37,11 +37,11 @@ use crate::{
     episode::Episode,
     export::{Extra, ServiceReading, UnixClock},
     health::{Health, Soft},
-    kernel::{KernelSource, ProgramTime, Settings},
+    kernel::{KernelSource, Pinning, ProgramTime, Settings, Takeover},
     limits::{self, CacheShare},
     metrics::{HealthReading, TelemetryReading},
     plugin::{Completeness, GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
-    process::{BootTime, Event, FactIds, KeyMap, KeySet, Moment, ProcessKey, Recovered, Sample},
+    process::{BootTime, Event, FactIds, KeyMap, KeySet, Moment, ProcessKey, Progress, Recovered, Sample},
     procfs::{self, GaugeReader, Hidden, HostReader, ProcSource},
 };
 
@@ -74,6 +74,8 @@ pub(super) struct Origin {
     pub(super) ring_bytes: u32,
     /// Where proc is mounted.
     pub(super) root: PathBuf,
+    /// What outlives this run; `None`: nothing.
+    pub(super) pinning: Option<Pinning>,
 }
 
 impl From<&Args> for Origin {
@@ -83,6 +85,7 @@ impl From<&Args> for Origin {
             asked_by: "--source ebpf",
             ring_bytes: args.ring_bytes,
             root: args.proc_root.clone(),
+            pinning: None,
         }
     }
 }
@@ -160,8 +163,8 @@ impl Watch {
     pub fn start(origin: Origin, plugins: Vec<Plugin>, kept: &Kept) -> Result<Self> {
         let began = HostReader::now();
         let caches = CacheShare::of(limits::open_file_limit());
-        let (source, reason) = open(&origin, caches)?;
-        let root = origin.root;
+        let root = origin.root.clone();
+        let (source, reason) = open(origin, caches)?;
         match &source {
             Source::Ebpf(_) => info!("source ebpf: {reason}"),
             Source::Proc(_) => {
@@ -208,16 +211,50 @@ impl Watch {
             drained_at: began,
             recovered: Recovered::default(),
         };
+        if watch.takeover().is_some() {
+            watch.tracker.go_on_unseen();
+        }
         watch.restore(kept, began)?;
         watch.look_for_hidden();
         watch.tell_how_much_of_arguments();
         match &watch.source {
+            Source::Ebpf(_) if watch.takeover().is_some() => watch.take_over()?,
             Source::Ebpf(_) => watch.reconcile()?,
             // What is there at the first scan has been there before: nothing of it counts as a start.
             Source::Proc(_) => watch.scan(None)?,
         }
         watch.tracker.end_comparison();
         Ok(watch)
+    }
+
+    /// What was found of the time that kevmon was away; `None` where nothing was watched then.
+    pub fn takeover(&self) -> Option<&Takeover> {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.takeover(),
+            Source::Proc(_) => None,
+        }
+    }
+
+    /// How far this run has come, for the state; `None` where nothing outlives it.
+    pub fn progress(&self) -> Option<Progress> {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.progress(),
+            Source::Proc(_) => None,
+        }
+    }
+
+    /// The state has all of this.
+    pub fn release(&mut self, progress: &Progress) {
+        if let Source::Ebpf(kernel) = &mut self.source {
+            kernel.release(progress);
+        }
+    }
+
+    /// This run ends in order. The kernel side goes on without it where `another_follows`.
+    pub fn leave(&mut self, another_follows: bool) {
+        if let Source::Ebpf(kernel) = &mut self.source {
+            kernel.stay(another_follows);
+        }
     }
 
     /// Execs send no more of long arguments than plugins look at.
@@ -251,6 +288,7 @@ impl Watch {
         let Source::Ebpf(kernel) = &mut self.source else {
             return drained;
         };
+        kernel.beat();
         while let Some((mut event, ids)) = kernel.next_event(&mut self.health) {
             if let Event::Rename {
                 key,
@@ -266,7 +304,9 @@ impl Watch {
                     *found = procfs::identity(&self.root, *key).ok();
                 }
                 // What is not known has been judged by all its names but this one.
-                if !self.tracker.knows(*key) {
+                if self.tracker.is_unconfirmed(*key) {
+                    *found = procfs::identity(&self.root, *key).ok();
+                } else if !self.tracker.knows(*key) {
                     if self.tracker.matches_name(comm) {
                         *found = procfs::identity(&self.root, *key).ok();
                     }
@@ -643,11 +683,12 @@ fn is_forgotten(plugin: &Plugin, reading: &Reading, now: BootTime) -> bool {
     reading.process_count == 0 && reading.unsettled == 0 && last.is_none_or(|last| now.since(last) >= after)
 }
 
-fn open(origin: &Origin, caches: CacheShare) -> Result<(Source, String)> {
+fn open(origin: Origin, caches: CacheShare) -> Result<(Source, String)> {
     let choice = origin.choice;
     let settings = Settings {
         ring_bytes: origin.ring_bytes,
         links: caches.links,
+        pinning: origin.pinning,
     };
     let proc = || Source::Proc(ProcSource::new(origin.root.clone()));
     if choice == cli::Source::Proc {

@@ -17,6 +17,9 @@ use crate::{
     procfs::HostReader,
 };
 
+/// Drains of what the kernel side held: many more than a full ring takes.
+const TAKEOVER_DRAINS: usize = 64;
+
 /// Snapshots at the start until one shows nothing new; a fork bomb of matching processes is left to its events.
 const SNAPSHOTS: usize = 8;
 
@@ -83,6 +86,20 @@ impl Watch {
                 result
             }
         }
+    }
+
+    /// Brings the groups of the run before up to date with what the kernel side has told since, and then with the host.
+    /// Records come first: they tell when something happened, and a snapshot only that it has.
+    pub(super) fn take_over(&mut self) -> Result<()> {
+        for _ in 0..TAKEOVER_DRAINS {
+            if self.drain().all {
+                break;
+            }
+        }
+        self.recover();
+        // The names of what the run before followed are in its memory, and that is gone: everybody is judged again.
+        self.replanned = Some(HostReader::now());
+        self.reconcile()
     }
 
     /// Snapshots until one shows no new match, then ends what it does not show.
@@ -178,6 +195,9 @@ impl Watch {
                 FactReader::of(&self.root, &mut self.source).learn_of_ends(&mut self.tracker, &ends);
             }
             self.tracker.recover(ends, &lives, HostReader::now());
+            if let Source::Ebpf(kernel) = &mut self.source {
+                kernel.note_recovered();
+            }
         }
         drained.all
     }

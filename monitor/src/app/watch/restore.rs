@@ -8,6 +8,7 @@ use crate::{
         keeper::{Compared, Kept},
         output,
     },
+    kernel::Takeover,
     plugin::SavedMember,
     process::{BootTime, KeyMap, KeySet, ProcessKey, Seen},
 };
@@ -42,8 +43,8 @@ impl Watch {
                 let since = looked_last(compared, now, output::unix_now());
                 self.tracker.compare(*group, &kept_group, since, now);
             }
-            // What happened while kevmon was away, nobody saw.
-            self.unclear = 1;
+            // What happened while kevmon was away, nobody saw, unless the kernel side did.
+            self.unclear = u64::from(!self.takeover().is_some_and(Takeover::is_whole));
         }
         if let Some(compared) = &kept.compared {
             self.tracker.count_whole_lives(&compared.windows);

@@ -11,7 +11,7 @@ mod proxy;
 mod resource;
 mod tls;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     Overrides, PluginReceivers,
@@ -20,7 +20,7 @@ use super::{
     given::Given,
     log_filter::LogFilter,
     receiver::{Outputs, Receiver, SpoolLimits, Telemetry, Temporality},
-    settings_file::SettingsFile,
+    settings_file::{DEFAULT_KEEP_WATCHING, SettingsFile},
 };
 use crate::files;
 
@@ -38,6 +38,8 @@ pub struct Settings {
     pub temporality: Temporality,
     /// What is kept while a receiver is away.
     pub spool: SpoolLimits,
+    /// How long the kernel side watches without kevmon; zero: it does not.
+    pub keep_watching: Duration,
     /// kevmon's own telemetry.
     pub telemetry: Telemetry,
     /// Outputs beside the receivers.
@@ -116,6 +118,11 @@ pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
         log_level,
         temporality,
         spool: sources.file.map_or_else(SpoolLimits::default, |file| file.spool),
+        keep_watching: sources
+            .overrides
+            .keep_watching
+            .or_else(|| sources.file?.keep_watching)
+            .unwrap_or(DEFAULT_KEEP_WATCHING),
         telemetry: sources
             .file
             .map_or_else(Telemetry::default, |file| file.telemetry),

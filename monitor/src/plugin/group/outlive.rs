@@ -98,7 +98,8 @@ impl Group {
 
     /// Goes on from what was kept. Members of this boot become members again, those of an earlier one are closed at
     /// their last known totals: nobody can say how they ended.
-    pub fn restore(&mut self, saved: &SavedGroup, same_boot: bool, now: BootTime) {
+    /// `blurred`: until when nobody watched; `None`: somebody did.
+    pub fn restore(&mut self, saved: &SavedGroup, same_boot: bool, blurred: Option<BootTime>, now: BootTime) {
         self.watch_start = Moment::Unix(saved.watch_start);
         self.usage_start = Some(Moment::Unix(saved.usage_start));
         self.left_behind = saved.left_behind;
@@ -112,7 +113,7 @@ impl Group {
         self.peak_rss = saved.peak_rss;
         // Ends and starts may have fallen into the gap: what starts after it may replace one that nobody saw.
         self.pairing
-            .restore(if same_boot { &saved.unpaired_ends } else { &[] }, now);
+            .restore(if same_boot { &saved.unpaired_ends } else { &[] }, blurred);
         // Kept by this run from its first commit on: the next one counts from there.
         self.changed = true;
         for member in &saved.members {

@@ -283,10 +283,16 @@ impl RestartPairing {
         self.ends.latest(SAVED).into_iter().map(RootEnd::saved).collect()
     }
 
-    /// Goes on at `now` from the ends that an earlier run of this boot kept.
-    pub fn restore(&mut self, saved: &[SavedEnd], now: BootTime) {
-        self.blur(now);
-        self.ends = saved.iter().map(RootEnd::restored).collect();
+    /// Goes on from the ends that an earlier run of this boot kept. `blurred`: until when nobody watched; `None`: somebody did.
+    pub fn restore(&mut self, saved: &[SavedEnd], blurred: Option<BootTime>) {
+        if let Some(now) = blurred {
+            self.blur(now);
+        }
+        let ends = saved.iter().map(|end| RootEnd {
+            before_outage: blurred.is_some(),
+            ..RootEnd::restored(end)
+        });
+        self.ends = ends.collect();
     }
 
     /// Whether a program of the group is in a crash loop; see [`crashes::CRASHES`].

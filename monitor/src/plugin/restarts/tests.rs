@@ -455,7 +455,7 @@ fn an_end_before_an_outage_has_a_successor_but_no_downtime() {
     let saved = before.saved();
 
     let mut after = RestartPairing::new(window);
-    after.restore(&saved, BootTime(2_000 * MS));
+    after.restore(&saved, Some(BootTime(2_000 * MS)));
     // What an outage brings to light of members is no further loss.
     after.blur_outage(BootTime(2_010 * MS));
     // Found by the first snapshot: it took the worker's place meanwhile.
@@ -477,7 +477,7 @@ fn an_end_before_an_outage_has_a_successor_but_no_downtime() {
 
     // What was up before the end is no successor.
     let mut after = RestartPairing::new(window);
-    after.restore(&saved, BootTime(2_000 * MS));
+    after.restore(&saved, Some(BootTime(2_000 * MS)));
     let older = ProcessKey {
         tgid: Tgid(7),
         start: BootTime(500 * MS),
@@ -488,7 +488,7 @@ fn an_end_before_an_outage_has_a_successor_but_no_downtime() {
         Started::Replaces(_)
     ));
     // A loss is one.
-    after.restore(&saved, BootTime(2_000 * MS));
+    after.restore(&saved, Some(BootTime(2_000 * MS)));
     after.blur(BootTime(2_100 * MS));
     assert!(matches!(after.start(started(3_000, 9, &web)), Started::Unknown));
 }

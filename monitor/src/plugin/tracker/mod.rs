@@ -84,6 +84,8 @@ pub struct Tracker {
     unknown_verdicts: BTreeMap<GroupId, u64>,
     /// The effective user of the process that the event is about, as far as it tells.
     event_user: Option<u32>,
+    /// Records tell what happened between the earlier run and this one.
+    goes_on: bool,
 }
 
 impl Tracker {
@@ -114,6 +116,7 @@ impl Tracker {
             unknown: KeyMap::default(),
             unknown_verdicts: BTreeMap::new(),
             event_user: None,
+            goes_on: false,
             irregular: Irregularities::default(),
         })
     }
@@ -276,6 +279,9 @@ impl Tracker {
     }
 
     fn forked(&mut self, key: ProcessKey, time: BootTime, parent: ProcessKey) -> bool {
+        if self.goes_on && self.is_unconfirmed(parent) {
+            return self.forked_by_restored(key, time, parent);
+        }
         // Of a parent that is known by an earlier run's names alone, the snapshot to come tells more.
         let parent_seen = self.table.get(parent).filter(|parent| !parent.unconfirmed);
         let Some((identity, of_parent)) = parent_seen.map(|parent| (parent.identity.clone(), parent.uid))
@@ -311,6 +317,26 @@ impl Tracker {
         true
     }
 
+    /// A member that an earlier run kept, and of which this one knows the names alone, has made another process: that one is
+    /// what its parent was, and a member of the same groups, until it executes something or a snapshot shows more.
+    fn forked_by_restored(&mut self, key: ProcessKey, time: BootTime, parent: ProcessKey) -> bool {
+        let groups = self.memberships.get(&parent).cloned().unwrap_or_default();
+        let known = self.table.get(parent).filter(|parent| parent.is_live());
+        let Some(identity) = known.map(|parent| parent.identity.clone()) else {
+            return false;
+        };
+        if groups.is_empty() || !self.has_room_for(key) {
+            return false;
+        }
+        self.descends(key, parent);
+        let process = self.table.entry(key, || Process::new(identity, None, time));
+        process.unconfirmed = true;
+        process.parent = Some(parent);
+        process.observe(&Usage::ZERO);
+        self.move_to(key, groups, Arrival::Appeared, time);
+        true
+    }
+
     fn renamed(
         &mut self,
         key: ProcessKey,
@@ -320,7 +346,17 @@ impl Tracker {
         found: Option<Identity>,
         usage: &Usage,
     ) -> bool {
-        let known = self.table.get(key).map(|process| process.identity.clone());
+        let is_unconfirmed = self.is_unconfirmed(key);
+        if is_unconfirmed && found.is_none() {
+            // Gone already, and what an earlier run kept of its names is no ground to judge it by another one.
+            if let Some(process) = self.table.get_mut(key) {
+                process.identity.comm = comm;
+                process.observe(usage);
+            }
+            return true;
+        }
+        let known = self.table.get(key).filter(|_| !is_unconfirmed);
+        let known = known.map(|process| process.identity.clone());
         let identity = Identity {
             comm,
             ..known.or(found).unwrap_or_default()

@@ -51,6 +51,13 @@ impl Tracker {
             group.end_comparison();
             group.counts_whole_lives = false;
         }
+        self.goes_on = false;
+    }
+
+    /// What happened since the earlier run is told by records, as if this one had been there: groups that are restored from now
+    /// on miss nothing but what is counted as lost.
+    pub fn go_on_unseen(&mut self) {
+        self.goes_on = true;
     }
 
     /// A process that is known by what an earlier run kept of it alone.
@@ -73,7 +80,7 @@ impl Tracker {
                 .get(member.key)
                 .is_some_and(|process| !process.is_live());
         }
-        group.restore(&saved, same_boot, now);
+        group.restore(&saved, same_boot, (!self.goes_on).then_some(now), now);
         if !same_boot {
             self.strangers
                 .extend(saved.members.iter().map(|member| member.key));

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::{BOOT, NOW, Random, Scratch, assert_groups, count, filled, key, open, ready};
 use crate::{
     plugin::{SavedGroup, collector::CollectorRun},
-    process::{BootTime, Tgid},
+    process::{BootTime, Progress, Tgid},
     store::{
         Commit, GroupKey, HistoryRow, KEPT, Store, StoreError, history,
         history::{Event, OUTAGES_KEPT},
@@ -361,4 +361,38 @@ fn the_last_commit_is_kept_on_the_boots_own_clock() {
     assert_eq!(open(&scratch.store()).left_at(), None, "not known");
     let other = super::ready(Store::open(&scratch.store(), "another boot", NOW));
     assert_eq!(other.left_at(), None);
+}
+
+/// A position in the kernel side's ring is as good as the groups that were committed with it.
+#[test]
+fn how_far_records_are_in_the_groups_comes_back_with_them() {
+    let scratch = Scratch::new();
+    let groups = filled(&scratch.store());
+    let keys = || groups.iter().map(|(key, _)| key.key.as_str());
+    let progress = |position, lives: &[u8]| Progress {
+        ring: 7,
+        position,
+        received: position / 8,
+        losses: vec![1, u64::MAX, 3],
+        lives: lives.into(),
+        ends: 0,
+    };
+    let with = |progress: Option<Progress>| Commit {
+        progress,
+        ..commit(&groups)
+    };
+    let mut store = open(&scratch.store());
+    assert_eq!(store.progress(keys()), None);
+    for (position, lives) in [(64, &b"one"[..]), (128, b"one"), (u64::MAX, b"two")] {
+        store.commit(with(Some(progress(position, lives)))).unwrap();
+        drop(store);
+        store = open(&scratch.store());
+        assert_eq!(store.progress(keys()), Some(progress(position, lives)));
+        let and_a_new_one = keys().chain(["new"]);
+        assert_eq!(store.progress(and_a_new_one), None, "its past is in no group");
+    }
+    // A run without a ring has gone on with the groups.
+    store.commit(with(None)).unwrap();
+    drop(store);
+    assert_eq!(open(&scratch.store()).progress(keys()), None);
 }

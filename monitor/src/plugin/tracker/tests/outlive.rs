@@ -457,3 +457,47 @@ fn a_former_member_is_forgotten_by_every_group_at_its_end() {
         assert!(saved.iter().all(|group| group.members.is_empty()));
     }
 }
+
+/// The kernel side went on while kevmon was away: records of that time are applied to restored groups as if nobody had left.
+#[test]
+fn records_of_an_outage_count_as_if_kevmon_had_been_there() {
+    let mut first = tracker(&["^app$"]);
+    let (parent, root) = (key(10, 100), key(20, 110));
+    first.apply(exec(100, parent, INIT, "app", 0));
+    first.apply(exec(110, root, INIT, "app", 0));
+    let saved = keep(&mut first, 200);
+
+    let outage = |tracker: &mut Tracker| {
+        let child = key(11, 300);
+        tracker.apply(fork(300, child, parent));
+        end(tracker, 320, child, 0, 4);
+        // Its name changes, and it is gone before anybody could ask for the others.
+        tracker.apply(rename(330, root, INIT, "worker", 5));
+        end(tracker, 400, root, 0x100, 9);
+        tracker.apply(exec(450, key(21, 440), INIT, "app", 0));
+        find(tracker, &[(parent, "app"), (key(21, 440), "app")], 1_001);
+        tracker.end_comparison();
+        read(tracker, 0, 1_002)
+    };
+    let mut second = tracker(&["^app$"]);
+    second.go_on_unseen();
+    second.restore(GroupId(0), &saved[0], true, BootTime(1_000 * MS));
+    let reading = outage(&mut second);
+    let happened = reading.happened;
+    assert_eq!(
+        (happened.worker_starts, happened.exits, happened.leaves),
+        (1, 2, 0)
+    );
+    assert_eq!(
+        (happened.respawns, happened.unpaired_starts),
+        (saved[0].happened.respawns + 1, saved[0].happened.unpaired_starts),
+        "the start replaces the end that records tell"
+    );
+    assert_eq!(reading.downtime.count(), 1, "and how long it took is known");
+    assert_eq!(written(&reading), 13, "with what the child used");
+
+    // Where nobody watched, a fork of a process that is known by its names alone says nothing.
+    let mut second = resume(&["^app$"], &saved, true, 1_000);
+    let reading = outage(&mut second);
+    assert_eq!(reading.happened.worker_starts, 0);
+}

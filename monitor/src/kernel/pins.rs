@@ -1,0 +1,372 @@
+//! The place in the BPF file system (bpffs) where programs, ring and maps outlive kevmon.
+//!
+//! `/sys/fs/bpf/kevmon/<state>/<layout>/` has a file for each map, program and link. `<state>` names the state's database, so that each
+//! kevmon has a folder of its own; the lock on it (flock(2)) is held as long as kevmon runs, also where two hosts' containers
+//! share one bpffs. `<layout>` is a hash of all that both sides have to agree on: what another kevmon left is removed, never
+//! read. A folder gets its name once it is whole; what a kill in between leaves is called `new`, and is removed.
+//!
+//! bpffs keeps objects alive and nothing else: it is memory, so another boot finds it empty. Whose files are used is decided by the
+//! rules for all files ([`crate::files`]). Removing a link's file detaches its program, once kevmon has closed the link as well.
+
+use std::{
+    ffi::{CString, OsStr},
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, open, statfs},
+    io::Errno,
+};
+use tracing::debug;
+
+use super::sys;
+use crate::files::{self, Accepts, Folder, Missing};
+
+/// Where bpffs is mounted on every distribution (systemd mounts it).
+const BPFFS: &str = "/sys/fs/bpf";
+/// kevmon's folder in it.
+const KEVMON: &str = "kevmon";
+/// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
+const MAGIC: u32 = 0xcafe_4a11;
+/// A set of pins that is not whole yet.
+const NEW: &str = "new";
+/// The lock is tried so often …
+const TRIES: u32 = 20;
+/// … after this long: a child of the kevmon before may hold a copy between fork and exec.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+/// Why nothing outlives kevmon.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// Nothing is mounted there.
+    #[error("{BPFFS} is no BPF file system; mount it: mount -t bpf bpf {BPFFS}")]
+    NotMounted,
+    /// Another kevmon has the folder.
+    #[error("{}: another kevmon uses it", .0.display())]
+    InUse(PathBuf),
+    /// Somebody else could have made it.
+    #[error("{0}")]
+    Refused(files::Refusal),
+    /// The system said no.
+    #[error("{}: {source}; let kevmon's user write there ({KEVMON} in {BPFFS}; under systemd, ReadWritePaths={BPFFS})", .path.display())]
+    System {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The objects are not what they should be.
+    #[error("{}: {what}", .path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl PinError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match files::refusal(&source) {
+            Some(refusal) => Self::Refused(refusal.clone()),
+            None => Self::System { path, source },
+        }
+    }
+
+    /// Whether somebody should know, rather than that this host has no place for pins.
+    pub fn is_alarming(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::InUse(_) | Self::Foreign { .. })
+    }
+}
+
+/// A state's folder, locked.
+#[derive(Debug)]
+pub struct Pins {
+    folder: PathBuf,
+    layout: String,
+    lock: OwnedFd,
+    /// What is pinned stays when this is dropped.
+    stays: bool,
+}
+
+impl Pins {
+    /// The folder of the state called `state`, made where it is missing.
+    ///
+    /// # Errors
+    /// There can be no pins.
+    pub fn open(state: &str, layout: u64) -> Result<Self, PinError> {
+        let folder = Path::new(BPFFS).join(KEVMON).join(state);
+        if !statfs(BPFFS).is_ok_and(|of| of.f_type as u32 == MAGIC) {
+            return Err(PinError::NotMounted);
+        }
+        let (accepted, _) =
+            Folder::holding(&folder.join(NEW), Missing::Make(0o700)).map_err(PinError::at(&folder))?;
+        let folder = accepted.path().to_owned();
+        let lock = locked(&folder)?;
+        Ok(Self {
+            folder,
+            layout: format!("{layout:016x}"),
+            lock,
+            stays: false,
+        })
+    }
+
+    fn layout(&self) -> PathBuf {
+        self.folder.join(&self.layout)
+    }
+
+    /// What a kevmon with the same layout left, if nobody else can have touched it.
+    ///
+    /// # Errors
+    /// Something lies there that is not used.
+    pub fn found(&self) -> Result<Option<Found>, PinError> {
+        let path = self.layout();
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(PinError::at(&path)(error)),
+            Ok(_) => {}
+        }
+        let (folder, _) = Folder::holding(&path.join(NEW), Missing::Fail).map_err(PinError::at(&path))?;
+        Ok(Some(Found { folder }))
+    }
+
+    /// Whether a kevmon with another layout left something.
+    pub fn has_another(&self) -> bool {
+        let layout = OsStr::new(&self.layout);
+        entries(&self.folder).any(|name| name != layout && name != NEW)
+    }
+
+    /// Removes all that is pinned for the state.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub fn clear(&self) -> Result<(), PinError> {
+        clear(&self.folder)
+    }
+
+    /// Pins `objects` under their names; all of them, or none.
+    ///
+    /// # Errors
+    /// One of them could not be pinned.
+    pub fn pin<'a>(&self, objects: impl Iterator<Item = (String, BorrowedFd<'a>)>) -> Result<(), PinError> {
+        let (new, whole) = (self.folder.join(NEW), self.layout());
+        let pinned = || -> Result<(), PinError> {
+            fs::create_dir(&new).map_err(PinError::at(&new))?;
+            for (name, object) in objects {
+                let path = new.join(name);
+                let error = PinError::at(&path);
+                pin(&path, object).map_err(error)?;
+            }
+            fs::rename(&new, &whole).map_err(PinError::at(&whole))
+        };
+        pinned().inspect_err(|_| {
+            if let Err(error) = self.clear() {
+                debug!("{error}");
+            }
+        })
+    }
+
+    /// Whether what is pinned outlives this value.
+    pub fn stay(&mut self, stays: bool) {
+        self.stays = stays;
+    }
+
+    /// Removes what kevmons left that do not come back, where `is_over` says so of a set.
+    pub fn tidy(&self, is_over: impl Fn(&Found) -> bool) {
+        let Some(all) = self.folder.parent() else { return };
+        for name in entries(all) {
+            let path = all.join(&name);
+            if path == self.folder {
+                continue;
+            }
+            let Ok(_lock) = try_locked(&path) else { continue };
+            let sets = entries(&path).map(|set| Folder::holding(&path.join(set).join(NEW), Missing::Fail));
+            let mut sets = sets.flatten().map(|(folder, _)| Found { folder }).peekable();
+            // An empty folder may be about to be used.
+            if sets.peek().is_some() && sets.all(|found| is_over(&found)) {
+                match clear(&path).and_then(|()| fs::remove_dir(&path).map_err(PinError::at(&path))) {
+                    Ok(()) => debug!(
+                        "{}: removed, as its kevmon did not come back in time",
+                        path.display()
+                    ),
+                    Err(error) => debug!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Pins {
+    /// An orderly end takes the pins with it; a panic is none.
+    fn drop(&mut self) {
+        if self.stays || thread::panicking() {
+            return;
+        }
+        if let Err(error) = self.clear() {
+            tracing::warn!("{error}; its programs end with the time that they were given");
+            return;
+        }
+        // The folders above are for others, too.
+        let _ = fs::remove_dir(&self.folder);
+        let _ = self.folder.parent().map(fs::remove_dir);
+        let _ = &self.lock;
+    }
+}
+
+/// A whole set of pins.
+#[derive(Debug)]
+pub struct Found {
+    folder: Folder,
+}
+
+impl Found {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The path of one object; `None` where there is none.
+    ///
+    /// # Errors
+    /// Somebody else could have put it there.
+    pub fn object(&self, name: &str) -> Result<Option<PathBuf>, PinError> {
+        let path = self.path().join(name);
+        let found = self.folder.check(OsStr::new(name), Accepts::File);
+        Ok(found.map_err(PinError::at(&path))?.map(|_| path))
+    }
+
+    /// One object that has to be there.
+    ///
+    /// # Errors
+    /// It is not, or somebody else could have put it there.
+    pub fn open(&self, name: &str) -> Result<OwnedFd, PinError> {
+        let Some(path) = self.object(name)? else {
+            return Err(self.foreign(format!("{name} is missing")));
+        };
+        let text =
+            CString::new(path.as_os_str().as_bytes()).map_err(|error| self.foreign(error.to_string()))?;
+        sys::open_pinned(&text).map_err(PinError::at(&path))
+    }
+
+    /// That something in the set is wrong.
+    pub fn foreign(&self, what: String) -> PinError {
+        PinError::Foreign {
+            path: self.path().to_owned(),
+            what,
+        }
+    }
+}
+
+fn pin(path: &Path, object: BorrowedFd<'_>) -> io::Result<()> {
+    let text = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    sys::pin(&text, object)
+}
+
+fn locked(folder: &Path) -> Result<OwnedFd, PinError> {
+    for _ in 1..TRIES {
+        match try_locked(folder) {
+            Err(PinError::InUse(_)) => thread::sleep(BETWEEN_TRIES),
+            tried => return tried,
+        }
+    }
+    try_locked(folder)
+}
+
+fn try_locked(folder: &Path) -> Result<OwnedFd, PinError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let error = |error: Errno| PinError::at(folder)(error.into());
+    let descriptor = open(folder, flags, Mode::empty()).map_err(error)?;
+    match flock(descriptor.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(descriptor),
+        Err(Errno::WOULDBLOCK) => Err(PinError::InUse(folder.to_owned())),
+        Err(errno) => Err(error(errno)),
+    }
+}
+
+/// The names in a folder; none where it cannot be read.
+fn entries(folder: &Path) -> impl Iterator<Item = std::ffi::OsString> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.file_name()))
+}
+
+/// Removes everything in a folder of ours.
+fn clear(folder: &Path) -> Result<(), PinError> {
+    for name in entries(folder) {
+        let path = folder.join(name);
+        let remove = |path: &Path| match fs::symlink_metadata(path)?.is_dir() {
+            true => fs::remove_dir(path),
+            false => fs::remove_file(path),
+        };
+        if path.is_dir() && !path.is_symlink() {
+            for name in entries(&path) {
+                let inner = path.join(name);
+                remove(&inner).map_err(PinError::at(&inner))?;
+            }
+        }
+        remove(&path).map_err(PinError::at(&path))?;
+    }
+    Ok(())
+}
+
+/// What is pinned for the state called `state` is removed, unless a kevmon uses it. Returns whether there was anything.
+///
+/// # Errors
+/// A kevmon uses it, or it cannot be removed.
+pub fn remove(state: &str) -> Result<bool, PinError> {
+    let folder = Path::new(BPFFS).join(KEVMON).join(state);
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    let pins = Pins::open(state, 0)?;
+    let found = entries(&pins.folder).next().is_some();
+    drop(pins);
+    Ok(found)
+}
+
+/// The name of a state's folder: of the database's own folder and name, whatever the database itself is.
+///
+/// # Errors
+/// The database's folder cannot be looked at.
+pub fn state_name(database: &Path) -> io::Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let (Some(folder), Some(name)) = (database.parent(), database.file_name()) else {
+        return Err(Errno::ISDIR.into());
+    };
+    let folder = File::open(if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    })?;
+    let folder = folder.metadata()?;
+    let mut hash = Fnv::new();
+    hash.add(&folder.dev().to_ne_bytes());
+    hash.add(&folder.ino().to_ne_bytes());
+    hash.add(name.as_bytes());
+    Ok(format!("{:016x}", hash.0))
+}
+
+/// FNV-1a with 64 bits: names, not secrets.
+pub struct Fnv(pub u64);
+
+impl Fnv {
+    /// Of nothing.
+    pub const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Of these bytes too.
+    pub fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
