@@ -92,8 +92,15 @@ impl Daemon {
         } else {
             &[]
         };
+        // Most tests end or kill a kevmon for good: its programs are to go with it.
+        let alone = ["--keep-watching", "0"];
+        let alone = if has_state && !args.contains(&alone[0]) {
+            &alone[..]
+        } else {
+            &[]
+        };
         let stderr = File::create(scratch.path().join("stderr")).expect("a file in the scratch directory");
-        let mut command = command(&[&["--output", "json"], own, args].concat());
+        let mut command = command(&[&["--output", "json"], own, alone, args].concat());
         prepare(&mut command);
         let mut child = command
             .current_dir(scratch.path())

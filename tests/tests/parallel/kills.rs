@@ -1,6 +1,7 @@
 //! kevmon killed again and again under a stream of short lives, at an interval much longer than it lives.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -20,8 +21,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// What a kill costs is what happened while kevmon was away, and in the second before it: at an interval of a minute, no
-/// more. Counters do not fall, starts of series stay, and each end that is counted has its event.
+/// Where nothing outlives kevmon, a kill costs what happened while it was away, and in the second before it: at an interval
+/// of a minute, no more. Counters do not fall, starts of series stay, and each end that is counted has its event.
 #[test]
 fn a_kill_costs_no_interval() {
     const KILLS: u32 = 6;
@@ -91,5 +92,102 @@ fn a_kill_costs_no_interval() {
             rows.iter().filter(|row| row["event"] == event).count() as u64
         };
         assert_eq!((told("start"), told("exit")), (starts, exits), "one event each");
+    });
+}
+
+#[test]
+fn a_kill_loses_no_life() {
+    lose_no_life(10);
+}
+
+/// `cargo xtask test -- --ignored a_hundred_kills`: about five minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn a_hundred_kills_lose_no_life() {
+    let kills = std::env::var("KEVMON_TEST_KILLS").ok();
+    lose_no_life(kills.map_or(100, |kills| kills.parse().expect("a number of kills")));
+}
+
+/// Kills at any moment of an interval, under up to 50 lives a second: every life is counted once, each end is told once,
+/// and each time that kevmon was away is stated.
+fn lose_no_life(kills: u32) {
+    /// kevmon lives and is away for up to so long.
+    const LIVES: Duration = Duration::from_millis(3_000);
+    const IS_AWAY: Duration = Duration::from_millis(1_000);
+    const PAUSE: Duration = Duration::from_millis(20);
+    let scratch = Scratch::new();
+    let database = scratch.path().join("metadata.db");
+    let program = Program::new(WORKLOAD, "kills");
+    let (plugin, pattern) = (program.plugin(), program.pattern());
+    let start = || {
+        let state = database.to_str().expect("a UTF-8 path");
+        Daemon::start(&[
+            "--interval",
+            "10s",
+            "--process-name",
+            &pattern,
+            "--keep-watching",
+            "10m",
+            "--metadata-db-path",
+            state,
+        ])
+    };
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut part_of = |time: Duration| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        time.mul_f64((random >> 40) as f64 / (1 << 24) as f64)
+    };
+    let mut told = BTreeSet::new();
+    let mut tell = || {
+        let rows = history::rows(&database, Some(&plugin));
+        let exits = rows.iter().filter(|row| row["event"] == "exit");
+        told.extend(exits.map(|row| (row["pid"].to_string(), row["start_time"].to_string())));
+        told.len() as u64
+    };
+    let (lives, ends) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let stream = Ends(&ends);
+        let mut daemon = start();
+        scope.spawn(|| {
+            while !ends.load(Relaxed) {
+                truth::spawn(&program, &["exit", "0"]).reap();
+                lives.fetch_add(1, Relaxed);
+                thread::sleep(PAUSE);
+            }
+        });
+        let mut known = (0, 0, None);
+        for kill in 0..kills {
+            thread::sleep(part_of(LIVES));
+            // The history keeps a thousand rows.
+            tell();
+            daemon.kill();
+            thread::sleep(part_of(IS_AWAY));
+            daemon = start();
+            let said = daemon.stderr();
+            assert!(
+                said.contains("kevmon was away for") && said.contains("the kernel side went on"),
+                "kill {kill}: {said}"
+            );
+            let first = daemon.wait_until("its first tick", LIMIT, |_| true);
+            let group = first.expect_group(&plugin);
+            let now = (group.int("starts"), group.int("exits"), Some(group.start_time()));
+            assert!(
+                now.0 >= known.0 && now.1 >= known.1 && (known.2.is_none() || now.2 == known.2),
+                "kill {kill}: {now:?} after {known:?}"
+            );
+            known = now;
+            tell();
+        }
+        drop(stream);
+        thread::sleep(Duration::from_secs(1));
+        let last = daemon.terminate();
+        let group = last.expect_group(&plugin);
+        let (starts, exits, truth) = (group.int("starts"), group.int("exits"), lives.load(Relaxed));
+        let told = tell();
+        eprintln!("{kills} kills: {truth} lives; {starts} starts, {exits} exits and {told} exit events told");
+        let least = truth - truth / 1_000;
+        assert!((least..=truth).contains(&starts), "{starts} starts of {truth}");
+        assert!((least..=truth).contains(&exits), "{exits} exits of {truth}");
+        assert_eq!(told, exits, "an event for each end");
     });
 }

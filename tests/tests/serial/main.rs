@@ -10,6 +10,7 @@ mod loss_corners;
 mod mass_death;
 mod overflow;
 mod pid_reuse;
+mod pins;
 mod renames;
 mod soak_receivers;
 mod storm;
