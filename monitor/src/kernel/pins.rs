@@ -93,7 +93,8 @@ impl PinError {
 pub struct Pins {
     folder: PathBuf,
     layout: String,
-    lock: OwnedFd,
+    /// Held as long as this lives.
+    _lock: OwnedFd,
     /// What is pinned stays when this is dropped.
     stays: bool,
 }
@@ -115,7 +116,7 @@ impl Pins {
         Ok(Self {
             folder,
             layout: format!("{layout:016x}"),
-            lock,
+            _lock: lock,
             stays: false,
         })
     }
@@ -218,7 +219,6 @@ impl Drop for Pins {
         // The folders above are for others, too.
         let _ = fs::remove_dir(&self.folder);
         let _ = self.folder.parent().map(fs::remove_dir);
-        let _ = &self.lock;
     }
 }
 

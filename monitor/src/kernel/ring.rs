@@ -40,6 +40,8 @@ const AT_ONCE_IN_LOOP: usize = 8;
 const HELD: usize = 48 << 20;
 /// The part of the ring that is held for the state at most.
 const UNRELEASED: u64 = 8;
+/// The part of it at which the state is asked to hurry.
+const PRESSED: u64 = 2;
 /// A queue of more than this is given back once it is empty.
 const KEPT: usize = 4096;
 /// What wakes the thread: the ring, or its end.
@@ -215,6 +217,13 @@ impl Ring {
     pub fn come(&self) -> u64 {
         let reader = lock(&self.shared);
         reader.tally.received + reader.ring.waiting()
+    }
+
+    /// So much is held for the state that it should not wait with its next commit.
+    pub fn is_pressed(&self) -> bool {
+        let reader = lock(&self.shared);
+        let ring = &reader.ring;
+        reader.is_held && ring.position() - ring.released() > ring.size() / UNRELEASED / PRESSED
     }
 
     /// The state has everything before `position`: its space is given back.

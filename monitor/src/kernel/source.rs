@@ -472,6 +472,11 @@ impl KernelSource {
         self.lost.release(progress.ends);
     }
 
+    /// The state should not wait with its next commit: records are held for it that the ring needs the room of.
+    pub fn is_pressed(&self) -> bool {
+        self.ring.is_pressed()
+    }
+
     /// What [`KernelSource::recover`] returned has been applied.
     pub fn note_recovered(&mut self) {
         self.lost.note_applied();

@@ -343,6 +343,10 @@ impl Daemon {
                     if self.commits_between && self.commit_at.is_none() && self.watch.is_unsaved() {
                         self.commit_at = Some(Instant::now() + COMMIT_WITHIN);
                     }
+                    let may_commit = self.commits_between && self.keeper.under_way() == 0;
+                    if may_commit && !self.keeper.is_failing() && self.watch.is_pressed() {
+                        self.commit_at = Some(Instant::now());
+                    }
                 }
             }
         }

@@ -243,6 +243,14 @@ impl Watch {
         }
     }
 
+    /// The state should not wait with its next commit.
+    pub fn is_pressed(&self) -> bool {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.is_pressed(),
+            Source::Proc(_) => false,
+        }
+    }
+
     /// The state has all of this.
     pub fn release(&mut self, progress: &Progress) {
         if let Source::Ebpf(kernel) = &mut self.source {
