@@ -322,17 +322,20 @@ impl Tracker {
     fn forked_by_restored(&mut self, key: ProcessKey, time: BootTime, parent: ProcessKey) -> bool {
         let groups = self.memberships.get(&parent).cloned().unwrap_or_default();
         let known = self.table.get(parent).filter(|parent| parent.is_live());
-        let Some(identity) = known.map(|parent| parent.identity.clone()) else {
+        let Some((identity, of_parent)) = known.map(|parent| (parent.identity.clone(), parent.uid)) else {
             return false;
         };
         if groups.is_empty() || !self.has_room_for(key) {
             return false;
         }
         self.descends(key, parent);
-        let process = self.table.entry(key, || Process::new(identity, None, time));
+        let process = self
+            .table
+            .entry(key, || Process::new(identity, Some(parent), time));
+        process.uid = self.event_user.or(of_parent);
         process.unconfirmed = true;
-        process.parent = Some(parent);
         process.observe(&Usage::ZERO);
+        self.table.set_parent(key, Some(parent));
         self.move_to(key, groups, Arrival::Appeared, time);
         true
     }
