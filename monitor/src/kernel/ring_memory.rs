@@ -92,7 +92,8 @@ impl RingMemory {
     /// Begins to read at `position`, which an earlier reader had reached; false where that is not in the ring.
     pub fn seek(&mut self, position: u64) -> bool {
         let (released, produced) = (self.released(), self.produced());
-        if !position.is_multiple_of(8) || position > produced || produced - released.min(produced) > self.size {
+        if !position.is_multiple_of(8) || position > produced || produced - released.min(produced) > self.size
+        {
             return false;
         }
         // What was released and not kept is gone: reading goes on behind it.

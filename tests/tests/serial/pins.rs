@@ -104,13 +104,7 @@ fn what_is_left_can_be_removed_when_nobody_uses_it() {
     let daemon = stage.start("a.db", "10m");
     let state = pins::new_state(&before);
     let database = stage.scratch.path().join("a.db");
-    let unpin = || {
-        kevmon::run(&[
-            "unpin",
-            "--metadata-db-path",
-            &database.to_string_lossy(),
-        ])
-    };
+    let unpin = || kevmon::run(&["unpin", "--metadata-db-path", &database.to_string_lossy()]);
     let refused = unpin();
     refused.assert_code(4);
     assert!(

@@ -160,6 +160,8 @@ impl Group {
         facts: &KeyMap<Facts>,
     ) -> Option<Change> {
         let root = self.members.get(&key)?.root.as_ref()?;
+        // One that ended before this run took it back was a root of the earlier run's.
+        let since = if since > time { key.start } else { since };
         // Names may have come to light since its last exec.
         let known = table.get(key).map(|process| &process.identity);
         let is_called = |known: &Identity| root.last.is_called(self.plugin.name_of(known), &known.exe);
