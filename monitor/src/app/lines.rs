@@ -51,6 +51,8 @@ pub(super) struct Lines {
     pushed: u64,
     /// The file takes lines too slowly to be waited for, which the log has said.
     is_late: bool,
+    /// Lines that had been handed over when it was waited for last.
+    waited: u64,
 }
 
 #[derive(Default)]
@@ -102,6 +104,7 @@ impl Lines {
             target,
             pushed: 0,
             is_late: false,
+            waited: 0,
         })
     }
 
@@ -135,12 +138,11 @@ impl Lines {
         let LineTarget::File(path) = &self.target else {
             return;
         };
-        let limit = if self.is_late {
-            Duration::ZERO
-        } else {
-            WRITTEN_WITHIN
-        };
+        // It has caught up once it has what was waited for in vain.
+        let is_behind = self.is_late && !self.counts.wait_for(self.waited, Duration::ZERO);
+        let limit = if is_behind { Duration::ZERO } else { WRITTEN_WITHIN };
         let is_late = self.queue.is_some() && !self.counts.wait_for(self.pushed, limit);
+        self.waited = self.pushed;
         if is_late && !self.is_late {
             warn!(
                 "{}: does not take lines within {WRITTEN_WITHIN:?}: receivers get collections before they are in the \

@@ -209,6 +209,9 @@ impl Told {
             if told == sums {
                 continue;
             }
+            if sums.count < told.count {
+                *told = Lives::default(); // begun anew, after it was idle and made room
+            }
             grown.push(lost_lives(key, told, sums, blind));
             (*told, *since) = (*sums, now);
             self.is_new = true;

@@ -193,7 +193,7 @@ impl Pins {
             let sets = entries(&path).map(|set| Folder::holding(&path.join(set).join(NEW), Missing::Fail));
             let mut sets = sets.flatten().map(|(folder, _)| Found { folder }).peekable();
             // An empty folder may be about to be used.
-            if sets.peek().is_some() && sets.all(|found| is_over(&found)) {
+            if sets.peek().is_some() && sets.all(|found| found.is_unfinished() || is_over(&found)) {
                 match clear(&path).and_then(|()| fs::remove_dir(&path).map_err(PinError::at(&path))) {
                     Ok(()) => debug!(
                         "{}: removed, as its kevmon did not come back in time",
@@ -232,6 +232,11 @@ impl Found {
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A kill came while it was made: nobody can go on from it.
+    pub fn is_unfinished(&self) -> bool {
+        self.path().file_name() == Some(OsStr::new(NEW))
     }
 
     /// The path of one object; `None` where there is none.

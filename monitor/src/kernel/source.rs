@@ -84,6 +84,8 @@ pub struct Takeover {
     pub records: u64,
     /// Records that the run before had read, and that are not in its state.
     pub unsaved: u64,
+    /// The run before had told of all that was lost until its last commit.
+    pub was_told: bool,
     /// The programs had stopped before kevmon came back.
     pub lapsed: bool,
     /// What was lost meanwhile, by the name of the program or map.
@@ -93,7 +95,7 @@ pub struct Takeover {
 impl Takeover {
     /// Nothing of that time is missing.
     pub fn is_whole(&self) -> bool {
-        self.unsaved == 0 && !self.lapsed && self.lost.is_empty()
+        self.unsaved == 0 && self.was_told && !self.lapsed && self.lost.is_empty()
     }
 }
 
@@ -432,6 +434,7 @@ impl KernelSource {
         self.takeover = Some(Takeover {
             records: waiting,
             unsaved,
+            was_told: progress.is_told,
             lapsed: self.watch.as_ref().is_some_and(|watch| monotonic() > watch.told),
             lost: lost.by_name().filter(|(_, count)| *count > 0).collect(),
         });
@@ -451,6 +454,11 @@ impl KernelSource {
         }
     }
 
+    /// How often the programs had stopped, as kevmon did not say in time that it is there.
+    pub fn lapses(&self) -> u64 {
+        self.lapses
+    }
+
     /// How far this run has come, for the state; `None` where nothing outlives it. All that was taken has been applied.
     pub fn progress(&self) -> Option<Progress> {
         let watch = self.watch.as_ref()?;
@@ -462,6 +470,8 @@ impl KernelSource {
             received: self.received_before + received,
             losses: losses::encode(&self.all_counters(), self.all_skipped()),
             lives,
+            groups: 0,
+            is_told: false,
             ends,
         })
     }

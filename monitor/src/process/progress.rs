@@ -15,6 +15,10 @@ pub struct Progress {
     pub losses: Vec<u64>,
     /// Sums over lost lives that have been told, as the kernel side lays them out.
     pub lives: Arc<[u8]>,
+    /// The groups that the run kept then, as one number.
+    pub groups: u64,
+    /// All that had been lost by then has been told by the intervals of all groups.
+    pub is_told: bool,
     /// Single ends that the kernel side kept, and that this run has taken. Not for the next one.
     pub ends: u64,
 }

@@ -221,6 +221,11 @@ impl ProcessTable {
         self.processes.len()
     }
 
+    /// All, in no order, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.processes.values_mut()
+    }
+
     /// All, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
         self.processes.iter().map(|(&key, process)| (key, process))

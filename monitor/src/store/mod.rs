@@ -43,6 +43,7 @@ pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, PreviousRo
 pub use holder::Named;
 pub use host::{HostChange, IdHost};
 pub use open::Note;
+pub use progress::group_set;
 
 pub use crate::plugin::KeptGroup;
 use crate::{
@@ -324,12 +325,15 @@ impl Store {
         keys.iter().map(of).collect()
     }
 
-    /// How far the run before had taken what the kernel side holds, where `keys` are all the groups of this run, and each goes
-    /// on from that run's last commit.
-    pub fn progress<'a>(&self, mut keys: impl Iterator<Item = &'a str>) -> Option<Progress> {
-        let goes_on = |key| self.group(key).is_some_and(|kept| kept.same_boot);
-        let is_alone = self.adopted.is_empty() && keys.all(goes_on);
-        self.progress.clone().filter(|_| is_alone)
+    /// How far the run before had taken what the kernel side holds, where `keys` are all the groups of this run and were all
+    /// of that one's at its last commit, and each goes on from there: what was judged for others is in the ring no more.
+    pub fn progress<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Option<Progress> {
+        let keys: Vec<&str> = keys.collect();
+        let goes_on = |key: &&str| self.group(key).is_some_and(|kept| kept.same_boot);
+        let is_alone = self.adopted.is_empty() && keys.iter().all(goes_on);
+        let set = group_set(keys.into_iter());
+        let progress = self.progress.clone();
+        progress.filter(|progress| is_alone && progress.groups == set)
     }
 
     /// When collectors ran last, as far as earlier runs of kevmon kept it.

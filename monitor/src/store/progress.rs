@@ -1,5 +1,7 @@
 //! How far the last commit had taken what the kernel side holds for kevmon: written with what came of it, or not at all.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
@@ -11,11 +13,21 @@ use crate::process::Progress;
 /// Bytes of one count.
 const COUNT: usize = size_of::<u64>();
 
+/// A number for the groups of these keys, in whatever order: another one for others, but by chance.
+pub fn group_set<'a>(keys: impl Iterator<Item = &'a str>) -> u64 {
+    let mut keys: Vec<&str> = keys.collect();
+    keys.sort_unstable();
+    // Of another build it may be another number, and then nothing is gone on from.
+    let mut hasher = DefaultHasher::new();
+    keys.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// What was committed last; `None`: nothing outlived that run.
 pub(super) fn load(connection: &Connection, doing: Doing<'_>) -> Result<Option<Progress>, StoreError> {
     connection
         .query_row(
-            "SELECT ring, position, received, losses, lives FROM progress",
+            "SELECT ring, position, received, losses, lives, groups, is_told FROM progress",
             [],
             |row| {
                 let losses: Vec<u8> = row.get(3)?;
@@ -29,6 +41,8 @@ pub(super) fn load(connection: &Connection, doing: Doing<'_>) -> Result<Option<P
                         .filter_map(|count| Some(u64::from_le_bytes(count.try_into().ok()?)))
                         .collect(),
                     lives: lives.into(),
+                    groups: row.get::<_, i64>(5)?.cast_unsigned(),
+                    is_told: row.get(6)?,
                     ends: 0,
                 })
             },
@@ -56,18 +70,20 @@ pub(super) fn write(
         .collect();
     transaction
         .prepare_cached(
-            "INSERT INTO progress (id, ring, position, received, losses, lives)
-             VALUES (1, ?1, ?2, ?3, ?4, coalesce(?5, x''))
+            "INSERT INTO progress (id, ring, position, received, losses, lives, groups, is_told)
+             VALUES (1, ?1, ?2, ?3, ?4, coalesce(?5, x''), ?6, ?7)
              ON CONFLICT (id) DO UPDATE
              SET ring = excluded.ring, position = excluded.position, received = excluded.received,
-                 losses = excluded.losses, lives = coalesce(?5, lives)",
+                 losses = excluded.losses, lives = coalesce(?5, lives), groups = excluded.groups, is_told = excluded.is_told",
         )?
         .execute(params![
             progress.ring,
             progress.position.cast_signed(),
             progress.received.cast_signed(),
             losses,
-            is_new_lives.then_some(&*progress.lives)
+            is_new_lives.then_some(&*progress.lives),
+            progress.groups.cast_signed(),
+            progress.is_told
         ])
         .map(drop)
 }

@@ -300,14 +300,16 @@ const VERSION_6: &[&str] = &[
 const VERSION_7: &[&str] = &[
     // How far the kernel side's ring (its map's id, a position in bytes, records before it) had been taken at the last commit, and
     // what had been told of its losses. `losses` are integers of eight bytes, little-endian; `lives` is as the kernel side
-    // lays it out, for a kevmon with the same layout alone.
+    // lays it out, for a kevmon with the same layout alone. `groups` stands for the set of groups that the run kept.
     "CREATE TABLE progress (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         ring INTEGER NOT NULL CHECK (ring BETWEEN 0 AND 4294967295),
         position INTEGER NOT NULL,
         received INTEGER NOT NULL,
         losses BLOB NOT NULL,
-        lives BLOB NOT NULL
+        lives BLOB NOT NULL,
+        groups INTEGER NOT NULL,
+        is_told INTEGER NOT NULL CHECK (is_told IN (0, 1))
     ) STRICT",
 ];
 

@@ -20,6 +20,10 @@ use crate::{
     procfs::HostReader,
 };
 
+/// Between two commits that the ring calls for: in a storm its room is given back without them, and many small commits cost
+/// more than they save.
+pub(super) const BETWEEN_PRESSED: Duration = Duration::from_millis(250);
+
 /// What has happened is committed so long after it was read, at the latest, however long the intervals are: a kill costs
 /// no more than that.
 pub(super) const COMMIT_WITHIN: Duration = Duration::from_millis(800);
@@ -80,7 +84,8 @@ impl Daemon {
             progress,
             is_committed,
         } = outgoing;
-        if let Some(progress) = progress.filter(|_| is_committed) {
+        // With delta temporality what has been told must not be read again, even where the state lacks it.
+        if let Some(progress) = progress.filter(|_| is_committed || !self.commits_between) {
             self.watch.release(&progress);
         }
         let Some(collection) = collection else {

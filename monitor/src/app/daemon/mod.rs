@@ -19,7 +19,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::collecting::{COMMIT_WITHIN, Onset};
+use self::collecting::{BETWEEN_PRESSED, COMMIT_WITHIN, Onset};
 use super::{
     Exit, Setup, claim,
     custom::{self, Collectors},
@@ -204,6 +204,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         elsewhere: BTreeSet::new(),
         commits_between,
         commit_at: None,
+        may_press_at: Instant::now(),
         is_behind: false,
         series,
         args,
@@ -293,6 +294,8 @@ struct Daemon {
     commits_between: bool,
     /// When that is due; `None` while nothing has happened since the last commit.
     commit_at: Option<Instant>,
+    /// No commit that the ring calls for comes before.
+    may_press_at: Instant,
     /// The disk does not keep up with the collections, which has been told.
     is_behind: bool,
     /// By which attributes receivers know single processes.
@@ -344,8 +347,11 @@ impl Daemon {
                         self.commit_at = Some(Instant::now() + COMMIT_WITHIN);
                     }
                     let may_commit = self.commits_between && self.keeper.under_way() == 0;
-                    if may_commit && !self.keeper.is_failing() && self.watch.is_pressed() {
-                        self.commit_at = Some(Instant::now());
+                    let now = Instant::now();
+                    if may_commit && !self.keeper.is_failing() && now >= self.may_press_at && self.watch.is_pressed()
+                    {
+                        self.may_press_at = now + BETWEEN_PRESSED;
+                        self.commit_at = Some(now);
                     }
                 }
             }

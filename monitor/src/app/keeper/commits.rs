@@ -10,7 +10,7 @@ use crate::{
     export::{Collection, UnixClock},
     plugin::{GroupId, Notice, SavedGroup},
     process::{BootTime, Moment, Progress},
-    store::{Commit, HistoryRow, Store, StoreError},
+    store::{self, Commit, HistoryRow, Store, StoreError},
 };
 
 /// A collection to be committed, and its clocks.
@@ -80,7 +80,10 @@ impl Keeper {
                 .collect(),
             history,
             runs: std::mem::take(&mut self.runs),
-            progress: outgoing.progress.clone(),
+            progress: outgoing.progress.clone().map(|progress| Progress {
+                groups: store::group_set(self.keys.values().map(|key| key.key.as_str())),
+                ..progress
+            }),
             is_durable: is_durable && !self.is_quick,
         };
         match &mut self.store {

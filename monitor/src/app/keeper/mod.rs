@@ -380,6 +380,7 @@ fn watched(takeover: &Takeover) -> String {
     let Takeover {
         records,
         unsaved,
+        was_told,
         lapsed,
         lost,
     } = takeover;
@@ -398,6 +399,11 @@ fn watched(takeover: &Takeover) -> String {
         text.push_str(&format!(
             "; {unsaved} records had been read before, and are not in the state"
         ));
+    }
+    if !was_told {
+        text.push_str(
+            "; something was lost before, in an interval that the run before did not live to close",
+        );
     }
     if *lapsed {
         text.push_str(

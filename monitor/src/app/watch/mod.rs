@@ -115,6 +115,8 @@ pub(super) struct Watch {
     lost: u64,
     /// Lost names that nobody can try on patterns, as of the last look.
     lost_names: u64,
+    /// How often the programs had stopped watching, as of the last look.
+    lapses: u64,
     /// Records are being lost, which the log has said.
     losing: Episode,
     /// What was lost as of each group's last reading.
@@ -187,6 +189,7 @@ impl Watch {
             health: Health::default(),
             lost: 0,
             lost_names: 0,
+            lapses: 0,
             losing: Episode::default(),
             lost_at_reading: BTreeMap::new(),
             unmarked: 0,
@@ -235,10 +238,21 @@ impl Watch {
         }
     }
 
-    /// How far this run has come, for the state; `None` where nothing outlives it.
+    /// How far this run has come, for the state, and whether all that was lost has been told; `None` where nothing outlives it.
     pub fn progress(&self) -> Option<Progress> {
         match &self.source {
-            Source::Ebpf(kernel) => kernel.progress(),
+            Source::Ebpf(kernel) => {
+                let lost = kernel.losses().total() + self.health.get(Soft::Undecodable);
+                let is_told = |group| {
+                    let told = self.lost_at_reading.get(&group).copied().unwrap_or_default();
+                    told == self.lost_so_far(group)
+                };
+                let progress = kernel.progress()?;
+                Some(Progress {
+                    is_told: lost == self.lost && self.tracker.plugins().all(|(group, _)| is_told(group)),
+                    ..progress
+                })
+            }
             Source::Proc(_) => None,
         }
     }

@@ -60,6 +60,12 @@ impl Watch {
                 let lost = losses.total() + self.health.get(Soft::Undecodable);
                 let names = losses.names() - std::mem::replace(&mut self.lost_names, losses.names());
                 self.tracker.lose_names(names);
+                if kernel.lapses() > self.lapses {
+                    // What the programs did not see, no mark tells: everybody is judged again, and members are looked at.
+                    self.lapses = kernel.lapses();
+                    self.replanned = Some(HostReader::now());
+                    self.tracker.unconfirm_all();
+                }
                 let unmarked = std::mem::take(&mut self.unmarked) > 0;
                 let sweep = self.sweep_at.is_some_and(|at| HostReader::now() >= at);
                 if lost == self.lost

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Source, Watch};
+use super::{Source, Watch, completeness::LostSoFar};
 use crate::{
     app::{
         keeper::{Compared, Kept},
@@ -39,6 +39,12 @@ impl Watch {
             }
             let (saved, same_boot) = (&kept_group.saved, kept_group.same_boot);
             self.tracker.restore(*group, saved, same_boot, now);
+            // Totals that never came before have been told by the run that gave them up.
+            let told = LostSoFar {
+                counts: 0,
+                totals: saved.given_up,
+            };
+            self.lost_at_reading.insert(*group, told);
             if let Some(compared) = &kept.compared {
                 let since = looked_last(compared, now, output::unix_now());
                 self.tracker.compare(*group, &kept_group, since, now);

@@ -60,6 +60,13 @@ impl Tracker {
         self.goes_on = true;
     }
 
+    /// Nobody watched for a while: what is known of live processes is what an earlier run would have kept.
+    pub fn unconfirm_all(&mut self) {
+        for process in self.table.iter_mut().filter(|process| process.is_live()) {
+            process.unconfirmed = true;
+        }
+    }
+
     /// A process that is known by what an earlier run kept of it alone.
     pub fn is_unconfirmed(&self, key: ProcessKey) -> bool {
         self.table.get(key).is_some_and(|process| process.unconfirmed)

@@ -9,7 +9,7 @@ use crate::{
     plugin::{SavedGroup, collector::CollectorRun},
     process::{BootTime, Progress, Tgid},
     store::{
-        Commit, GroupKey, HistoryRow, KEPT, Store, StoreError, history,
+        Commit, GroupKey, HistoryRow, KEPT, Store, StoreError, group_set, history,
         history::{Event, OUTAGES_KEPT},
     },
 };
@@ -375,6 +375,8 @@ fn how_far_records_are_in_the_groups_comes_back_with_them() {
         received: position / 8,
         losses: vec![1, u64::MAX, 3],
         lives: lives.into(),
+        groups: group_set(keys()),
+        is_told: position > 64,
         ends: 0,
     };
     let with = |progress: Option<Progress>| Commit {
@@ -390,6 +392,8 @@ fn how_far_records_are_in_the_groups_comes_back_with_them() {
         assert_eq!(store.progress(keys()), Some(progress(position, lives)));
         let and_a_new_one = keys().chain(["new"]);
         assert_eq!(store.progress(and_a_new_one), None, "its past is in no group");
+        let but_one = keys().skip(1);
+        assert_eq!(store.progress(but_one), None, "another set than was watched");
     }
     // A run without a ring has gone on with the groups.
     store.commit(with(None)).unwrap();
