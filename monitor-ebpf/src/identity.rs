@@ -27,9 +27,9 @@ impl Name {
     #[inline(always)]
     pub(crate) fn of_file(file: Kernel) -> Self {
         let mut words = MaybeUninit::<[u64; WORDS]>::uninit();
-        // SAFETY: integers as the bytes they are made of. The helper writes all of them, zeroes where there is no name
-        // (kernel/trace/bpf_trace.c, bpf_probe_read_kernel_str_common): to have them zero before would be a call of
-        // `memset`, whose frame counts against the verifier's 512 bytes of stack.
+        // SAFETY: integers as the bytes they are made of, and no byte behind the length is used as one. The verifier takes all of
+        // them as written by the helper: to have them zero before would be a call of `memset`, whose frame counts against
+        // the verifier's 512 bytes of stack.
         let (words, len) = unsafe {
             let len = task::file_name(file, &mut *words.as_mut_ptr().cast::<[u8; MARK_EXE_LEN]>());
             (words.assume_init(), len)
