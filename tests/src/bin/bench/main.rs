@@ -52,9 +52,19 @@ fn main() -> ExitCode {
 
 /// CPU that all live threads of a process have had, nanoseconds.
 fn cpu_ns(pid: u32) -> u64 {
+    cpu_ns_of(pid, |_| true)
+}
+
+/// The same of its threads whose names `is_one` takes.
+fn cpu_ns_of(pid: u32, is_one: impl Fn(&str) -> bool) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("kevmon runs");
     tasks
-        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
+        .filter_map(|task| {
+            let task = task.ok()?.path();
+            let name = fs::read_to_string(task.join("comm")).ok()?;
+            is_one(name.trim_end()).then_some(())?;
+            fs::read_to_string(task.join("schedstat")).ok()
+        })
         .map(|text| {
             text.split(' ')
                 .next()

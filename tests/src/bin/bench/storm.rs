@@ -8,15 +8,18 @@ use std::{
 use kevmon_tests::{checks, checks::float, kevmon::Daemon, truth, wait, workload::Program};
 
 use crate::{
-    cpu_ns,
+    cpu_ns_of,
     programs::{self, RunTimeStatistics},
     quantile, verdict,
 };
 
-/// What docs/performance.md promises, nanoseconds per lifecycle: added to the storm's own context, and kevmon's
-/// own CPU.
-const LIMIT_ADDED: f64 = 5_000.0;
-const LIMIT_OWN: f64 = 4_000.0;
+/// What docs/performance.md promises, percent of what a lifecycle costs without kevmon in the same run: added to the storm's
+/// own context, and kevmon's own CPU without the thread that keeps the state. Microseconds would follow the machine and the
+/// hour.
+const LIMIT_ADDED: f64 = 0.60;
+const LIMIT_OWN: f64 = 0.48;
+/// The thread that commits what the history keeps of the storm, at most: so many rows, however long the storm is.
+const STATE: &str = "kevmon-state";
 
 /// One row: nanoseconds per lifecycle, a sample a round.
 #[derive(Default)]
@@ -26,8 +29,10 @@ struct Row<'a> {
     /// CPU of the storm itself: every process of it and the one that starts them.
     cpu: Vec<f64>,
     wall: Vec<f64>,
-    /// CPU of kevmon's own threads.
+    /// CPU of kevmon's own threads but the state's.
     own: Vec<f64>,
+    /// CPU of the state's.
+    state: Vec<f64>,
     /// Time that kevmon's programs ran, by the kernel's statistics, in rounds of their own.
     programs: Vec<f64>,
     /// How often they ran, per lifecycle.
@@ -75,8 +80,8 @@ pub(crate) fn run(this: &str, quick: bool) -> ExitCode {
         "fork + exec + exit + wait, {lifecycles} lifecycles a round, medians of {rounds} rounds, per lifecycle"
     );
     println!(
-        "{:>16} {:>14} {:>12} {:>11} {:>14} {:>6} {:>13}",
-        "", "CPU of storm", "difference", "wall", "kevmon's eBPF", "runs", "kevmon's CPU"
+        "{:>16} {:>14} {:>12} {:>11} {:>14} {:>6} {:>13} {:>12}",
+        "", "CPU of storm", "difference", "wall", "kevmon's eBPF", "runs", "kevmon's CPU", "its state's"
     );
     let base = quantile(&mut rows[0].cpu, 0.5);
     let mut claims = Vec::new();
@@ -95,26 +100,24 @@ pub(crate) fn run(this: &str, quick: bool) -> ExitCode {
         }
         let (added, own) = (quantile(&mut row.programs, 0.5), quantile(&mut row.own, 0.5));
         println!(
-            " {:>11.2} µs {:>6.1} {:>10.2} µs",
+            " {:>11.2} µs {:>6.1} {:>10.2} µs {:>9.2} µs",
             added / 1e3,
             quantile(&mut row.runs, 0.5),
-            own / 1e3
+            own / 1e3,
+            quantile(&mut row.state, 0.5) / 1e3
         );
+        let (added, own) = (added / base * 100.0, own / base * 100.0);
         claims.push((
             format!(
-                "{}: {:.2} µs added, at most {:.0}",
-                row.name,
-                added / 1e3,
-                LIMIT_ADDED / 1e3
+                "{}: {added:.2} % of a lifecycle added, at most {LIMIT_ADDED}",
+                row.name
             ),
             added <= LIMIT_ADDED,
         ));
         claims.push((
             format!(
-                "{}: {:.2} µs of kevmon's own, at most {:.0}",
-                row.name,
-                own / 1e3,
-                LIMIT_OWN / 1e3
+                "{}: {own:.2} % of a lifecycle is kevmon's own, at most {LIMIT_OWN}",
+                row.name
             ),
             own <= LIMIT_OWN,
         ));
@@ -124,6 +127,30 @@ pub(crate) fn run(this: &str, quick: bool) -> ExitCode {
          difference in the storm's CPU is that and the machine's noise"
     );
     verdict(&claims)
+}
+
+/// CPU of kevmon's threads, ns.
+struct Spent {
+    state: u64,
+    others: u64,
+}
+
+impl Spent {
+    fn by(pid: u32) -> Self {
+        Self {
+            state: cpu_ns_of(pid, |thread| thread == STATE),
+            others: cpu_ns_of(pid, |thread| thread != STATE),
+        }
+    }
+}
+
+/// What a lifecycle costs here and now without kevmon, ns of CPU: the measure for figures of other benchmarks.
+pub(crate) fn bare_lifecycle(program: &Program, leaf: &Program) -> f64 {
+    const LIFECYCLES: u64 = 1_000;
+    let lifecycles = LIFECYCLES.to_string();
+    let mut running = program.start(&["storm", &lifecycles, "2", leaf.path_text(), "exit", "0"]);
+    running.ask("go");
+    float(running.finish().truth.cpu_ns) / float(LIFECYCLES)
 }
 
 impl Storm<'_> {
@@ -145,7 +172,7 @@ impl Storm<'_> {
         ]);
         let before = daemon
             .as_ref()
-            .map(|daemon| (cpu_ns(daemon.pid()), programs::of(daemon.pid())));
+            .map(|daemon| (Spent::by(daemon.pid()), programs::of(daemon.pid())));
         let begin = Instant::now();
         let truth = truth::from_storm(&running.ask("go"), wait::unix_now());
         let wall = begin.elapsed().as_secs_f64() * 1e9 / lifecycles;
@@ -164,7 +191,9 @@ impl Storm<'_> {
             row.programs.push(float(after.time - runs.time) / lifecycles);
             row.runs.push(float(after.count - runs.count) / lifecycles);
         } else {
-            row.own.push(float(cpu_ns(daemon.pid()) - own) / lifecycles);
+            let now = Spent::by(daemon.pid());
+            row.own.push(float(now.others - own.others) / lifecycles);
+            row.state.push(float(now.state - own.state) / lifecycles);
         }
         let last = daemon.terminate();
         if let Some(group) = last.group(&self.leaf.plugin()) {
