@@ -25,7 +25,7 @@ const PLUGIN: &str = "one";
 /// A tick as kevmon tells it, with one metric.
 fn tick(time: u64, value: u64) -> Tick {
     let line = format!(
-        "{{\"schema\":1,\"time\":{time},\"source\":\"ebpf\",\"complete\":true,\"final\":false,\
+        "{{\"schema\":1,\"time\":{time},\"source\":\"ebpf\",\"complete\":true,\"complete_totals\":true,\"final\":false,\
          \"plugins\":[{{\"plugin\":\"{PLUGIN}\",\"metrics\":{{\"process_count\":{value}}}}}]}}"
     );
     Tick::parse(&line)
