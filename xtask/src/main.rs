@@ -117,6 +117,12 @@ struct TestArgs {
 
 #[derive(Debug, Args)]
 struct VmTestArgs {
+    /// Run the kevmon for development, which is there after `test`, instead of the one that is shipped
+    #[arg(long)]
+    debug: bool,
+    /// Leave out kernels that cannot be fetched or do not boot here, and say so, instead of failing
+    #[arg(long)]
+    where_possible: bool,
     /// Which kernels: 5.10, 6.1, 6.12, newest; without any, all of them
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
@@ -194,7 +200,20 @@ fn execute(command: Command) -> Result<ExitCode> {
             let selection = test::Selection::new(args.unit, args.e2e);
             return test::run(&workspace, selection, profile, &args.filters);
         }
-        Command::VmTest(args) => return guest::test(&workspace, &args.kernels, &args.filters),
+        Command::VmTest(args) => {
+            let profile = if args.debug {
+                Profile::Dev
+            } else {
+                Profile::Release
+            };
+            let asked = guest::Asked {
+                kernels: &args.kernels,
+                filters: &args.filters,
+                profile,
+                where_possible: args.where_possible,
+            };
+            return guest::test(&workspace, &asked);
+        }
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
         Command::Fuzz(args) => fuzz::run(&workspace, args.seconds, args.seed)?,
         Command::CheckImports => return imports::run(&workspace),
