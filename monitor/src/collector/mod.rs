@@ -14,6 +14,7 @@ mod log;
 mod run;
 mod stream;
 mod values;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -39,11 +40,10 @@ use log::LogBudget;
 use run::{Context, Outcome};
 use stream::News;
 use values::Sums;
+use waiting::Waiting;
 
 /// Runs at once: five hundred plugins may be due together.
 const AT_ONCE: usize = 8;
-/// Values that wait of one collector for their plugin's next collection; the oldest make room.
-const WAITING: usize = 20_000;
 
 /// What collectors need to know of this kevmon.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ struct Entry {
     following: Option<Following>,
     sums: Sums,
     rates: Rates,
-    waiting: Vec<CustomValue>,
+    waiting: Waiting,
     runs: u64,
     failures: BTreeMap<&'static str, u64>,
     /// Kinds that have been told, until a run goes well.
@@ -196,7 +196,7 @@ impl Collectors {
                             following: Following::of(spec, interval),
                             sums: Sums::default(),
                             rates: Rates::default(),
-                            waiting: Vec::new(),
+                            waiting: Waiting::default(),
                             runs,
                             failures,
                             failing: BTreeSet::new(),
@@ -373,14 +373,10 @@ impl Collectors {
             following.heard();
             entry.due = now + following.look(true);
         }
-        entry.waiting.extend(made.values);
+        let over = entry.waiting.add(made.values);
         let mut failures: Vec<_> = outcome.failures.into_iter().chain(made.failures).collect();
-        let over = entry.waiting.len().saturating_sub(WAITING);
         if over > 0 {
-            entry.waiting.drain(..over);
-            let reason =
-                format!("more than {WAITING} values wait for a collection; the oldest {over} are left out");
-            failures.push(("overflow", reason));
+            failures.push(("overflow", waiting::overflow(over)));
         }
         let well = failures.is_empty();
         for (kind, reason) in failures {
@@ -404,7 +400,7 @@ impl Collectors {
         let mut taken = Vec::new();
         let mut series: HashSet<(String, Vec<(String, String)>)> = HashSet::new();
         for ((of, collector), entry) in of_plugin {
-            let mut own = std::mem::take(&mut entry.waiting);
+            let mut own = std::mem::take(&mut entry.waiting).into_values();
             // Several values of one series are one collector's at several times; another one's would be no series any more.
             let before = own.len();
             own.retain(|value| !series.contains(&(value.name.clone(), value.attributes.clone())));

@@ -1,7 +1,10 @@
 //! From what an output holds to what is exported: names, types and units as the plugin wants them, sums with their starts,
 //! rates of counters.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use super::{
     format::{Raw, RawValue},
@@ -20,6 +23,8 @@ use crate::{
 
 /// Series of counters that a collector may have.
 const MOST_SERIES: usize = 20_000;
+/// Memory that their names and attributes take at most, about, bytes.
+const MOST_BYTES: usize = 32 << 20;
 
 /// Which member a value is of (OpenTelemetry, registry of attributes: process).
 const PROCESS_ID: &str = "process.pid";
@@ -28,15 +33,21 @@ type Attributes = Vec<(String, String)>;
 
 /// When each counter began, and what it was last.
 #[derive(Debug, Default)]
-pub(super) struct Sums(HashMap<(String, Attributes), (u64, f64)>);
+pub(super) struct Sums {
+    series: HashMap<(String, Attributes), (u64, f64)>,
+    /// Memory that names and attributes take, about.
+    bytes: usize,
+}
 
 impl Sums {
     /// Since when `value` counts: since it was first seen, since it fell, or since the clock was set back behind that. Unix
     /// ns.
     fn start(&mut self, name: &str, attributes: &Attributes, value: f64, time: u64) -> Option<u64> {
-        let full = self.0.len() >= MOST_SERIES;
+        let texts = attributes.iter().map(|(key, value)| key.len() + value.len());
+        let bytes = name.len() + size_of_val(attributes.as_slice()) + texts.sum::<usize>();
+        let full = self.series.len() >= MOST_SERIES || self.bytes + bytes > MOST_BYTES;
         let key = (name.to_owned(), attributes.clone());
-        match self.0.get_mut(&key) {
+        match self.series.get_mut(&key) {
             Some((start, last)) => {
                 if value < *last || time < *start {
                     *start = time;
@@ -46,7 +57,8 @@ impl Sums {
             }
             None if full => None,
             None => {
-                self.0.insert(key, (time, value));
+                self.series.insert(key, (time, value));
+                self.bytes += bytes;
                 Some(time)
             }
         }
@@ -154,7 +166,15 @@ fn is_stream(spec: &CollectorSpec) -> bool {
 /// The series that an output has brought so far. One series has one kind, one value at a time, and one value in a metrics
 /// group.
 #[derive(Debug, Default)]
-struct Claims(HashMap<(String, Attributes), Vec<Claim>>);
+struct Claims(HashMap<(String, Attributes), Claimed>);
+
+/// The values of a series so far.
+#[derive(Debug)]
+struct Claimed {
+    kind: ClaimKind,
+    groups: HashSet<usize>,
+    times: HashSet<u64>,
+}
 
 /// One value of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,17 +213,17 @@ impl Claims {
             return Ok(());
         };
         let name = &series.0;
-        if before.iter().any(|one| one.kind != claim.kind) {
+        if before.kind != claim.kind {
             return Err(format!(
                 "{name} is of two types under the same attributes and the first is kept; name one of the two otherwise"
             ));
         }
-        if claim.group.is_some() && before.iter().any(|one| one.group == claim.group) {
+        if claim.group.is_some_and(|group| before.groups.contains(&group)) {
             return Err(format!(
                 "{name} is twice in one metrics group and the first is kept; use two groups, or two names"
             ));
         }
-        if before.iter().any(|one| one.at == claim.at) {
+        if before.times.contains(&claim.at) {
             return Err(format!(
                 "{name} has two values at one time and the first is kept; give them an attribute in which they differ"
             ));
@@ -212,7 +232,13 @@ impl Claims {
     }
 
     fn add(&mut self, series: (String, Attributes), claim: Claim) {
-        self.0.entry(series).or_default().push(claim);
+        let claimed = self.0.entry(series).or_insert_with(|| Claimed {
+            kind: claim.kind,
+            groups: HashSet::new(),
+            times: HashSet::new(),
+        });
+        claimed.groups.extend(claim.group);
+        claimed.times.insert(claim.at);
     }
 }
 
@@ -303,8 +329,12 @@ fn attributes(
     failures: &mut Vec<(&'static str, String)>,
 ) -> Attributes {
     let mut attributes = Attributes::new();
+    let mut told = false;
     for (key, value) in &raw.attributes {
         if attributes.iter().any(|(known, _)| known == key) {
+            if std::mem::replace(&mut told, true) {
+                continue; // one failure a value
+            }
             let reason = format!(
                 "{} has the attribute {key} twice and the first is kept; print it once",
                 raw.name
@@ -390,7 +420,10 @@ fn value(
             let Some(start) = start else {
                 return Err((
                     "series_limit",
-                    format!("more than {MOST_SERIES} series of counters; use fewer attributes"),
+                    format!(
+                        "more than {MOST_SERIES} series of counters, or {} MiB of them; use fewer attributes",
+                        MOST_BYTES >> 20
+                    ),
                 ));
             };
             match sum {
@@ -437,6 +470,45 @@ mod tests {
             process: None,
             time,
         }]
+    }
+
+    /// The series of counters are kept for as long as the collector: one of which each run has other attributes would go on
+    /// for ever.
+    #[test]
+    fn series_of_counters_take_bounded_memory() {
+        let mut sums = Sums::default();
+        let long = |number: usize| vec![(format!("k{number}"), "x".repeat(1 << 20))];
+        let kept = (0..100).filter(|number| sums.start("a", &long(*number), 1.0, S).is_some());
+        assert_eq!(kept.count(), 31);
+        assert_eq!(
+            sums.start("a", &long(0), 2.0, 2 * S),
+            Some(S),
+            "what is kept goes on"
+        );
+    }
+
+    #[test]
+    fn names_that_come_again_are_one_failure_of_their_value() {
+        let (mut sums, mut rates) = Default::default();
+        let text = format!("a 1{}\nb 1 k=1 k=2\nc 1 k=1\n", " k=1 l=1".repeat(20));
+        let every = Duration::from_secs(60);
+        let made = make(
+            &spec(vec![]),
+            &[],
+            found(&text, S),
+            every,
+            (&mut sums, &mut rates),
+            |_| false,
+        );
+        assert_eq!(made.values.len(), 3);
+        let told: Vec<&str> = made.failures.iter().map(|(_, reason)| reason.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "a has the attribute k twice and the first is kept; print it once",
+                "b has the attribute k twice and the first is kept; print it once"
+            ]
+        );
     }
 
     /// A point's attributes have each name once (OTLP, opentelemetry/proto/metrics/v1), and a series one value at a time.

@@ -16,6 +16,14 @@ const MOST_VALUES: usize = 10_000;
 const MOST_PROBLEMS: usize = 5;
 /// Longest text value and attribute, bytes.
 const LONGEST_TEXT: usize = 4096;
+/// Attributes of one value at most, as many as OpenTelemetry's SDKs keep (AttributeCountLimit).
+const MOST_ATTRIBUTES: usize = 128;
+/// Memory of the attributes of one value at most, bytes: series are kept by them.
+const MOST_ATTRIBUTE_BYTES: usize = 16 << 10;
+/// Memory of the values of one output at most, bytes: the attributes of a metrics group are each of its metrics'.
+const MOST_BYTES: usize = 64 << 20;
+/// Characters of a text that a problem shows.
+const SHOWN: usize = 40;
 
 /// A number, or a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +67,8 @@ pub(super) struct Parsed {
     pub(super) problems: Vec<String>,
     /// All of them.
     pub(super) faulty: u64,
+    /// Memory that the values take, about, bytes.
+    pub(super) bytes: usize,
 }
 
 impl Parsed {
@@ -69,15 +79,49 @@ impl Parsed {
         }
     }
 
+    /// Whether a value of so many attributes, which take `bytes` of memory, may be among the others. Where it may not, that is a
+    /// problem.
+    fn takes(&mut self, line: usize, attributes: usize, bytes: usize) -> bool {
+        let reason = if attributes > MOST_ATTRIBUTES || bytes > MOST_ATTRIBUTE_BYTES {
+            format!(
+                "a value has more than {MOST_ATTRIBUTES} attributes, or {} KiB of them, and is left out; use fewer or shorter \
+                 ones",
+                MOST_ATTRIBUTE_BYTES >> 10
+            )
+        } else if self.values.len() >= MOST_VALUES {
+            format!("more than {MOST_VALUES} values; the rest is left out")
+        } else if self.bytes.saturating_add(bytes) > MOST_BYTES {
+            let most = MOST_BYTES >> 20;
+            format!(
+                "the values take more than {most} MiB; the rest is left out; use fewer or shorter attributes"
+            )
+        } else {
+            return true;
+        };
+        self.problem(line, reason);
+        false
+    }
+
     fn push(&mut self, line: usize, value: RawValue) {
-        if self.values.len() < MOST_VALUES {
+        let bytes = bytes_of(&value.attributes);
+        if self.takes(line, value.attributes.len(), bytes) {
+            self.bytes += size_of::<RawValue>() + value.name.len() + bytes;
             self.values.push(value);
-        } else if self.values.len() == MOST_VALUES {
-            self.problem(
-                line,
-                format!("more than {MOST_VALUES} values; the rest is left out"),
-            );
         }
+    }
+}
+
+/// Memory that attributes take, about, bytes.
+fn bytes_of(attributes: &[(String, String)]) -> usize {
+    let texts = attributes.iter().map(|(key, value)| key.len() + value.len());
+    texts.sum::<usize>() + size_of_val(attributes)
+}
+
+/// The beginning of `text`, in quotes.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
     }
 }
 
@@ -103,9 +147,9 @@ fn check_name(name: &str) -> Result<(), String> {
     {
         Ok(())
     } else {
-        let shown: String = name.chars().take(40).collect();
         Err(format!(
-            "{shown:?} is no name of a metric; begin with a letter, then use letters, digits, '.' and '_'"
+            "{} is no name of a metric; begin with a letter, then use letters, digits, '.' and '_'",
+            shown(name)
         ))
     }
 }

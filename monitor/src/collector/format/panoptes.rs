@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Group, Parsed, Raw, RawValue, check_name, cut};
+use super::{Group, Parsed, Raw, RawValue, bytes_of, check_name, cut};
 use crate::plugin::collector::{METRICS_GROUP, MetricKind};
 
 /// The version that is read.
@@ -85,9 +85,11 @@ fn group(group: &Value, (line, number): (usize, usize), parsed: &mut Parsed) {
             "the metrics group has no list of metrics; write \"metrics\": []",
         );
     };
+    let bytes = bytes_of(&attributes);
     let time = group.get("metrics_group_creation_timestamp").and_then(nanos);
     for one in metrics {
         match metric(one) {
+            Ok(_) if !parsed.takes(line, attributes.len(), bytes) => {}
             Ok(value) => parsed.push(
                 line,
                 RawValue {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{Parsed, RawValue, check_name, cut, number};
+use super::{Parsed, RawValue, check_name, cut, number, shown};
 use crate::plugin::collector::MetricKind;
 
 pub(super) fn parse(text: &str) -> Parsed {
@@ -62,7 +62,8 @@ fn sample(line: &str, kinds: &HashMap<&str, &str>) -> Result<RawValue, String> {
         Some(Err(wrong)) => return Err(format!("the value of {name} {wrong}")),
         None => {
             return Err(format!(
-                "{value:?} is not a number; write the value of {name} as one"
+                "{} is not a number; write the value of {name} as one",
+                shown(value)
             ));
         }
     };

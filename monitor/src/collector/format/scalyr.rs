@@ -1,7 +1,7 @@
 //! Lines `name value key=value…`, as Scalyr's monitors write them; also as its harness prints them, with a time and the
 //! monitor's name in front.
 
-use super::{Parsed, Raw, RawValue, check_name, cut, number};
+use super::{Parsed, Raw, RawValue, check_name, cut, number, shown};
 
 pub(super) fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
@@ -50,7 +50,7 @@ fn value(line: &str) -> Result<RawValue, String> {
         let word = word?;
         let (key, value) = word
             .split_once('=')
-            .ok_or_else(|| format!("{word:?} is no field; write key=value"))?;
+            .ok_or_else(|| format!("{} is no field; write key=value", shown(&word)))?;
         check_name(key)?;
         attributes.push((key.to_owned(), cut(value.to_owned())));
     }
@@ -116,7 +116,9 @@ fn escape(behind: &str) -> (Option<char>, usize) {
         'b' => '\u{8}',
         'f' => '\u{c}',
         'u' => {
-            let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
+            // A sign would be taken for part of the number.
+            let is_hex = |text: &&str| text.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let unit = |text: &str| u16::from_str_radix(text.get(..4).filter(is_hex)?, 16).ok();
             let Some(first) = unit(&behind[1..]) else {
                 return (Some(char::REPLACEMENT_CHARACTER), 1);
             };

@@ -340,3 +340,105 @@ fn whatever_the_bytes() {
     }
     assert!(values > 4_000, "{values}: damaged beyond use");
 }
+
+/// The attributes of a group are each of its metrics': an output of 1 MiB could ask for 10 GiB.
+#[test]
+fn values_take_bounded_memory() {
+    let each =
+        |count: usize, text: &dyn Fn(usize) -> String| (0..count).map(text).collect::<Vec<_>>().join(",");
+    let output = |metrics: usize, dimensions: usize, length: usize| {
+        let metrics = each(metrics, &|number| {
+            format!(r#"{{"metric_name":"a{number}","metric_type":"gauge","metric_value":1}}"#)
+        });
+        let dimensions = each(dimensions, &|number| {
+            let value = "x".repeat(length);
+            format!(r#"{{"dimension_name":"d{number}","dimension_value":"{value}"}}"#)
+        });
+        format!(
+            r#"{{"metrics_group_schema_version":"0.2","dimensions":[{dimensions}],"metrics":[{metrics}]}}"#
+        )
+    };
+    let memory = |parsed: &Parsed| {
+        parsed
+            .values
+            .iter()
+            .map(|value| bytes_of(&value.attributes))
+            .sum::<usize>()
+    };
+    let parsed = parse(Format::Panoptes, output(9_000, 100, 100).as_bytes(), &[]);
+    assert!(
+        (4_000..5_000).contains(&parsed.values.len()),
+        "{}",
+        parsed.values.len()
+    );
+    assert!(memory(&parsed) <= MOST_BYTES, "{}", memory(&parsed));
+    assert_eq!(
+        parsed.values.len() as u64 + parsed.faulty,
+        9_000,
+        "each is a value or a fault"
+    );
+    assert_eq!(
+        parsed.problems[0],
+        "line 1: the values take more than 64 MiB; the rest is left out; use fewer or shorter attributes"
+    );
+    let parsed = parse(Format::Panoptes, output(2, 100, 4_000).as_bytes(), &[]);
+    assert_eq!(
+        (parsed.values.len(), parsed.faulty),
+        (0, 2),
+        "{:?}",
+        parsed.problems
+    );
+}
+
+#[test]
+fn a_value_has_a_bounded_number_of_attributes() {
+    for (count, values) in [(MOST_ATTRIBUTES, 1), (MOST_ATTRIBUTES + 1, 0)] {
+        let attributes = |one: &dyn Fn(usize) -> String, between: &str| {
+            let all: Vec<String> = (0..count).map(one).collect();
+            all.join(between)
+        };
+        let scalyr = attributes(&|number| format!("k{number}=1"), " ");
+        let prometheus = attributes(&|number| format!("k{number}=\"1\""), ",");
+        let panoptes = attributes(
+            &|number| format!(r#"{{"dimension_name":"k{number}","dimension_value":"1"}}"#),
+            ",",
+        );
+        let group = format!(
+            r#"{{"metrics_group_schema_version":"0.2","dimensions":[{panoptes}],"metrics":[{{"metric_name":"a","metric_type":"gauge","metric_value":1}}]}}"#
+        );
+        for (format, output) in [
+            (Format::Scalyr, format!("a 1 {scalyr}")),
+            (Format::Prometheus, format!("a{{{prometheus}}} 1")),
+            (Format::Panoptes, group),
+        ] {
+            let parsed = parse(format, output.as_bytes(), &[]);
+            assert_eq!(parsed.values.len(), values, "{format:?} {:?}", parsed.problems);
+            assert_eq!(parsed.faulty, 1 - values as u64, "{format:?}");
+        }
+    }
+}
+
+#[test]
+fn a_problem_shows_the_beginning_of_what_is_wrong() {
+    let long = "\u{1}".repeat(10_000);
+    for (format, output) in [
+        (Format::Scalyr, format!("a 1 {long}")),
+        (Format::Scalyr, format!("{long} 1")),
+        (Format::Prometheus, format!("a {long}")),
+        (Format::Prometheus, format!("{long} 1")),
+    ] {
+        let parsed = parse(format, output.as_bytes(), &[]);
+        assert_eq!(parsed.problems.len(), 1);
+        assert!(
+            parsed.problems[0].len() < 500,
+            "{} bytes",
+            parsed.problems[0].len()
+        );
+    }
+}
+
+#[test]
+fn an_escape_has_four_digits() {
+    let parsed = parse(Format::Scalyr, b"a \"\\u+041\" k=\"\\u0041\"\n", &[]);
+    assert_eq!(told(&parsed), ["a \"\u{fffd}+041\" k=A"]);
+}
