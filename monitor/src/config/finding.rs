@@ -183,6 +183,8 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let most = (name.chars().count() / 3).clamp(1, 4);
     known
         .into_iter()
+        // The distance of two words takes the product of their lengths in memory, and is no less than the difference.
+        .filter(|candidate| candidate.chars().count().abs_diff(name.chars().count()) <= most)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&name, &candidate.to_lowercase()),
@@ -231,6 +233,7 @@ mod tests {
             ("enbaled", ["interval", "enabled"], Some("enabled")),
             ("colour", ["interval", "enabled"], None),
             ("", ["interval", "enabled"], None),
+            (&"x".repeat(1 << 20), ["interval", "enabled"], None),
         ] {
             assert_eq!(nearest(given, known), want, "{given}");
         }

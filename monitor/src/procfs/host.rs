@@ -92,20 +92,19 @@ impl HostReader {
         let rss = me
             .statm()
             .ok()
-            .map(|statm| statm.resident * rustix::param::page_size() as u64);
+            .and_then(|statm| statm.resident.checked_mul(rustix::param::page_size() as u64));
         let stat = me.stat().ok();
-        let started = stat.as_ref().map(|stat| stat.starttime);
+        let nanos = |ticks: u64| ticks.checked_mul(ProcessKey::TICK_NANOS);
         Own {
             rss,
             threads: stat
                 .as_ref()
                 .and_then(|stat| u64::try_from(stat.num_threads).ok()),
-            cpu: stat.as_ref().map(|stat| {
-                let nanos = |ticks: u64| ticks * ProcessKey::TICK_NANOS;
-                (nanos(stat.utime), nanos(stat.stime))
-            }),
+            cpu: stat
+                .as_ref()
+                .and_then(|stat| nanos(stat.utime).zip(nanos(stat.stime))),
             pid: stat.as_ref().and_then(|stat| u32::try_from(stat.pid).ok()),
-            started: started.map(|ticks| BootTime(ticks * ProcessKey::TICK_NANOS)),
+            started: stat.as_ref().and_then(|stat| nanos(stat.starttime)).map(BootTime),
         }
     }
 
