@@ -1,5 +1,8 @@
 //! kevmon: an eBPF-assisted process monitor that speaks OTLP.
 
+#![cfg_attr(fuzzing, no_main)]
+#![cfg_attr(fuzzing, expect(dead_code, reason = "libFuzzer calls the targets alone"))]
+
 mod app;
 mod cli;
 mod collector;
@@ -7,6 +10,8 @@ mod config;
 mod episode;
 mod export;
 mod files;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod health;
 mod import;
 mod kernel;

@@ -29,6 +29,7 @@ mod workspace;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -66,7 +67,7 @@ enum Command {
     VmTest(VmTestArgs),
     /// Build, then run one of the benchmarks of tests/
     Bench(BenchArgs),
-    /// Give damaged files to the plugin parser and the importers, and say how many they withstood
+    /// Give whatever reads bytes that others choose inputs without end, guided by the code that they reach (libFuzzer)
     Fuzz(FuzzArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
@@ -142,12 +143,17 @@ struct BenchArgs {
 
 #[derive(Debug, Args)]
 struct FuzzArgs {
-    /// How long
+    /// Targets, which are the folders of tests/fuzz/corpus [default: all of them]
+    targets: Vec<String>,
+    /// How long each target is given new inputs
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Another seed gives other damage
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Give the target this input alone
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seconds", "merge"])]
+    replay: Option<PathBuf>,
+    /// Add the fewest inputs that earlier runs found and that reach more code to tests/fuzz/corpus
+    #[arg(long, conflicts_with = "seconds")]
+    merge: bool,
 }
 
 #[derive(Debug, Args)]
@@ -215,7 +221,14 @@ fn execute(command: Command) -> Result<ExitCode> {
             return guest::test(&workspace, &asked);
         }
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
-        Command::Fuzz(args) => fuzz::run(&workspace, args.seconds, args.seed)?,
+        Command::Fuzz(args) => {
+            let task = match (args.replay, args.merge) {
+                (Some(input), _) => fuzz::Task::Replay(input),
+                (None, true) => fuzz::Task::Merge,
+                (None, false) => fuzz::Task::Search(Duration::from_secs(args.seconds)),
+            };
+            return fuzz::run(&workspace, &args.targets, &task);
+        }
         Command::CheckImports => return imports::run(&workspace),
         Command::Conventions(args) => conventions::extract(&workspace, &args.source)?,
     }

@@ -8,8 +8,6 @@ mod empty;
 mod events;
 mod export_thread;
 mod exports;
-#[cfg(test)]
-mod fuzz;
 mod history;
 mod host;
 mod keeper;
@@ -49,6 +47,9 @@ use crate::{
     files, limits, shown,
     store::StoreError,
 };
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::plugin_tool::accepted;
 
 use self::{
     keeper::Claimed,

@@ -6,6 +6,8 @@ pub mod confine;
 mod confinement;
 mod following;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod identity;
 mod last_runs;

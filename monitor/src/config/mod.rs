@@ -19,6 +19,8 @@ pub mod template;
 mod adhoc;
 mod destinations;
 mod discover;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod given;
 mod json_schema;
 mod kind;

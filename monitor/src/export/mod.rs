@@ -16,6 +16,9 @@ mod text;
 pub mod transport;
 mod words;
 
+#[cfg(any(test, fuzzing))]
+pub use transport::fuzz;
+
 pub use calendar::{iso8601, iso8601_millis};
 pub use collection::{Collection, Extra, ServiceReading, UnixClock};
 pub use event_line::{HEADING, Wall, event_json, event_text};

@@ -209,7 +209,7 @@ fn records<T: Record + 'static>(bytes: &[u8]) -> impl Iterator<Item = T> {
 
 /// Threads' records, gathered into processes.
 #[derive(Default)]
-struct Groups(KeyMap<Gathered>);
+pub(super) struct Groups(KeyMap<Gathered>);
 
 struct Gathered {
     /// As the first thread's record shows the sums: a thread that ends during the walk is then missed, not counted
@@ -225,7 +225,7 @@ struct Gathered {
 }
 
 impl Groups {
-    fn add_all(&mut self, bytes: &[u8]) {
+    pub(super) fn add_all(&mut self, bytes: &[u8]) {
         for record in records::<SampleRecord>(bytes) {
             let gathered = self.0.entry(decode::key(&record.key)).or_insert(Gathered {
                 first: record,
@@ -248,7 +248,7 @@ impl Groups {
         }
     }
 
-    fn samples(self, wanted: &KeySet, blind: &Blind) -> KeyMap<Sample> {
+    pub(super) fn samples(self, wanted: &KeySet, blind: &Blind) -> KeyMap<Sample> {
         self.0
             .into_iter()
             .filter(|(key, _)| wanted.contains(key))

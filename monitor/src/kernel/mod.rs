@@ -4,6 +4,8 @@
 mod btf;
 mod cgroups;
 mod decode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod held;
 mod held_arguments;
 mod iterator;

@@ -68,7 +68,7 @@ pub enum Told {
 
 impl Told {
     /// Memory that it takes, about.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         /// Of each text: its place, and what an allocator adds.
         const TEXT: usize = size_of::<String>() + 16;
         let texts = match self {
@@ -124,14 +124,55 @@ struct Reader {
     ring: RingMemory,
     /// Records stay in the ring until they are released.
     is_held: bool,
-    /// Parts of arguments whose exec's record is still to come.
-    arguments: HeldArguments,
-    blind: Blind,
+    records: Records,
     /// Taken by the thread.
     waiting: VecDeque<Taken>,
     /// Bytes of that, about.
     held: usize,
     tally: Tally,
+}
+
+/// Reads one record after the other.
+pub(super) struct Records {
+    /// Parts of arguments whose exec's record is still to come.
+    arguments: HeldArguments,
+    blind: Blind,
+}
+
+/// A record that this kevmon does not understand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Undecodable;
+
+impl Records {
+    pub(super) fn new(blind: Blind) -> Self {
+        Self {
+            arguments: HeldArguments::default(),
+            blind,
+        }
+    }
+
+    /// What the next record tells; `None` for one that tells nothing by itself, such as a part of arguments.
+    ///
+    /// # Errors
+    /// The bytes are no record.
+    pub(super) fn read(&mut self, record: &[u8]) -> Result<Option<Told>, Undecodable> {
+        if decode::is_of_a_cgroup(record) {
+            return Ok(decode::made_cgroup(record).map(|(id, path)| Told::Cgroup {
+                id,
+                path: path.to_owned(),
+            }));
+        }
+        if let Some(part) = decode::part_of_arguments(record) {
+            self.arguments.hold(&part);
+            return Ok(None);
+        }
+        let before = match decode::executes_or_is_freed(record) {
+            Some(key) => self.arguments.take(key),
+            None => Vec::new(),
+        };
+        let event = self.blind.event(record, &before).ok_or(Undecodable)?;
+        Ok(Some(Told::Event(event, decode::facts(record))))
+    }
 }
 
 /// The thread, which ends with it.
@@ -154,8 +195,7 @@ impl Ring {
         let shared = Arc::new(Mutex::new(Reader {
             ring,
             is_held,
-            arguments: HeldArguments::default(),
-            blind,
+            records: Records::new(blind),
             waiting: VecDeque::new(),
             held: 0,
             tally: Tally::default(),
@@ -265,22 +305,12 @@ impl Reader {
         {
             self.tally.received += 1;
             taken += 1;
-            let told = if decode::is_of_a_cgroup(record) {
-                decode::made_cgroup(record).map(|(id, path)| Told::Cgroup {
-                    id,
-                    path: path.to_owned(),
-                })
-            } else if let Some(part) = decode::part_of_arguments(record) {
-                self.arguments.hold(&part);
-                None
-            } else {
-                let before = match decode::executes_or_is_freed(record) {
-                    Some(key) => self.arguments.take(key),
-                    None => Vec::new(),
-                };
-                let event = self.blind.event(record, &before);
-                self.tally.undecodable += u64::from(event.is_none());
-                event.map(|event| Told::Event(event, decode::facts(record)))
+            let told = match self.records.read(record) {
+                Ok(told) => told,
+                Err(Undecodable) => {
+                    self.tally.undecodable += 1;
+                    None
+                }
             };
             let reached = self.reached();
             into.extend(told.map(|told| Taken { told, reached }));

@@ -34,7 +34,7 @@ impl Hidden {
         Self::of(&mount, &groups)
     }
 
-    fn of(mount: &MountInfo, groups: &[i64]) -> Option<Self> {
+    pub(super) fn of(mount: &MountInfo, groups: &[i64]) -> Option<Self> {
         let option = |name: &str| mount.super_options.get(name).cloned().flatten();
         let hidepid = option("hidepid")?;
         let group_helps = !matches!(hidepid.as_str(), "4" | "ptraceable");

@@ -2,6 +2,8 @@
 //! injectable. Layouts: proc(5); Documentation/filesystems/proc.rst.
 
 mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gauges;
 mod hidden;
 mod host;

@@ -19,11 +19,12 @@ const EVERY_MODULE: &[&str] = &[
     "import",
     "app",
     "cli",
+    "fuzz",
     "main",
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 19] = [
+const MODULES: [(&str, &[&str]); 20] = [
     ("process", &[]),
     ("shown", &[]),
     ("import", &["shown"]),
@@ -52,6 +53,7 @@ const MODULES: [(&str, &[&str]); 19] = [
     ),
     ("cli", &["config", "plugin"]),
     ("app", EVERY_MODULE),
+    ("fuzz", EVERY_MODULE),
     ("main", &["app", "cli", "shown"]),
 ];
 

@@ -103,7 +103,7 @@ fn name_of(file: &Path) -> String {
 ///
 /// # Errors
 /// What remains is refused, too: what was wrong in the first place.
-pub(in crate::app) fn accepted(mut plugin: Imported) -> Result<Imported, Vec<Fault>> {
+pub(crate) fn accepted(mut plugin: Imported) -> Result<Imported, Vec<Fault>> {
     let path = Path::new(&plugin.name).join("plugin.toml");
     let mut first = None;
     for _ in 0..ROUNDS {

@@ -21,8 +21,8 @@ use crate::{
     shown,
 };
 
-#[cfg(test)]
-pub(super) use self::import::accepted;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::import::accepted;
 
 /// Runs one of the commands.
 ///

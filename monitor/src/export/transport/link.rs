@@ -95,6 +95,16 @@ impl Link {
                 None => Socket::new(stream, witness.clone()),
             }
         };
+        Self::over(socket, witness, is_http2, deadline).await
+    }
+
+    /// Over a stream that leads to the receiver, which `witness` watches.
+    pub(super) async fn over(
+        socket: Socket,
+        witness: Witness,
+        is_http2: bool,
+        deadline: Deadline,
+    ) -> Result<Self, Fault> {
         if is_http2 {
             witness.sight().allowance.expect_frames();
         }

@@ -12,6 +12,8 @@ mod entropy;
 mod error;
 pub(in crate::export) mod files;
 mod flood;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grpc;
 mod http;
 mod link;
