@@ -56,10 +56,6 @@ fn plugins_of(text: &str) -> Vec<Plugin> {
         );
         return Vec::new();
     }
-    assert!(
-        !parsed.file.name.is_empty() && !parsed.file.patterns.is_empty(),
-        "{text:?}"
-    );
     let names = parsed.file.names();
     let patterns = parsed.file.patterns.clone();
     let minute = Duration::from_secs(60);

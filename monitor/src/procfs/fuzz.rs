@@ -68,7 +68,12 @@ pub fn files(input: &[u8]) {
             *root = Root::new();
         }
         let Some(root) = root else { return };
-        let parts = parts(input);
+        let mut parts = parts(input);
+        // The procfs crate (0.18) panics where nothing follows the name, which the kernel never writes (fs/proc/array.c).
+        parts.retain(|(name, text)| {
+            let end = text.iter().rposition(|byte| *byte == b')');
+            !name.ends_with("/stat") || end.is_none_or(|end| end + 2 <= text.len() && text[end + 1] == b' ')
+        });
         for name in FILES {
             let path = root.0.join(name);
             let written = match parts.iter().find(|(of, _)| *of == name) {
