@@ -327,7 +327,7 @@ pub const OWN: &[OwnMetric] = &[
         instrument: Counter,
         since: OwnSince::FirstWatch,
         cadence: Cadence::Changed,
-        description: "How long kevmon was not there: members that ended meanwhile count as ends of reason `unknown`; what both started and ended meanwhile is in no number",
+        description: "How long kevmon was not there. Unless the kernel side went on meanwhile, members that ended count as ends of reason `unknown`, and what both started and ended is in no number",
         values: |r| {
             vec![Value {
                 attributes: Vec::new(),
