@@ -116,10 +116,10 @@ pub enum Command {
     Events(EventsArgs),
     /// Print what became of the plugins' processes: starts, ends, reasons and downtimes
     History(HistoryArgs),
-    /// Remove what a kevmon that does not come back has left in the kernel: programs, ring and maps
+    /// Remove what an ended kevmon has left in the kernel: programs, ring and maps
     #[command(
-        after_help = "They end by themselves: the programs [state] keep_watching after kevmon did, the memory with the \
-                            next kevmon or the next boot."
+        after_help = "Refused while a kevmon runs on the state. Without this command the programs stop [state] \
+                            keep_watching after kevmon ended, and the next kevmon or boot frees the memory."
     )]
     Unpin(UnpinArgs),
     /// Run a collector's command without privileges: kevmon starts this itself
@@ -161,7 +161,7 @@ pub struct HistoryArgs {
 /// The flags of `kevmon unpin`.
 #[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
 pub struct UnpinArgs {
-    /// The file that the kevmon kept its state in [default: as the main command's]
+    /// The file that the ended kevmon kept its state in [default: as the main command's]
     #[arg(long, value_name = "FILE")]
     pub metadata_db_path: Option<PathBuf>,
 }
@@ -281,7 +281,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["metadata_db_path", "keep", "if_not_running"])]
     pub no_store: bool,
 
-    /// How long the kernel side watches on without kevmon when that was killed, so that the next start knows what happened
+    /// How long the kernel side goes on watching after kevmon was killed, so that the next start knows what happened
     /// meanwhile: 0 to 24h, in seconds without a unit; 0: not at all [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_keep_watching, allow_negative_numbers = true)]
     keep_watching: Option<Duration>,

@@ -1,4 +1,4 @@
-//! `kevmon unpin`: removes what a kevmon that does not come back has left in the kernel.
+//! `kevmon unpin`: removes what an ended kevmon has left in the kernel.
 
 use std::{
     fs,
@@ -14,10 +14,10 @@ use crate::{
     kernel::{remove_pins, state_name},
 };
 
-/// Removes what is left of the state's daemons.
+/// Removes what daemons on the state have left in the kernel.
 ///
 /// # Errors
-/// One of them runs, or something cannot be removed.
+/// A daemon on the state runs, or something cannot be removed.
 pub(super) fn run(args: &UnpinArgs) -> Result<Exit> {
     let environment = Environment::of_this_process();
     let Some(path) = state_path(args.metadata_db_path.as_deref(), &environment) else {

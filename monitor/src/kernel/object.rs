@@ -72,7 +72,7 @@ const MAPS: [&str; 11] = [
     "WATCHED_UNTIL",
 ];
 
-/// Until when the programs watch.
+/// The map that says until when the programs watch, ns of CLOCK_MONOTONIC.
 pub const WATCHED_UNTIL: &str = "WATCHED_UNTIL";
 
 /// What else both sides have to agree on when one kevmon takes over from another: how positions, losses and sums are kept.
@@ -228,18 +228,18 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Takes a map out of it.
+    /// Takes the map called `name` out of the object.
     ///
     /// # Errors
-    /// There is none.
+    /// The object has no such map.
     pub fn take(&mut self, name: &'static str) -> Result<Map, LoadError> {
         self.maps.remove(name).ok_or(LoadError::Foreign(name))
     }
 
-    /// Takes a ring out of it.
+    /// Takes the ring called `name` out of the object.
     ///
     /// # Errors
-    /// There is none.
+    /// The object has no such ring.
     pub fn take_ring(&mut self, name: &'static str) -> Result<MapData, LoadError> {
         match self.take(name)? {
             Map::RingBuf(data) => Ok(data),
@@ -247,10 +247,10 @@ impl Attached {
         }
     }
 
-    /// Nothing outlives kevmon after all.
+    /// Has the programs watch without an end, for a run that pins nothing.
     ///
     /// # Errors
-    /// The programs cannot be told.
+    /// The map cannot be written.
     pub fn watch_always(&mut self) -> Result<(), LoadError> {
         if let Some(map) = self.maps.get_mut(WATCHED_UNTIL) {
             let mut watched: Array<&mut MapData, u64> = map.try_into()?;
@@ -259,10 +259,10 @@ impl Attached {
         Ok(())
     }
 
-    /// Gives everything names in bpffs. To be called before any map is taken.
+    /// Pins all maps, programs and links in bpffs. To be called before any map is taken.
     ///
     /// # Errors
-    /// Nothing has a name then.
+    /// Something could not be pinned; nothing is pinned then.
     pub fn pin(&self, pins: &Pins) -> Result<(), PinError> {
         let maps = self.maps.iter();
         let maps = maps.filter_map(|(name, map)| Some((map_file(name), data(map)?.fd().as_fd())));
@@ -298,8 +298,8 @@ fn data(map: &Map) -> Option<&MapData> {
     }
 }
 
-/// A number for all that two kevmons have to agree on, so that the second can take over from the first: the programs with the
-/// records that they share with userspace, and the sizes of the maps.
+/// The layout: a hash of all that two kevmons have to agree on, so that the second can take over from the first. That is the
+/// programs, with the records that they share with userspace, and the sizes of the maps.
 pub fn layout(sizes: Sizes) -> u64 {
     let mut hash = Fnv::new();
     hash.add(OBJECT);

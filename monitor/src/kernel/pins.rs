@@ -38,24 +38,24 @@ const KEVMON: &str = "kevmon";
 const MAGIC: u32 = 0xcafe_4a11;
 /// A set of pins that is not whole yet.
 const NEW: &str = "new";
-/// The lock is tried so often …
+/// How often the lock on a state's folder is tried.
 const TRIES: u32 = 20;
-/// … after this long: a child of the kevmon before may hold a copy between fork and exec.
+/// The pause between two tries: a child of the previous kevmon may hold a copy of the lock between fork and exec.
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Why nothing outlives kevmon.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
-    /// Nothing is mounted there.
+    /// No BPF file system is mounted at `/sys/fs/bpf`.
     #[error("{BPFFS} is no BPF file system; mount it: mount -t bpf bpf {BPFFS}")]
     NotMounted,
-    /// Another kevmon has the folder.
+    /// Another kevmon holds the lock on the state's folder.
     #[error("{}: another kevmon uses it", .0.display())]
     InUse(PathBuf),
-    /// Somebody else could have made it.
+    /// Another user could have made the file or folder.
     #[error("{0}")]
     Refused(files::Refusal),
-    /// The system said no.
+    /// A system call failed.
     #[error("{}: {source}; let kevmon's user write there ({KEVMON} in {BPFFS}; under systemd, ReadWritePaths={BPFFS})", .path.display())]
     System {
         /// Where.
@@ -63,7 +63,7 @@ pub enum PinError {
         /// What it said.
         source: io::Error,
     },
-    /// The objects are not what they should be.
+    /// A pinned object is missing, or is not what this kevmon would have pinned.
     #[error("{}: {what}", .path.display())]
     Foreign {
         /// Where.
@@ -82,20 +82,20 @@ impl PinError {
         }
     }
 
-    /// Whether somebody should know, rather than that this host has no place for pins.
+    /// Whether the error deserves a warning; false where this host merely has no place for pins.
     pub fn is_alarming(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::InUse(_) | Self::Foreign { .. })
     }
 }
 
-/// A state's folder, locked.
+/// A state's folder in bpffs, locked.
 #[derive(Debug)]
 pub struct Pins {
     folder: PathBuf,
     layout: String,
-    /// Held as long as this lives.
+    /// The lock, held as long as this value lives.
     _lock: OwnedFd,
-    /// What is pinned stays when this is dropped.
+    /// Whether the pins stay when this value is dropped.
     stays: bool,
 }
 
@@ -103,7 +103,7 @@ impl Pins {
     /// The folder of the state called `state`, made where it is missing.
     ///
     /// # Errors
-    /// There can be no pins.
+    /// The folder cannot be made, trusted or locked.
     pub fn open(state: &str, layout: u64) -> Result<Self, PinError> {
         let folder = Path::new(BPFFS).join(KEVMON).join(state);
         if !statfs(BPFFS).is_ok_and(|of| of.f_type as u32 == MAGIC) {
@@ -125,10 +125,10 @@ impl Pins {
         self.folder.join(&self.layout)
     }
 
-    /// What a kevmon with the same layout left, if nobody else can have touched it.
+    /// The set that a kevmon with the same layout left; `None` where there is none.
     ///
     /// # Errors
-    /// Something lies there that is not used.
+    /// Another user could have changed the set.
     pub fn found(&self) -> Result<Option<Found>, PinError> {
         let path = self.layout();
         match fs::symlink_metadata(&path) {
@@ -176,12 +176,12 @@ impl Pins {
         })
     }
 
-    /// Whether what is pinned outlives this value.
+    /// Sets whether the pins outlive this value.
     pub fn stay(&mut self, stays: bool) {
         self.stays = stays;
     }
 
-    /// Removes what kevmons left that do not come back, where `is_over` says so of a set.
+    /// Removes the sets of kevmons that do not run, where `is_over` is true of the set.
     pub fn tidy(&self, is_over: impl Fn(&Found) -> bool) {
         let Some(all) = self.folder.parent() else { return };
         for name in entries(all) {
@@ -207,7 +207,7 @@ impl Pins {
 }
 
 impl Drop for Pins {
-    /// An orderly end takes the pins with it; a panic is none.
+    /// Removes the pins, unless they are to stay or a panic is under way.
     fn drop(&mut self) {
         if self.stays || thread::panicking() {
             return;
@@ -229,30 +229,30 @@ pub struct Found {
 }
 
 impl Found {
-    /// Where it is.
+    /// The set's folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A kill came while it was made: nobody can go on from it.
+    /// Whether a kill came while the set was made, so that no kevmon can go on from it.
     pub fn is_unfinished(&self) -> bool {
         self.path().file_name() == Some(OsStr::new(NEW))
     }
 
-    /// The path of one object; `None` where there is none.
+    /// The path of the object called `name`; `None` where there is none.
     ///
     /// # Errors
-    /// Somebody else could have put it there.
+    /// Another user could have put the object there.
     pub fn object(&self, name: &str) -> Result<Option<PathBuf>, PinError> {
         let path = self.path().join(name);
         let found = self.folder.check(OsStr::new(name), Accepts::File);
         Ok(found.map_err(PinError::at(&path))?.map(|_| path))
     }
 
-    /// One object that has to be there.
+    /// The path of an object that has to exist.
     ///
     /// # Errors
-    /// It is not, or somebody else could have put it there.
+    /// The object is missing, or another user could have put it there.
     pub fn open(&self, name: &str) -> Result<OwnedFd, PinError> {
         let Some(path) = self.object(name)? else {
             return Err(self.foreign(format!("{name} is missing")));
@@ -262,7 +262,7 @@ impl Found {
         sys::open_pinned(&text).map_err(PinError::at(&path))
     }
 
-    /// That something in the set is wrong.
+    /// The error that says `what` is wrong with the set.
     pub fn foreign(&self, what: String) -> PinError {
         PinError::Foreign {
             path: self.path().to_owned(),
@@ -322,10 +322,10 @@ fn clear(folder: &Path) -> Result<(), PinError> {
     Ok(())
 }
 
-/// What is pinned for the state called `state` is removed, unless a kevmon uses it. Returns whether there was anything.
+/// Removes all pins of the state called `state`. Returns whether there were any.
 ///
 /// # Errors
-/// A kevmon uses it, or it cannot be removed.
+/// A kevmon uses the pins, or they cannot be removed.
 pub fn remove(state: &str) -> Result<bool, PinError> {
     let folder = Path::new(BPFFS).join(KEVMON).join(state);
     if !folder.is_dir() {
@@ -337,7 +337,8 @@ pub fn remove(state: &str) -> Result<bool, PinError> {
     Ok(found)
 }
 
-/// The name of a state's folder: of the database's own folder and name, whatever the database itself is.
+/// The name of a state's folder in bpffs: a hash of the database's folder (device and inode) and file name, so that a database
+/// that is written again keeps the name.
 ///
 /// # Errors
 /// The database's folder cannot be looked at.
@@ -359,16 +360,16 @@ pub fn state_name(database: &Path) -> io::Result<String> {
     Ok(format!("{:016x}", hash.0))
 }
 
-/// FNV-1a with 64 bits: names, not secrets.
+/// FNV-1a with 64 bits. Good enough for names; not for secrets.
 pub struct Fnv(pub u64);
 
 impl Fnv {
-    /// Of nothing.
+    /// The hash of no bytes.
     pub const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Of these bytes too.
+    /// Adds `bytes` to what is hashed.
     pub fn add(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

@@ -38,9 +38,9 @@ const AT_ONCE_IN_LOOP: usize = 8;
 /// Bytes that the thread holds at most, and as many may be on their way through the loop: some 100,000 ends, or as many
 /// execs with short arguments. More waits in the ring, and what finds no room there is kept in the kernel side's maps.
 const HELD: usize = 48 << 20;
-/// The part of the ring that is held for the state at most.
+/// At most one part of so many of the ring is held for the state.
 const UNRELEASED: u64 = 8;
-/// The part of it at which the state is asked to hurry.
+/// Once one part of so many of that is held, the state is asked to hurry: a sixteenth of the ring.
 const PRESSED: u64 = 2;
 /// A queue of more than this is given back once it is empty.
 const KEPT: usize = 4096;

@@ -61,39 +61,39 @@ pub struct ProgramTime {
     pub runs: u64,
 }
 
-/// Looks at the counters and at the ring until both are of one moment.
+/// How often the counters and the ring are looked at, at most, until both are of one moment.
 const LOOKS: usize = 64;
-/// The programs are told this often that kevmon is there.
+/// How often kevmon moves on the time until which the programs watch, at least; a quarter of `keep_watching` where that is less.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// What outlives kevmon.
+/// How programs, ring and maps outlive kevmon.
 #[derive(Debug, Clone)]
 pub struct Pinning {
     /// The name of the state's folder.
     pub state: String,
     /// How long the programs watch without kevmon.
     pub keep_watching: Duration,
-    /// How far the run before came, if its groups go on in this one.
+    /// How far the last run had taken the records, if its groups go on in this one.
     pub progress: Option<Progress>,
 }
 
-/// What was found of the time that kevmon was away.
+/// What the kernel side held when this kevmon took it over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Takeover {
-    /// Records that wait.
+    /// Records in the ring that the state lacks.
     pub records: u64,
-    /// Records that the run before had read, and that are not in its state.
+    /// Records that the last run had read and released, and that are not in the state: they are lost.
     pub unsaved: u64,
-    /// The run before had told of all that was lost until its last commit.
+    /// Whether the last run had reported all losses by its last commit. False: a loss was in an interval that was still open.
     pub was_told: bool,
-    /// The programs had stopped before kevmon came back.
+    /// Whether the programs had stopped before kevmon came back.
     pub lapsed: bool,
     /// What was lost meanwhile, by the name of the program or map.
     pub lost: Vec<(&'static str, u64)>,
 }
 
 impl Takeover {
-    /// Nothing of that time is missing.
+    /// Whether nothing of the time away is missing.
     pub fn is_whole(&self) -> bool {
         self.unsaved == 0 && self.was_told && !self.lapsed && self.lost.is_empty()
     }
@@ -137,7 +137,7 @@ pub struct KernelSource {
     untold_lives: u64,
     /// Processes that the last snapshot showed and whose names no record told, with their marks' sequences.
     untold: KeyMap<u64>,
-    /// What makes the programs outlive kevmon.
+    /// The time until which the programs watch; `None` where they end with kevmon.
     watch: Option<Watched>,
     /// What an earlier kevmon told of the counts.
     told_before: ToldBefore,
@@ -146,22 +146,22 @@ pub struct KernelSource {
     /// How often the programs had stopped because this kevmon did not come by in time.
     lapses: u64,
     takeover: Option<Takeover>,
-    /// Last: what is pinned goes after everything else.
+    /// The last field, so that pins are removed after everything else is closed.
     pins: Option<Pins>,
 }
 
-/// The programs' notice of how long to go on alone.
+/// Moves the time on until which the programs watch without kevmon.
 struct Watched {
     until: Array<MapData, u64>,
     keep: Duration,
-    /// What was written there last.
+    /// The time that was written last, ns of CLOCK_MONOTONIC.
     told: u64,
     at: Instant,
     ring: u32,
 }
 
 impl Watched {
-    /// Says that kevmon is there; returns false where it came too late.
+    /// Moves that time on; returns false where it had passed.
     fn beat(&mut self) -> bool {
         if self.at.elapsed() < BEAT.min(self.keep / 4) {
             return true;

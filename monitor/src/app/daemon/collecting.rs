@@ -20,8 +20,8 @@ use crate::{
     procfs::HostReader,
 };
 
-/// Between two commits that the ring calls for: in a storm its room is given back without them, and many small commits cost
-/// more than they save.
+/// The least time between two commits that the ring calls for. In a storm its room is given back without commits, and many
+/// small ones cost more than they save.
 pub(super) const BETWEEN_PRESSED: Duration = Duration::from_millis(250);
 
 /// What has happened is committed so long after it was read, at the latest, however long the intervals are: a kill costs
@@ -84,7 +84,7 @@ impl Daemon {
             progress,
             is_committed,
         } = outgoing;
-        // With delta temporality what has been told must not be read again, even where the state lacks it.
+        // With delta temporality, what receivers have must not be read again, even where the state lacks it.
         if let Some(progress) = progress.filter(|_| is_committed || !self.commits_between) {
             self.watch.release(&progress);
         }
@@ -196,9 +196,9 @@ impl Daemon {
         let left_out = left_out.filter(|(kind, _)| *kind == EVENT_DROPPED);
         if self.left_out.begins(left_out.map(|(_, count)| count).sum()) {
             warn!(
-                "more events than are held of a plugin (1,000 at once for the history, 4,096 with [events] enabled, \
-                 and as many again in five seconds): the latest are left out of history and logs, not of the counters, \
-                 and counted as {EVENT_DROPPED}"
+                "more events than are held of one user's processes in a plugin (1,000 at once for the history, 4,096 with \
+                 [events] enabled, and as many again in five seconds): the latest are left out of history and logs, not of \
+                 the counters, and counted as {EVENT_DROPPED}"
             );
         }
         let logs = collection.health.exports.iter();

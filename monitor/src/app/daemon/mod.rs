@@ -221,7 +221,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     Ok((daemon, inputs))
 }
 
-/// What is to outlive this run; `None` where nothing can, or is to.
+/// How the kernel side is to outlive this run; `None` where it cannot, or is not to.
 fn pinning(keeper: &Keeper, args: &Args, settings: &Settings, kept: &Kept) -> Option<Pinning> {
     let database = keeper.path()?;
     let state = kernel::state_name(database)
@@ -294,7 +294,7 @@ struct Daemon {
     commits_between: bool,
     /// When that is due; `None` while nothing has happened since the last commit.
     commit_at: Option<Instant>,
-    /// No commit that the ring calls for comes before.
+    /// The earliest time of the next commit that the ring calls for.
     may_press_at: Instant,
     /// The disk does not keep up with the collections, which has been told.
     is_behind: bool,

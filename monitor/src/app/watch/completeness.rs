@@ -15,13 +15,13 @@ pub(super) struct LostSoFar {
 }
 
 impl LostSoFar {
-    /// Of an interval of which it is known beforehand that it is not complete.
+    /// The value to begin an interval with that cannot be complete.
     pub(super) const NEVER_EQUAL: Self = Self {
         counts: u64::MAX,
         totals: u64::MAX,
     };
 
-    /// The same with what `tracker` has counted of the group.
+    /// These losses, and those that `tracker` has counted of the group.
     fn of_group(self, tracker: &Tracker, group: GroupId) -> Self {
         let irregular = tracker.irregularities();
         // Verdicts that were not known concern their groups alone, as totals that never came do.
@@ -31,7 +31,7 @@ impl LostSoFar {
         }
     }
 
-    /// Of the interval from `before` to now.
+    /// The completeness of the interval from `before` to now.
     fn since(self, before: Self) -> Completeness {
         let counts = self.counts == before.counts;
         Completeness {

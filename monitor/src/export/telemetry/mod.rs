@@ -50,9 +50,9 @@ pub struct CollectionSpan {
     pub plugins: usize,
     /// Their live processes.
     pub processes: u64,
-    /// Nothing was lost since their last collection.
+    /// No start, end or change was missed since their last collection.
     pub complete: bool,
-    /// Nor any usage.
+    /// Nor is any usage missing since then.
     pub complete_totals: bool,
 }
 
