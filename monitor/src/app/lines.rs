@@ -29,7 +29,7 @@ const WAITING: usize = 64;
 /// What they may hold together, bytes; one line has room whatever its length.
 const WAITING_BYTES: usize = 16 << 20;
 
-/// Whoever hands lines for a file over waits so long for them to be in it.
+/// How long whoever hands over lines for a file waits, at most, until the file has them.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Where lines go.
@@ -49,9 +49,9 @@ pub(super) struct Lines {
     target: LineTarget,
     /// Lines handed over so far.
     pushed: u64,
-    /// The file takes lines too slowly to be waited for, which the log has said.
+    /// Whether the file takes lines too slowly to be waited for, and the log has said so.
     is_late: bool,
-    /// Lines that had been handed over when it was waited for last.
+    /// Lines that had been handed over when the file was last waited for.
     waited: u64,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Lines {
 struct Counts {
     /// Lines that the thread is done with.
     done: Mutex<u64>,
-    /// Told when that grows.
+    /// Notified when `done` grows.
     grown: Condvar,
     /// Bytes in the queue.
     waiting: AtomicUsize,
@@ -178,7 +178,7 @@ impl Counts {
         self.grown.notify_all();
     }
 
-    /// False where fewer than `lines` are done within `limit`.
+    /// Waits until `lines` are done; returns false where that takes longer than `limit`.
     fn wait_for(&self, lines: u64, limit: Duration) -> bool {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self
@@ -273,7 +273,7 @@ impl LineFile {
     }
 }
 
-/// What follows the last newline of a file of this length.
+/// The bytes that follow the last newline of a file of this length.
 fn unended(file: &File, length: u64) -> io::Result<Vec<u8>> {
     const CHUNK: u64 = 1 << 16;
     let mut tail = Vec::new();
@@ -292,7 +292,7 @@ fn unended(file: &File, length: u64) -> io::Result<Vec<u8>> {
     Ok(tail)
 }
 
-/// Whether this is the beginning of a line of kevmon's, and not all of it. Anything else at the end of a file is somebody's.
+/// Whether `tail` is the beginning of a line of kevmon's, and not the whole line. Anything else is left in the file.
 fn is_cut_short(tail: &[u8]) -> bool {
     /// How an OTLP/JSON line begins.
     const BEGINNING: &[u8] = b"{\"resource";

@@ -279,7 +279,7 @@ impl Encoded {
         self.requests.extend(to);
     }
 
-    /// Hands them over.
+    /// Hands the requests over to the senders.
     pub(super) fn hand_over(self, courier: &Courier) {
         for (receiver, signal, requests) in self.requests {
             courier.push(&receiver, signal, requests);

@@ -26,7 +26,7 @@ impl Losses {
         }
     }
 
-    /// The same, and how often the programs had stopped because kevmon did not come by in time.
+    /// These losses, with `lapses`: how often the programs had stopped because kevmon did not come by in time.
     #[must_use]
     pub fn with_lapses(self, lapses: u64) -> Self {
         Self { lapses, ..self }
@@ -82,7 +82,7 @@ impl Records {
     }
 }
 
-/// What an earlier kevmon had told of the counts when this one took them over: all zero where it did not.
+/// The counts that an earlier kevmon had reported when this one took over; all zero where this one did not take over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ToldBefore {
     failures: [u64; Failure::COUNT],
@@ -106,7 +106,7 @@ impl ToldBefore {
         told
     }
 
-    /// What of `counters` was not told before.
+    /// The part of `counters` that no earlier kevmon has reported.
     pub fn new_of(&self, counters: &Counters) -> Counters {
         let mut new = *counters;
         for (count, told) in new.failures.iter_mut().zip(self.failures) {
@@ -116,13 +116,13 @@ impl ToldBefore {
         new
     }
 
-    /// What of the runs that the kernel skipped was not told before.
+    /// The part of the runs that the kernel skipped that no earlier kevmon has reported.
     pub fn new_skipped(&self, skipped: u64) -> u64 {
         skipped.saturating_sub(self.skipped)
     }
 }
 
-/// The counts as the next kevmon needs them.
+/// The counts in the form in which the state keeps them for the next kevmon.
 pub fn encode(counters: &Counters, skipped: u64) -> Vec<u64> {
     counters.failures.iter().copied().chain([skipped]).collect()
 }

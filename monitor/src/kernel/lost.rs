@@ -22,7 +22,7 @@ use crate::process::{BootTime, Ending, Identity, LostEnd, LostLives, Recovered};
 const SUMS: usize = 256;
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Ends that stay in their map until the state has them, at most: half of what the map takes.
+/// The most ends that stay in their map until the state has them: half of what the map takes.
 const UNRELEASED: usize = 2048;
 /// Bytes of a name and its sums, as the state keeps them.
 const TOLD_BYTES: usize = size_of::<LivesKey>() + size_of::<Lives>();
@@ -35,9 +35,9 @@ pub struct Lost {
     /// Taken from `pending`, for the next look.
     overdue: Vec<LostEnd>,
     told: Told,
-    /// Ends stay in their map until they are released.
+    /// Whether ends stay in their map until they are released.
     is_held: bool,
-    /// Ends that were taken and are in their map still, in the order in which they were taken.
+    /// Ends that were taken and are still in their map, in the order in which they were taken.
     unreleased: VecDeque<Key>,
     unreleased_keys: HashSet<Key>,
     /// Ends that were taken and released.
@@ -196,7 +196,7 @@ fn usable<T>(result: Result<T, MapError>) -> Option<T> {
 #[derive(Debug, Default)]
 struct Told {
     sums: HashMap<LivesKey, (Lives, Instant)>,
-    /// Something has been told since the sums were encoded.
+    /// Whether a sum has changed since the sums were encoded.
     is_new: bool,
 }
 
@@ -235,7 +235,7 @@ impl Told {
         self.sums.get(key).is_some_and(|(told, _)| told == sums)
     }
 
-    /// The sums as the state keeps them: it is read by a kevmon with the same layout alone.
+    /// The sums in the form in which the state keeps them. Only a kevmon with the same layout reads them.
     fn encode(&self) -> Arc<[u8]> {
         let mut bytes = Vec::with_capacity(self.sums.len() * TOLD_BYTES);
         for (key, (sums, _)) in &self.sums {

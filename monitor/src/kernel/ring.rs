@@ -98,7 +98,7 @@ pub struct Tally {
 pub struct Reached {
     /// Bytes from its beginning.
     pub position: u64,
-    /// Records before that which this kevmon has taken.
+    /// Records before that position that this kevmon has taken.
     pub received: u64,
 }
 
@@ -113,7 +113,7 @@ pub struct Ring {
     shared: Arc<Mutex<Reader>>,
     /// Taken by the loop, and not asked for yet.
     batch: VecDeque<Taken>,
-    /// With the last record that was asked for.
+    /// How far the ring had been read with the last record that was asked for.
     reached: Reached,
     descriptor: OwnedFd,
     /// Ends with it.
@@ -122,7 +122,7 @@ pub struct Ring {
 
 struct Reader {
     ring: RingMemory,
-    /// Records stay in the ring until they are released.
+    /// Whether records stay in the ring until they are released.
     is_held: bool,
     records: Records,
     /// Taken by the thread.
@@ -259,14 +259,14 @@ impl Ring {
         reader.tally.received + reader.ring.waiting()
     }
 
-    /// So much is held for the state that it should not wait with its next commit.
+    /// Whether so much of the ring is held for the state that the next commit should come at once.
     pub fn is_pressed(&self) -> bool {
         let reader = lock(&self.shared);
         let ring = &reader.ring;
         reader.is_held && ring.position() - ring.released() > ring.size() / UNRELEASED / PRESSED
     }
 
-    /// The state has everything before `position`: its space is given back.
+    /// Gives back the space before `position`, as the state has those records.
     pub fn release(&mut self, position: u64) {
         lock(&self.shared).ring.release(position);
     }

@@ -34,7 +34,7 @@ pub struct RingMemory {
     page: usize,
     /// Bytes of data: a power of two.
     size: u64,
-    /// Read until here.
+    /// The position up to which records have been read.
     read: u64,
 }
 
@@ -75,12 +75,12 @@ impl RingMemory {
         self.size
     }
 
-    /// Everything before this position has been read.
+    /// The position up to which records have been read.
     pub fn position(&self) -> u64 {
         self.read
     }
 
-    /// Everything before this position has been given back.
+    /// The position up to which space has been given back.
     pub fn released(&self) -> u64 {
         self.consumer.position().load(Ordering::Acquire)
     }

@@ -1,4 +1,4 @@
-//! How far the last commit had taken what the kernel side holds for kevmon: written with what came of it, or not at all.
+//! How far the last commit had taken what the kernel side holds for kevmon. It is written in the same transaction as the groups.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -13,7 +13,7 @@ use crate::process::Progress;
 /// Bytes of one count.
 const COUNT: usize = size_of::<u64>();
 
-/// A number for the groups of these keys, in whatever order: another one for others, but by chance.
+/// A hash of a set of group keys, whatever their order.
 pub fn group_set<'a>(keys: impl Iterator<Item = &'a str>) -> u64 {
     let mut keys: Vec<&str> = keys.collect();
     keys.sort_unstable();
@@ -23,7 +23,7 @@ pub fn group_set<'a>(keys: impl Iterator<Item = &'a str>) -> u64 {
     hasher.finish()
 }
 
-/// What was committed last; `None`: nothing outlived that run.
+/// The progress of the last commit; `None` where nothing outlived that run.
 pub(super) fn load(connection: &Connection, doing: Doing<'_>) -> Result<Option<Progress>, StoreError> {
     connection
         .query_row(
@@ -51,7 +51,7 @@ pub(super) fn load(connection: &Connection, doing: Doing<'_>) -> Result<Option<P
         .map_err(|error| doing.sqlite(error))
 }
 
-/// Writes it; `is_new_lives`: the sums have changed since the last commit. `None`: the kernel side holds nothing.
+/// Writes the progress; `None` where the kernel side holds nothing. `is_new_lives`: the sums have changed since the last commit.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     progress: Option<&Progress>,

@@ -38,9 +38,9 @@ pub(in crate::app) struct Outgoing {
     pub(in crate::app) notices: Vec<Notice>,
     /// When it began.
     pub(in crate::app) began: Began,
-    /// How far the kernel side's records are in it; `None` where those do not outlive this run.
+    /// How far this collection has the kernel side's records; `None` where those do not outlive this run.
     pub(in crate::app) progress: Option<Progress>,
-    /// It is in the store.
+    /// Whether the store has it; false after a failed commit.
     pub(in crate::app) is_committed: bool,
 }
 

@@ -230,7 +230,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// What was found of the time that kevmon was away; `None` where nothing was watched then.
+    /// What the kernel side held when this run took it over; `None` where this run took nothing over.
     pub fn takeover(&self) -> Option<&Takeover> {
         match &self.source {
             Source::Ebpf(kernel) => kernel.takeover(),
@@ -238,7 +238,7 @@ impl Watch {
         }
     }
 
-    /// How far this run has come, for the state, and whether all that was lost has been told; `None` where nothing outlives it.
+    /// How far this run has come, for the state, and whether all losses have been reported; `None` where nothing outlives this run.
     pub fn progress(&self) -> Option<Progress> {
         match &self.source {
             Source::Ebpf(kernel) => {
@@ -257,7 +257,7 @@ impl Watch {
         }
     }
 
-    /// The state should not wait with its next commit.
+    /// Whether the next commit should come at once.
     pub fn is_pressed(&self) -> bool {
         match &self.source {
             Source::Ebpf(kernel) => kernel.is_pressed(),
@@ -265,7 +265,7 @@ impl Watch {
         }
     }
 
-    /// The state has all of this.
+    /// Releases what the kernel side holds up to `progress`, as the state has it.
     pub fn release(&mut self, progress: &Progress) {
         if let Source::Ebpf(kernel) = &mut self.source {
             kernel.release(progress);
