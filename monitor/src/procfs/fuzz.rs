@@ -69,11 +69,7 @@ pub fn files(input: &[u8]) {
         }
         let Some(root) = root else { return };
         let mut parts = parts(input);
-        // The procfs crate (0.18) panics where nothing follows the name, which the kernel never writes (fs/proc/array.c).
-        parts.retain(|(name, text)| {
-            let end = text.iter().rposition(|byte| *byte == b')');
-            !name.ends_with("/stat") || end.is_none_or(|end| end + 2 <= text.len() && text[end + 1] == b' ')
-        });
+        parts.retain(|(name, text)| !name.ends_with("/stat") || is_stat(text));
         for name in FILES {
             let path = root.0.join(name);
             let written = match parts.iter().find(|(of, _)| *of == name) {
@@ -89,6 +85,19 @@ pub fn files(input: &[u8]) {
             mounts(text);
         }
     });
+}
+
+/// Whether a text has a name in brackets with something before and behind it, as the kernel writes it always (fs/proc/array.c,
+/// do_task_stat): the procfs crate (0.18) panics where it has not.
+fn is_stat(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim();
+    match (text.find('('), text.rfind(')')) {
+        (Some(begin), Some(end)) => {
+            begin > 0 && begin < end && text.is_char_boundary(begin - 1) && text.get(end + 2..).is_some()
+        }
+        _ => true,
+    }
 }
 
 fn parts(input: &[u8]) -> Vec<(&'static str, &[u8])> {
