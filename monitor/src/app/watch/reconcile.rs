@@ -103,8 +103,9 @@ impl Watch {
             }
         }
         self.recover();
-        // The names of what the run before followed are in its memory, and that is gone: everybody is judged again.
-        self.replanned = Some(HostReader::now());
+        // The names of what the run before followed are in its memory, and that is gone: everybody is judged again, but for
+        // those whose records are still to be taken. Found by the snapshot they would join, and not start.
+        self.replanned = Some(self.drained_at);
         self.reconcile()
     }
 
