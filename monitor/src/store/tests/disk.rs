@@ -111,17 +111,28 @@ pub(super) fn mount(source: &str, target: &Path, kind: Option<&str>, flags: libc
     let target = CString::new(target.as_os_str().as_bytes()).unwrap();
     let kind = kind.map(|kind| CString::new(kind).unwrap());
     let kind = kind.as_ref().map_or(ptr::null(), |kind| kind.as_ptr());
-    // SAFETY: all are NUL-terminated strings that outlive the call, or null where mount(2) allows it.
-    let mounted = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            kind,
-            flags,
-            data.as_ptr().cast(),
-        )
+    let mount = || {
+        // SAFETY: all are NUL-terminated strings that outlive the call, or null where mount(2) allows it.
+        let mounted = unsafe {
+            libc::mount(
+                source.as_ptr(),
+                target.as_ptr(),
+                kind,
+                flags,
+                data.as_ptr().cast(),
+            )
+        };
+        (mounted, std::io::Error::last_os_error())
     };
-    let error = std::io::Error::last_os_error();
+    let (mut mounted, mut error) = mount();
+    // Until it executes, a process that another test starts has this one's files open.
+    for _ in 0..500 {
+        if mounted == 0 || error.raw_os_error() != Some(libc::EBUSY) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        (mounted, error) = mount();
+    }
     assert_eq!(
         mounted, 0,
         "this test mounts a small tmpfs; run it as root (CAP_SYS_ADMIN): {error}"
