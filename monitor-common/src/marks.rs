@@ -66,6 +66,10 @@ pub const MARK_RENAMED: u32 = 16;
 /// [`Mark::flags`]: the present name was put into `HELD`, and userspace knows what the process was before.
 pub const MARK_HELD: u32 = 32;
 
+/// [`Mark::flags`]: userspace may have written a verdict about an earlier identity of the process, which goes with the
+/// process.
+pub const MARK_JUDGED_BEFORE: u32 = 64;
+
 /// The value of the map `WATCHED_UNTIL` while the programs end with userspace.
 pub const WATCHED_ALWAYS: u64 = u64::MAX;
 

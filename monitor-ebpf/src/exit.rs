@@ -13,9 +13,7 @@ use crate::{
 /// final. A leader's call with `group_dead` false is an exec by another thread, or a leader that leaves first.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    if !maps::is_watched() {
-        return 0;
-    }
+    // As in `free`, nobody asks whether kevmon still watches.
     let task = Task(ctx.arg(0));
     let group_dead = if offset!(exit_has_group_dead) != 0 {
         ctx.arg::<u64>(1) & 0xff != 0

@@ -13,9 +13,7 @@ use crate::{
 /// thread, the leader too, to `signal_struct`, which the task still holds: these are wait4's numbers.
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
-    if !maps::is_watched() {
-        return 0;
-    }
+    // Nobody asks whether kevmon still watches: without it no process gets a mark, and without a mark nothing is done.
     try_free(Task(ctx.arg(0)));
     0
 }
@@ -36,7 +34,7 @@ fn try_free(task: Task) {
         lost::freed(&key);
     }
     maps::barrier();
-    let known = match maps::take_verdict(&key, mark.sequence) {
+    let known = match maps::take_verdict(&key, mark.sequence, mark.flags) {
         Some(true) => true,
         Some(false) => return,
         None => mark.flags & MARK_TOLD != 0,

@@ -4,8 +4,8 @@
 use core::mem::MaybeUninit;
 
 use kevmon_common::{
-    EXE_LEN, HeldRename, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_HELD, MARK_KNOWN, MARK_RENAMED,
-    MARK_TOLD, Mark,
+    EXE_LEN, HeldRename, Key, MARK_EXE_CUT, MARK_EXE_LEN, MARK_FORKED, MARK_HELD, MARK_JUDGED_BEFORE,
+    MARK_KNOWN, MARK_RENAMED, MARK_TOLD, Mark,
 };
 
 use crate::{
@@ -118,10 +118,13 @@ unsafe fn change(key: &Key, mark: *mut Mark, sequence: u64, told: bool, kept: u3
         if (*mark).flags & MARK_HELD != 0 {
             maps::lose_held_name(key);
         }
-        let mut flags = (*mark).flags & (MARK_KNOWN | kept) | told_flags(told) | added;
+        let mut flags = (*mark).flags & (MARK_KNOWN | MARK_JUDGED_BEFORE | kept) | told_flags(told) | added;
         (*mark).sequence = sequence;
+        maps::barrier();
+        if maps::may_be_judged(before) {
+            flags |= MARK_JUDGED_BEFORE;
+        }
         if flags & MARK_KNOWN == 0 {
-            maps::barrier();
             if maps::verdict(key, before) == Some(true) {
                 flags |= MARK_KNOWN;
             }

@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use kevmon_common::{
-    ARGUMENTS_MOST, COMM_LEN, Counters, Failure, HELD_AT_MOST, HeldRename, Key, LOST_NAMES_AT_MOST, Mark,
-    Verdict, WATCHED_ALWAYS,
+    ARGUMENTS_MOST, COMM_LEN, Counters, Failure, HELD_AT_MOST, HeldRename, Key, LOST_NAMES_AT_MOST,
+    MARK_JUDGED_BEFORE, Mark, Verdict, WATCHED_ALWAYS,
 };
 
 /// All lifecycle records, in one ring: reservation order is causal across CPUs. The loader sets its size.
@@ -45,6 +45,11 @@ static ARGUMENTS_LEFT_OUT: Array<u32> = Array::with_max_entries(1, 0);
 /// it lives; [`WATCHED_ALWAYS`]: nothing outlives userspace, so that nobody has to look at the clock.
 #[map]
 static WATCHED_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The newest sequence that userspace has written a verdict about, or is about to write one. Of a later identity there is
+/// none, and nobody has to look: a process that comes and goes between two drains ends without a search of `VERDICTS`.
+#[map]
+static JUDGED_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Bytes waiting in the ring that wake the reader; the loader sets it to a quarter of the ring.
 #[unsafe(no_mangle)]
@@ -97,9 +102,26 @@ pub(crate) fn remove_mark(key: &Key) {
     let _ = MARKS.remove(key);
 }
 
+/// False when userspace cannot have written a verdict about the identity `sequence`.
+///
+/// Userspace raises [`JUDGED_UNTIL`] before it writes a verdict, and looks at the mark after it. A program changes or removes
+/// the mark before it asks this (with a [`barrier`] between): when it does not see the raised value yet, userspace sees
+/// that the mark has changed or gone, and takes the verdict back itself.
+#[inline(always)]
+pub(crate) fn may_be_judged(sequence: u64) -> bool {
+    let Some(until) = JUDGED_UNTIL.get(0) else {
+        return true;
+    };
+    // SAFETY: a live map value; volatile, because userspace writes it at any time.
+    sequence <= unsafe { core::ptr::read_volatile(until) }
+}
+
 /// What userspace said of the identity `sequence` of `key`: whether it wants to hear more. `None`: nothing yet.
 #[inline(always)]
 pub(crate) fn verdict(key: &Key, sequence: u64) -> Option<bool> {
+    if !may_be_judged(sequence) {
+        return None;
+    }
     // SAFETY: a verdict is written whole by one map update, and read here field by field as plain integers.
     match unsafe { VERDICTS.get(key) } {
         Some(verdict) if verdict.sequence == sequence => Some(verdict.keep != 0),
@@ -109,8 +131,12 @@ pub(crate) fn verdict(key: &Key, sequence: u64) -> Option<bool> {
 
 /// The same, and removes it. Userspace, which looks for the mark after it has written a verdict, removes the verdict
 /// too when the mark is gone: only one of the two removals succeeds, and so both know who answers for the life.
+/// `flags` are those of the mark.
 #[inline(always)]
-pub(crate) fn take_verdict(key: &Key, sequence: u64) -> Option<bool> {
+pub(crate) fn take_verdict(key: &Key, sequence: u64, flags: u32) -> Option<bool> {
+    if flags & MARK_JUDGED_BEFORE == 0 && !may_be_judged(sequence) {
+        return None;
+    }
     // SAFETY: as in `verdict`.
     let found = unsafe { VERDICTS.get(key) }?;
     let (judged, keep) = (found.sequence, found.keep);

@@ -17,18 +17,16 @@ use crate::{
 /// changes; also for every exec and for kernel threads.
 #[btf_tracepoint(function = "task_rename")]
 fn task_rename(ctx: BtfTracePointContext) -> i32 {
-    if !maps::is_watched() {
-        return 0;
+    let task = Task(ctx.arg(0));
+    // A thread's name is not the process's; an exec's rename is told by the exec.
+    if task.is_leader() && !task.in_execve() && maps::is_watched() {
+        try_rename(task, ctx.arg(1));
     }
-    try_rename(Task(ctx.arg(0)), ctx.arg(1));
     0
 }
 
 #[inline(always)]
 fn try_rename(task: Task, comm: Kernel) {
-    if !task.is_leader() || task.in_execve() {
-        return; // a thread's name is not the process's; an exec's rename is told by the exec
-    }
     let key = task.key();
     let time = task::now();
     let mark = maps::mark(&key);

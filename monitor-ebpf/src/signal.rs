@@ -50,7 +50,8 @@ fn signal_generate(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let result = ctx.arg::<u64>(4) as u32;
-    if (result == DELIVERED || result == LOSE_INFO) && maps::is_watched() {
+    // As in `free`, nobody asks whether kevmon still watches.
+    if result == DELIVERED || result == LOSE_INFO {
         try_signal(&ctx, signal, Task(ctx.arg(2)));
     }
     0

@@ -58,10 +58,11 @@ const OPTIONAL: [(&str, &str); 3] = [
 const ITERATORS: [&str; 2] = ["snapshot", "sample"];
 
 /// The maps that userspace reads or writes.
-const MAPS: [&str; 11] = [
+const MAPS: [&str; 12] = [
     "EVENTS",
     "MARKS",
     "VERDICTS",
+    "JUDGED_UNTIL",
     "COUNTERS",
     "ARGUMENTS_LEFT_OUT",
     "LOST_ENDS",

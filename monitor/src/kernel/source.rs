@@ -343,13 +343,16 @@ impl KernelSource {
         };
         let mut map = |name: &'static str| attached.take(name);
         let maps = (map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
-        let arguments_left_out = map("ARGUMENTS_LEFT_OUT")?;
+        let (arguments_left_out, judged_until) = (map("ARGUMENTS_LEFT_OUT")?, map("JUDGED_UNTIL")?);
         let lost = (map("LOST_ENDS")?, map("LOST_LIVES")?, map("PENDING")?);
         let held = (map("HELD")?, map("LOST_NAMES")?);
         let mut source = Self {
             ring: Ring::new(ring, blind, is_held).map_err(LoadError::Ring)?,
             marks: maps.0.try_into().map_err(LoadError::Map)?,
-            verdicts: Verdicts::new(maps.1.try_into().map_err(LoadError::Map)?),
+            verdicts: Verdicts::new(
+                maps.1.try_into().map_err(LoadError::Map)?,
+                judged_until.try_into().map_err(LoadError::Map)?,
+            ),
             counters: maps.2.try_into().map_err(LoadError::Map)?,
             lost: Lost::new(
                 lost.0.try_into().map_err(LoadError::Map)?,

@@ -3,7 +3,7 @@
 
 use std::{io, os::fd::AsFd};
 
-use aya::maps::{HashMap as BpfHashMap, IterableMap, MapData, MapError};
+use aya::maps::{Array, HashMap as BpfHashMap, IterableMap, MapData, MapError};
 use kevmon_common::{Key, Verdict};
 
 use super::{decode, object::Shared, sys};
@@ -12,9 +12,10 @@ use crate::process::{Judgement, KeyMap, KeySet, ProcessKey};
 /// Judgements queued at most; more are written at once.
 const QUEUED: usize = 4096;
 
-/// The map `VERDICTS`.
+/// The maps `VERDICTS` and `JUDGED_UNTIL`.
 pub struct Verdicts {
     map: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>,
+    newest: Newest,
     queue: KeyMap<Verdict>,
     /// What was written since the last drain but one: the kernel side may have freed the process, and looked for its
     /// verdict, before that. Once the ring has been emptied twice such a free has been read, or was lost.
@@ -25,10 +26,14 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Over the map.
-    pub fn new(map: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>) -> Self {
+    /// Over the maps, which an earlier kevmon may have filled.
+    pub fn new(
+        map: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>,
+        judged_until: Array<MapData, u64>,
+    ) -> Self {
         Self {
             map,
+            newest: Newest::new(judged_until),
             queue: KeyMap::default(),
             recent: [KeySet::default(), KeySet::default()],
             writer: Writer::default(),
@@ -58,6 +63,11 @@ impl Verdicts {
         if self.queue.is_empty() {
             return;
         }
+        let newest = self.queue.values().map(|verdict| verdict.sequence).max();
+        if !self.newest.raise(newest.unwrap_or(0)) {
+            self.refused += self.queue.drain().len() as u64;
+            return;
+        }
         let map = &mut self.map;
         let queued = self.queue.iter().map(|(&key, &verdict)| (key, verdict));
         self.refused += self.writer.write(queued, |write| match write {
@@ -78,17 +88,15 @@ impl Verdicts {
 
     /// Writes one at once; false when the map did not take it.
     pub fn write_now(&mut self, judgement: &Judgement) -> bool {
-        let written = self.map.insert(
-            Shared(decode::raw_key(judgement.key)),
-            Shared(verdict(judgement)),
-            0,
-        );
-        if written.is_ok() {
+        let (key, verdict) = (decode::raw_key(judgement.key), verdict(judgement));
+        let written =
+            self.newest.raise(judgement.sequence) && self.map.insert(Shared(key), Shared(verdict), 0).is_ok();
+        if written {
             self.recent[0].insert(judgement.key);
         } else {
             self.refused += 1;
         }
-        written.is_ok()
+        written
     }
 
     /// Removes one; false when there was none.
@@ -107,6 +115,29 @@ impl Verdicts {
     /// How many the map did not take since this was last asked.
     pub fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
+    }
+}
+
+/// The newest sequence that a verdict is about. The programs look for no verdict about a later one, so it is raised before
+/// the verdict is written.
+struct Newest {
+    map: Array<MapData, u64>,
+    /// What the map holds.
+    raised: u64,
+}
+
+impl Newest {
+    fn new(map: Array<MapData, u64>) -> Self {
+        let raised = map.get(&0, 0).unwrap_or(0);
+        Self { map, raised }
+    }
+
+    /// To be called before a verdict about `sequence` is written. False when the programs would not look for it.
+    fn raise(&mut self, sequence: u64) -> bool {
+        if sequence > self.raised && self.map.set(0, sequence, 0).is_ok() {
+            self.raised = sequence;
+        }
+        sequence <= self.raised
     }
 }
 
