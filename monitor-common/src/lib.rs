@@ -12,5 +12,5 @@ mod records;
 
 pub use counters::{Counters, Failure};
 pub use marks::*;
-pub use offsets::{ABSENT, Offsets, RSS_COUNTERS};
+pub use offsets::{ABSENT, Offsets, RSS_COUNTERS, placed, placeholder};
 pub use records::*;

@@ -1,8 +1,8 @@
 //! Where the running kernel keeps the fields that the programs read.
 //!
 //! rustc emits no CO-RE relocations, so userspace looks the members up in /sys/kernel/btf/vmlinux and
-//! hands them over as one read-only global. The list stands once: the macro makes the struct that the
-//! programs index and the table that the resolver walks.
+//! puts them into the programs' instructions, in the place of placeholders. The list stands once: the macro makes the struct that
+//! numbers the placeholders and the table that the resolver walks.
 
 /// The kernel has no such field.
 pub const ABSENT: u32 = u32::MAX;
@@ -51,6 +51,34 @@ macro_rules! offsets {
     (@required) => { true };
     (@optional) => { false };
 }
+
+/// Words that make up [`Offsets`].
+const WORDS: usize = size_of::<Offsets>() / size_of::<u32>();
+
+impl Offsets {
+    /// The members one after the other, as [`placed`] numbers them.
+    pub const fn words(&self) -> &[u32; WORDS] {
+        // SAFETY: repr(C), and nothing but `u32`s: of that size, without padding.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+}
+
+/// What the programs have in the place of an offset until the loader puts the offset there: an immediate operand that says
+/// which word of [`Offsets`] it is. `byte` is where the word is in the structure.
+pub const fn placeholder(byte: usize) -> i32 {
+    PLACEHOLDER | (byte / size_of::<u32>()) as i32
+}
+
+/// The word of [`Offsets`] that an immediate operand names; `None` when it is any other number.
+pub const fn placed(immediate: i32) -> Option<usize> {
+    let word = (immediate ^ PLACEHOLDER) as u32 as usize;
+    if word < WORDS { Some(word) } else { None }
+}
+
+/// "kev", and a byte for the number of the word. No other immediate of the programs begins like this.
+const PLACEHOLDER: i32 = 0x6b65_7600;
+
+const _: () = assert!(WORDS <= 256);
 
 /// Page counters that make up the resident set: file, anonymous, shared memory.
 pub const RSS_COUNTERS: usize = 3;

@@ -4,11 +4,11 @@
 use aya_ebpf::{
     helpers::bpf_probe_read_kernel_str_bytes, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use kevmon_common::{ABSENT, CgroupRecord, Failure, Header, Key, Kind};
+use kevmon_common::{CgroupRecord, Failure, Header, Key, Kind};
 
 use crate::{
     facts, maps,
-    task::{self, Kernel, load, offset},
+    task::{self, ABSENT, Kernel, load, offset},
 };
 
 /// `TP_PROTO(struct cgroup *cgrp, const char *path)`, 5.10 to 6.18 (include/trace/events/cgroup.h). Runs in the process

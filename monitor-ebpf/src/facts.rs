@@ -1,9 +1,9 @@
 //! Whose a process is and where it runs, as far as a few loads tell; userspace finds the names.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use kevmon_common::{ABSENT, Facts};
+use kevmon_common::Facts;
 
-use crate::task::{Kernel, Task, load, offset};
+use crate::task::{ABSENT, Kernel, Task, load, offset};
 
 /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h, all versions): the namespace at level 0 is always that one.
 const INITIAL_PID_NAMESPACE: u32 = 0xEFFF_FFFC;

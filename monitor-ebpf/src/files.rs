@@ -2,9 +2,9 @@
 //! 6.2 (fs/proc/fd.c, proc_readfd_count).
 
 use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, macros::map, maps::PerCpuArray};
-use kevmon_common::{ABSENT, FDS_COUNTED, FDS_UNKNOWN};
+use kevmon_common::{FDS_COUNTED, FDS_UNKNOWN};
 
-use crate::task::{Kernel, Task, load, offset};
+use crate::task::{ABSENT, Kernel, Task, load, offset};
 
 const WORDS: usize = FDS_COUNTED as usize / 64;
 

@@ -9,11 +9,11 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use kevmon_common::{ABSENT, COMM_LEN, Mark};
+use kevmon_common::{COMM_LEN, Mark};
 
 use crate::{
     maps,
-    task::{Task, offset},
+    task::{ABSENT, Task, offset},
 };
 
 /// Signals whose default action does not end the process: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH
@@ -98,7 +98,7 @@ fn sent_by_process(ctx: &BtfTracePointContext) -> bool {
         if info == SEND_SIG_NOINFO {
             return true; // the receiver is told SI_USER and the current process (cgroup.kill, a parent's death)
         }
-        let address = (info + u64::from(offset!(siginfo_code))) as *const _;
+        let address = (info + offset!(siginfo_code)) as *const _;
         if bpf_probe_read_kernel((&raw mut code).cast(), 4, address) != 0 {
             return false;
         }

@@ -6,11 +6,7 @@
 //! constants and drops the branches of fields that are absent.
 
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes};
-use kevmon_common::{ABSENT, Key, Mark, Offsets, Usage};
-
-/// Filled in by the loader before the programs are loaded.
-#[unsafe(no_mangle)]
-pub(crate) static OFFSETS: Offsets = Offsets::UNRESOLVED;
+use kevmon_common::{Key, Mark, Usage};
 
 /// `PF_EXITING` (include/linux/sched.h, all versions).
 const PF_EXITING: u32 = 0x4;
@@ -22,34 +18,48 @@ const SIGNAL_GROUP_EXIT: u32 = 0x4;
 /// A pointer to a kernel structure.
 pub(crate) type Kernel = *const u8;
 
-/// The resolved offset of one field of [`Offsets`].
+/// The offset of one field of [`kevmon_common::Offsets`] in this kernel.
 macro_rules! offset {
-    ($($field:tt)+) => {
-        $crate::task::resolved(&$crate::task::OFFSETS.$($field)+)
+    ($field:ident $([$index:literal])?) => {
+        $crate::task::placed::<{
+            kevmon_common::placeholder(core::mem::offset_of!(kevmon_common::Offsets, $field) $(+ $index * 4)?)
+        }>()
     };
 }
 pub(crate) use offset;
 
-/// Reads a field of [`OFFSETS`] as it is at run time.
+/// An instruction `r = PLACEHOLDER`, whose immediate operand the loader replaces (kevmon-common, offsets.rs).
 #[inline(always)]
-pub(crate) fn resolved(field: &u32) -> u32 {
-    // SAFETY: a reference; volatile, because the loader rewrites the static after compilation.
-    unsafe { core::ptr::read_volatile(field) }
+pub(crate) fn placed<const PLACEHOLDER: i32>() -> u64 {
+    let offset: u64;
+    // SAFETY: a constant moved into a register.
+    unsafe {
+        core::arch::asm!(
+            "{offset} = {placeholder}",
+            offset = lateout(reg) offset,
+            placeholder = const PLACEHOLDER,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    offset
 }
+
+/// The offset of a field that this kernel lacks: [`kevmon_common::ABSENT`], as the immediate extends to 64 bits.
+pub(crate) const ABSENT: u64 = u64::MAX;
 
 /// Reads a `T` at `base + offset`.
 ///
 /// # Safety
 /// `base` is a BTF pointer to a structure with a `T` there.
 #[inline(always)]
-pub(crate) unsafe fn load<T>(base: Kernel, offset: u32) -> T {
+pub(crate) unsafe fn load<T>(base: Kernel, offset: u64) -> T {
     // SAFETY: the verifier proves the access against the structure's BTF.
     unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
 }
 
 /// Like [`load`] for a `u64` that this kernel may lack: 0 then, and userspace, which resolved the offset, says so.
 #[inline(always)]
-unsafe fn load_or_zero(base: Kernel, offset: u32) -> u64 {
+unsafe fn load_or_zero(base: Kernel, offset: u64) -> u64 {
     if offset == ABSENT {
         return 0;
     }
@@ -202,7 +212,7 @@ impl Task {
         }
         // SAFETY: see `pid`; the byte that holds the bit.
         let byte: u8 = unsafe { load(self.0, offset!(in_execve_byte)) };
-        u32::from(byte) & offset!(in_execve_mask) != 0
+        u64::from(byte) & offset!(in_execve_mask) != 0
     }
 
     /// True when some other signal than this one is ending the process already. (A fatal signal is entered as the

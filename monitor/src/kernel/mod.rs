@@ -13,6 +13,7 @@ mod losses;
 mod lost;
 mod object;
 mod pins;
+mod placeholders;
 mod refusal;
 mod ring;
 mod ring_memory;

@@ -20,11 +20,11 @@ use tracing::warn;
 use super::{
     btf::{self, BtfError},
     pins::{Fnv, Found, PinError, Pins},
-    sys,
+    placeholders, sys,
 };
 
 /// The object that `cargo xtask build` made from `monitor-ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KEVMON_EBPF_OBJECT_PATH"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KEVMON_EBPF_OBJECT_PATH"));
 
 /// Where the kernel tells its types.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -88,6 +88,9 @@ pub enum LoadError {
     /// aya's view of the BTF.
     #[error("{VMLINUX_BTF}: {0}")]
     Btf(#[from] aya::BtfError),
+    /// The object's own form.
+    #[error("eBPF object: {0}")]
+    Elf(#[from] ::object::Error),
     /// The object as a whole: maps, mostly.
     #[error("eBPF object: {}", chain(.0))]
     Object(#[from] aya::EbpfError),
@@ -182,8 +185,6 @@ impl LoadError {
 pub struct Shared<T>(pub T);
 
 // SAFETY: repr(C), integers only, no padding (asserted in kevmon-common).
-unsafe impl Pod for Shared<Offsets> {}
-// SAFETY: as above.
 unsafe impl Pod for Shared<Key> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Mark> {}
@@ -386,7 +387,11 @@ pub fn watched_until(found: &Found) -> Option<u64> {
 /// # Errors
 /// The kernel lacks something, or refuses.
 pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
-    let offsets = Shared(btf::resolve(Path::new(VMLINUX_BTF))?);
+    let offsets = btf::resolve(Path::new(VMLINUX_BTF))?;
+    let (object, placed) = placeholders::replace(OBJECT, &offsets)?;
+    if placed == 0 {
+        return Err(LoadError::Foreign("place for the kernel's offsets"));
+    }
     // Dropped at the end: it takes 23 MB.
     let btf = Btf::from_sys_fs()?;
     // Before the load: what no level lets through, the verifier drops from the programs.
@@ -398,14 +403,13 @@ pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
     let wake_at = u64::from(sizes.ring / 4);
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&btf))
-        .override_global("OFFSETS", &offsets, true)
         .override_global("WAKE_AT", &wake_at, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("AYA_LOGS", sizes.log.unwrap_or(LOG_OFF_BYTES))
         .map_max_entries("EVENTS", sizes.ring)
         .map_max_entries("MARKS", sizes.marks)
         .map_max_entries("VERDICTS", sizes.marks)
-        .load(OBJECT)?;
+        .load(&object)?;
     let mut maps = BTreeMap::new();
     for name in MAPS {
         maps.insert(name, ebpf.take_map(name).ok_or(LoadError::Foreign(name))?);
@@ -444,7 +448,7 @@ pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
     }
     Ok(Attached {
         maps,
-        offsets: offsets.0,
+        offsets,
         iterators,
         tracepoints,
         links,
