@@ -14,3 +14,4 @@ mod pins;
 mod renames;
 mod soak_receivers;
 mod storm;
+mod verdicts;
