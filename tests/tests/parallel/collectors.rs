@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kevmon_tests::{
@@ -274,16 +274,18 @@ fn a_flood_of_log_is_cut_off() {
         "interval = \"50ms\"",
         "head -c 1900 /dev/zero | tr '\\0' x | fold -w 100 >&2; echo v.x 1",
     );
+    let began = Instant::now();
     let mut daemon = script.start(&[]);
-    // Up to then; more room comes with time.
     let burst = wait::until("the end of the burst", LIMIT, || {
         let log = daemon.stderr();
         let end = log.find("bytes of its log are left out")?;
         Some(log[..end].to_owned())
     });
     daemon.next_tick(LIMIT);
+    // Room for 2,000 bytes more comes with each second, which a busy host takes some of.
+    let most = 130_000 + 2_000 * usize::try_from(began.elapsed().as_secs()).expect("a few seconds");
     let written = burst.matches("stderr: x").count() * 100;
-    assert!((90_000..130_000).contains(&written), "{written} bytes");
+    assert!((90_000..most).contains(&written), "{written} bytes");
     daemon.terminate();
 }
 

@@ -57,8 +57,9 @@ const DRAIN_IDLE: Duration = Duration::from_millis(400);
 const FINAL_DRAIN: Duration = Duration::from_millis(100);
 /// … and this long when totals of what just ended have not settled by then.
 const FINAL_SETTLING: Duration = Duration::from_millis(500);
-/// A reader of the JSON that is slow may take this long for the last lines.
-const FINAL_OUTPUT: Duration = Duration::from_secs(1);
+/// A reader of the JSON that is slow may take this long for the last lines: a line of 750 plugins is eight times what a pipe
+/// holds.
+const FINAL_OUTPUT: Duration = Duration::from_secs(5);
 /// A large group may take this part of its interval.
 const BUDGET: u32 = 10;
 /// Attempts to deliver that wait to be told as spans.
