@@ -151,7 +151,13 @@ impl VictoriaMetrics {
                     .unwrap_or_else(|| panic!("{line}"))
                     .clone()
             };
-            for (time, value) in list("timestamps").iter().zip(list("values")) {
+            // A point without a value ends a series; the export has null for it.
+            let values = list("values");
+            let told = list("timestamps")
+                .into_iter()
+                .zip(&values)
+                .filter(|(_, value)| !value.is_null());
+            for (time, value) in told {
                 samples.push(Sample {
                     metric: metric.to_owned(),
                     time: time.as_u64().expect("milliseconds") * EXACTNESS.time,
