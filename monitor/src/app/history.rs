@@ -327,6 +327,7 @@ mod tests {
             pid: Tgid(4_321),
             start_time: (second != 6).then_some(NOW - SECOND),
             name: "nginx\u{1b}[2J".to_owned(),
+            user: Some(33),
             event,
         };
         History {

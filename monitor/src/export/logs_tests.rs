@@ -37,6 +37,7 @@ fn notice(group: usize, time: u64, what: What) -> Notice {
         }),
         name: "job.sh".into(),
         exe: "bash".into(),
+        user: None,
         what,
     }
 }

@@ -14,6 +14,7 @@ pub mod reading;
 pub mod restarts;
 pub mod saved;
 pub mod service;
+pub mod shares;
 mod titles;
 pub mod tracker;
 

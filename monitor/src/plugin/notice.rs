@@ -87,6 +87,8 @@ pub struct Notice {
     pub name: Arc<str>,
     /// Its executable's base name.
     pub exe: Arc<str>,
+    /// Its effective user when it was looked at, where that is known.
+    pub user: Option<u32>,
     /// What happened.
     pub what: What,
 }

@@ -30,6 +30,8 @@ pub struct SavedMember {
     pub ended: bool,
     /// It had series of its own, which receivers know by these attributes, as the export writes them; `None`: it had none.
     pub series: Option<Arc<str>>,
+    /// Its effective user when it was looked at; `None` where that is not known.
+    pub user: Option<u32>,
     /// Of a root: what it runs. `None` for others, and where an older kevmon kept it.
     pub programs: Option<Programs>,
 }
@@ -100,6 +102,8 @@ pub struct SavedEnd {
     pub first: Program,
     /// What it ran in the end.
     pub last: Program,
+    /// Its effective user when it started; `None` where that is not known.
+    pub user: Option<u32>,
 }
 
 /// An end that is counted, and whose event waits for the totals.

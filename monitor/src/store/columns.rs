@@ -81,7 +81,7 @@ pub(super) static SQL: LazyLock<Sql> = LazyLock::new(|| {
     for prefix in ["base_", "total_", "attributed_"] {
         member.extend(sums(prefix));
     }
-    member.push("series".to_owned());
+    member.extend(["series", "uid"].map(str::to_owned));
     Sql {
         select_accumulators: format!("SELECT {} FROM accumulator", accumulator.join(", ")),
         upsert_accumulator: upsert("accumulator", &accumulator, "group_id"),
@@ -229,7 +229,10 @@ pub(super) fn member_values(id: i64, member: &SavedMember) -> impl Iterator<Item
             .flat_map(|usage| usage_values(&usage))
             .map(Value::from),
     )
-    .chain([member.series.as_deref().map(str::to_owned).into()])
+    .chain([
+        member.series.as_deref().map(str::to_owned).into(),
+        member.user.map(i64::from).into(),
+    ])
 }
 
 fn program_values(member: &SavedMember) -> [Value; PROGRAMS.len()] {
@@ -305,6 +308,7 @@ pub(super) fn member(row: &Row<'_>) -> rusqlite::Result<(i64, SavedMember)> {
         series: row
             .get::<_, Option<String>>(first_sum + 3 * SUMS.len())?
             .map(Arc::from),
+        user: row.get(first_sum + 3 * SUMS.len() + 1)?,
     };
     Ok((row.get(0)?, member))
 }

@@ -18,11 +18,11 @@ use super::{
     open,
 };
 use crate::{
-    plugin::{Notice, RestartKind, SavedGroup, What},
+    plugin::{Notice, RestartKind, SavedGroup, What, shares},
     process::{BootTime, Ending, Reason, Tgid},
 };
 
-/// Rows kept of each group.
+/// Rows kept of each group; its users share them.
 pub const KEPT: usize = 1_000;
 
 /// Outages kept.
@@ -108,6 +108,8 @@ pub struct HistoryRow {
     pub start_time: Option<u64>,
     /// Its most telling name.
     pub name: String,
+    /// Its effective user; `None` where that is not known.
+    pub user: Option<u32>,
     /// What happened.
     pub event: Event,
 }
@@ -154,6 +156,7 @@ impl HistoryRow {
             pid: notice.key.tgid,
             start_time: Some(unix(notice.key.start)),
             name: notice.name.to_string(),
+            user: notice.user,
             event,
         }
     }
@@ -180,6 +183,7 @@ impl HistoryRow {
                 pid: member.key.tgid,
                 start_time: None,
                 name: member.name.to_string(),
+                user: member.user,
                 event: Event::Exit {
                     worker: !member.root,
                     reason: exit.map_or(Reason::Unknown, |exit| exit.ending.reason()),
@@ -246,8 +250,8 @@ pub(super) fn write(
     let mut insert = transaction.prepare_cached(
         "INSERT INTO history (group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
              core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns, previous_pid, previous_start_time,
-             previous_name, previous_ago_ns)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+             previous_name, previous_ago_ns, uid)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
     )?;
     for row in rows {
         let (mut worker, mut kind, mut reason, mut sender, mut lifetime, mut downtime, mut old) =
@@ -301,15 +305,48 @@ pub(super) fn write(
             old.and_then(|old| old.start_time).map(u64::cast_signed),
             old.map(|old| &old.name),
             old.and_then(|old| old.ago).map(u64::cast_signed),
+            row.user,
         ])?;
     }
-    transaction
-        .prepare_cached(
-            "DELETE FROM history WHERE group_id = ?1 AND id <=
-                 (SELECT id FROM history WHERE group_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-        )?
-        .execute(params![id, KEPT as i64])?;
+    trim(transaction, id)
+}
+
+/// Deletes what a group has beyond [`KEPT`] rows, as [`shares::latest`] says: whoever may start processes can have any number
+/// of rows under a service's name, and costs no other user's rows.
+fn trim(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    let rows: i64 = transaction
+        .prepare_cached("SELECT count(*) FROM history WHERE group_id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    let surplus = rows - KEPT as i64;
+    if surplus > 0 {
+        transaction
+            .prepare_cached(
+                "DELETE FROM history WHERE id IN (
+                     SELECT id FROM (
+                         SELECT id, row_number() OVER (PARTITION BY uid ORDER BY id DESC) AS nth
+                         FROM history WHERE group_id = ?1
+                     ) ORDER BY nth DESC, id LIMIT ?2
+                 )",
+            )?
+            .execute([id, surplus])?;
+    }
     Ok(())
+}
+
+/// The same of rows that are not written yet.
+pub(super) fn trim_unwritten(rows: &mut VecDeque<HistoryRow>) {
+    if rows.len() <= KEPT {
+        return;
+    }
+    let mut kept = shares::latest(rows.iter().map(|row| row.user), KEPT)
+        .into_iter()
+        .peekable();
+    let mut position = 0;
+    rows.retain(|_| {
+        let is_kept = kept.next_if_eq(&position).is_some();
+        position += 1;
+        is_kept
+    });
 }
 
 /// Adds an outage, and deletes those that are too many.
@@ -418,7 +455,7 @@ fn read_rows(
     let sql =
         "SELECT group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
                    core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns, previous_pid, previous_start_time,
-                   previous_name, previous_ago_ns
+                   previous_name, previous_ago_ns, uid
                FROM history ORDER BY id";
     for_each(connection, sql, doing, |row| {
         if let Some(group) = groups.get(&row.get(0)?) {
@@ -429,6 +466,7 @@ fn read_rows(
                     pid: Tgid(row.get(2)?),
                     start_time: optional(row, 3)?,
                     name: text(row, 4)?,
+                    user: row.get(20)?,
                     event,
                 }),
                 None => wrong = Some(doing.damaged("a row of the history that no kevmon wrote")),

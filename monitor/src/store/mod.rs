@@ -39,7 +39,7 @@ use tracing::warn;
 pub use boot::ThisBoot;
 pub use claim::{Claim, Wanted};
 pub use error::StoreError;
-pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, PreviousRow, history};
+pub use history::{Event, GroupKey, History, HistoryRow, Outage, PreviousRow, history};
 pub use holder::Named;
 pub use host::{HostChange, IdHost};
 pub use open::Note;
@@ -537,11 +537,9 @@ impl Unwritten {
         }
         for row in commit.history {
             let rows = self.history.entry(row.group.key.clone()).or_default();
-            if rows.len() == KEPT {
-                rows.pop_front();
-            }
             rows.push_back(row);
         }
+        self.history.values_mut().for_each(history::trim_unwritten);
         for run in commit.runs {
             self.runs.insert((run.plugin.clone(), run.collector.clone()), run);
         }

@@ -34,10 +34,14 @@ pub(super) const STEPS: &[Step] = &[
         to: 7,
         statements: VERSION_7,
     },
+    Step {
+        to: 8,
+        statements: VERSION_8,
+    },
 ];
 
 /// The version that this kevmon writes.
-pub(super) const PRESENT: u32 = 7;
+pub(super) const PRESENT: u32 = 8;
 
 /// `PRAGMA application_id` of kevmon's databases: "kevm".
 pub(super) const APPLICATION_ID: i32 = 0x6b65_766d;
@@ -311,6 +315,13 @@ const VERSION_7: &[&str] = &[
         groups INTEGER NOT NULL,
         is_told INTEGER NOT NULL CHECK (is_told IN (0, 1))
     ) STRICT",
+];
+
+/// The user of a process, where it is known: what is bounded is shared among users, also after a restart of kevmon.
+const VERSION_8: &[&str] = &[
+    "ALTER TABLE history ADD COLUMN uid INTEGER CHECK (uid BETWEEN 0 AND 4294967295)",
+    "ALTER TABLE unpaired_end ADD COLUMN uid INTEGER CHECK (uid BETWEEN 0 AND 4294967295)",
+    "ALTER TABLE member ADD COLUMN uid INTEGER CHECK (uid BETWEEN 0 AND 4294967295)",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

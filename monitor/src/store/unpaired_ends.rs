@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn load(connection: &Connection, doing: Doing<'_>) -> Result<Vec<(i64, SavedEnd)>, StoreError> {
     let sql = "SELECT group_id, tgid, start_boottime_ns, since_boottime_ns, end_boottime_ns, name,
                    first_executable, first_script, first_fallback, executable, script, fallback,
-                   status, oom_victim, sender_pid, sender_comm, sender_signal
+                   status, oom_victim, sender_pid, sender_comm, sender_signal, uid
                FROM unpaired_end ORDER BY group_id, end_boottime_ns";
     let mut ends = Vec::new();
     for_each(connection, sql, doing, |row| {
@@ -35,8 +35,8 @@ pub(super) fn write(transaction: &Transaction<'_>, id: i64, ends: &[SavedEnd]) -
     let mut insert = transaction.prepare_cached(
         "INSERT INTO unpaired_end (group_id, tgid, start_boottime_ns, since_boottime_ns, end_boottime_ns, name,
              first_executable, first_script, first_fallback, executable, script, fallback,
-             status, oom_victim, sender_pid, sender_comm, sender_signal)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             status, oom_victim, sender_pid, sender_comm, sender_signal, uid)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     for end in ends {
         let sender = end.ending.sender.as_ref();
@@ -58,6 +58,7 @@ pub(super) fn write(transaction: &Transaction<'_>, id: i64, ends: &[SavedEnd]) -
             sender.map(|sender| sender.tgid.0),
             sender.map(|sender| &sender.comm),
             sender.map(|sender| sender.signal),
+            end.user,
         ])?;
     }
     Ok(())
@@ -75,5 +76,6 @@ fn end(row: &Row<'_>) -> rusqlite::Result<SavedEnd> {
         first: program(row, 6)?,
         last: program(row, 9)?,
         ending: ending(row, 12)?,
+        user: row.get(17)?,
     })
 }

@@ -45,6 +45,7 @@ mod harness_fake;
 mod harness_logs;
 mod harness_receivers;
 mod hidden_boot;
+mod history_users;
 mod host_changes;
 mod hostile_receivers;
 mod identity;

@@ -216,6 +216,7 @@ fn a_run_ends_what_ended_while_kevmon_was_away() {
         attributed: Usage::ZERO,
         ended: false,
         series: has_series.then(|| series_text(process, clock).into()),
+        user: None,
         programs: None,
     };
     let [gone, lives, had_none] = [10, 11, 12].map(|tgid| {

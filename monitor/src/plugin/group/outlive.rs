@@ -35,6 +35,7 @@ impl Group {
                 attributed: process.map_or(Usage::ZERO, |process| process.attributed),
                 ended: process.is_none_or(|process| !process.is_live()),
                 series: None,
+                user: process.and_then(|process| process.uid),
                 programs: membership.root.as_ref().map(RootLife::programs),
             }
         });
@@ -53,6 +54,7 @@ impl Group {
                 attributed: process.attributed,
                 ended: !process.is_live(),
                 series: None,
+                user: process.uid,
                 programs: None,
             })
         });
@@ -98,7 +100,7 @@ impl Group {
 
     /// Goes on from what was kept. Members of this boot become members again, those of an earlier one are closed at
     /// their last known totals: nobody can say how they ended.
-    /// `blurred`: until when nobody watched; `None`: somebody did.
+    /// `blurred`: until when nobody watched; `None`: somebody did, and members that had ended have their final totals yet to come.
     pub fn restore(&mut self, saved: &SavedGroup, same_boot: bool, blurred: Option<BootTime>, now: BootTime) {
         self.watch_start = Moment::Unix(saved.watch_start);
         self.usage_start = Some(Moment::Unix(saved.usage_start));
@@ -117,7 +119,7 @@ impl Group {
         // Kept by this run from its first commit on: the next one counts from there.
         self.changed = true;
         for member in &saved.members {
-            if same_boot && !member.ended {
+            if same_boot && (blurred.is_none() || !member.ended) {
                 self.take_back(member, now);
             } else if !member.former {
                 self.close_unseen(member);

@@ -20,7 +20,10 @@ impl RootLife {
     /// As an earlier run kept it.
     pub(super) fn remembered(member: &SavedMember) -> Self {
         let Programs { first, last } = member.programs();
-        let of = |program: &Program| Arc::new(RootIdentity::remembered(&member.name, &member.exe, program));
+        let of = |program: &Program| {
+            let remembered = RootIdentity::remembered(&member.name, &member.exe, program);
+            Arc::new(remembered.run_by(member.user))
+        };
         let root = Self::from(of(&last));
         if first == last {
             return root;

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{RootEnd, RootStart};
-use crate::process::BootTime;
+use crate::{plugin::shares, process::BootTime};
 
 /// What a list holds.
 pub(super) trait Entry {
@@ -129,21 +129,7 @@ impl<T: Entry> Held<T> {
 
     /// The latest, `most` of them, oldest first: of each user as many as of any other, as far as there are.
     pub(super) fn latest(&self, most: usize) -> Vec<&T> {
-        let mut seen: HashMap<Option<u32>, usize> = HashMap::new();
-        let ranked = self.entries.iter().enumerate().rev().map(|(position, entry)| {
-            let nth = seen.entry(entry.user()).or_default();
-            *nth += 1;
-            (*nth, position)
-        });
-        // By how many later ones its user has, and then the later one.
-        let mut ranked: Vec<(usize, usize)> = ranked.collect();
-        ranked.sort_by_key(|&(nth, position)| (nth, std::cmp::Reverse(position)));
-        let mut kept: Vec<usize> = ranked
-            .into_iter()
-            .take(most)
-            .map(|(_, position)| position)
-            .collect();
-        kept.sort_unstable();
+        let kept = shares::latest(self.entries.iter().map(Entry::user), most);
         kept.into_iter()
             .filter_map(|position| self.entries.get(position))
             .collect()

@@ -316,16 +316,14 @@ impl RootEnd {
             ending: self.ending.clone(),
             first: self.first.program.clone(),
             last: self.last.program.clone(),
+            user: self.first.user,
         }
     }
 
     fn restored(saved: &SavedEnd) -> Self {
         let identity = |program: &Program| {
-            Arc::new(RootIdentity::remembered(
-                &saved.name,
-                &program.executable,
-                program,
-            ))
+            let remembered = RootIdentity::remembered(&saved.name, &program.executable, program);
+            Arc::new(remembered.run_by(saved.user))
         };
         Self {
             key: saved.key,

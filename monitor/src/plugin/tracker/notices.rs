@@ -239,7 +239,7 @@ impl Notices {
             let Some(member) = saved.members.iter().find(|member| member.key == exit.key) else {
                 continue; // kept with it, always
             };
-            self.hold(group, exit.time, None, || {
+            self.hold(group, exit.time, member.user, || {
                 Some(Notice {
                     group,
                     time: exit.time,
@@ -247,6 +247,7 @@ impl Notices {
                     parent: None,
                     name: Arc::clone(&member.name),
                     exe: Arc::clone(&member.exe),
+                    user: member.user,
                     what: What::Exit {
                         ending: exit.ending.clone(),
                         lifetime: exit.ending.status.map(|_| exit.time.since(exit.key.start)),
@@ -282,6 +283,7 @@ impl Notices {
                 parent: process.parent(),
                 name: Arc::from(plugin.name_of(&process.identity)),
                 exe: Arc::from(process.identity.exe.as_str()),
+                user,
                 what: what(),
             })
         });
@@ -302,6 +304,7 @@ impl Notices {
                 parent: table.get(successor.key).and_then(Process::parent),
                 name: Arc::clone(&successor.identity.name),
                 exe: Arc::clone(&successor.identity.exe),
+                user: successor.identity.user,
                 what: What::Restart {
                     kind: RestartKind::Respawn,
                     downtime,

@@ -1,7 +1,10 @@
 //! The groups across restarts of kevmon.
 
-use super::{BootTime, GroupId, Moment, Process, ProcessKey, Tracker};
-use crate::plugin::{KeptGroup, SavedGroup};
+use super::{BootTime, GroupId, Moment, Process, ProcessKey, State, Tracker};
+use crate::{
+    plugin::{KeptGroup, SavedGroup},
+    process::Ending,
+};
 
 impl Tracker {
     /// Whether something has happened to a group since it was kept last, or is to be told without waiting any longer.
@@ -93,14 +96,30 @@ impl Tracker {
                 .extend(saved.members.iter().map(|member| member.key));
             return;
         }
-        self.notices.tell_untold(id, &saved);
-        for member in saved.members.iter().filter(|member| !member.ended) {
+        if !self.goes_on {
+            self.notices.tell_untold(id, &saved);
+        }
+        // Where the kernel side went on, it also tells what is left of those that had ended: their final totals.
+        let goes_on = self.goes_on;
+        for member in saved.members.iter().filter(|member| goes_on || !member.ended) {
             let process = self.table.entry(member.key, || {
                 let mut process = Process::new(member.names(), None, BootTime(0));
                 process.unconfirmed = true;
+                process.uid = member.user;
                 process
             });
             process.take_back(&member.totals, &member.attributed);
+            if member.ended && process.is_live() {
+                let untold = saved.untold_exits.iter().find(|exit| exit.key == member.key);
+                process.exit_told = untold.is_none();
+                let (at, ending) =
+                    untold.map_or((now, Ending::UNKNOWN), |exit| (exit.time, exit.ending.clone()));
+                process.state = State::Ended { at, ending };
+                self.ended.insert(member.key);
+                if untold.is_some() {
+                    self.notices.expect_totals(member.key, at, &self.table);
+                }
+            }
             if member.former {
                 self.left.entry(member.key).or_default().push(id);
             } else {

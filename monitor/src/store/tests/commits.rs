@@ -9,8 +9,8 @@ use crate::{
     plugin::{SavedGroup, collector::CollectorRun},
     process::{BootTime, Progress, Tgid},
     store::{
-        Commit, GroupKey, HistoryRow, KEPT, Store, StoreError, group_set, history,
-        history::{Event, OUTAGES_KEPT},
+        Commit, GroupKey, HistoryRow, Store, StoreError, group_set, history,
+        history::{Event, KEPT, OUTAGES_KEPT},
     },
 };
 
@@ -29,6 +29,7 @@ fn start(group: &Arc<GroupKey>, pid: u32) -> HistoryRow {
         pid: Tgid(pid),
         start_time: Some(NOW),
         name: "nginx".to_owned(),
+        user: None,
         event: Event::Start { worker: false },
     }
 }

@@ -2,11 +2,16 @@
 
 use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
+use rusqlite::Connection;
+
 use super::{BOOT, NOW, Scratch, filled, key, open, ready, refused};
 use crate::{
     plugin::{GroupId, Notice, Predecessor, RestartKind, What},
     process::{BootTime, Ending, ProcessKey, Reason, Sender, Tgid, Usage},
-    store::{Commit, HistoryRow, Store, StoreError, history, history::Event},
+    store::{
+        Commit, HistoryRow, Store, StoreError, history,
+        history::{Event, KEPT},
+    },
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -22,6 +27,7 @@ fn notice(seconds: u64, what: What) -> Notice {
         parent: None,
         name: "nginx\u{1b}[2J".into(),
         exe: "nginx".into(),
+        user: Some(33),
         what,
     }
 }
@@ -201,6 +207,7 @@ fn members_that_are_closed_have_rows() {
         pid: group.members[0].key.tgid,
         start_time: None,
         name: "nginx".to_owned(),
+        user: group.members[0].user,
         event: Event::Exit {
             worker: false,
             reason: Reason::Unknown,
@@ -265,4 +272,58 @@ fn reading_keeps_no_daemon_out() {
     refused(&scratch.store());
     let rows = Arc::new(history(&scratch.store(), None).unwrap().rows);
     assert_eq!(rows.len(), 14);
+}
+
+/// Rows `pids` of a service's user, and as many of another one as `flood` says, in one commit.
+fn of_two_users(store: &mut Store, pids: std::ops::Range<u32>, flood: u32) -> Result<(), StoreError> {
+    const SERVICE: u32 = 33;
+    const STRANGER: u32 = 65_534;
+    let row = |pid: u32, user: u32| HistoryRow {
+        pid: Tgid(pid),
+        user: Some(user),
+        ..rows()[0].clone()
+    };
+    let strangers = (0..flood).map(|pid| row(1_000_000 + pid, STRANGER));
+    store.commit(Commit {
+        time: NOW,
+        history: pids.map(|pid| row(pid, SERVICE)).chain(strangers).collect(),
+        ..Commit::default()
+    })
+}
+
+#[test]
+fn a_flood_of_one_user_costs_no_other_one_its_rows() {
+    let scratch = Scratch::new();
+    let path = scratch.store();
+    let mut store = open(&path);
+    let services = || -> Vec<u32> {
+        let rows = history(&path, None).unwrap().rows;
+        assert!(rows.len() <= KEPT);
+        let pids = rows.iter().map(|row| row.pid.0);
+        pids.filter(|pid| *pid < 1_000_000).collect()
+    };
+    // In one commit, in one that fails before it succeeds, and in many.
+    of_two_users(&mut store, 0..3, 3 * KEPT as u32).unwrap();
+    assert_eq!(services(), [0, 1, 2]);
+    let locker = Connection::open(&path).unwrap();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    of_two_users(&mut store, 3..5, 10).unwrap_err();
+    of_two_users(&mut store, 5..6, 3 * KEPT as u32).unwrap_err();
+    locker.execute_batch("ROLLBACK").unwrap();
+    of_two_users(&mut store, 6..6, 1).unwrap();
+    assert_eq!(services(), [0, 1, 2, 3, 4, 5]);
+    drop(store);
+    let mut store = ready(Store::open(&path, BOOT, NOW));
+    for pid in 6..16 {
+        of_two_users(&mut store, pid..pid + 1, 400).unwrap();
+    }
+    assert_eq!(services(), (0..16).collect::<Vec<_>>());
+    // Up to half of the rows it takes room back, and no more; of its own the oldest go.
+    of_two_users(&mut store, 16..2_000, 0).unwrap();
+    assert_eq!(services(), (1_500..2_000).collect::<Vec<_>>());
+    // Alone, each has all of them.
+    let alone = Scratch::new();
+    let mut store = open(&alone.store());
+    of_two_users(&mut store, 0..2_000, 0).unwrap();
+    assert_eq!(history(&alone.store(), None).unwrap().rows.len(), KEPT);
 }

@@ -67,6 +67,7 @@ fn row(plugin: &str, time: u64) -> HistoryRow {
         pid: Tgid(7),
         start_time: Some(1),
         name: "app".to_owned(),
+        user: Some(0),
         event: Event::Exit {
             worker: false,
             reason: Reason::Oom,

@@ -255,6 +255,7 @@ impl Random {
             totals: self.usage(),
             attributed: self.usage(),
             ended: self.flag(),
+            user: self.flag().then_some(tgid % 3),
             series: self.flag().then(|| "[[\"process.owner\",\"jö\"]]".into()),
             programs: self.flag().then(|| {
                 let mut program = || Program {
@@ -303,6 +304,7 @@ impl Random {
             },
             first: program(self.number()),
             last: program(self.number()),
+            user: (tgid > 0).then_some(u32::MAX - tgid),
         }
     }
 

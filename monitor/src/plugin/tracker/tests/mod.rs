@@ -1,6 +1,7 @@
 //! The rules of groups as tables: events and samples in, readings out.
 
 mod candidates;
+mod ended;
 mod kept_roots;
 mod lives;
 mod loss;
@@ -11,6 +12,7 @@ mod single;
 mod snapshots;
 mod titles;
 mod usage;
+mod users;
 
 use regex::RegexBuilder;
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::plugin::SavedGroup;
 
 /// A run's groups, as kept at `time`; Unix time is boot time plus a thousand seconds.
-fn keep(tracker: &mut Tracker, time: u64) -> Vec<SavedGroup> {
+pub(super) fn keep(tracker: &mut Tracker, time: u64) -> Vec<SavedGroup> {
     let groups: Vec<GroupId> = tracker.plugins().map(|(group, _)| group).collect();
     for group in &groups {
         read(tracker, group.0, time);
@@ -21,7 +21,7 @@ fn keep(tracker: &mut Tracker, time: u64) -> Vec<SavedGroup> {
 }
 
 /// The next run, which begins at `time`.
-fn resume(patterns: &[&str], saved: &[SavedGroup], same_boot: bool, time: u64) -> Tracker {
+pub(super) fn resume(patterns: &[&str], saved: &[SavedGroup], same_boot: bool, time: u64) -> Tracker {
     let mut tracker = tracker(patterns);
     for (index, saved) in saved.iter().enumerate() {
         tracker.restore(GroupId(index), saved, same_boot, BootTime(time * MS));
