@@ -1,6 +1,7 @@
 //! The daemon: drains events, collects what is due, exports beside it, and ends in order.
 
 mod collecting;
+mod reloading;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -19,7 +20,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::collecting::{BETWEEN_PRESSED, COMMIT_WITHIN, Onset};
+use self::{
+    collecting::{BETWEEN_PRESSED, COMMIT_WITHIN, Onset},
+    reloading::Reloading,
+};
 use super::{
     Exit, Setup, claim,
     custom::{self, Collectors},
@@ -32,7 +36,7 @@ use super::{
     output,
     phase::Phase,
     process_series::ProcessSeries,
-    reload::{self, Applied, Parts, Watcher},
+    reload::{Applied, Watcher},
     schedule::Schedule,
     sources::Configuration,
     times::CollectionTimes,
@@ -40,11 +44,11 @@ use super::{
 };
 use crate::{
     cli::{Args, Output, Source},
-    config::{Fault, Loaded, Settings, receiver},
+    config::{Fault, Settings, receiver},
     export::{HostIdentity, UnixClock},
     health::Soft,
     kernel::{self, Pinning},
-    plugin::{GroupId, Plugin, Plugins},
+    plugin::GroupId,
     procfs::HostReader,
 };
 
@@ -64,10 +68,8 @@ const FINAL_OUTPUT: Duration = Duration::from_secs(5);
 const BUDGET: u32 = 10;
 /// Attempts to deliver that wait to be told as spans.
 const ATTEMPTS: usize = 1024;
-/// At the end, the disk may take this long for the last commit …
+/// At the end, the disk may take this long for the last commit.
 const FINAL_COMMIT: Duration = Duration::from_secs(5);
-/// … and for those that a change of plugins waits for.
-const COMMIT_BEFORE_CHANGE: Duration = Duration::from_secs(10);
 /// A daemon without plugins commits this often, so that the store knows until when it was there.
 const IDLE_COMMIT: Duration = Duration::from_secs(60);
 
@@ -208,6 +210,8 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         may_press_at: Instant::now(),
         is_behind: false,
         series,
+        reloading: None,
+        leaving: BTreeSet::new(),
         args,
     };
     daemon.note_idle(idle.as_ref());
@@ -301,6 +305,10 @@ struct Daemon {
     is_behind: bool,
     /// By which attributes receivers know single processes.
     series: ProcessSeries,
+    /// A change of the configuration that waits for the state; `None` while there is none.
+    reloading: Option<Reloading>,
+    /// Groups that have been collected for the last time, and go once that is in the state.
+    leaving: BTreeSet<GroupId>,
 }
 
 impl Daemon {
@@ -333,7 +341,10 @@ impl Daemon {
                 () = self.collectors.ended() => {}
                 outgoing = self.keeper.written() => self.send(*outgoing),
                 () = at(self.commit_at) => self.commit_between(),
-                Some(configuration) = inputs.changes.recv() => self.reload(configuration),
+                Some(configuration) = inputs.changes.recv(), if self.reloading.is_none() => {
+                    self.reload(configuration);
+                }
+                step = reloading::next(&mut self.reloading) => self.go_on(step),
                 () = either(sleep_until(drain_at), readable(inputs.ring.as_ref())) => {
                     let drained = self.watch.drain();
                     let is_missing = self.watch.call_missing();
@@ -392,82 +403,11 @@ impl Daemon {
         }
     }
 
-    /// Goes on by another configuration: what it does not concern goes on as it was.
-    fn reload(&mut self, mut configuration: Configuration) {
-        self.exports.ask_again();
-        let running = reload::plugins(&self.watch);
-        self.leave_to_others(&running, &mut configuration.loaded);
-        if let Ok(settings) = &configuration.settled {
-            custom::settle(&mut self.collectors, &self.args, &self.state, settings);
-        }
-        let loaded = &configuration.loaded;
-        let idle = loaded.idle.clone().filter(|_| !loaded.disabled.is_empty());
-        self.watch.read_host_again();
-        let given = configuration.settled.as_ref().ok();
-        let given = given.map_or_else(|| self.host.given().clone(), |settings| settings.resource.clone());
-        self.is_on(self.host.read_again(&given));
-        let (prepared, faulty) = self.applied.prepare(&running, configuration);
-        if faulty.is_empty() && !self.faulty.is_empty() {
-            info!("no plugin file has faults any more");
-        }
-        self.faulty = faulty;
-        self.named_at = Instant::now();
-        if prepared.is_empty() {
-            return;
-        }
-        if !prepared.gone().is_empty() {
-            self.collect_and_send(prepared.gone(), true);
-            // It goes where the plugins still send to.
-            let end = std::time::Instant::now() + COMMIT_BEFORE_CHANGE;
-            for outgoing in self.keeper.all_written(end) {
-                self.send(outgoing);
-            }
-        }
-        let parts = Parts {
-            watch: &mut self.watch,
-            keeper: &mut self.keeper,
-            exports: &mut self.exports,
-            schedule: &mut self.schedule,
-            series: &mut self.series,
-        };
-        self.applied.apply(prepared, parts);
-        self.collectors
-            .update(self.watch.plugins(), std::time::Instant::now());
-        self.note_idle(idle.as_ref());
-        let plugins: Vec<String> = self.watch.plugins().map(|(_, plugin)| plugin.label()).collect();
-        self.keeper.run_elsewhere(&plugins);
-    }
-
-    /// Leaves plugins out that have come and that another daemon on the same state runs: they would be exported twice
-    /// under one id.
-    fn leave_to_others(&mut self, running: &Plugins, loaded: &mut Loaded) {
-        let wanted = loaded.plugins.iter().map(Plugin::label);
-        let wanted: BTreeSet<String> = wanted
-            .chain(running.values().map(|plugin| plugin.label()))
-            .collect();
-        let is_known = |plugin: &String| running.values().any(|known| known.label() == *plugin);
-        if self.elsewhere.is_empty() && wanted.iter().all(is_known) {
-            return; // none has come: the state need not be asked, whose disk may take its time
-        }
-        let wanted: Vec<String> = wanted.into_iter().collect();
-        let elsewhere = self.keeper.run_elsewhere(&wanted);
-        loaded
-            .plugins
-            .retain(|plugin| !elsewhere.contains_key(&plugin.label()));
-        for (plugin, other) in &elsewhere {
-            if !self.elsewhere.contains(plugin) {
-                error!(
-                    "plugin {plugin} is left out: {other} on the same state runs it; stop that one and send SIGHUP to \
-                     this one to run it here"
-                );
-            }
-        }
-        self.elsewhere = elsewhere.into_keys().collect();
-    }
-
     /// Groups that take long are read one by one, after those that do not: a plugin that matches ten thousand processes
     /// keeps no other waiting for more than what it costs beyond that one's interval.
-    fn take_turns(&mut self, due: Vec<GroupId>) {
+    fn take_turns(&mut self, mut due: Vec<GroupId>) {
+        due.retain(|group| !self.leaving.contains(group));
+        self.late.retain(|group| !self.leaving.contains(group));
         let (large, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|&group| self.watch.is_large(group));
         for group in large {
             if self.late.contains(&group) {
@@ -538,7 +478,8 @@ impl Daemon {
             self.watch.drain();
             self.watch.call_missing();
         }
-        let groups: Vec<GroupId> = self.watch.plugins().map(|(group, _)| group).collect();
+        let groups = self.watch.plugins().map(|(group, _)| group);
+        let groups: Vec<GroupId> = groups.filter(|group| !self.leaving.contains(group)).collect();
         let time = self.collect(&groups, false, true, Began::now());
         let unsettled = self.watch.unsettled();
         if unsettled > 0 {

@@ -95,7 +95,6 @@ pub(super) struct Delivery {
     /// What was read last, for when a sender is at work on the state.
     read: Mutex<Readings>,
     last_run: Option<LastRun>,
-    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Hands requests over, from whatever thread.
@@ -110,6 +109,8 @@ pub(in crate::app) struct Shared {
     /// In the order of the queues; they only grow.
     lanes: RwLock<Vec<LaneName>>,
     state: Mutex<State>,
+    /// The senders.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     ending: watch::Sender<bool>,
     observer: Observer,
     /// The spool was last looked through for what is too old, Unix ns.
@@ -162,6 +163,7 @@ impl Delivery {
                 collection: None,
                 is_open: false,
             }),
+            tasks: Mutex::default(),
             ending: watch::Sender::new(false),
             observer,
             expired: AtomicU64::new(now),
@@ -171,7 +173,6 @@ impl Delivery {
             outbox: None,
             read: Mutex::default(),
             last_run,
-            tasks: Vec::new(),
         };
         delivery.add(destinations);
         delivery
@@ -184,11 +185,9 @@ impl Delivery {
                 continue;
             }
             let index = {
-                let mut state = self.shared.state();
                 let mut lanes = self.shared.lanes.write().unwrap_or_else(PoisonError::into_inner);
-                state.queues.push(Queue::new(of.name()));
                 lanes.push(LaneName {
-                    receiver: of.receiver,
+                    receiver: of.receiver.clone(),
                     signal: of.signal,
                     max_request: of.max_request,
                     wake: Arc::default(),
@@ -196,9 +195,10 @@ impl Delivery {
                 });
                 lanes.len() - 1
             };
-            let transport = Transport::new(of.connection, of.signal);
-            let lane = Lane::new(index, of.signal, transport, Arc::clone(&self.shared));
-            self.tasks.push(tokio::spawn(lane.run()));
+            match &self.outbox {
+                Some(outbox) => outbox.begin(index, of),
+                None => begin(&self.shared, index, of),
+            }
         }
     }
 
@@ -272,7 +272,8 @@ impl Delivery {
     /// Ends as a kill would: nothing more is sent or kept.
     #[cfg(test)]
     async fn kill(self) {
-        for task in self.tasks {
+        let tasks = std::mem::take(&mut *self.shared.tasks());
+        for task in tasks {
             task.abort();
             let _: Result<(), tokio::task::JoinError> = task.await;
         }
@@ -301,7 +302,8 @@ impl Delivery {
         }
         self.shared.ending.send_replace(true);
         self.shared.lanes().iter().for_each(|lane| lane.wake.notify_one());
-        for mut task in self.tasks {
+        let tasks = std::mem::take(&mut *self.shared.tasks());
+        for mut task in tasks {
             if timeout_at(end, &mut task).await.is_err() {
                 task.abort();
                 // Cancelled, or ended by itself: either way it sends nothing more. One that waits for a disk does neither.
@@ -393,6 +395,14 @@ fn reading(LaneName { receiver, signal, .. }: &LaneName, queue: &Queue, backlog:
     }
 }
 
+/// Starts the sender of a lane, whose queue is the next one. Waits for the disk of the spool where another sender does.
+fn begin(shared: &Arc<Shared>, index: usize, of: Destination) {
+    shared.state().queues.push(Queue::new(of.name()));
+    let transport = Transport::new(of.connection, of.signal);
+    let lane = Lane::new(index, of.signal, transport, Arc::clone(shared));
+    shared.tasks().push(tokio::spawn(lane.run()));
+}
+
 impl Destination {
     fn name(&self) -> String {
         format!("{}/{}", self.receiver, self.signal.name())
@@ -408,6 +418,10 @@ impl Shared {
         self.lanes()
             .iter()
             .position(|lane| lane.receiver == receiver && lane.signal == signal)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -550,8 +564,9 @@ impl Shared {
         let Some(metrics) = metrics else {
             return Some(false);
         };
-        let counts = self.state().queues[metrics].counts;
-        match counts {
+        // A lane that has just come may have no queue yet.
+        let counts = self.state().queues.get(metrics).map(|queue| queue.counts);
+        match counts.unwrap_or_default() {
             Counts { delivered: 1.., .. } => Some(true),
             Counts { failures: 1.., .. } | Counts { refused: 1.., .. } => Some(false),
             _ => None,

@@ -8,7 +8,7 @@ use std::sync::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Shared;
+use super::{Destination, Shared};
 use crate::{export::transport::EncodedRequest, health::Vital};
 
 /// Bytes under way at most; beyond that, a request is dropped and counted, as a full spool drops it.
@@ -16,6 +16,8 @@ const UNDER_WAY: usize = 64 << 20;
 
 /// Something handed over.
 enum Handed {
+    /// A lane that begins: its place among the lanes.
+    Lane(usize, Box<Destination>),
     Requests {
         lane: usize,
         requests: Vec<EncodedRequest>,
@@ -67,6 +69,11 @@ impl Outbox {
         }
     }
 
+    /// Starts the sender of the lane `index`.
+    pub(super) fn begin(&self, index: usize, of: Destination) {
+        self.send(Handed::Lane(index, Box::new(of)));
+    }
+
     pub(super) fn announce(&self, time: u64) {
         self.send(Handed::Announced(time));
     }
@@ -105,6 +112,7 @@ async fn take(shared: Arc<Shared>, mut taken: mpsc::UnboundedReceiver<Handed>, u
                 shared.push(lane, requests);
                 under_way.fetch_sub(bytes, Ordering::Relaxed);
             }
+            Handed::Lane(index, of) => super::begin(&shared, index, *of),
             Handed::Left { lane, items } => shared.left(lane, items),
             Handed::Announced(time) => shared.announce(time),
             Handed::Collected => shared.collected(),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{Keeper, Place, writer::Written};
@@ -171,18 +172,29 @@ impl Keeper {
         }
     }
 
-    /// What `of` says of the store, after all commits under way; `None` without one. Waits for it.
+    /// What `of` says of the store, after all commits under way; an error without a store.
     pub(super) fn ask<R: Send + 'static>(
         &mut self,
         of: impl FnOnce(&mut Store) -> R + Send + 'static,
-    ) -> Option<R> {
-        match self.store.as_mut()? {
-            Place::Here(store) => Some(of(store)),
-            Place::Writer(writer) => writer.ask(of),
+    ) -> oneshot::Receiver<R> {
+        match &mut self.store {
+            Some(Place::Writer(writer)) => writer.ask(of),
+            Some(Place::Here(store)) => {
+                let (answer, answered) = oneshot::channel();
+                // Fails where nobody listens, who holds the other end.
+                let _ = answer.send(of(store));
+                answered
+            }
+            None => oneshot::channel().1,
         }
     }
 
-    /// The same, where nobody waits for it.
+    /// Completes once all commits that were handed over so far have been tried; at once without a store.
+    pub(in crate::app) fn tried(&mut self) -> oneshot::Receiver<()> {
+        self.ask(|_| ())
+    }
+
+    /// Has `of` done with the store, after all commits under way.
     pub(super) fn tell(&mut self, of: impl FnOnce(&mut Store) + Send + 'static) {
         match &mut self.store {
             Some(Place::Here(store)) => of(store),

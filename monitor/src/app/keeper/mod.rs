@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use self::writer::Writer;
@@ -57,6 +58,15 @@ enum Place {
     Here(Box<Store>),
     /// With a thread of its own.
     Writer(Writer),
+}
+
+/// What the store knows of a plugin that comes while kevmon runs.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Its service's id.
+    pub(super) instance_id: Option<String>,
+    /// What an earlier run kept of its group; `None` also for one that this run has kept already.
+    pub(super) kept: Option<KeptGroup>,
 }
 
 /// The store, or the lack of one.
@@ -214,9 +224,11 @@ impl Keeper {
     /// The clock for the starts of processes: the one of the first run of this boot, as far as the store knows, or else as it
     /// is `measured` now.
     pub(super) fn boot_clock(&mut self, measured: UnixClock) -> UnixClock {
-        let began = measured.unix(BootTime(0));
-        let began = self.ask(move |store| store.boot_time(began));
-        began.map_or(measured, |began| UnixClock::new(began, BootTime(0)))
+        let Some(Place::Here(store)) = &mut self.store else {
+            return measured;
+        };
+        let began = store.boot_time(measured.unix(BootTime(0)));
+        UnixClock::new(began, BootTime(0))
     }
 
     /// Whether another run of kevmon goes on from what this one keeps.
@@ -239,20 +251,31 @@ impl Keeper {
         }
     }
 
-    /// Gives plugins that come while kevmon runs the ids that the store keeps. `running`: all others.
-    pub(super) fn identify(&mut self, new: &mut [Plugin], running: &Plugins, host: &HostIdentity) {
+    /// Has the store know what runs from now on: `new`, which come while kevmon runs, and `running`, all others. The answer is
+    /// what the store knows of `new` from before.
+    pub(super) fn replan(
+        &mut self,
+        new: &[Plugin],
+        running: &Plugins,
+        host: &HostIdentity,
+        now_unix: u64,
+    ) -> oneshot::Receiver<Vec<Known>> {
         // All of them: the store knows services by what a run reports. Those that run have their ids.
         let running = running.values().map(|plugin| Plugin::clone(plugin));
         let mut all: Vec<Plugin> = new.iter().cloned().chain(running).collect();
+        let keys: Vec<GroupKey> = new.iter().map(key).collect();
         self.is_quick = is_quick(all.iter());
         let (of_host, host) = (self.host.clone(), host.clone());
-        let identified = self.ask(move |store| {
+        self.ask(move |store| {
             identify(store, &of_host, all.iter_mut(), &host);
-            all
-        });
-        for (plugin, identified) in new.iter_mut().zip(identified.into_iter().flatten()) {
-            plugin.instance_id = identified.instance_id;
-        }
+            let keys: Vec<&str> = keys.iter().map(|key| key.key.as_str()).collect();
+            let kept = store.groups_of_before(&keys, now_unix);
+            let ids = all.into_iter().map(|plugin| plugin.instance_id);
+            let known = ids
+                .zip(kept)
+                .map(|(instance_id, kept)| Known { instance_id, kept });
+            known.collect()
+        })
     }
 
     /// The host has another name or id than when kevmon started, and is the same.
@@ -266,20 +289,22 @@ impl Keeper {
         self.path.as_deref()
     }
 
-    /// Of plugins that are to run from now on, those that another daemon on the same state runs, and who that is.
-    pub(super) fn run_elsewhere(&mut self, plugins: &[String]) -> BTreeMap<String, String> {
-        let plugins = plugins.to_vec();
-        match self.ask(move |store| store.change_plugins(&plugins)) {
-            None => BTreeMap::new(),
-            Some(Ok(refused)) => refused
+    /// From now on this daemon runs `plugins`. The answer is which of them another daemon on the same state runs, and who that
+    /// is.
+    pub(super) fn run_elsewhere(
+        &mut self,
+        plugins: Vec<String>,
+    ) -> oneshot::Receiver<BTreeMap<String, String>> {
+        self.ask(move |store| match store.change_plugins(&plugins) {
+            Ok(refused) => refused
                 .into_iter()
                 .map(|(plugin, other)| (plugin, other.to_string()))
                 .collect(),
-            Some(Err(reason)) => {
+            Err(reason) => {
                 warn!("{reason}; whether another kevmon runs the plugins that have come is not known");
                 BTreeMap::new()
             }
-        }
+        })
     }
 
     /// Says to a daemon that waits for the state that it will be free soon.
@@ -287,25 +312,14 @@ impl Keeper {
         self.tell(Store::ending);
     }
 
-    /// What an earlier run kept of each plugin that comes while kevmon runs, and that this run has not kept yet. Ends that
-    /// another boot brought to light go into the history.
-    pub(super) fn of_before(&mut self, plugins: &[Arc<Plugin>], now_unix: u64) -> Vec<Option<KeptGroup>> {
-        let keys: Vec<Arc<GroupKey>> = plugins.iter().map(|plugin| Arc::new(key(plugin))).collect();
-        let asked = keys.clone();
-        let all = self.ask(move |store| {
-            let names: Vec<&str> = asked.iter().map(|key| key.key.as_str()).collect();
-            store.groups_of_before(&names, now_unix)
-        });
-        let Some(all) = all else {
-            return vec![None; plugins.len()];
-        };
-        for (key, kept) in keys.iter().zip(&all) {
-            if let Some(kept) = kept.as_ref().filter(|kept| !kept.same_boot) {
-                self.closed
-                    .extend(HistoryRow::of_closed(key, &kept.saved, now_unix));
-            }
+    /// A plugin comes while kevmon runs, of which an earlier run kept this. Ends that another boot brought to light go into the
+    /// history.
+    pub(super) fn comes(&mut self, plugin: &Plugin, kept: &KeptGroup, now_unix: u64) {
+        if !kept.same_boot {
+            let key = Arc::new(key(plugin));
+            self.closed
+                .extend(HistoryRow::of_closed(&key, &kept.saved, now_unix));
         }
-        all
     }
 
     /// What was kept of these groups, as the exports take it.

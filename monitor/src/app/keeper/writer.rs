@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Outgoing;
 use crate::{
@@ -103,21 +103,21 @@ impl Writer {
         None
     }
 
-    /// What `of` says of the store, after all commits under way. Waits for it.
+    /// What `of` says of the store, after all commits under way; nothing where the thread has ended, as kevmon does then.
     pub(super) fn ask<R: Send + 'static>(
         &mut self,
         of: impl FnOnce(&mut Store) -> R + Send + 'static,
-    ) -> Option<R> {
-        let (answer, answered) = jobs::channel();
+    ) -> oneshot::Receiver<R> {
+        let (answer, answered) = oneshot::channel();
         let job = move |store: &mut Store| {
             // Nobody waits any more where kevmon ends.
             let _ = answer.send(of(store));
         };
         self.send(Job::Other(Box::new(job)));
-        answered.recv().ok()
+        answered
     }
 
-    /// The same, where nobody waits for it.
+    /// The same, where nobody asks what came of it.
     pub(super) fn tell(&mut self, of: impl FnOnce(&mut Store) + Send + 'static) {
         self.send(Job::Other(Box::new(of)));
     }

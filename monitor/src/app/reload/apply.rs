@@ -12,7 +12,7 @@ use crate::{
     app::{
         exports::Exports,
         faulty_files,
-        keeper::{self, Keeper},
+        keeper::{self, Keeper, Known},
         output,
         process_series::ProcessSeries,
         schedule::Schedule,
@@ -54,6 +54,11 @@ impl Applied {
             settings: settings.clone(),
             told: told.map(ToString::to_string).collect(),
         }
+    }
+
+    /// The host as it was at the start, which service ids are made of.
+    pub(in crate::app) fn host(&self) -> &HostIdentity {
+        &self.host
     }
 
     /// Says what is wrong with the new configuration, and what of it needs a restart. Returns what it means for the running
@@ -173,8 +178,9 @@ impl Applied {
         }
     }
 
-    /// Applies a plan whose ending groups have just been collected for the last time.
-    pub(in crate::app) fn apply(&mut self, prepared: Prepared, parts: Parts<'_>) {
+    /// Applies a plan whose ending groups have just been collected for the last time. `known`: what the store knows of those that
+    /// begin, in their order; nothing without a store.
+    pub(in crate::app) fn apply(&mut self, prepared: Prepared, known: Vec<Known>, parts: Parts<'_>) {
         let Prepared { plan, settings, took } = prepared;
         let began = std::time::Instant::now();
         let Parts {
@@ -195,13 +201,16 @@ impl Applied {
             .into_iter()
             .map(|(group, plugin)| (group, Arc::new(plugin)))
             .collect();
-        // Those that change are stored as they are called from now on.
-        let mut others = running.clone();
-        others.extend(changed.iter().cloned());
-        others.retain(|group, _| !gone.contains(group));
-        keeper.identify(&mut new, &others, &self.host);
+        let mut known: Vec<Known> = known;
+        known.resize_with(new.len(), Known::default);
+        for (plugin, known) in new.iter_mut().zip(&mut known) {
+            plugin.instance_id = known.instance_id.take();
+            if let Some(kept) = &known.kept {
+                keeper.comes(plugin, kept, output::unix_now());
+            }
+        }
         let new: Vec<Arc<Plugin>> = new.into_iter().map(Arc::new).collect();
-        let kept: Vec<Option<KeptGroup>> = keeper.of_before(&new, output::unix_now());
+        let kept: Vec<Option<KeptGroup>> = known.into_iter().map(|known| known.kept).collect();
         let come = new.iter().cloned().zip(kept.clone()).collect();
         let ids = match watch.replan(&gone, changed.clone(), come) {
             Ok(ids) => ids,
@@ -272,6 +281,19 @@ impl Prepared {
     /// The groups that end: they are to be collected once more.
     pub(in crate::app) fn gone(&self) -> &[GroupId] {
         &self.plan.gone
+    }
+
+    /// The plugins that begin.
+    pub(in crate::app) fn beginning(&self) -> &[Plugin] {
+        &self.plan.new
+    }
+
+    /// Those of `running` that go on, as they are from now on.
+    pub(in crate::app) fn going_on(&self, mut running: Plugins) -> Plugins {
+        let changed = self.plan.changed.iter();
+        running.extend(changed.map(|(group, plugin)| (*group, Arc::new(plugin.clone()))));
+        running.retain(|group, _| !self.plan.gone.contains(group));
+        running
     }
 
     /// Nothing is to be done.

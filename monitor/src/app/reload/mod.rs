@@ -5,5 +5,5 @@ mod apply;
 mod plan;
 mod watcher;
 
-pub(super) use apply::{Applied, Parts, plugins};
+pub(super) use apply::{Applied, Parts, Prepared, plugins};
 pub(super) use watcher::Watcher;
