@@ -6,6 +6,7 @@ mod cgroups;
 mod decode;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod heartbeat;
 mod held;
 mod held_arguments;
 mod iterator;

@@ -14,7 +14,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
     thread,
@@ -22,7 +22,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, open, statfs},
+    fs::{FlockOperation, Mode, OFlags, flock, fstat, open, statfs},
     io::Errno,
 };
 use tracing::debug;
@@ -39,9 +39,12 @@ const MAGIC: u32 = 0xcafe_4a11;
 /// A set of pins that is not whole yet.
 const NEW: &str = "new";
 /// How often the lock on a state's folder is tried.
-const TRIES: u32 = 20;
-/// The pause between two tries: a child of the previous kevmon may hold a copy of the lock between fork and exec.
+const TRIES: u32 = 100;
+/// The pause between two tries: a child of the previous kevmon may hold a copy of the lock between fork and exec, and another
+/// kevmon holds it while it removes what is stale.
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+/// How often the folder is made again where another kevmon removes it meanwhile, as the last one that leaves does.
+const REMADE: u32 = 50;
 
 /// Why nothing outlives kevmon.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,11 @@ impl PinError {
         }
     }
 
+    /// Whether a folder was removed while it was opened.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::System { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether the error deserves a warning; false where this host merely has no place for pins.
     pub fn is_alarming(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::InUse(_) | Self::Foreign { .. })
@@ -105,14 +113,33 @@ impl Pins {
     /// # Errors
     /// The folder cannot be made, trusted or locked.
     pub fn open(state: &str, layout: u64) -> Result<Self, PinError> {
-        let folder = Path::new(BPFFS).join(KEVMON).join(state);
-        if !statfs(BPFFS).is_ok_and(|of| of.f_type as u32 == MAGIC) {
+        if !is_mounted() {
             return Err(PinError::NotMounted);
         }
+        Self::open_below(&Path::new(BPFFS).join(KEVMON), state, layout)
+    }
+
+    /// The same below another folder than kevmon's in bpffs.
+    fn open_below(all: &Path, state: &str, layout: u64) -> Result<Self, PinError> {
+        let folder = all.join(state);
+        for _ in 1..REMADE {
+            match Self::try_open(&folder, layout) {
+                Err(error) if error.is_gone() => {}
+                tried => return tried,
+            }
+        }
+        Self::try_open(&folder, layout)
+    }
+
+    fn try_open(folder: &Path, layout: u64) -> Result<Self, PinError> {
         let (accepted, _) =
-            Folder::holding(&folder.join(NEW), Missing::Make(0o700)).map_err(PinError::at(&folder))?;
+            Folder::holding(&folder.join(NEW), Missing::Make(0o700)).map_err(PinError::at(folder))?;
         let folder = accepted.path().to_owned();
         let lock = locked(&folder)?;
+        // The one that had the lock may have removed the folder, and a third one made another.
+        if !is_at(&lock, &folder) {
+            return Err(PinError::at(&folder)(Errno::NOENT.into()));
+        }
         Ok(Self {
             folder,
             layout: format!("{layout:016x}"),
@@ -179,30 +206,6 @@ impl Pins {
     /// Sets whether the pins outlive this value.
     pub fn stay(&mut self, stays: bool) {
         self.stays = stays;
-    }
-
-    /// Removes the sets of kevmons that do not run, where `is_over` is true of the set.
-    pub fn tidy(&self, is_over: impl Fn(&Found) -> bool) {
-        let Some(all) = self.folder.parent() else { return };
-        for name in entries(all) {
-            let path = all.join(&name);
-            if path == self.folder {
-                continue;
-            }
-            let Ok(_lock) = try_locked(&path) else { continue };
-            let sets = entries(&path).map(|set| Folder::holding(&path.join(set).join(NEW), Missing::Fail));
-            let mut sets = sets.flatten().map(|(folder, _)| Found { folder }).peekable();
-            // An empty folder may be about to be used.
-            if sets.peek().is_some() && sets.all(|found| found.is_unfinished() || is_over(&found)) {
-                match clear(&path).and_then(|()| fs::remove_dir(&path).map_err(PinError::at(&path))) {
-                    Ok(()) => debug!(
-                        "{}: removed, as its kevmon did not come back in time",
-                        path.display()
-                    ),
-                    Err(error) => debug!("{error}"),
-                }
-            }
-        }
     }
 }
 
@@ -271,6 +274,18 @@ impl Found {
     }
 }
 
+fn is_mounted() -> bool {
+    statfs(BPFFS).is_ok_and(|of| of.f_type as u32 == MAGIC)
+}
+
+/// Whether the folder that is open is the one that lies at `path`.
+fn is_at(open: &OwnedFd, path: &Path) -> bool {
+    let at = fs::symlink_metadata(path);
+    let same =
+        |at: fs::Metadata| fstat(open).is_ok_and(|open| (at.dev(), at.ino()) == (open.st_dev, open.st_ino));
+    at.is_ok_and(same)
+}
+
 fn pin(path: &Path, object: BorrowedFd<'_>) -> io::Result<()> {
     let text = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     sys::pin(&text, object)
@@ -322,6 +337,36 @@ fn clear(folder: &Path) -> Result<(), PinError> {
     Ok(())
 }
 
+/// Removes the sets of kevmons that do not run, where `is_over` is true of the set. Sets of a kevmon that runs are locked.
+pub fn tidy(is_over: impl Fn(&Found) -> bool) {
+    if is_mounted() {
+        tidy_below(&Path::new(BPFFS).join(KEVMON), is_over);
+    }
+}
+
+fn tidy_below(all: &Path, is_over: impl Fn(&Found) -> bool) {
+    for name in entries(all) {
+        let path = all.join(&name);
+        let Ok(lock) = try_locked(&path) else { continue };
+        let sets = entries(&path).map(|set| Folder::holding(&path.join(set).join(NEW), Missing::Fail));
+        let mut sets = sets.flatten().map(|(folder, _)| Found { folder }).peekable();
+        // An empty folder may be about to be used.
+        let is_stale = sets.peek().is_some() && sets.all(|found| found.is_unfinished() || is_over(&found));
+        if !is_stale || !is_at(&lock, &path) {
+            continue;
+        }
+        match clear(&path).and_then(|()| fs::remove_dir(&path).map_err(PinError::at(&path))) {
+            Ok(()) => debug!(
+                "{}: removed, as its kevmon did not come back in time",
+                path.display()
+            ),
+            Err(error) => debug!("{error}"),
+        }
+    }
+    // Fails where another state has a folder.
+    let _ = fs::remove_dir(all);
+}
+
 /// Removes all pins of the state called `state`. Returns whether there were any.
 ///
 /// # Errors
@@ -343,7 +388,6 @@ pub fn remove(state: &str) -> Result<bool, PinError> {
 /// # Errors
 /// The database's folder cannot be looked at.
 pub fn state_name(database: &Path) -> io::Result<String> {
-    use std::os::unix::fs::MetadataExt;
     let (Some(folder), Some(name)) = (database.parent(), database.file_name()) else {
         return Err(Errno::ISDIR.into());
     };
@@ -376,3 +420,7 @@ impl Fnv {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pins_tests.rs"]
+mod tests;

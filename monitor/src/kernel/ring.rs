@@ -385,3 +385,58 @@ fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd) {
 fn lock(shared: &Mutex<Reader>) -> std::sync::MutexGuard<'_, Reader> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::ring_memory::tests::Producer, *};
+
+    const SIZE: u32 = 64 << 10;
+    const BLIND: Blind = Blind {
+        run_delay: false,
+        io: false,
+        page_size: 4096,
+    };
+
+    /// With its thread, which waits for a call that never comes: records are no records of kevmon's, and count all the same.
+    fn read(ring: &mut Ring, producer: &mut Producer, bytes: u64) {
+        const RECORD: [u8; 248] = [0xff; 248];
+        for _ in 0..bytes / 256 {
+            producer.write(&RECORD, 0);
+            assert!(ring.next().is_none());
+        }
+    }
+
+    fn released(ring: &Ring) -> u64 {
+        lock(&ring.shared).ring.released()
+    }
+
+    #[test]
+    fn what_is_held_for_the_state_is_bounded_and_calls_for_a_commit() {
+        let size = u64::from(SIZE);
+        let (mut producer, memory) = Producer::new(SIZE, 0);
+        let mut ring = Ring::new(memory, BLIND, true).unwrap();
+        read(&mut ring, &mut producer, size / 16);
+        assert!(!ring.is_pressed());
+        read(&mut ring, &mut producer, 256);
+        assert!(ring.is_pressed(), "more than a sixteenth is held");
+        let Reached { position, received } = ring.reached();
+        assert_eq!((position, received), (size / 16 + 256, size / 16 / 256 + 1));
+        ring.release(position);
+        assert!(!ring.is_pressed(), "the state has it");
+        // A storm does not wait for the state.
+        read(&mut ring, &mut producer, size / 8);
+        assert_eq!(released(&ring), position);
+        read(&mut ring, &mut producer, 256);
+        assert_eq!(released(&ring), ring.reached().position);
+        assert_eq!(ring.tally().received, ring.come());
+    }
+
+    #[test]
+    fn what_is_not_held_is_given_back_at_once() {
+        let (mut producer, memory) = Producer::new(SIZE, 0);
+        let mut ring = Ring::new(memory, BLIND, false).unwrap();
+        read(&mut ring, &mut producer, 1024);
+        assert_eq!(released(&ring), 1024);
+        assert!(!ring.is_pressed());
+    }
+}

@@ -10,7 +10,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
     slice,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -27,7 +27,7 @@ const HEADER: u64 = 8;
 
 /// A ring, mapped.
 pub struct RingMemory {
-    map: MapData,
+    descriptor: OwnedFd,
     consumer: Mapping,
     /// The producer's page and the data, twice.
     producer: Mapping,
@@ -44,17 +44,21 @@ impl RingMemory {
     /// # Errors
     /// mmap(2) refuses, or the map is no ring.
     pub fn new(map: MapData) -> io::Result<Self> {
-        let page = rustix::param::page_size();
         let size = map.info().map_err(io::Error::other)?.max_entries();
+        Self::of(map.fd().as_fd().try_clone_to_owned()?, size)
+    }
+
+    /// Of `descriptor`, with `size` bytes of data.
+    fn of(descriptor: OwnedFd, size: u32) -> io::Result<Self> {
+        let page = rustix::param::page_size();
         if !size.is_power_of_two() {
             return Err(io::Error::other("the ring's size is not a power of two"));
         }
         let length = page + 2 * size as usize;
-        let descriptor = map.fd().as_fd();
-        let consumer = Mapping::new(descriptor, 0, page, libc::PROT_READ | libc::PROT_WRITE)?;
-        let producer = Mapping::new(descriptor, page, length, libc::PROT_READ)?;
+        let consumer = Mapping::new(descriptor.as_fd(), 0, page, libc::PROT_READ | libc::PROT_WRITE)?;
+        let producer = Mapping::new(descriptor.as_fd(), page, length, libc::PROT_READ)?;
         let mut ring = Self {
-            map,
+            descriptor,
             consumer,
             producer,
             page,
@@ -67,7 +71,7 @@ impl RingMemory {
 
     /// The ring's descriptor.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.map.fd().as_fd()
+        self.descriptor.as_fd()
     }
 
     /// Bytes of data that it holds.
@@ -200,3 +204,7 @@ impl Drop for Mapping {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
+
+#[cfg(test)]
+#[path = "ring_memory_tests.rs"]
+pub(super) mod tests;

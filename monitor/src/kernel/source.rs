@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray};
@@ -17,12 +17,13 @@ use tracing::{debug, info, warn};
 use super::{
     cgroups::Cgroups,
     decode::{self, Blind},
+    heartbeat::{Heartbeat, after, monotonic},
     held::Held,
     iterator::Iterators,
     losses::{self, Losses, Records, ToldBefore},
     lost::Lost,
     object::{self, Attached, LoadError, Shared, Sizes, TakeoverError, WATCHED_UNTIL},
-    pins::{Found, PinError, Pins},
+    pins::{self, Found, PinError, Pins},
     refusal::Refusal,
     ring::{Reached, Ring, Told},
     ring_memory::RingMemory,
@@ -63,8 +64,6 @@ pub struct ProgramTime {
 
 /// How often the counters and the ring are looked at, at most, until both are of one moment.
 const LOOKS: usize = 64;
-/// How often kevmon moves on the time until which the programs watch, at least; a quarter of `keep_watching` where that is less.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// How programs, ring and maps outlive kevmon.
 #[derive(Debug, Clone)]
@@ -137,56 +136,15 @@ pub struct KernelSource {
     untold_lives: u64,
     /// Processes that the last snapshot showed and whose names no record told, with their marks' sequences.
     untold: KeyMap<u64>,
-    /// The time until which the programs watch; `None` where they end with kevmon.
-    watch: Option<Watched>,
+    /// Tells the programs that kevmon is there; `None` where they end with it.
+    heartbeat: Option<Heartbeat>,
     /// What an earlier kevmon told of the counts.
     told_before: ToldBefore,
     /// Records that earlier kevmons received.
     received_before: u64,
-    /// How often the programs had stopped because this kevmon did not come by in time.
-    lapses: u64,
     takeover: Option<Takeover>,
     /// The last field, so that pins are removed after everything else is closed.
     pins: Option<Pins>,
-}
-
-/// Moves the time on until which the programs watch without kevmon.
-struct Watched {
-    until: Array<MapData, u64>,
-    keep: Duration,
-    /// The time that was written last, ns of CLOCK_MONOTONIC.
-    told: u64,
-    at: Instant,
-    ring: u32,
-}
-
-impl Watched {
-    /// Moves that time on; returns false where it had passed.
-    fn beat(&mut self) -> bool {
-        if self.at.elapsed() < BEAT.min(self.keep / 4) {
-            return true;
-        }
-        let now = monotonic();
-        let in_time = now <= self.told;
-        let until = after(now, self.keep);
-        match self.until.set(0, until, 0) {
-            Ok(()) => self.told = until,
-            Err(error) => debug!("the programs were not told that kevmon is there: {error}"),
-        }
-        self.at = Instant::now();
-        in_time
-    }
-}
-
-/// CLOCK_MONOTONIC, ns.
-fn monotonic() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
-}
-
-fn after(now: u64, keep: Duration) -> u64 {
-    now.saturating_add(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX))
-        .min(WATCHED_ALWAYS - 1)
 }
 
 /// The programs and maps of this run, and those of an earlier one where they are taken over.
@@ -211,7 +169,10 @@ impl Origin {
             pins: None,
             progress: None,
         };
+        let now = monotonic();
+        let is_over = |found: &Found| object::watched_until(found).is_some_and(|until| until < now);
         let Some(pinning) = pinning else {
+            pins::tidy(is_over);
             return load(None).map(alone);
         };
         let mut pins = match Pins::open(&pinning.state, object::layout(sizes)) {
@@ -221,8 +182,8 @@ impl Origin {
                 return load(None).map(alone);
             }
         };
-        let now = monotonic();
-        pins.tidy(|found| object::watched_until(found).is_some_and(|until| until < now));
+        // Its own is locked.
+        pins::tidy(is_over);
         match left_by_the_last_run(&pins, pinning.progress.as_ref(), sizes) {
             Ok(Some((attached, progress))) => {
                 // Until this run is known to work.
@@ -327,14 +288,8 @@ impl KernelSource {
             return Self::attach_anew(settings);
         }
         let until: Array<MapData, u64> = attached.take(WATCHED_UNTIL)?.try_into().map_err(LoadError::Map)?;
-        let told = until.get(&0, 0).unwrap_or(0);
-        let watch = settings.pinning.filter(|_| is_held).map(|pinning| Watched {
-            until,
-            keep: pinning.keep_watching,
-            told,
-            at: Instant::now().checked_sub(BEAT).unwrap_or_else(Instant::now),
-            ring: ring_id,
-        });
+        let pinning = settings.pinning.filter(|_| is_held);
+        let heartbeat = pinning.map(|pinning| Heartbeat::start(until, pinning.keep_watching, ring_id));
         let offsets = &attached.offsets;
         let blind = Blind {
             run_delay: offsets.task_run_delay == ABSENT,
@@ -389,10 +344,9 @@ impl KernelSource {
             untold: KeyMap::default(),
             log,
             attached,
-            watch,
+            heartbeat,
             told_before: ToldBefore::default(),
             received_before: 0,
-            lapses: 0,
             takeover: None,
             pins,
         };
@@ -438,7 +392,10 @@ impl KernelSource {
             records: waiting,
             unsaved,
             was_told: progress.is_told,
-            lapsed: self.watch.as_ref().is_some_and(|watch| monotonic() > watch.told),
+            lapsed: self
+                .heartbeat
+                .as_ref()
+                .is_some_and(|heartbeat| heartbeat.had_lapsed),
             lost: lost.by_name().filter(|(_, count)| *count > 0).collect(),
         });
     }
@@ -449,26 +406,24 @@ impl KernelSource {
     }
 
     /// Says to the programs that kevmon is there.
-    pub fn beat(&mut self) {
-        if let Some(watch) = &mut self.watch
-            && !watch.beat()
-        {
-            self.lapses += 1;
+    pub fn beat(&self) {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.beat();
         }
     }
 
     /// How often the programs had stopped, as kevmon did not say in time that it is there.
     pub fn lapses(&self) -> u64 {
-        self.lapses
+        self.heartbeat.as_ref().map_or(0, Heartbeat::lapses)
     }
 
     /// How far this run has come, for the state; `None` where nothing outlives it. All that was taken has been applied.
     pub fn progress(&self) -> Option<Progress> {
-        let watch = self.watch.as_ref()?;
+        let heartbeat = self.heartbeat.as_ref()?;
         let Reached { position, received } = self.ring.reached();
         let (lives, ends) = self.lost.applied();
         Some(Progress {
-            ring: watch.ring,
+            ring: heartbeat.ring,
             position,
             received: self.received_before + received,
             losses: losses::encode(&self.all_counters(), self.all_skipped()),
@@ -682,7 +637,7 @@ impl KernelSource {
     /// What has been lost since the programs were attached.
     pub fn losses(&self) -> Losses {
         let skipped = self.told_before.new_skipped(self.all_skipped());
-        Losses::new(&self.counters(), skipped, self.untold_lives).with_lapses(self.lapses)
+        Losses::new(&self.counters(), skipped, self.untold_lives).with_lapses(self.lapses())
     }
 
     /// Runs that the kernel skipped, since the programs were loaded. Before 5.12 it does not count them.

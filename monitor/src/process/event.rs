@@ -82,6 +82,19 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// When it happened.
+    pub fn time(&self) -> BootTime {
+        match self {
+            Self::Exec { time, .. }
+            | Self::Fork { time, .. }
+            | Self::Rename { time, .. }
+            | Self::Exit { time, .. }
+            | Self::Free { time, .. } => *time,
+        }
+    }
+}
+
 /// The end of a process that userspace has heard of, kept in a map because the ring had no room for its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostEnd {

@@ -14,4 +14,5 @@ mod pins;
 mod renames;
 mod soak_receivers;
 mod storm;
+mod takeover;
 mod verdicts;

@@ -1,6 +1,12 @@
 //! What outlives kevmon in the kernel: what is left by a kill and by other ends, who goes on from it, and what is not trusted.
 
-use std::{fs, os::unix::fs::chown, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use kevmon_tests::{
     kevmon::{self, Daemon},
@@ -47,6 +53,11 @@ impl Stage {
         Daemon::start(&args)
     }
 
+    /// The state's folder in bpffs.
+    fn pins(&self, database: &str) -> PathBuf {
+        pins::of(&self.scratch.path().join(database))
+    }
+
     fn live(&self, lives: u64) {
         for _ in 0..lives {
             truth::spawn(&self.program, &["exit", "0"]).reap();
@@ -65,11 +76,10 @@ impl Stage {
 #[test]
 fn lives_while_kevmon_is_away_are_counted() {
     let stage = Stage::new("away");
-    let before = pins::states();
+    let state = stage.pins("a.db");
     let mut daemon = stage.start("a.db", "10m");
     stage.live(3);
     stage.exits(&mut daemon, 3);
-    let state = pins::new_state(&before);
     daemon.kill();
     assert!(state.is_dir(), "a kill leaves them");
     stage.live(5);
@@ -100,9 +110,8 @@ fn lives_while_kevmon_is_away_are_counted() {
 #[test]
 fn what_is_left_can_be_removed_when_nobody_uses_it() {
     let stage = Stage::new("unpin");
-    let before = pins::states();
     let daemon = stage.start("a.db", "10m");
-    let state = pins::new_state(&before);
+    let state = stage.pins("a.db");
     let database = stage.scratch.path().join("a.db");
     let unpin = || kevmon::run(&["unpin", "--metadata-db-path", &database.to_string_lossy()]);
     let refused = unpin();
@@ -129,9 +138,8 @@ fn what_is_left_can_be_removed_when_nobody_uses_it() {
 #[test]
 fn another_layout_is_removed_and_said() {
     let stage = Stage::new("layout");
-    let before = pins::states();
     stage.start("a.db", "10m").kill();
-    let state = pins::new_state(&before);
+    let state = stage.pins("a.db");
     let old = pins::entries(&state).pop_first().expect("a layout");
     let other = old.with_file_name("0123456789abcdef");
     fs::rename(&old, &other).expect("root may");
@@ -149,9 +157,8 @@ fn another_layout_is_removed_and_said() {
 #[test]
 fn what_others_can_write_is_not_used() {
     let stage = Stage::new("planted");
-    let before = pins::states();
     stage.start("a.db", "10m").kill();
-    let state = pins::new_state(&before);
+    let state = stage.pins("a.db");
     let layout = pins::entries(&state).pop_first().expect("a layout");
 
     // One object.
@@ -214,12 +221,10 @@ fn the_kernel_side_stops_when_kevmon_does_not_come_back() {
 #[test]
 fn two_states_share_nothing() {
     let stage = Stage::new("two");
-    let before = pins::states();
     let mut first = stage.start("a.db", "10m");
-    let one = pins::new_state(&before);
-    let with_one = pins::states();
     let second = stage.start("b.db", "10m");
-    let other = pins::new_state(&with_one);
+    let (one, other) = (stage.pins("a.db"), stage.pins("b.db"));
+    assert!(one.is_dir() && other.is_dir());
     second.kill();
     stage.live(2);
     stage.exits(&mut first, 2);
@@ -228,5 +233,56 @@ fn two_states_share_nothing() {
     let mut second = stage.start("b.db", "10m");
     stage.exits(&mut second, 2);
     second.terminate();
-    assert_eq!(pins::states(), before);
+    assert!(!other.exists());
+}
+
+/// A zombie's end is in the state, and its final totals come once it is reaped: after kevmon was killed. They belong to it all
+/// the same, so that nothing of its group is left open.
+#[test]
+fn final_totals_that_come_while_kevmon_is_away_settle_their_process() {
+    const BEFORE_THE_KILL: Duration = Duration::from_millis(1_500);
+    let stage = Stage::new("zombie");
+    let plugin = stage.program.plugin();
+    let mut daemon = stage.start("a.db", "10m");
+    let zombie = truth::spawn(&stage.program, &["exit", "0"]);
+    stage.exits(&mut daemon, 1);
+    thread::sleep(BEFORE_THE_KILL); // its end is committed and told within 1.2 s
+    daemon.kill();
+    zombie.reap();
+
+    let mut next = stage.start("a.db", "10m");
+    stage.exits(&mut next, 1);
+    let tick = next.next_tick(LIMIT);
+    assert_eq!(tick.expect_group(&plugin).0["unsettled"], 0, "{}", tick.0);
+    assert!(
+        next.ticks().iter().all(|tick| tick.complete()),
+        "{}",
+        next.stderr()
+    );
+    next.terminate();
+}
+
+/// Also a kevmon that leaves nothing itself removes what others left, once its time has passed.
+#[test]
+fn a_kevmon_without_a_state_removes_what_is_stale() {
+    let stage = Stage::new("stale");
+    stage.start("stale.db", "1s").kill();
+    stage.start("fresh.db", "10m").kill();
+    let used = stage.start("used.db", "1s");
+    let (stale, fresh) = (stage.pins("stale.db"), stage.pins("fresh.db"));
+    assert!(stale.is_dir() && fresh.is_dir());
+    thread::sleep(Duration::from_secs(2));
+    let once = kevmon::run(&[
+        "--run-once",
+        "--no-store",
+        "--process-name",
+        &stage.program.pattern(),
+    ]);
+    assert!(once.stdout.contains("source: ebpf"), "{}", once.stdout);
+    assert!(!stale.exists(), "its programs watch no longer: {}", once.stderr);
+    assert!(fresh.is_dir(), "another kevmon may come");
+    assert!(stage.pins("used.db").is_dir(), "its kevmon runs");
+    used.terminate();
+    stage.start("fresh.db", "10m").terminate();
+    assert!(!fresh.exists());
 }

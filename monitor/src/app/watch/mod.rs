@@ -153,6 +153,8 @@ pub(super) struct Watch {
     forks: forks::Forks,
     /// All events before this time have been taken.
     drained_at: BootTime,
+    /// When the first event happened that this run has taken.
+    first_taken: Option<BootTime>,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
     recovered: Recovered,
 }
@@ -212,6 +214,7 @@ impl Watch {
             with_series: kept.with_series().collect(),
             forks: forks::Forks::new(began),
             drained_at: began,
+            first_taken: None,
             recovered: Recovered::default(),
         };
         if watch.takeover().is_some() {
@@ -312,6 +315,7 @@ impl Watch {
         };
         kernel.beat();
         while let Some((mut event, ids)) = kernel.next_event(&mut self.health) {
+            self.first_taken.get_or_insert(event.time());
             if let Event::Rename {
                 key,
                 threads,

@@ -104,8 +104,11 @@ impl Watch {
         }
         self.recover();
         // The names of what the run before followed are in its memory, and that is gone: everybody is judged again, but for
-        // those whose records are still to be taken. Found by the snapshot they would join, and not start.
-        self.replanned = Some(self.drained_at);
+        // those who took their names since the first record that was left. This run has taken theirs, or takes them still: one
+        // may be on its way into the ring for as long as its processor is taken from it. Found by the snapshot they would
+        // join, and not start.
+        let since = self.first_taken.unwrap_or(self.drained_at);
+        self.replanned = Some(since.min(self.drained_at));
         self.reconcile()
     }
 
