@@ -1,7 +1,7 @@
-//! Tells the programs that kevmon is there: they watch until a time that is moved on each second.
+//! Tells the programs that kevmon is there: they watch until a time that is moved on.
 //!
-//! The loop moves it on before it takes records, so that it knows at once of a time that had passed. A thread of its own moves it on
-//! while the loop waits, as it does for disks at the start and at the end.
+//! The loop moves it on before it takes records, once a second at most, so that it knows at once of a time that had passed. A thread of its own moves it on
+//! four times in `keep_watching`, for a loop that waits, as it does for disks at the start and at the end.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use crate::health::Vital;
 
-/// How often the time is moved on, at least; a quarter of `keep_watching` where that is less.
+/// How often the loop moves the time on; a quarter of `keep_watching` where that is less.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// The thread, which ends with it.
@@ -32,7 +32,7 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Of programs that watch until the time in the map `until`, and `keep` beyond each beat.
     pub fn start(until: Array<MapData, u64>, keep: Duration, ring: u32) -> Self {
-        let period = BEAT.min(keep / 4);
+        let period = keep / 4;
         let told = until.get(&0, 0).unwrap_or(0);
         let watched = Arc::new(Mutex::new(Watched {
             told,
