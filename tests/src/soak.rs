@@ -29,11 +29,14 @@ const PLUGIN: &str = "soak";
 /// The service's id.
 pub const ID: &str = "kvt_company_soak";
 
-/// How long the supervisor works: ten minutes, or what `KEVMON_SOAK_SECONDS` says.
-fn duration() -> Duration {
+/// How long the supervisor works, where nothing else is said.
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// How long a long test works: what `KEVMON_SOAK_SECONDS` says, or `usual`.
+pub fn length(usual: Duration) -> Duration {
     let given = std::env::var("KEVMON_SOAK_SECONDS").ok();
     let seconds = given.map(|text| text.parse().expect("KEVMON_SOAK_SECONDS is a number of seconds"));
-    Duration::from_secs(seconds.unwrap_or(600))
+    seconds.map_or(usual, Duration::from_secs)
 }
 
 fn seconds(nanoseconds: u64) -> f64 {
@@ -109,7 +112,7 @@ impl Soak {
         self.run_for(INTERVAL * 2);
         let before = self.counted.clone();
         let supervisor = Supervisor::start(&self.program, WAYS, PERIOD, self.counted.clone());
-        self.run_for(duration());
+        self.run_for(length(TEN_MINUTES));
         let counted = supervisor.stop();
         self.run_for(INTERVAL * 3);
         let end = seconds(wait::unix_now());

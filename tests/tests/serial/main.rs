@@ -13,6 +13,7 @@ mod pid_reuse;
 mod pins;
 mod renames;
 mod soak_receivers;
+mod soak_steady;
 mod storm;
 mod takeover;
 mod verdicts;
