@@ -27,8 +27,9 @@ const FLAGS: [&str; 7] = [
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
     "--cfg=fuzzing",
 ];
-/// What one input may take: seconds, and MiB of memory with all that libFuzzer keeps.
-const BOUNDS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
+/// What one input may take: seconds, and MiB of memory with all that libFuzzer keeps. The seconds are of the clock on the wall: a
+/// busy host may let a fuzzer of low priority wait for some.
+const BOUNDS: [&str; 2] = ["-timeout=60", "-rss_limit_mb=1024"];
 
 /// What is done with each target.
 #[derive(Debug)]
@@ -200,11 +201,11 @@ impl<'a> Fuzzed<'a> {
         let mut command = self.command();
         command
             .arg(format!("-max_total_time={}", length.as_secs()))
-            .arg("-print_final_stats=1")
+            .args(["-print_final_stats=1", "-print_funcs=0"])
             .args([&self.found, &self.corpus])
             .stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| shell::line(&command))?;
-        let mut inputs = None;
+        let (mut inputs, mut edges) = (None, None);
         for line in child
             .stderr
             .take()
@@ -213,6 +214,7 @@ impl<'a> Fuzzed<'a> {
         {
             let line = line.context("cannot read what libFuzzer says")?;
             inputs = executed(&line).or(inputs);
+            edges = reached(&line).or(edges);
             if !is_progress(&line) {
                 eprintln!("  {line}");
             }
@@ -223,22 +225,20 @@ impl<'a> Fuzzed<'a> {
             .into_iter()
             .filter(|path| !before.contains(path))
             .collect();
-        let inputs = inputs.map_or_else(
-            || "an unknown number of".to_owned(),
-            |inputs: u64| inputs.to_string(),
+        let number =
+            |number: Option<u64>| number.map_or("an unknown number of".to_owned(), |n| n.to_string());
+        let done = format!(
+            "fuzz: {}: {} inputs in {} s reached {} edges",
+            self.name,
+            number(inputs),
+            began.elapsed().as_secs(),
+            number(edges)
         );
-        let seconds = began.elapsed().as_secs();
         if status.success() {
-            shell::say(format_args!(
-                "fuzz: {}: {inputs} inputs in {seconds} s, no finding",
-                self.name
-            ));
+            shell::say(format_args!("{done}, no finding"));
             return Ok(true);
         }
-        shell::say(format_args!(
-            "fuzz: {}: {inputs} inputs in {seconds} s, and a finding ({status})",
-            self.name
-        ));
+        shell::say(format_args!("{done}, and a finding ({status})"));
         for path in &new {
             shell::say(format_args!(
                 "replay it: cargo xtask fuzz {} --replay {}",
@@ -290,11 +290,22 @@ fn executed(line: &str) -> Option<u64> {
         .ok()
 }
 
-/// Whether a line tells how far libFuzzer is, and no more.
+/// Edges of the control flow that inputs have reached so far, in a line of progress ("#2\tINITED cov: 5 ft: 6").
+fn reached(line: &str) -> Option<u64> {
+    let (_, rest) = line.strip_prefix('#')?.split_once(" cov: ")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// Whether a line says how far libFuzzer is, which words it has found to be useful, or that there is no sanitizer, and no more.
 fn is_progress(line: &str) -> bool {
-    ["#", "INFO: ", "stat::", "Done "]
-        .iter()
-        .any(|begin| line.starts_with(begin))
+    let begins = [
+        "#",
+        "INFO: ",
+        "stat::",
+        "Done ",
+        "WARNING: Failed to find function \"__sanitizer",
+    ];
+    begins.iter().any(|begin| line.starts_with(begin)) || line.contains("\" # Uses: ")
 }
 
 #[cfg(test)]
@@ -314,7 +325,15 @@ mod tests {
     fn what_libfuzzer_says_is_told_apart() {
         assert_eq!(executed("stat::number_of_executed_units: 1234"), Some(1234));
         assert_eq!(executed("stat::average_exec_per_sec:     5"), None);
+        assert_eq!(reached("#2\tINITED cov: 51 ft: 6 corp: 1/1b exec/s: 0"), Some(51));
+        assert_eq!(reached("INFO: seed corpus: files: 5 cov: x"), None);
         for (line, progress) in [
+            ("\"\\001\\000\" # Uses: 5", true),
+            ("###### Recommended dictionary. ######", true),
+            (
+                "WARNING: Failed to find function \"__sanitizer_print_stack_trace\".",
+                true,
+            ),
             ("#2\tINITED cov: 5 ft: 6", true),
             ("INFO: Running with entropic power schedule", true),
             ("thread '<unnamed>' panicked at src/x.rs:5:5:", false),
