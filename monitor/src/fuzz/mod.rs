@@ -4,6 +4,8 @@
 //! kevmon's and calls the target that KEVMON_FUZZ_TARGET names. The unit tests replay the inputs in `tests/fuzz/corpus`,
 //! one folder a target.
 
+#[cfg(test)]
+mod damage;
 mod import;
 mod names;
 #[cfg(test)]

@@ -6,13 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{TARGETS, Target};
+use super::{TARGETS, Target, damage::Random};
 use crate::{
     config,
-    import::{
-        self,
-        tests::damaged::{EXAMPLES, Random},
-    },
+    import::{self, tests::EXAMPLES},
 };
 
 /// One input takes milliseconds; this is a hang, also on a machine that is busy.
@@ -84,6 +81,21 @@ fn damage_to_the_corpus_is_withstood() {
             }
         }
     }
+}
+
+/// Damage that leaves nothing to import would test only how files are refused.
+#[test]
+fn damage_leaves_plugins_to_import() {
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
+    let examples = EXAMPLES.map(str::as_bytes);
+    let mut imported = 0;
+    for _ in 0..ROUNDS {
+        let input = random.damaged(&examples);
+        for name in ["__init__.py", "agent.json", "x.panoptes-plugin"] {
+            imported += import::import(name, &input, None).map_or(0, |plugins| plugins.len());
+        }
+    }
+    assert!(imported > ROUNDS / 10, "{imported} plugins of {ROUNDS} files");
 }
 
 /// What is imported of the published examples is what configuration takes, as it stands.

@@ -1,6 +1,4 @@
-//! The published examples, tables of small inputs, and damaged ones.
-
-pub(crate) mod damaged;
+//! The published examples, and tables of small inputs. Damaged ones are a fuzz target's (`fuzz/import.rs`).
 
 use super::*;
 
@@ -10,6 +8,9 @@ const ATTRIBUTES: &str = include_str!("../../../tests/fixtures/import/attributes
 const AGENT: &str = include_str!("../../../tests/fixtures/import/agent.json");
 const COIN: &str = include_str!("../../../tests/fixtures/import/random_coin_test.py");
 const PANOPTES: &str = include_str!("../../../tests/fixtures/import/tutorial.panoptes-plugin");
+
+/// The published examples.
+pub(crate) const EXAMPLES: [&str; 6] = [NAMES, ONE_NAME, ATTRIBUTES, AGENT, COIN, PANOPTES];
 
 fn one(file: &str, text: &str, module: Option<&str>) -> (toml::Table, Imported) {
     let mut all = import(file, text.as_bytes(), module.map(str::as_bytes)).unwrap();
