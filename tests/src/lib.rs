@@ -25,6 +25,7 @@ pub mod delivery;
 mod ended;
 pub mod executable;
 pub mod fake;
+pub mod features;
 pub mod filtered;
 pub mod floods;
 pub mod grpcio;

@@ -50,6 +50,7 @@ mod host_changes;
 mod hostile_receivers;
 mod identity;
 mod idle;
+mod kernel_features;
 mod kills;
 mod limits;
 mod lives;

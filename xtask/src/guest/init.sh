@@ -25,10 +25,11 @@ mount -t ext2 /dev/loop0 /var/tmp || mount -t ext4 /dev/loop0 /var/tmp
 chmod 1777 /var/tmp
 echo "kevmon-guest: booted $(uname -r)"
 cd /tmp
-KEVMON_BIN=/kevmon/kevmon KEVMON_TEST_PATIENCE=8
-export KEVMON_BIN KEVMON_TEST_PATIENCE
+KEVMON_BIN=/kevmon/kevmon KEVMON_TEST_PATIENCE=8 KEVMON_TEST_FEATURES=/tmp/features
+export KEVMON_BIN KEVMON_TEST_PATIENCE KEVMON_TEST_FEATURES
 for program in parallel serial; do
     /kevmon/$program --test-threads=1 $(cat /kevmon/arguments)
     echo "kevmon-guest: $program ended with $?"
 done
+cat /tmp/features
 poweroff -f

@@ -1,12 +1,13 @@
 //! The virtual machine: QEMU, and what the guest says on its serial line.
 
 use std::fmt;
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -14,31 +15,41 @@ use crate::packages::Apt;
 use crate::shell;
 
 const QEMU: &str = "qemu-system-x86_64";
-/// A boot takes some ten seconds; now and then one of a new kernel hangs or crashes under an old QEMU, which says nothing
-/// about kevmon.
-const BOOT_WITHIN: Duration = Duration::from_secs(180);
+/// A boot takes QEMU some thirty seconds of CPU time. Now and then a new kernel spins or halts in its boot under an old QEMU,
+/// which says nothing about kevmon: a boot that spins is given up by its CPU time, one that halts by the time that passes. A
+/// busy host stretches the latter only.
+const BOOT_CPU: Duration = Duration::from_secs(180);
+const BOOT_WITHIN: Duration = Duration::from_secs(1200);
 const BOOTS: usize = 4;
 /// Without a line for so long the guest hangs.
-const QUIET_AT_MOST: Duration = Duration::from_secs(900);
+const QUIET_AT_MOST: Duration = Duration::from_secs(1800);
+/// Between two looks at QEMU's CPU time.
+const LOOK: Duration = Duration::from_secs(2);
+/// USER_HZ of x86 (proc_pid_stat(5)).
+const TICKS_PER_SECOND: u64 = 100;
 
 /// What the guest's first process prints.
 const SAYS: &str = "kevmon-guest: ";
+/// What a test prints of the kernel (`kevmon_tests::features`).
+const FEATURE: &str = "kevmon-feature: ";
 
 /// How a guest ended.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ended {
-    booted: bool,
+    pub(super) booted: bool,
     /// The test programs' exit codes.
-    codes: Vec<i32>,
+    pub(super) codes: Vec<i32>,
     /// Tests, by their outcomes.
-    passed: usize,
-    failed: Vec<String>,
+    pub(super) passed: Vec<String>,
+    pub(super) failed: Vec<String>,
+    /// What tests said of the kernel: a feature, and how it is with it.
+    pub(super) said: Vec<(String, String)>,
 }
 
 impl Ended {
     /// All that was to run has run, and passed.
     pub(super) fn passed(&self) -> bool {
-        self.codes == [0, 0] && self.failed.is_empty() && self.passed > 0
+        self.codes == [0, 0] && self.failed.is_empty() && !self.passed.is_empty()
     }
 
     /// Takes in a line of the serial console.
@@ -48,11 +59,15 @@ impl Ended {
             if let Some((_, code)) = said.split_once("ended with ") {
                 self.codes.push(code.trim().parse().unwrap_or(-1));
             }
+        } else if let Some((_, said)) = line.trim_end().split_once(FEATURE) {
+            let said = said.rsplit_once(": ");
+            self.said
+                .extend(said.map(|(feature, state)| (feature.to_owned(), state.to_owned())));
         } else if let Some(test) = line.trim_end().strip_prefix("test ") {
             if let Some(name) = test.strip_suffix(" ... FAILED") {
                 self.failed.push(name.to_owned());
-            } else {
-                self.passed += usize::from(test.ends_with("... ok"));
+            } else if let Some(name) = test.strip_suffix(" ... ok") {
+                self.passed.push(name.to_owned());
             }
         }
     }
@@ -60,7 +75,7 @@ impl Ended {
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let passed = self.passed;
+        let passed = self.passed.len();
         match (self.passed(), self.booted) {
             (true, _) => write!(f, "ok: {passed} tests"),
             (false, false) => write!(f, "FAILED: the guest did not boot"),
@@ -148,20 +163,45 @@ fn boot(qemu: &Path, vmlinuz: &Path, root: &Path) -> Result<Ended> {
             }
         }
     });
-    let mut ended = Ended::default();
+    let (mut ended, began, mut last) = (Ended::default(), Instant::now(), Instant::now());
     loop {
-        let patience = if ended.booted { QUIET_AT_MOST } else { BOOT_WITHIN };
-        let Ok(line) = lines.recv_timeout(patience) else {
-            break; // it is off, or hangs
+        match lines.recv_timeout(LOOK) {
+            Ok(line) => {
+                last = Instant::now();
+                ended.note(&line);
+                if ended.booted {
+                    print!("{line}");
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break, // it is off
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let hangs = if ended.booted {
+            last.elapsed() > QUIET_AT_MOST
+        } else {
+            began.elapsed() > BOOT_WITHIN || cpu_time(child.id()).is_some_and(|used| used > BOOT_CPU)
         };
-        ended.note(&line);
-        if ended.booted {
-            print!("{line}");
+        if hangs {
+            break;
         }
     }
     child.kill().context("cannot stop QEMU")?;
     child.wait().context("cannot wait for QEMU")?;
     Ok(ended)
+}
+
+/// CPU time of a process; `None` where it is gone.
+fn cpu_time(pid: u32) -> Option<Duration> {
+    ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        .map(|ticks| Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// utime + stime of proc_pid_stat(5), whose second field may hold spaces and parentheses.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut times = fields.split(' ').skip(11);
+    let mut next = || times.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
 }
 
 #[cfg(test)]
@@ -172,6 +212,21 @@ mod tests {
         let mut ended = Ended::default();
         lines.iter().for_each(|line| ended.note(line));
         ended
+    }
+
+    #[test]
+    fn cpu_time_is_read_behind_any_name() {
+        let stat = "812 (qemu) x) S 1 812 812 0 -1 4194560 9 0 0 0 250 50 0 0 20 0 4 0 6150";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("812 (qemu) S 1"), None);
+        assert!(cpu_time(std::process::id()).is_some());
+    }
+
+    #[test]
+    fn what_tests_say_of_the_kernel_is_taken_in() {
+        let ended = told(&["kevmon-feature: `peak_rss_bytes` of a process: absent\r\n"]);
+        let said = ("`peak_rss_bytes` of a process".to_owned(), "absent".to_owned());
+        assert_eq!(ended.said, [said]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! everywhere and is some ten times slower: the tests wait for longer there (`KEVMON_TEST_PATIENCE`).
 
 mod archive;
+mod features;
 mod kernel;
 mod machine;
 mod root;
@@ -21,28 +22,9 @@ use crate::test::programs;
 use crate::user::{self, Profile};
 use crate::workspace::Workspace;
 
+use features::FEATURES;
 use kernel::{KERNELS, Kernel};
 use machine::Ended;
-
-/// The tests that tell whether the programs do their work on a kernel: of processes and their lives, of what is read of them,
-/// of full rings and maps. What is about receivers, files and settings is the same on all.
-const TESTS: &[&str] = &[
-    "accounting::",
-    "command_lines::",
-    "lives::",
-    "matching::short_lives_told_apart_by_their_arguments",
-    "reasons::",
-    "reexecuted::a_program",
-    "restarts::every_",
-    "run_once::",
-    "selectors::",
-    "cpu_usage::",
-    "long_arguments::",
-    "loss_corners::",
-    "overflow::",
-    "pid_reuse::",
-    "renames::",
-];
 
 /// What `vm-test` was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +80,11 @@ pub(crate) fn test(workspace: &Workspace, asked: &Asked<'_>) -> Result<ExitCode>
         })
         .collect();
     eprint!("{}", summary(&reports));
+    let ran: Vec<(&str, &Ended)> = reports
+        .iter()
+        .filter_map(|report| Some((report.kernel.name, report.outcome.as_ref().ok()?)))
+        .collect();
+    print!("{}", features::table(&ran));
     let passed = |report: &Report| match &report.outcome {
         Ok(ended) => ended.passed(),
         Err(_) => asked.where_possible,
@@ -131,7 +118,9 @@ fn chosen(named: &[String]) -> Result<Vec<Kernel>> {
 /// What the test programs of the guest are called with.
 fn arguments(filters: &[OsString]) -> Vec<String> {
     if filters.is_empty() {
-        return TESTS.iter().map(|test| (*test).to_owned()).collect();
+        // What is about receivers, files and settings is the same on all kernels.
+        let tests = FEATURES.iter().flat_map(|(_, tests)| *tests);
+        return tests.map(|test| (*test).to_owned()).collect();
     }
     filters
         .iter()

@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 /// The guest's first process.
 const INIT: &str = include_str!("init.sh");
 /// Programs of this machine that the tests use in ways that the guest's shell does not know.
-const TOOLS: [&str; 3] = ["bash", "cp", "unshare"];
+const TOOLS: [&str; 4] = ["bash", "cp", "setpriv", "unshare"];
 /// Its users; the tests look for both.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
