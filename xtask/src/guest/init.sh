@@ -23,6 +23,8 @@ losetup /dev/loop0 /tmp/disk
 mke2fs /dev/loop0 >/dev/null 2>&1
 mount -t ext2 /dev/loop0 /var/tmp || mount -t ext4 /dev/loop0 /var/tmp
 chmod 1777 /var/tmp
+# What the kernel says of an OOM kill would stand in the midst of a test's line.
+dmesg -n 1
 echo "kevmon-guest: booted $(uname -r)"
 cd /tmp
 KEVMON_BIN=/kevmon/kevmon KEVMON_TEST_PATIENCE=8 KEVMON_TEST_FEATURES=/tmp/features
