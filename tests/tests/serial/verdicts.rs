@@ -33,7 +33,6 @@ fn shell(script: &str) -> Child {
 #[test]
 fn a_process_takes_its_verdicts_with_it() {
     let scratch = Scratch::new();
-    let before = pins::states();
     let database = scratch.path().join("a.db");
     let daemon = Daemon::start(&[
         "--interval",
@@ -45,7 +44,7 @@ fn a_process_takes_its_verdicts_with_it() {
         "--metadata-db-path",
         &database.to_string_lossy(),
     ]);
-    let state = pins::new_state(&before);
+    let state = pins::of(&database);
     // What a verdict was about when the process ended: its present identity, the one before it, one before that, or none.
     let scripts = [
         ("sleep 2; :", "ends as what was judged"),
