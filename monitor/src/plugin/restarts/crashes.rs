@@ -74,3 +74,28 @@ impl Crashes {
         self.programs.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::BootTime;
+
+    #[test]
+    fn a_strangers_failing_programs_leave_a_service_its_crash_loop() {
+        const STRANGER: Option<u32> = Some(65_534);
+        let program = |name: String| Program {
+            executable: name.into(),
+            script: "".into(),
+            fallback: "".into(),
+        };
+        let mut crashes = Crashes::default();
+        for time in 0..CRASHES as u64 {
+            crashes.note(&program("service".to_owned()), Some(33), BootTime(time));
+        }
+        for number in 0..10 * PROGRAMS as u64 {
+            crashes.note(&program(format!("tool{number}")), STRANGER, BootTime(10 + number));
+        }
+        assert_eq!(crashes.len(), PROGRAMS);
+        assert!(crashes.any_loop(BootTime(1_000), Duration::from_secs(1)));
+    }
+}
