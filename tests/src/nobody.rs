@@ -33,8 +33,9 @@ impl Nobody {
             "" => String::new(),
             some => format!(",{some} --inh-caps={some} --ambient-caps={some}"),
         };
+        // Before Linux 5.11 maps count as locked memory, and CAP_SYS_RESOURCE, which lifts the limit, is not given.
         let line = format!(
-            "mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
+            "ulimit -l unlimited && mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
             self.scratch.path().display()
         );
         let mut command = Command::new("unshare");
