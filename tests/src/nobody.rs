@@ -33,9 +33,10 @@ impl Nobody {
             "" => String::new(),
             some => format!(",{some} --inh-caps={some} --ambient-caps={some}"),
         };
-        // Before Linux 5.11 maps count as locked memory, and CAP_SYS_RESOURCE, which lifts the limit, is not given.
+        // Before Linux 5.11 maps count as locked memory, and CAP_SYS_RESOURCE, which lifts the limit, is not given. Later
+        // kernels need no more than there is, and a container may forbid to raise it.
         let line = format!(
-            "ulimit -l unlimited && mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
+            "ulimit -l unlimited 2>/dev/null; mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
             self.scratch.path().display()
         );
         let mut command = Command::new("unshare");
