@@ -42,6 +42,20 @@ fn parse_rotation(text: &str) -> Result<u64, String> {
     config::size::parse(text, &ROTATION_BOUNDS)
 }
 
+/// A name that is a file's and a unit's: `kevmon@NAME.service`, `NAME.sock`.
+fn parse_instance(text: &str) -> Result<String, String> {
+    let is_fine = |letter: char| letter.is_ascii_alphanumeric() || "_.:@-".contains(letter);
+    let begins = text
+        .chars()
+        .next()
+        .is_some_and(|letter| letter.is_ascii_alphanumeric());
+    if begins && text.len() <= 64 && text.chars().all(is_fine) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has 1 to 64 letters, digits and _ . : @ -, and begins with a letter or digit".to_owned())
+    }
+}
+
 /// Where `--prometheus` listens when it is given without an address.
 const DEFAULT_PROMETHEUS: &str = "127.0.0.1:9464";
 
@@ -88,7 +102,7 @@ pub enum Output {
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     after_help = "Exit status: 0 done (--run-once: a process was found), 1 none was found, 2 bad usage or \
-                  configuration, 3 the endpoint that was asked for could not be reached, 4 anything else: another kevmon \
+                  configuration, 3 the endpoint that was asked for could not be reached, or (--stop, --restart) no kevmon runs, 4 anything else: another kevmon \
                   runs on the same state, no permission, no /proc.\n\n\
                   Environment: COLLECTION_INTERVAL, <PLUGIN>_INTERVAL, <PLUGIN>_PROCESS_FILTER, LOG_LEVEL, KEVMON_PLUGIN_PATH; \
                   INSTANA_AGENT_HOST, INSTANA_AGENT_PORT, USE_TLS, CA_CERT_PATH, CLIENT_CERT_PATH, CLIENT_KEY_PATH; \
@@ -96,7 +110,7 @@ pub enum Output {
                   CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, INSECURE}, \
                   OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, \
                   OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION; CREDENTIALS_DIRECTORY, STATE_DIRECTORY, \
-                  XDG_STATE_HOME. Flags come first, then the settings file, then the environment."
+                  RUNTIME_DIRECTORY, XDG_STATE_HOME, XDG_RUNTIME_DIR; NOTIFY_SOCKET, WATCHDOG_USEC. Flags come first, then the settings file, then the environment."
 )]
 pub struct Cli {
     /// Another job than watching and exporting.
@@ -122,6 +136,18 @@ pub enum Command {
                             keep_watching after kevmon ended, and the next kevmon or boot frees the memory."
     )]
     Unpin(UnpinArgs),
+    /// Say what runs and how it fares
+    #[command(
+        after_help = "Exit status: 0 it runs, 3 no kevmon runs, 4 it cannot be asked. Reading needs root, kevmon's own user, \
+                            or the group kevmon."
+    )]
+    Status(StatusArgs),
+    /// Have the running kevmon read its configuration again, and say what came of it
+    #[command(after_help = "Exit status: 0 done, 2 with faults, 3 no kevmon runs, 4 refused or no answer.")]
+    Reload(Which),
+    /// Look for what keeps kevmon from working on this host, and say what to do about it
+    #[command(after_help = "Exit status: 0 nothing is at fault (warnings may be), 1 something is.")]
+    Doctor(DoctorArgs),
     /// Run a collector's command without privileges: kevmon starts this itself
     #[command(hide = true)]
     Confine,
@@ -166,12 +192,72 @@ pub struct UnpinArgs {
     pub metadata_db_path: Option<PathBuf>,
 }
 
+/// Which of the running instances a command is for.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
+pub struct Which {
+    /// The instance's name [default: all that run]
+    #[arg(long, value_name = "NAME", value_parser = parse_instance)]
+    pub instance: Option<String>,
+
+    /// The file that it keeps its state in, where that was given to it
+    #[arg(long, value_name = "FILE")]
+    pub metadata_db_path: Option<PathBuf>,
+}
+
+/// The flags of `kevmon status`.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
+pub struct StatusArgs {
+    /// Print one JSON object for each instance, one a line
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// The flags of `kevmon doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
+pub struct DoctorArgs {
+    /// Print the checks as a JSON array
+    #[arg(long)]
+    pub json: bool,
+
+    /// Remove what an ended kevmon has left in the kernel
+    #[arg(long)]
+    pub fix: bool,
+
+    /// The settings [default: /etc/kevmon/kevmon.toml, where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Folder with NAME/plugin.toml; repeatable [default: as the main command's]
+    #[arg(long, value_name = "DIR")]
+    pub plugins_dir: Vec<PathBuf>,
+
+    /// The file that kevmon keeps its state in [default: as the main command's]
+    #[arg(long, value_name = "FILE")]
+    pub metadata_db_path: Option<PathBuf>,
+}
+
 /// The flags of watching and exporting.
 #[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
 pub struct Args {
     /// Collect once, print it, export it and exit
     #[arg(long, visible_alias = "once")]
     pub run_once: bool,
+
+    /// End the running kevmon, and wait until it has ended
+    #[arg(long, conflicts_with_all = ["run_once", "restart"])]
+    pub stop: bool,
+
+    /// Have the running kevmon end and begin again with its own arguments; what happens meanwhile is counted
+    #[arg(long, conflicts_with = "run_once")]
+    pub restart: bool,
+
+    /// The name by which status, reload, --stop and --restart find this instance, where several run on a host
+    /// [default: kevmon]
+    #[arg(long, value_name = "NAME", value_parser = parse_instance)]
+    pub instance: Option<String>,
 
     /// How long --run-once measures: 10ms to 24h, in seconds without a unit [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_interval, allow_negative_numbers = true)]
@@ -181,7 +267,7 @@ pub struct Args {
     /// /etc/kevmon/plugins, /etc/kevmon/plugins.d and /usr/share/kevmon/plugins, where they exist, and
     /// those of KEVMON_PLUGIN_PATH]
     #[arg(long, value_name = "DIR")]
-    plugins_dir: Vec<PathBuf>,
+    pub plugins_dir: Vec<PathBuf>,
 
     /// Run the plugin NAME; repeatable [default: all that are enabled]
     #[arg(long, value_name = "NAME")]
@@ -316,6 +402,19 @@ impl Args {
     /// How long `--run-once` measures.
     pub fn window(&self) -> Duration {
         self.window.unwrap_or(DEFAULT_WINDOW)
+    }
+
+    /// Those of a daemon without any flag.
+    pub fn of_daemon() -> Self {
+        Cli::parse_from(["kevmon"]).args
+    }
+
+    /// The instance that --stop and --restart are for.
+    pub fn which(&self) -> Which {
+        Which {
+            instance: self.instance.clone(),
+            metadata_db_path: self.metadata_db_path.clone(),
+        }
     }
 
     /// Whether this run keeps a state.

@@ -1,4 +1,9 @@
-//! The edges' soft failures, counted: what went wrong without stopping anything. (The tracker counts its own.)
+//! The edges' soft failures, counted: what went wrong without stopping anything. (The tracker counts its own.) And whether
+//! the threads move.
+
+mod pulse;
+
+pub use pulse::{Pulse, Pulses};
 
 /// A kind of soft failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

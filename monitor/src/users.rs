@@ -54,26 +54,40 @@ fn look_up_uid(uid: u32) -> Result<Option<Entry>, i32> {
 
 /// Whether a group has this number.
 pub fn has_group(gid: u32) -> bool {
+    // SAFETY: the memory that `look_up_group` vouches for.
+    let found = look_up_group(|entry, buffer, length, found| unsafe {
+        libc::getgrgid_r(gid, entry, buffer, length, found)
+    });
+    // ERANGE: there is one, and its entry is longer than any that is read.
+    matches!(found, Ok(Some(_)) | Err(libc::ERANGE))
+}
+
+/// The number of the group called `name`; `None` where the host knows none.
+pub fn group(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: a NUL-terminated name, and the memory that `look_up_group` vouches for.
+    let found = look_up_group(|entry, buffer, length, found| unsafe {
+        libc::getgrnam_r(name.as_ptr(), entry, buffer, length, found)
+    });
+    found.ok().flatten()
+}
+
+/// The number of the group that `call` finds, which is given an entry, a buffer of a length, and a place for the result.
+fn look_up_group(
+    call: impl Fn(*mut libc::group, *mut libc::c_char, usize, *mut *mut libc::group) -> i32,
+) -> Result<Option<u32>, i32> {
     let mut length = 1024;
     loop {
         let mut buffer: Vec<libc::c_char> = vec![0; length];
         let mut entry = std::mem::MaybeUninit::<libc::group>::uninit();
         let mut found = std::ptr::null_mut();
-        // SAFETY: an entry and a buffer of the length that is given, and a place for the result.
-        let error = unsafe {
-            libc::getgrgid_r(
-                gid,
-                entry.as_mut_ptr(),
-                buffer.as_mut_ptr(),
-                length,
-                &raw mut found,
-            )
-        };
-        if error != libc::ERANGE || length >= LONGEST {
-            // ERANGE: there is one, and its entry is longer than any that is read.
-            return !found.is_null() || error == libc::ERANGE;
+        match call(entry.as_mut_ptr(), buffer.as_mut_ptr(), length, &raw mut found) {
+            libc::ERANGE if length < LONGEST => length *= 2,
+            0 if found.is_null() => return Ok(None),
+            // SAFETY: the call has filled the entry in, which `found` points to.
+            0 => return Ok(Some(unsafe { (*found).gr_gid })),
+            error => return Err(error),
         }
-        length *= 2;
     }
 }
 
@@ -229,6 +243,14 @@ fn look_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_found_by_name() {
+        assert_eq!(group("root"), Some(0));
+        assert_eq!(group("kevmon-no-such-group"), None);
+        assert_eq!(group("a\0b"), None);
+        assert!(has_group(0));
+    }
 
     #[test]
     fn users_are_found_both_ways() {

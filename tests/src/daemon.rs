@@ -65,12 +65,16 @@ impl Daemon {
 
     /// The same as [`Daemon::start`] with `calls` that the test answers.
     pub fn start_answered(args: &[&str], calls: &Calls) -> Self {
-        Self::start_in(
-            args,
-            true,
-            |command| calls.prepare(command),
-            |pid| calls.answer(pid),
-        )
+        Self::start_answered_with(args, &[], calls)
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_answered_with(args: &[&str], environment: &[(&str, &str)], calls: &Calls) -> Self {
+        let prepare = |command: &mut Command| {
+            command.envs(environment.iter().copied());
+            calls.prepare(command);
+        };
+        Self::start_in(args, true, prepare, |pid| calls.answer(pid))
     }
 
     fn start_in(

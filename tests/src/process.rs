@@ -40,6 +40,12 @@ fn schedstat(pid: u32, index: usize) -> Option<u64> {
     Some(threads.filter_map(|thread| of(thread.ok()?.path())).sum())
 }
 
+/// The state of one of its threads (proc_pid_stat(5)): `t` for one that a tracer has stopped. `None` where it is gone.
+pub fn state_of_thread(pid: u32, tid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
 /// Its command line, as everybody sees it.
 pub fn command_line(pid: u32) -> Vec<u8> {
     fs::read(format!("/proc/{pid}/cmdline")).expect("a live process")

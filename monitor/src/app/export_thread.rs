@@ -12,6 +12,8 @@ use tokio::{
     sync::oneshot,
 };
 
+use crate::health::Pulse;
+
 /// Threads that look host names up, which is all that blocks; they are started when one is needed …
 const RESOLVERS: usize = 16;
 /// … and end after this long without work.
@@ -22,6 +24,7 @@ pub(super) struct ExportThread {
     handle: Handle,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    pulse: Pulse,
 }
 
 impl ExportThread {
@@ -47,7 +50,17 @@ impl ExportThread {
             handle,
             end: Some(end),
             thread: Some(thread),
+            pulse: Pulse::default(),
         })
+    }
+
+    /// Asks the thread whether it still moves.
+    pub(super) fn ask(&self) -> Pulse {
+        let answers = self.pulse.clone();
+        if self.pulse.ask() {
+            self.handle.spawn(async move { answers.answer() });
+        }
+        self.pulse.clone()
     }
 
     /// Where tasks are spawned that belong to exports.

@@ -31,6 +31,7 @@ use crate::{
         prometheus::{Access, LatestReadings, PrometheusServer},
         transport::{EncodedRequest, Signal, server_tls::ServerTls},
     },
+    health::{Pulse, Pulses},
     kernel,
     metrics::{AttemptsReading, ProgramTime, TelemetryReading, Timing},
     plugin::{Notice, Plugins},
@@ -106,7 +107,7 @@ impl Exports {
         plugins: Plugins,
         (host, phase): (HostIdentity, Phase),
         (spool, kept): (Option<&Path>, &Kept),
-        attempts: mpsc::Sender<Attempt>,
+        (attempts, pulses): (mpsc::Sender<Attempt>, &Pulses),
     ) -> Result<Self> {
         let own = settings.telemetry.enabled;
         let own = own
@@ -146,7 +147,7 @@ impl Exports {
         let lines = settings.outputs.otlp_json.as_ref().map(line_target);
         let otlp_json = lines.map(Lines::start).transpose().context("OTLP/JSON lines")?;
         let page = settings.outputs.prometheus.as_ref();
-        let prometheus = page.map(|page| serve(page, &host)).transpose()?;
+        let prometheus = page.map(|page| serve(page, &host, pulses)).transpose()?;
         drop(entered);
         let encoder = || {
             let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
@@ -218,6 +219,11 @@ impl Exports {
             Ok(spans) => self.spans = Some(spans),
             Err(error) => error!("[telemetry]: {error}; kevmon runs without spans of its own"),
         }
+    }
+
+    /// Asks the thread of the exports whether it still moves.
+    pub(super) fn ask_thread(&self) -> Pulse {
+        self.thread.ask()
     }
 
     /// Asks receivers that took no logs or no traces once more: the configuration has been read again.
@@ -461,8 +467,8 @@ fn line_target(of: &JsonTarget) -> LineTarget {
 }
 
 /// Serves the page for Prometheus from now on, as long as the runtime is there.
-fn serve(page: &PrometheusPage, host: &HostIdentity) -> Result<LatestReadings> {
-    let latest = LatestReadings::new(host.clone(), page.created);
+fn serve(page: &PrometheusPage, host: &HostIdentity, pulses: &Pulses) -> Result<LatestReadings> {
+    let latest = LatestReadings::new(host.clone(), page.created).with_pulses(pulses.clone());
     let access = Access {
         token: page.token.clone(),
         tls: page.tls.as_ref().map(|tls| ServerTls {

@@ -4,6 +4,7 @@ mod claim;
 mod custom;
 mod daemon;
 mod delivery;
+mod doctor;
 mod empty;
 mod events;
 mod export_thread;
@@ -25,14 +26,17 @@ mod process_series;
 mod reload;
 mod route;
 mod schedule;
+mod service;
 mod sources;
 mod times;
 mod unpin;
 mod watch;
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,7 +44,7 @@ use anyhow::{Context, Result};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    cli::{Args, Cli, Command},
+    cli::{Args, Cli, Command, Which},
     collector,
     config::{self, Environment, Loaded, Settings, Survey},
     export::HostIdentity,
@@ -54,6 +58,7 @@ pub(crate) use self::plugin_tool::accepted;
 use self::{
     keeper::Claimed,
     log::LogPlace,
+    service::{Wanted, notify::Notifier},
     sources::{Configuration, Sources},
 };
 
@@ -62,7 +67,7 @@ use self::{
 pub(crate) enum Exit {
     /// All went well.
     Success,
-    /// `--run-once`: no selected plugin found a process.
+    /// `--run-once`: no selected plugin found a process. `doctor`: something is at fault.
     NothingFound,
     /// Bad usage or configuration.
     Usage,
@@ -70,15 +75,19 @@ pub(crate) enum Exit {
     Unreachable,
     /// Something else kept kevmon from working: no permission, no /proc.
     Failure,
+    /// `status`, `reload`, `--stop`, `--restart`: no kevmon runs.
+    NotRunning,
+    /// The daemon is to begin again, in the same process.
+    Again,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
-            Exit::Success => 0,
+            Exit::Success | Exit::Again => 0,
             Exit::NothingFound => 1,
             Exit::Usage => 2,
-            Exit::Unreachable => 3,
+            Exit::Unreachable | Exit::NotRunning => 3,
             Exit::Failure => 4,
         })
     }
@@ -96,6 +105,7 @@ struct Setup {
     state: PathBuf,
     /// The right to do so.
     claimed: Claimed,
+    notifier: Arc<Notifier>,
 }
 
 /// Runs kevmon.
@@ -105,7 +115,10 @@ struct Setup {
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
     collector::confine::guard_memory();
     limits::survive_file_size();
+    let environment = Environment::of_this_process();
     match cli.command {
+        None if cli.args.stop => service::stop(wanted(&cli.args.which(), &environment)),
+        None if cli.args.restart => service::restart(wanted(&cli.args.which(), &environment)),
         None => watch_and_export(cli.args),
         Some(Command::Events(args)) => {
             // What events misses, it says by itself and as it happens; what else the log could tell is beside it.
@@ -114,13 +127,40 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             block_on(events::run(&args))
         }
         Some(Command::History(args)) => history::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Unpin(args)) => unpin::run(&args),
+        Some(Command::Status(args)) => service::status(wanted(&args.which, &environment), args.json),
+        Some(Command::Reload(which)) => service::reload(wanted(&which, &environment)),
         Some(Command::Confine) => {
             collector::confine::supervise().context("the order of a collector")?;
             Ok(Exit::Success)
         }
         Some(Command::Plugin(command)) => plugin_tool::run(command),
     }
+}
+
+/// The instance that a command is for.
+fn wanted<'a>(which: &'a Which, environment: &'a Environment) -> Wanted<'a> {
+    Wanted {
+        instance: which.instance.as_deref(),
+        database: which.metadata_db_path.as_deref(),
+        environment,
+    }
+}
+
+/// Becomes another kevmon with the same arguments, in the same process: its pid stays, and with it whatever supervises it.
+///
+/// # Errors
+/// Always: the program could not be executed.
+fn begin_again(program: &Path, notifier: &Notifier) -> Result<Exit> {
+    let mut arguments = std::env::args_os();
+    let mut command = std::process::Command::new(program);
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    let variables = notifier.variables().map(|(name, value)| (name, value));
+    let error = command.args(arguments).envs(variables).exec();
+    Err(error).with_context(|| format!("cannot begin again: {}", program.display()))
 }
 
 /// The store's file; `None` where there is no place for one, which has been said then.
@@ -176,6 +216,10 @@ fn block_on(future: impl Future<Output = Result<Exit>>) -> Result<Exit> {
 
 /// The main job: one collection, or one after the other.
 fn watch_and_export(args: Args) -> Result<Exit> {
+    // SAFETY: kevmon has started no thread yet.
+    let notifier = Arc::new(unsafe { Notifier::take() });
+    // As it is called now: an upgrade puts another file in its place.
+    let program = std::env::current_exe();
     let sources = Sources::new(args);
     // Before the files are read: what changes from here on is seen.
     let survey = sources.survey();
@@ -220,14 +264,19 @@ fn watch_and_export(args: Args) -> Result<Exit> {
         host: HostIdentity::read(&settings.resource),
         settings,
         claimed,
+        notifier: Arc::clone(&notifier),
     };
-    block_on(async {
+    let exit = block_on(async {
         if setup.sources.args().run_once {
             once::run(setup).await
         } else {
             daemon::run(setup).await
         }
-    })
+    })?;
+    match exit {
+        Exit::Again => begin_again(&program.context("the path of this program")?, &notifier),
+        exit => Ok(exit),
+    }
 }
 
 /// Starts the log and says what is to be said of the configuration; `None`: it cannot be used.

@@ -40,6 +40,7 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         mut host,
         state,
         claimed,
+        notifier: _,
     } = setup;
     let args = sources.args();
     let keeps = !matches!(claimed, Claimed::NotWanted);

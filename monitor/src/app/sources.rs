@@ -27,6 +27,14 @@ pub(super) struct Configuration {
     pub(super) took: Duration,
 }
 
+impl Configuration {
+    /// Everything that is wrong with it.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &Fault> {
+        let of_settings = self.settled.as_ref().err().into_iter().flatten();
+        self.loaded.faults.iter().chain(of_settings)
+    }
+}
+
 /// `sources` with this host's name, and with the folders of `KEVMON_PLUGIN_PATH` beside those that are searched by default.
 pub(super) fn on_this_host(mut sources: PluginSources, environment: &Environment) -> PluginSources {
     sources.host = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -11,7 +11,7 @@ use super::{endpoint::withhold_user_info, resource_attributes};
 const SUFFIXES: [&str; 2] = ["_INTERVAL", "_PROCESS_FILTER"];
 
 /// Variables with a fixed name.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     resource_attributes::VARIABLE,
     resource_attributes::SERVICE_NAME,
     "NO_PROXY",
@@ -28,6 +28,8 @@ const NAMES: [&str; 18] = [
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
     "CREDENTIALS_DIRECTORY",
     "STATE_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "XDG_RUNTIME_DIR",
     "XDG_STATE_HOME",
     "HOME",
 ];

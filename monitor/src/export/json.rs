@@ -97,7 +97,8 @@ pub fn known<const N: usize>(pairs: [(&str, Option<Json>); N]) -> Map<String, Js
         .collect()
 }
 
-pub(super) fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
+/// What one collection says of one plugin, as in [`json_line`].
+pub fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
     let (clock, wall, reading) = (&collection.clock, &collection.wall, &service.reading);
     let name = &service.plugin.service;
     let processes: Vec<Json> = reading

@@ -23,7 +23,7 @@ pub use calendar::{iso8601, iso8601_millis};
 pub use collection::{Collection, Extra, ServiceReading, UnixClock};
 pub use event_line::{HEADING, Wall, event_json, event_text};
 pub use host::Reporter;
-pub use json::{json_line, json_line_continued, known, previous_json, reason_keys};
+pub use json::{json_line, json_line_continued, known, plugin as plugin_json, previous_json, reason_keys};
 pub use logs::{log_events, log_requests, log_values};
 pub use otlp::{MetricRequests, Rhythm, Temporality, series_text};
 pub use otlp_json::otlp_json_line;

@@ -20,6 +20,7 @@
 
 mod folder;
 mod owners;
+mod socket;
 mod way;
 
 use std::{
@@ -29,6 +30,7 @@ use std::{
 
 pub use folder::{Accepts, Folder, Open};
 pub use owners::Owners;
+pub use socket::Socket;
 pub use way::{Missing, open_to_read};
 
 /// Why a path is not used. Its `Display` is one line: path, what is wrong, what to do.

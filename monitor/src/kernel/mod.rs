@@ -23,5 +23,5 @@ mod sys;
 mod verdicts;
 
 pub use cgroups::Cgroups;
-pub use pins::{remove as remove_pins, state_name};
+pub use pins::{Left, left, remove as remove_pins, state_name};
 pub use source::{KernelSource, Pinning, ProgramTime, Settings, Takeover};

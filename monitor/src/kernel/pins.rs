@@ -382,6 +382,34 @@ pub fn remove(state: &str) -> Result<bool, PinError> {
     Ok(found)
 }
 
+/// What is pinned of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// What a kevmon uses that runs.
+    InUse,
+    /// What an ended kevmon left.
+    Alone,
+}
+
+/// What is pinned of the state called `state`; changes nothing.
+///
+/// # Errors
+/// The folder cannot be opened.
+pub fn left(state: &str) -> Result<Left, PinError> {
+    let folder = Path::new(BPFFS).join(KEVMON).join(state);
+    if !folder.is_dir() {
+        return Ok(Left::Nothing);
+    }
+    match try_locked(&folder) {
+        Err(PinError::InUse(_)) => Ok(Left::InUse),
+        Err(error) => Err(error),
+        Ok(_) if entries(&folder).next().is_none() => Ok(Left::Nothing),
+        Ok(_) => Ok(Left::Alone),
+    }
+}
+
 /// The name of a state's folder in bpffs: a hash of the database's folder (device and inode) and file name, so that a database
 /// that is written again keeps the name.
 ///

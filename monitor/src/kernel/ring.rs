@@ -26,7 +26,7 @@ use super::{
     ring_memory::RingMemory,
 };
 use crate::{
-    health::Vital,
+    health::{Pulse, Vital},
     process::{Event, FactIds},
 };
 
@@ -44,9 +44,10 @@ const UNRELEASED: u64 = 8;
 const PRESSED: u64 = 2;
 /// A queue of more than this is given back once it is empty.
 const KEPT: usize = 4096;
-/// What wakes the thread: the ring, or its end.
+/// What wakes the thread: the ring, its end, or the question whether it still moves.
 const RING: u64 = 0;
 const END: u64 = 1;
+const ASKED: u64 = 2;
 
 /// What a record tells.
 #[derive(Debug)]
@@ -117,7 +118,7 @@ pub struct Ring {
     reached: Reached,
     descriptor: OwnedFd,
     /// Ends with it.
-    _taker: Option<Taker>,
+    taker: Option<Taker>,
 }
 
 struct Reader {
@@ -179,6 +180,8 @@ impl Records {
 struct Taker {
     thread: Option<JoinHandle<()>>,
     end: OwnedFd,
+    asked: OwnedFd,
+    pulse: Pulse,
 }
 
 impl Ring {
@@ -210,7 +213,7 @@ impl Ring {
             batch: VecDeque::new(),
             reached,
             descriptor,
-            _taker: taker,
+            taker,
         })
     }
 
@@ -220,6 +223,19 @@ impl Ring {
     /// No descriptor is left.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         self.descriptor.try_clone()
+    }
+
+    /// Asks the thread whether it still moves; `None` where there is no thread.
+    pub fn ask_thread(&self) -> Option<Pulse> {
+        let taker = self.taker.as_ref()?;
+        if taker.pulse.ask() {
+            // An eventfd takes eight bytes, always.
+            let _: rustix::io::Result<usize> = rustix::io::write(&taker.asked, &1_u64.to_ne_bytes());
+        }
+        if taker.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            taker.pulse.answer(); // it has said that the loop reads alone
+        }
+        Some(taker.pulse.clone())
     }
 
     /// The next record, in the order in which the kernel side told them; `None` where nothing waits.
@@ -326,6 +342,7 @@ impl Reader {
 impl Taker {
     fn start(shared: &Arc<Mutex<Reader>>, ring: &OwnedFd) -> io::Result<Self> {
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let asked = eventfd(0, EventfdFlags::CLOEXEC)?;
         let wakers = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         // By edges: a record alone makes the ring readable, and only the kernel side's call is to wake the thread.
         let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
@@ -336,13 +353,18 @@ impl Taker {
             epoll::EventData::new_u64(END),
             epoll::EventFlags::IN,
         )?;
+        epoll::add(&wakers, &asked, epoll::EventData::new_u64(ASKED), edges)?;
         let shared = Arc::clone(shared);
+        let pulse = Pulse::default();
+        let answers = pulse.clone();
         let thread = thread::Builder::new()
             .name("kevmon-ring".to_owned())
-            .spawn(move || keep_room(&shared, &wakers))?;
+            .spawn(move || keep_room(&shared, &wakers, &answers))?;
         Ok(Self {
             thread: Some(thread),
             end,
+            asked,
+            pulse,
         })
     }
 }
@@ -358,9 +380,9 @@ impl Drop for Taker {
 }
 
 /// Takes records out whenever a quarter of the ring is waiting, until it is told to end.
-fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd) {
+fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd, pulse: &Pulse) {
     let _vital = Vital("kevmon-ring");
-    let mut woken = Vec::with_capacity(2);
+    let mut woken = Vec::with_capacity(3);
     loop {
         woken.clear();
         match epoll::wait(wakers, rustix::buffer::spare_capacity(&mut woken), None) {
@@ -371,8 +393,16 @@ fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd) {
                 return;
             }
         }
-        if woken.iter().any(|event| event.data.u64() == END) {
+        let is_woken_by = |by| woken.iter().any(|event| event.data.u64() == by);
+        if is_woken_by(END) {
             return;
+        }
+        if is_woken_by(ASKED) {
+            // By edges: the counter need not be read.
+            pulse.answer();
+        }
+        if !is_woken_by(RING) {
+            continue;
         }
         while lock(shared).hold() {
             // The lock is not fair by itself.

@@ -31,7 +31,7 @@ use super::{
     verdicts::Verdicts,
 };
 use crate::{
-    health::{Health, Soft},
+    health::{Health, Pulse, Soft},
     process::{
         BootTime, Event, FactIds, Judgement, KeyMap, KeySet, ProcessKey, Progress, Recovered, Sample, Seen,
     },
@@ -465,6 +465,11 @@ impl KernelSource {
         self.ring.descriptor()
     }
 
+    /// Asks the thread of the ring whether it still moves; `None` where there is none.
+    pub fn ask_thread(&self) -> Option<Pulse> {
+        self.ring.ask_thread()
+    }
+
     /// The next event that was told, with whose the process is and where; or `None` where none waits.
     pub fn next_event(&mut self, health: &mut Health) -> Option<(Event, FactIds)> {
         loop {
@@ -662,6 +667,11 @@ impl KernelSource {
                 })
             })
             .collect()
+    }
+
+    /// The programs that are attached.
+    pub fn programs(&self) -> Vec<&'static str> {
+        self.attached.tracepoints.iter().map(|(name, _)| *name).collect()
     }
 
     /// Records sent, received and lost since the programs were attached.

@@ -98,6 +98,7 @@ impl Daemon {
         self.exports.send(&collection, notices);
         self.print(&collection);
         self.exports.observe(&collection, began);
+        self.service.collected(&collection);
         self.empty.say(&collection);
     }
 

@@ -2,6 +2,7 @@
 
 mod collecting;
 mod reloading;
+mod service;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -23,6 +24,7 @@ use tracing::{error, info, warn};
 use self::{
     collecting::{BETWEEN_PRESSED, COMMIT_WITHIN, Onset},
     reloading::Reloading,
+    service::Service,
 };
 use super::{
     Exit, Setup, claim,
@@ -36,8 +38,9 @@ use super::{
     output,
     phase::Phase,
     process_series::ProcessSeries,
-    reload::{Applied, Watcher},
+    reload::{Applied, Asked, Change, Watcher},
     schedule::Schedule,
+    service::{Wanted, control::Order},
     sources::Configuration,
     times::CollectionTimes,
     watch::{Drained, Origin, Watch, reconcile::LAST_WORD},
@@ -79,7 +82,9 @@ const IDLE_COMMIT: Duration = Duration::from_secs(60);
 /// The source does not work, or has stopped working.
 pub(super) async fn run(setup: Setup) -> Result<Exit> {
     let (mut daemon, mut inputs) = start(setup)?;
+    daemon.service.ready();
     let end = daemon.serve(&mut inputs).await;
+    daemon.service.ending(end == End::Again);
     Ok(daemon.finish(end).await)
 }
 
@@ -90,6 +95,17 @@ enum End {
     ForGood,
     /// Another one follows: the kernel side goes on until then.
     Restart,
+    /// The same, and this process becomes the other one.
+    Again,
+}
+
+impl From<Order> for End {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Stop => Self::ForGood,
+            Order::Restart => Self::Again,
+        }
+    }
 }
 
 /// What a daemon waits for, beside its timers and collectors.
@@ -98,9 +114,11 @@ struct Inputs {
     interrupt: Signals,
     /// SIGUSR2: another kevmon follows.
     restart: Signals,
-    changes: mpsc::Receiver<Configuration>,
+    changes: mpsc::Receiver<Change>,
     /// Attempts to deliver, to be told as spans.
     attempts: mpsc::Receiver<Attempt>,
+    /// What operators ask for.
+    orders: mpsc::Receiver<Order>,
     /// Readable once a quarter of the ring is waiting.
     ring: Option<AsyncFd<OwnedFd>>,
 }
@@ -114,6 +132,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         mut host,
         state,
         claimed,
+        notifier,
     } = setup;
     host.reporter = claim::reporter(&claimed, &state, &sources);
     host::say_missing_id(&host);
@@ -124,7 +143,9 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let environment = sources.environment().clone();
     let is_idle = loaded.idle.is_some();
     let idle = loaded.idle.take().filter(|_| !loaded.disabled.is_empty());
-    let changes = Watcher::start(sources, survey, is_idle).context("SIGHUP")?;
+    let (reload, reloads) = mpsc::channel(1);
+    let asked = (Arc::clone(&notifier), reloads);
+    let changes = Watcher::start(sources, survey, is_idle, asked).context("SIGHUP")?;
     let terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let restart = signal(SignalKind::user_defined2()).context("SIGUSR2")?;
@@ -161,12 +182,13 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         .collect();
     let times = CollectionTimes::new(keeper.earlier_times(), output::boot_clock(), HostReader::now());
     let (attempted, attempts) = mpsc::channel(ATTEMPTS);
+    let pulses = service::patience(&notifier);
     let mut exports = Exports::start(
         &settings,
         plugins,
         (host.clone(), phase),
         (spool.as_deref(), &kept),
-        attempted,
+        (attempted, &pulses),
     )?;
     let mut series = ProcessSeries::default();
     series.told_before(kept.groups.iter().map(|(group, kept)| (*group, &kept.saved)));
@@ -179,7 +201,21 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     collectors.remember(keeper.collector_runs());
     collectors.update(watch.plugins(), std::time::Instant::now());
     keeper.write_beside().context("a thread that writes the state")?;
+    let mut service = Service::start(
+        Arc::clone(&notifier),
+        pulses,
+        keeper.path().map(Path::to_owned),
+        (&watch, &keeper, &exports),
+    );
+    let wanted = Wanted {
+        instance: args.instance.as_deref(),
+        database: args.metadata_db_path.as_deref(),
+        environment: &environment,
+    };
+    let (order, orders) = mpsc::channel(1);
+    service.take_commands(&wanted, order, reload);
     let mut daemon = Daemon {
+        service,
         state,
         host,
         collectors,
@@ -211,6 +247,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         is_behind: false,
         series,
         reloading: None,
+        asked: None,
         leaving: BTreeSet::new(),
         args,
     };
@@ -221,6 +258,7 @@ fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         restart,
         changes,
         attempts,
+        orders,
         ring,
     };
     Ok((daemon, inputs))
@@ -257,6 +295,7 @@ fn pinning(keeper: &Keeper, args: &Args, settings: &Settings, kept: &Kept) -> Op
 
 struct Daemon {
     args: Args,
+    service: Service,
     /// Where the state is kept.
     state: PathBuf,
     /// As it was told last.
@@ -307,6 +346,8 @@ struct Daemon {
     series: ProcessSeries,
     /// A change of the configuration that waits for the state; `None` while there is none.
     reloading: Option<Reloading>,
+    /// Who asked for the present change, and the faults of the configuration; `None` once its end has been said.
+    asked: Option<(Option<Asked>, Vec<String>)>,
     /// Groups that have been collected for the last time, and go once that is in the state.
     leaving: BTreeSet<GroupId>,
 }
@@ -317,6 +358,7 @@ impl Daemon {
         self.watch.never_wait();
         let mut pause = DRAIN;
         let mut drain_at = Instant::now() + pause;
+        let mut ask_at = self.service.next();
         loop {
             let tick_at = match self.schedule.next() {
                 _ if !self.late.is_empty() => Instant::now(),
@@ -327,6 +369,7 @@ impl Daemon {
                 _ = inputs.terminate.recv() => return End::ForGood,
                 _ = inputs.interrupt.recv() => return End::ForGood,
                 _ = inputs.restart.recv() => return End::Restart,
+                Some(order) = inputs.orders.recv() => return End::from(order),
                 () = sleep_until(tick_at) => {
                     let due = self.schedule.take(std::time::Instant::now());
                     self.watch.health.add(Soft::TickSkipped, due.skipped);
@@ -336,17 +379,30 @@ impl Daemon {
                     self.take_turns(due.groups);
                     self.commit_idle();
                 }
-                Some(attempt) = inputs.attempts.recv() => self.exports.tell(attempt),
+                Some(attempt) = inputs.attempts.recv() => {
+                    self.service.attempted(&attempt);
+                    self.exports.tell(attempt);
+                }
+                () = sleep_until(ask_at) => {
+                    self.ask_threads();
+                    ask_at = self.service.next();
+                }
                 () = at(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
                 () = self.collectors.ended() => {}
                 outgoing = self.keeper.written() => self.send(*outgoing),
                 () = at(self.commit_at) => self.commit_between(),
-                Some(configuration) = inputs.changes.recv(), if self.reloading.is_none() => {
+                Some(Change { configuration, asked }) = inputs.changes.recv(), if self.reloading.is_none() => {
+                    self.asked = Some((asked, service::lines(configuration.faults())));
                     self.reload(configuration);
+                    self.say_reloaded();
                 }
-                step = reloading::next(&mut self.reloading) => self.go_on(step),
+                step = reloading::next(&mut self.reloading) => {
+                    self.go_on(step);
+                    self.say_reloaded();
+                }
                 () = either(sleep_until(drain_at), readable(inputs.ring.as_ref())) => {
                     let drained = self.watch.drain();
+                    self.service.drained(self.schedule.next());
                     let is_missing = self.watch.call_missing();
                     pause = match drained {
                         Drained { all: false, .. } => Duration::ZERO,
@@ -500,12 +556,16 @@ impl Daemon {
         }
         // Where the last commit failed, the next run goes on from the one before.
         self.watch
-            .leave(end == End::Restart || self.keeper.is_failing() || left > 0);
+            .leave(end != End::ForGood || self.keeper.is_failing() || left > 0);
         self.exports.finish(time, left == 0).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);
         }
-        Exit::Success
+        self.service.refuse_commands();
+        match end {
+            End::Again => Exit::Again,
+            End::ForGood | End::Restart => Exit::Success,
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
     config::Environment,
     episode::Episode,
     export::{HostIdentity, Run, UnixClock, service_instance_id},
+    health::Pulse,
     kernel::Takeover,
     plugin::{GroupId, Plugin, Plugins, collector::CollectorRun},
     process::BootTime,
@@ -193,6 +194,14 @@ impl Keeper {
             other => other,
         };
         Ok(())
+    }
+
+    /// Asks the thread that writes whether it still moves; `None` where there is none.
+    pub(super) fn ask_thread(&self) -> Option<Pulse> {
+        match &self.store {
+            Some(Place::Writer(writer)) => Some(writer.ask_thread()),
+            _ => None,
+        }
     }
 
     /// Says that the original framework has a database, where the store is new and knows nothing of it.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Outgoing;
 use crate::{
     app::output::thread_cpu,
-    health::Vital,
+    health::{Pulse, Vital},
     store::{Commit, Store, StoreError},
 };
 
@@ -41,6 +41,7 @@ pub(super) struct Writer {
     /// Commits under way.
     waiting: usize,
     thread: Option<JoinHandle<()>>,
+    pulse: Pulse,
 }
 
 impl Writer {
@@ -59,7 +60,17 @@ impl Writer {
             written,
             waiting: 0,
             thread: Some(thread),
+            pulse: Pulse::default(),
         })
+    }
+
+    /// Asks the thread whether it still moves: it answers after all commits under way.
+    pub(super) fn ask_thread(&self) -> Pulse {
+        let answers = self.pulse.clone();
+        if self.pulse.ask() {
+            self.send(Job::Other(Box::new(move |_| answers.answer())));
+        }
+        self.pulse.clone()
     }
 
     /// Commits as soon as what came before is written.

@@ -6,4 +6,4 @@ mod plan;
 mod watcher;
 
 pub(super) use apply::{Applied, Parts, Prepared, plugins};
-pub(super) use watcher::Watcher;
+pub(super) use watcher::{Asked, Change, Reloaded, Watcher};

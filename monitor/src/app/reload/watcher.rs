@@ -6,6 +6,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,13 +14,16 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{info, warn};
 
 use crate::{
-    app::sources::{Configuration, Sources},
+    app::{
+        service::notify::Notifier,
+        sources::{Configuration, Sources},
+    },
     config::Survey,
     limits,
 };
@@ -66,7 +70,34 @@ pub(in crate::app) struct Watcher {
     idle: bool,
     inotify: Option<Inotify>,
     hangup: Signal,
-    to: mpsc::Sender<Configuration>,
+    /// Each asks for a reload, and for what came of it.
+    commands: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+    notifier: Arc<Notifier>,
+    to: mpsc::Sender<Change>,
+}
+
+/// A configuration that was read again.
+pub(in crate::app) struct Change {
+    pub(in crate::app) configuration: Configuration,
+    /// Who asked for it and waits for the outcome; `None`: the files have changed.
+    pub(in crate::app) asked: Option<Asked>,
+}
+
+/// Who asked for a reload.
+pub(in crate::app) enum Asked {
+    /// Whoever sent SIGHUP: the service manager, mostly.
+    Signal,
+    /// A client of the commands socket.
+    Command(oneshot::Sender<Reloaded>),
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::app) struct Reloaded {
+    /// Plugins that run now.
+    pub(in crate::app) plugins: usize,
+    /// Faults of settings and plugin files, a line each; what they are in goes on as it was.
+    pub(in crate::app) faults: Vec<String>,
 }
 
 /// Folders under watch.
@@ -106,10 +137,17 @@ fn watch_remedy(error: rustix::io::Errno) -> &'static str {
 }
 
 /// Why the files are read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    Hangup,
+    Asked(Asked),
     Change,
+}
+
+/// The next command; never once nobody can send one.
+async fn next(commands: &mut mpsc::Receiver<oneshot::Sender<Reloaded>>) -> oneshot::Sender<Reloaded> {
+    match commands.recv().await {
+        Some(answer) => answer,
+        None => std::future::pending().await,
+    }
 }
 
 impl Watcher {
@@ -121,7 +159,8 @@ impl Watcher {
         sources: Sources,
         seen: Survey,
         idle: bool,
-    ) -> io::Result<mpsc::Receiver<Configuration>> {
+        (notifier, commands): (Arc<Notifier>, mpsc::Receiver<oneshot::Sender<Reloaded>>),
+    ) -> io::Result<mpsc::Receiver<Change>> {
         let (to, from) = mpsc::channel(1);
         let mut watcher = Self {
             sources,
@@ -129,6 +168,8 @@ impl Watcher {
             idle,
             inotify: Inotify::new().inspect_err(say_no_inotify).ok(),
             hangup: signal(SignalKind::hangup())?,
+            commands,
+            notifier,
             to,
         };
         watcher.watch_folders();
@@ -141,23 +182,37 @@ impl Watcher {
         let mut rescan = Instant::now() + FIRST;
         loop {
             let cause = tokio::select! {
-                _ = self.hangup.recv() => Some(Cause::Hangup),
+                _ = self.hangup.recv() => Some(Cause::Asked(Asked::Signal)),
+                answer = next(&mut self.commands) => Some(Cause::Asked(Asked::Command(answer))),
                 () = changed(self.inotify.as_ref()) => Some(Cause::Change),
                 () = sleep_until(rescan) => None,
             };
-            if cause == Some(Cause::Change) {
-                self.wait_for_quiet().await;
+            let is_idle_look = cause.is_none() && self.idle;
+            let asked = match cause {
+                Some(Cause::Asked(asked)) => Some(asked),
+                Some(Cause::Change) => {
+                    self.wait_for_quiet().await;
+                    None
+                }
+                None => None,
+            };
+            if asked.is_some() {
+                self.notifier.reloading();
             }
             rescan = Instant::now() + if self.idle { RESCAN_IDLE } else { RESCAN };
             let Some(mut survey) = self.survey().await else {
                 return; // the runtime ends
             };
-            if cause == Some(Cause::Hangup) {
-                info!("SIGHUP: the configuration is read again");
+            if let Some(asked) = &asked {
+                let by = match asked {
+                    Asked::Signal => "SIGHUP",
+                    Asked::Command(_) => "kevmon reload",
+                };
+                info!("{by}: the configuration is read again");
             } else if survey == self.seen {
                 self.watch_folders(); // a folder on the way to one that is missing may have appeared
                 continue;
-            } else if cause.is_none() && self.idle {
+            } else if is_idle_look {
                 // What has just appeared may not be written to its end.
                 self.wait_for_quiet().await;
                 let Some(again) = self.survey().await else { return };
@@ -173,7 +228,8 @@ impl Watcher {
             if self.idle {
                 rescan = Instant::now() + RESCAN_IDLE;
             }
-            if self.to.send(configuration).await.is_err() {
+            let change = Change { configuration, asked };
+            if self.to.send(change).await.is_err() {
                 return; // the daemon ends
             }
         }

@@ -36,7 +36,7 @@ use crate::{
     cli::{self, Args},
     episode::Episode,
     export::{Extra, ServiceReading, UnixClock},
-    health::{Health, Soft},
+    health::{Health, Pulse, Soft},
     kernel::{KernelSource, Pinning, ProgramTime, Settings, Takeover},
     limits::{self, CacheShare},
     metrics::{HealthReading, TelemetryReading},
@@ -303,6 +303,14 @@ impl Watch {
         match &self.source {
             Source::Ebpf(kernel) => kernel.event_descriptor().map(Some),
             Source::Proc(_) => Ok(None),
+        }
+    }
+
+    /// Asks the thread of the ring whether it still moves; `None` where there is none.
+    pub fn ask_thread(&self) -> Option<Pulse> {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.ask_thread(),
+            Source::Proc(_) => None,
         }
     }
 

@@ -33,7 +33,7 @@ use super::{
     otlp::{MetricRequests, Temporality},
     resource::{HostIdentity, Run},
 };
-use crate::plugin::Plugin;
+use crate::{health::Pulses, plugin::Plugin};
 use page::Format;
 
 /// A plugin's last collection is out of date after so many of its intervals, …
@@ -46,6 +46,8 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct LatestReadings {
     state: Arc<Mutex<State>>,
+    /// The threads that have to move for kevmon to be healthy.
+    pulses: Option<Pulses>,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,35 @@ impl LatestReadings {
                 told: BTreeSet::new(),
                 rendered: [None, None],
             })),
+            pulses: None,
+        }
+    }
+
+    /// With the threads that have to move for kevmon to be healthy.
+    #[must_use]
+    pub fn with_pulses(self, pulses: Pulses) -> Self {
+        Self {
+            pulses: Some(pulses),
+            ..self
+        }
+    }
+
+    /// Whether all threads move; an error names those that do not.
+    fn healthy(&self) -> Result<&'static str, String> {
+        let stuck = self.pulses.as_ref().map(Pulses::stuck).unwrap_or_default();
+        if stuck.is_empty() {
+            Ok("kevmon is healthy.\n")
+        } else {
+            Err(format!("kevmon is stuck: {}.\n", stuck.join(", ")))
+        }
+    }
+
+    /// Whether the first collection is done.
+    fn ready(&self) -> Result<&'static str, String> {
+        if self.state().newest.is_some() {
+            Ok("kevmon is ready.\n")
+        } else {
+            Err("kevmon has not collected yet.\n".to_owned())
         }
     }
 

@@ -9,12 +9,20 @@ use hyper::body::Body;
 
 use super::{LatestReadings, access::Refusal, page::Format};
 
+/// Whether kevmon moves, and whether it has collected: as Prometheus has them, for probes.
+const HEALTHY: &str = "/-/healthy";
+const READY: &str = "/-/ready";
+
 /// The answer to a request that may have one.
 pub(super) fn response<B: Body>(request: &Request<B>, latest: &LatestReadings) -> Response<Full<Bytes>> {
     let refuse =
         |status: StatusCode, why: &'static str| plain(status, "text/plain; charset=utf-8", why.into());
-    if request.uri().path() != "/metrics" {
-        return refuse(StatusCode::NOT_FOUND, "There is /metrics only.\n");
+    let path = request.uri().path();
+    if !["/metrics", HEALTHY, READY].contains(&path) {
+        return refuse(
+            StatusCode::NOT_FOUND,
+            "There are /metrics, /-/healthy and /-/ready.\n",
+        );
     }
     if request.method() != Method::GET {
         let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "There is GET only.\n");
@@ -26,6 +34,11 @@ pub(super) fn response<B: Body>(request: &Request<B>, latest: &LatestReadings) -
     if !request.body().is_end_stream() {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "A body is not read.\n");
     }
+    match path {
+        HEALTHY => return probed(latest.healthy()),
+        READY => return probed(latest.ready()),
+        _ => {}
+    }
     let accepted = request.headers().get_all(header::ACCEPT).iter();
     let format = chosen(accepted.filter_map(|value| value.to_str().ok()));
     plain(
@@ -33,6 +46,15 @@ pub(super) fn response<B: Body>(request: &Request<B>, latest: &LatestReadings) -
         format.content_type(),
         latest.page(format, Instant::now()),
     )
+}
+
+/// The answer to a probe.
+fn probed(state: Result<&'static str, String>) -> Response<Full<Bytes>> {
+    let (status, text) = match state {
+        Ok(text) => (StatusCode::OK, Bytes::from_static(text.as_bytes())),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.into()),
+    };
+    plain(status, "text/plain; charset=utf-8", text)
 }
 
 /// The answer to a request that gets no page.
