@@ -53,7 +53,16 @@ fn answer(socket: &Path, line: &str) -> Value {
 fn status_says_what_runs() {
     let program = Program::new(WORKLOAD, "asked");
     let running = program.start(&["work"]);
-    let mut daemon = Daemon::start(&["--process-name", &program.pattern(), "--interval", "200ms"]);
+    let scratch = Scratch::new();
+    let database = scratch.path().join("metadata.db");
+    let mut daemon = Daemon::start(&[
+        "--process-name",
+        &program.pattern(),
+        "--interval",
+        "200ms",
+        "--metadata-db-path",
+        database.to_str().unwrap(),
+    ]);
     let plugin = program.plugin();
     daemon.wait_until("the process", LIMIT, |tick| {
         tick.expect_group(&plugin).int("process_count") == 1
@@ -84,10 +93,10 @@ fn status_says_what_runs() {
         assert!(text.stdout.contains(&word), "{word}: {}", text.stdout);
     }
     assert_eq!(fs::metadata(socket(&daemon)).unwrap().mode() & 0o007, 0);
-    let (path, database) = (socket(&daemon), daemon.database().to_owned());
+    let path = socket(&daemon);
     daemon.terminate();
     running.finish();
-    assert!(!path.exists());
+    assert!(database.exists() && !path.exists());
     let output = command(&["status"], &database);
     output.assert_code(3);
     assert!(output.stderr.contains("no kevmon runs"), "{}", output.stderr);
