@@ -38,10 +38,7 @@ impl Arguments {
     /// Copies the beginning; returns how many bytes.
     #[inline(always)]
     pub(crate) fn read(&self, argv: &mut [u8; ARGV_LEN]) -> u32 {
-        let mut len = self.len;
-        if len > ARGV_LEN as u64 {
-            len = ARGV_LEN as u64;
-        }
+        let len = at_most::<{ ARGV_LEN as i32 }>(self.len);
         // SAFETY: the helper checks the user address; `len` fits the array.
         match unsafe { bpf_probe_read_user(argv.as_mut_ptr().cast(), len as u32, self.start as *const _) } {
             0 => len as u32,
@@ -91,10 +88,11 @@ impl Arguments {
         let Some(mut entry) = maps::reserve::<ArgumentsRecord<LEN>>(Failure::ArgumentsReserve) else {
             return false;
         };
-        let mut len = self.len - offset as u64;
-        if len > LEN as u64 {
-            len = LEN as u64;
-        }
+        let len = self.len - offset as u64;
+        let len = match LEN {
+            ARGUMENTS_LEN => at_most::<{ ARGUMENTS_LEN as i32 }>(len),
+            _ => at_most::<{ ARGUMENTS_LONG_LEN as i32 }>(len),
+        };
         let record = entry.as_mut_ptr();
         // SAFETY: reserved ring space of this size; of the text only the bytes that its length covers are read by
         // userspace. The helper checks the user address.
@@ -136,4 +134,23 @@ impl Arguments {
         // The NUL counts: 513 when the first 512 bytes have none.
         (copied as u64 / size as u64 & 1) as u32
     }
+}
+
+/// The smaller one of `len` and `MOST`. The comparison is with a constant and of the very register that holds the result: the compiler
+/// may compare a copy, and then Linux before 6.3 does not know that the result is bounded, too
+/// (kernel/bpf/verifier.c, check_cond_jmp_op, find_equal_scalars).
+#[inline(always)]
+fn at_most<const MOST: i32>(len: u64) -> u64 {
+    let mut len = len;
+    // SAFETY: a comparison and a move of registers.
+    unsafe {
+        core::arch::asm!(
+            "if {len} <= {most} goto +1",
+            "{len} = {most}",
+            len = inout(reg) len,
+            most = const MOST,
+            options(pure, nomem, nostack),
+        );
+    }
+    len
 }

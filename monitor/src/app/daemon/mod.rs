@@ -41,7 +41,6 @@ use super::{
     reload::{Applied, Asked, Change, Watcher},
     schedule::Schedule,
     service::{Wanted, control::Order},
-    sources::Configuration,
     times::CollectionTimes,
     watch::{Drained, Origin, Watch, reconcile::LAST_WORD},
 };
