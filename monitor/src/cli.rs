@@ -1,5 +1,6 @@
 //! The command line: its flags, their help and their bounds, and what they set in configuration.
 
+mod install;
 mod plugin;
 
 use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
@@ -16,7 +17,8 @@ use crate::config::{
     receiver::{Compression, JsonTarget, Protocol},
 };
 
-pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs};
+pub use self::install::{GenerateArgs, VerifyInstallArgs};
+pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
 
 /// How long `--run-once` measures when `--window` is not given.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(1);
@@ -151,6 +153,15 @@ pub enum Command {
     /// Run a collector's command without privileges: kevmon starts this itself
     #[command(hide = true)]
     Confine,
+    /// Compare what is installed with the manifest that came with it
+    #[command(
+        after_help = "Exit status: 0 all is as it was packaged, 1 something differs or is missing, 4 there is no \
+                            manifest, or it cannot be read."
+    )]
+    VerifyInstall(VerifyInstallArgs),
+    /// Write man pages, completions and a settings file with every key: `cargo xtask dist` starts this
+    #[command(hide = true)]
+    Generate(GenerateArgs),
     /// Make, check, list, try and import plugins
     #[command(subcommand)]
     Plugin(PluginCommand),

@@ -44,6 +44,7 @@ pub mod modes;
 pub mod mount;
 pub mod nginx;
 pub mod nobody;
+pub mod packages;
 pub mod pins;
 pub mod plugin_dir;
 pub mod plugin_tool;

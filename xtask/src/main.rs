@@ -4,6 +4,7 @@ mod bench;
 mod collector;
 mod conventions;
 mod deb;
+mod dist;
 mod distribution;
 mod ebpf;
 mod fuzz;
@@ -69,6 +70,8 @@ enum Command {
     Bench(BenchArgs),
     /// Give whatever reads bytes that others choose inputs without end, guided by the code that they reach (libFuzzer)
     Fuzz(FuzzArgs),
+    /// Build packages of kevmon: .deb, .rpm, an archive with an installer, and a container image
+    Dist(dist::DistArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
     /// Extract the names that kevmon uses from a checkout of OpenTelemetry's semantic conventions, for the tests
@@ -229,6 +232,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             };
             return fuzz::run(&workspace, &args.targets, &task);
         }
+        Command::Dist(args) => dist::run(&workspace, &args)?,
         Command::CheckImports => return imports::run(&workspace),
         Command::Conventions(args) => conventions::extract(&workspace, &args.source)?,
     }

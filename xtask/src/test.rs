@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
+use crate::dist;
 use crate::ebpf::{self, Builder, Warnings};
 use crate::imports;
 use crate::preflight;
@@ -139,6 +140,8 @@ struct Run<'a> {
     receivers: Option<Receivers>,
     root: Option<Root>,
     programs: Option<Programs>,
+    /// Those that the tests of packages install; `None` where no such test was asked for.
+    packages: Option<PathBuf>,
     times: Times,
     /// Tests that failed at first and passed by themselves.
     alone: Vec<String>,
@@ -160,6 +163,7 @@ pub(crate) fn run(
         receivers: None,
         root: None,
         programs: None,
+        packages: None,
         times: Times::default(),
         alone: Vec::new(),
     };
@@ -243,7 +247,7 @@ impl Run<'_> {
                 let root = Root::obtain("the end-to-end tests (they load eBPF programs)")?;
                 preflight::check(&root)?;
                 self.root = Some(root);
-                Ok(())
+                self.make_packages()
             }
             Stage::ParallelTests => {
                 self.times.take_failed();
@@ -317,6 +321,16 @@ impl Run<'_> {
     }
 
     /// Runs the parallel end-to-end tests, the longest first; those that were asked for in the order of their names.
+    fn make_packages(&mut self) -> Result<()> {
+        let is_asked = |filter: &OsString| filter.to_string_lossy().contains("packages");
+        if self.filters.is_empty() || self.filters.iter().any(is_asked) {
+            let kevmon = self.programs()?.kevmon.as_deref();
+            let kevmon = kevmon.context("the build stage left no kevmon")?;
+            self.packages = Some(dist::for_tests::make(self.workspace, kevmon)?);
+        }
+        Ok(())
+    }
+
     fn parallel_tests(&mut self) -> Result<()> {
         let threads = at_the_same_time();
         if !self.filters.is_empty() {
@@ -359,6 +373,7 @@ impl Run<'_> {
         let (allow, yes) = times::ALLOW_UNSTABLE;
         let mut environment: Vec<(&str, &Path)> = vec![("KEVMON_BIN", kevmon), (allow, Path::new(yes))];
         environment.extend(receivers.environment());
+        environment.extend(self.packages.as_deref().map(|folder| ("KEVMON_PACKAGES", folder)));
         let lengths = LENGTHS.map(|name| std::env::var_os(name).map(PathBuf::from));
         let given = LENGTHS.iter().zip(&lengths);
         environment.extend(given.filter_map(|(name, seconds)| Some((*name, seconds.as_deref()?))));

@@ -9,6 +9,7 @@ mod empty;
 mod events;
 mod export_thread;
 mod exports;
+mod generate;
 mod history;
 mod host;
 mod keeper;
@@ -30,6 +31,7 @@ mod service;
 mod sources;
 mod times;
 mod unpin;
+mod verify_install;
 mod watch;
 
 use std::{
@@ -69,6 +71,8 @@ pub(crate) enum Exit {
     Success,
     /// `--run-once`: no selected plugin found a process. `doctor`: something is at fault.
     NothingFound,
+    /// `verify-install`: what is installed is not what was packaged.
+    Differs,
     /// Bad usage or configuration.
     Usage,
     /// An endpoint that was asked for could not be reached.
@@ -85,7 +89,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Success | Exit::Again => 0,
-            Exit::NothingFound => 1,
+            Exit::NothingFound | Exit::Differs => 1,
             Exit::Usage => 2,
             Exit::Unreachable | Exit::NotRunning => 3,
             Exit::Failure => 4,
@@ -131,6 +135,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
         Some(Command::Unpin(args)) => unpin::run(&args),
         Some(Command::Status(args)) => service::status(wanted(&args.which, &environment), args.json),
         Some(Command::Reload(which)) => service::reload(wanted(&which, &environment)),
+        Some(Command::VerifyInstall(args)) => verify_install::run(&args),
+        Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Confine) => {
             collector::confine::supervise().context("the order of a collector")?;
             Ok(Exit::Success)

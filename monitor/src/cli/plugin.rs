@@ -28,6 +28,24 @@ pub enum PluginCommand {
     Import(ImportArgs),
     /// Print the JSON Schema of plugin files, for editors
     Schema,
+    /// Print or write a systemd unit that runs one plugin alone, called as the plugin file's `[systemd] service_name`
+    Unit(UnitArgs),
+}
+
+/// The flags of `kevmon plugin unit`.
+#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
+pub struct UnitArgs {
+    /// The plugin
+    pub name: String,
+    /// Folder to search; repeatable [default: where kevmon looks for plugins]
+    #[arg(long, value_name = "DIR")]
+    pub plugins_dir: Vec<PathBuf>,
+    /// The template unit that it is made of [default: kevmon@.service where systemd looks for units]
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+    /// Write DIR/NAME.service, such as into /etc/systemd/system [default: print it]
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// The flags of `kevmon plugin new`.

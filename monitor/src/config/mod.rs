@@ -12,6 +12,7 @@ pub mod log_level;
 pub mod receiver;
 pub mod schema;
 pub mod settings;
+pub mod settings_example;
 pub mod settings_file;
 pub mod state;
 pub mod template;

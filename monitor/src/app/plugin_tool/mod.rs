@@ -8,6 +8,7 @@ mod list;
 mod live;
 mod new;
 mod run;
+mod unit;
 mod value_line;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub(super) fn run(command: PluginCommand) -> Result<Exit> {
         }
         PluginCommand::Import(args) => import::run(&args),
         PluginCommand::Schema => schema(),
+        PluginCommand::Unit(args) => unit::run(&args),
     }
 }
 

@@ -1,0 +1,70 @@
+//! The packages that the end-to-end tests install: two versions of one kevmon, the older one made twice; and the distributions'
+//! tools that judge them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::{BuildProfile, DistArgs, Format};
+use crate::packages::Apt;
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// Folders and versions, as tests/src/packages.rs has them. The second version has no need of all formats.
+const MADE: [(&str, &str); 3] = [("1.0.0", "1.0.0"), ("again", "1.0.0"), ("1.0.1", "1.0.1")];
+
+/// What the tests run, and Debian's packages of it.
+const TOOLS: [(&str, &str); 6] = [
+    ("busybox", "busybox-static"),
+    ("dash", "dash"),
+    ("lintian", "lintian"),
+    ("rpm", "rpm"),
+    ("rpmlint", "rpmlint"),
+    ("shellcheck", "shellcheck"),
+];
+
+/// Makes them of `kevmon`, and returns the folder that holds them.
+pub(crate) fn make(workspace: &Workspace, kevmon: &Path) -> Result<PathBuf> {
+    install_tools()?;
+    let folder = workspace.user_target().join("packages");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    for (name, version) in MADE {
+        super::build(
+            workspace,
+            &DistArgs {
+                target: None,
+                profile: BuildProfile::Dev,
+                binary: Some(kevmon.to_owned()),
+                package_version: Some(version.to_owned()),
+                output: Some(folder.join(name)),
+                formats: vec![Format::Deb, Format::Rpm, Format::Tarball, Format::Image],
+            },
+        )?;
+    }
+    Ok(folder)
+}
+
+fn install_tools() -> Result<()> {
+    let missing: Vec<(&str, &str)> = TOOLS
+        .into_iter()
+        .filter(|(program, _)| shell::find_program(program).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<String> = missing.iter().map(|(_, package)| (*package).to_owned()).collect();
+    match Apt::find() {
+        Some(mut apt) => apt.install(&packages),
+        None => bail!(
+            "the tests of packages run {}; install them",
+            missing
+                .iter()
+                .map(|(program, _)| *program)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
+}
