@@ -7,6 +7,8 @@ mod binary;
 mod deb;
 pub(crate) mod for_tests;
 mod image;
+#[cfg(test)]
+mod kubernetes;
 mod licences;
 mod manifest;
 mod metadata;
