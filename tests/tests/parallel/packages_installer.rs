@@ -248,8 +248,12 @@ fn state(home: &Home) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
     packages::files(&home.path())
 }
 
+/// Changes of one file; a stride without a common factor meets each of them.
+const CHANGES_A_FILE: usize = 5;
+
 /// Interrupts `args` of `archive` before each `stride`-th change, each time in a new home that `prepare` made, and goes on.
 fn interrupt_each(stride: usize, prepare: impl Fn(&Home), archive: impl Fn(&Home) -> PathBuf, args: &[&str]) {
+    assert!(!stride.is_multiple_of(CHANGES_A_FILE));
     let whole = Home::new();
     prepare(&whole);
     succeeded(whole.run(&archive(&whole), args));
@@ -289,7 +293,7 @@ fn interrupt_each(stride: usize, prepare: impl Fn(&Home), archive: impl Fn(&Home
 
 #[test]
 fn a_first_installation_that_is_killed_goes_on_at_the_next_run() {
-    interrupt_each(11, |_| {}, |home| home.older.clone(), &["--user"]);
+    interrupt_each(17, |_| {}, |home| home.older.clone(), &["--user"]);
 }
 
 #[test]
@@ -298,7 +302,7 @@ fn an_upgrade_that_is_killed_at_any_change_goes_on_at_the_next_run() {
         succeeded(home.run(&home.older, &["--user"]));
         fs::write(home.path().join(".config/kevmon/kevmon.toml"), "schema = 1\n").expect("the settings");
     };
-    interrupt_each(5, prepare, |home| home.newer.clone(), &["--user"]);
+    interrupt_each(11, prepare, |home| home.newer.clone(), &["--user"]);
 }
 
 #[test]
