@@ -380,7 +380,14 @@ stays() {
 }
 
 uninstall() {
-    [ -f "$record" ] || [ -n "$purge" ] || fail "$dir has no kevmon that this script installed; name its folder with --directory"
+    if [ ! -f "$record" ] && [ -z "$purge" ]; then
+        # An interrupted run may have left the empty folder.
+        if [ -n "$dry" ] || ! rmdir "$dir" 2>/dev/null; then
+            fail "$dir has no kevmon that this script installed; name its folder with --directory"
+        fi
+        say "removed"
+        exit 0
+    fi
     say "remove kevmon from $dir:"
     [ ! -f "$record" ] || cut -d' ' -f1,3 "$record" | sort -u | while read -r kind path; do
         if stays "$kind" "$path"; then

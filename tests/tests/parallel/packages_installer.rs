@@ -306,6 +306,14 @@ fn an_upgrade_that_is_killed_at_any_change_goes_on_at_the_next_run() {
 }
 
 #[test]
+fn an_uninstallation_that_is_killed_goes_on_at_the_next_run() {
+    let prepare = |home: &Home| {
+        succeeded(home.run(&home.older, &["--user"]));
+    };
+    interrupt_each(13, prepare, |home| home.older.clone(), &["--user", "--uninstall"]);
+}
+
+#[test]
 fn shellcheck_finds_nothing() {
     let home = Home::new();
     let mut command = Command::new("shellcheck");
