@@ -1,4 +1,8 @@
 //! The map `VERDICTS`, read where it is pinned: a process that has gone leaves no verdict, or the map would fill up.
+#![expect(
+    clippy::expect_used,
+    reason = "a failed assumption in a test is a failed test"
+)]
 
 use std::{
     collections::BTreeMap,
