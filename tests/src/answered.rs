@@ -2,8 +2,8 @@
 //! long the disk takes.
 //!
 //! A filter that the child puts on itself before it becomes kevmon stops it at the calls, and a thread of the test answers them
-//! (seccomp_unotify(2)): the host's clock stays as it is. kevmon would read the clock without a call, from the vDSO, where it is made
-//! not to find the functions for that.
+//! (seccomp_unotify(2)): the host's clock stays as it is. kevmon would read the clock without a call, from the vDSO, which is hidden
+//! from it.
 
 use std::{
     fs::{self, File},
@@ -154,32 +154,35 @@ fn step(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
     }
 }
 
-/// Takes the names of the functions that tell the time out of the vDSO of a program that has not begun, for the C library, and
-/// the magic number, for rustix: neither finds them, and both make the call.
+/// Takes the vDSO's address out of the auxiliary vector of a program that has not begun (getauxval(3)): what reads the clock makes
+/// the call, as on a host without a vDSO.
 fn hide_vdso(pid: u32) {
+    /// Of `include/uapi/linux/auxvec.h`.
+    const AT_IGNORE: u64 = 1;
+    const AT_SYSINFO_EHDR: u64 = 33;
+    const WORD: usize = size_of::<u64>();
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("our child");
-    let vdso = maps
-        .lines()
-        .find(|line| line.ends_with("[vdso]"))
-        .expect("a vDSO");
-    let bounds = vdso.split(' ').next().and_then(|bounds| bounds.split_once('-'));
-    let (from, to) = bounds.expect("bounds");
-    let [from, to] = [from, to].map(|bound| u64::from_str_radix(bound, 16).expect("hexadecimal"));
+    let bounds = |name: &str| {
+        let line = maps.lines().find(|line| line.ends_with(name)).expect(name);
+        let bounds = line.split(' ').next().and_then(|bounds| bounds.split_once('-'));
+        let (from, to) = bounds.expect("bounds");
+        [from, to].map(|bound| u64::from_str_radix(bound, 16).expect("hexadecimal"))
+    };
+    let ([vdso, _], [from, to]) = (bounds("[vdso]"), bounds("[stack]"));
     let memory = format!("/proc/{pid}/mem");
     let memory = File::options()
         .read(true)
         .write(true)
         .open(memory)
         .expect("our child");
-    let mut bytes = vec![0; usize::try_from(to - from).expect("a few pages")];
-    memory.read_exact_at(&mut bytes, from).expect("its vDSO");
-    memory.write_all_at(&[0], from).expect("its vDSO");
-    for name in [&b"clock_gettime\0"[..], b"gettimeofday\0"] {
-        let found = bytes.windows(name.len()).enumerate();
-        for (at, _) in found.filter(|(_, text)| *text == name) {
-            memory.write_all_at(b"X", from + at as u64).expect("its vDSO");
-        }
-    }
+    let mut stack = vec![0; usize::try_from(to - from).expect("a few pages")];
+    memory.read_exact_at(&mut stack, from).expect("its stack");
+    let entry = [AT_SYSINFO_EHDR.to_ne_bytes(), vdso.to_ne_bytes()].concat();
+    let at = stack.windows(2 * WORD).step_by(WORD).position(|two| two == entry);
+    let at = at.expect("the vDSO's entry") * WORD;
+    memory
+        .write_all_at(&AT_IGNORE.to_ne_bytes(), from + at as u64)
+        .expect("its stack");
 }
 
 /// The listener of the child, which has it open.
