@@ -14,14 +14,15 @@ use crate::workspace::Workspace;
 /// Folders and versions, as tests/src/packages.rs has them. The second version has no need of all formats.
 const MADE: [(&str, &str); 3] = [("1.0.0", "1.0.0"), ("again", "1.0.0"), ("1.0.1", "1.0.1")];
 
-/// What the tests run, and Debian's packages of it.
-const TOOLS: [(&str, &str); 6] = [
+/// What the tests of packages and units run, and Debian's packages of it.
+const TOOLS: [(&str, &str); 7] = [
     ("busybox", "busybox-static"),
     ("dash", "dash"),
     ("lintian", "lintian"),
     ("rpm", "rpm"),
     ("rpmlint", "rpmlint"),
     ("shellcheck", "shellcheck"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Makes them of `kevmon`, and returns the folder that holds them.
