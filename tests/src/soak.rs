@@ -24,7 +24,8 @@ const WAYS: &[&[&str]] = &[
     &["exit", "7", "--life-ms", "400"],
     &["signal", "9", "--life-ms", "200"],
 ];
-const PERIOD: Duration = Duration::from_secs(2);
+/// No part of [`INTERVAL`], or each collection would meet the same moment of a life, and perhaps one at which none runs.
+const PERIOD: Duration = Duration::from_millis(1_900);
 const PLUGIN: &str = "soak";
 /// The service's id.
 pub const ID: &str = "kvt_company_soak";
