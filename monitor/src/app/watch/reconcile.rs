@@ -252,8 +252,12 @@ impl Watch {
                 let is_asked = judged || !seen.told;
                 if is_asked && !seen.ended && self.tracker.is_news(&seen) {
                     let hidden = self.hidden.is_some();
-                    if complete(&mut seen, &self.root, hidden).is_err() {
-                        // It ends or executes now. One that is followed is looked at by another snapshot, at the latest.
+                    // Another mark: what /proc shows may be of a program that it has executed since the snapshot.
+                    if complete(&mut seen, &self.root, hidden).is_err()
+                        || kernel.sequence(seen.key) != seen.sequence
+                    {
+                        // It ends or executes now, or a record tells what it has executed. One that is followed is looked at
+                        // by another snapshot, at the latest.
                         found.unmarked += usize::from(known);
                         continue;
                     }
