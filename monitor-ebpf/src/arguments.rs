@@ -132,13 +132,13 @@ impl Arguments {
             unsafe { bpf_probe_read_user_str(scratch.as_mut_ptr().cast(), size, self.start as *const _) };
         scratch.discard();
         // The NUL counts: 513 when the first 512 bytes have none.
-        (copied as u64 / size as u64 & 1) as u32
+        ((copied as u64 / size as u64) & 1) as u32
     }
 }
 
-/// The smaller one of `len` and `MOST`. The comparison is with a constant and of the very register that holds the result: the compiler
-/// may compare a copy, and then Linux before 6.3 does not know that the result is bounded, too
-/// (kernel/bpf/verifier.c, check_cond_jmp_op, find_equal_scalars).
+/// The smaller one of `len` and `MOST`. The comparison is of the very register that holds the result, and with a constant: where the
+/// compiler compares a copy, the verifiers of Linux 5.10 and 6.1 do not see that the result is bounded, too, and refuse the helper's
+/// call ("R2 min value is negative").
 #[inline(always)]
 fn at_most<const MOST: i32>(len: u64) -> u64 {
     let mut len = len;
