@@ -91,13 +91,19 @@ impl Root {
         Self { holder }
     }
 
-    /// Runs a shell script inside.
-    pub fn run(&self, script: &str) -> Output {
+    /// A command that runs what is added to it where the root is mounted.
+    fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command
             .arg("--mount")
             .arg("--target")
             .arg(self.holder.id().to_string());
+        command
+    }
+
+    /// Runs a shell script inside.
+    pub fn run(&self, script: &str) -> Output {
+        let mut command = self.enter();
         command.args([
             "chroot",
             "/mnt/root",
@@ -131,11 +137,7 @@ impl Root {
 
     /// Files and links that were written since the beginning, without those whose paths start with one of `except`.
     pub fn written(&self, except: &[&str]) -> Vec<String> {
-        let mut command = Command::new("nsenter");
-        command
-            .arg("--mount")
-            .arg("--target")
-            .arg(self.holder.id().to_string());
+        let mut command = self.enter();
         // Whiteouts, which stand for what was removed, are character devices.
         command.args([
             "find",

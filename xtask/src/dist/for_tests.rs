@@ -3,15 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{BuildProfile, DistArgs, Format};
 use crate::packages::Apt;
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// Folders and versions, as tests/src/packages.rs has them. The second version has no need of all formats.
+/// Folders and versions, as tests/src/packages.rs has them.
 const MADE: [(&str, &str); 3] = [("1.0.0", "1.0.0"), ("again", "1.0.0"), ("1.0.1", "1.0.1")];
 
 /// What the tests of packages and units run, and Debian's packages of it.
@@ -32,7 +33,7 @@ pub(crate) fn make(workspace: &Workspace, kevmon: &Path) -> Result<PathBuf> {
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
-    for (name, version) in MADE {
+    let make_one = |(name, version): (&str, &str)| {
         super::build(
             workspace,
             &DistArgs {
@@ -43,8 +44,16 @@ pub(crate) fn make(workspace: &Workspace, kevmon: &Path) -> Result<PathBuf> {
                 output: Some(folder.join(name)),
                 formats: vec![Format::Deb, Format::Rpm, Format::Tarball, Format::Image],
             },
-        )?;
-    }
+        )
+    };
+    // Each compresses for some ten seconds.
+    thread::scope(|scope| {
+        let makers = MADE.map(|one| scope.spawn(move || make_one(one)));
+        makers.into_iter().try_for_each(|maker| {
+            let made = maker.join().map_err(|_| anyhow!("making packages panicked"))?;
+            made.map(drop)
+        })
+    })?;
     Ok(folder)
 }
 
