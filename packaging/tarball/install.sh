@@ -216,7 +216,7 @@ present_sum() {
     fi
 }
 
-# What a path of the plan is to undergo: kept, made, replaced, aside (a .new beside it) or changed by somebody.
+# What a path of the plan is to undergo: kept, made, replaced, aside (as .new, next to it) or changed by somebody.
 fate() {
     kind=$1 path=$2 wanted=$3 present=$4
     if ! exists "$path"; then

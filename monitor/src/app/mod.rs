@@ -21,7 +21,7 @@ mod original;
 mod output;
 mod phase;
 #[cfg(test)]
-mod planted;
+mod planted_tests;
 mod plugin_tool;
 mod process_series;
 mod reload;

@@ -3,19 +3,19 @@
 mod collecting;
 mod reloading;
 mod service;
+mod start;
 
 use std::{
     collections::{BTreeSet, VecDeque},
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{Signal as Signals, SignalKind, signal},
+    signal::unix::Signal as Signals,
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
@@ -27,31 +27,26 @@ use self::{
     service::Service,
 };
 use super::{
-    Exit, Setup, claim,
+    Exit, Setup,
     custom::{self, Collectors},
     delivery::Attempt,
     empty::EmptyGroups,
-    exports::{self, Began, Exports},
-    faulty_files, host,
-    keeper::{self, Keeper, Kept},
-    lines::{LineTarget, Lines},
-    output,
-    phase::Phase,
+    exports::{Began, Exports},
+    keeper::Keeper,
+    lines::Lines,
     process_series::ProcessSeries,
-    reload::{Applied, Asked, Change, Watcher},
+    reload::{Applied, Asked, Change},
     schedule::Schedule,
-    service::{Wanted, control::Order},
+    service::control::Order,
     times::CollectionTimes,
-    watch::{Drained, Origin, Watch, reconcile::LAST_WORD},
+    watch::{Drained, Watch, reconcile::LAST_WORD},
 };
 use crate::{
-    cli::{Args, Output, Source},
-    config::{Fault, Settings, receiver},
+    cli::Args,
+    config::Fault,
     export::{HostIdentity, UnixClock},
     health::Soft,
-    kernel::{self, Pinning},
     plugin::GroupId,
-    procfs::HostReader,
 };
 
 /// Events are taken this often while there are any …
@@ -68,8 +63,6 @@ const FINAL_SETTLING: Duration = Duration::from_millis(500);
 const FINAL_OUTPUT: Duration = Duration::from_secs(5);
 /// A large group may take this part of its interval.
 const BUDGET: u32 = 10;
-/// Attempts to deliver that wait to be told as spans.
-const ATTEMPTS: usize = 1024;
 /// At the end, the disk may take this long for the last commit.
 const FINAL_COMMIT: Duration = Duration::from_secs(5);
 /// A daemon without plugins commits this often, so that the store knows until when it was there.
@@ -80,7 +73,7 @@ const IDLE_COMMIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// The source does not work, or has stopped working.
 pub(super) async fn run(setup: Setup) -> Result<Exit> {
-    let (mut daemon, mut inputs) = start(setup)?;
+    let (mut daemon, mut inputs) = start::start(setup)?;
     daemon.service.ready();
     let end = daemon.serve(&mut inputs).await;
     daemon.service.ending(end == End::Again);
@@ -120,176 +113,6 @@ struct Inputs {
     orders: mpsc::Receiver<Order>,
     /// Readable once a quarter of the ring is waiting.
     ring: Option<AsyncFd<OwnedFd>>,
-}
-
-fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
-    let Setup {
-        sources,
-        survey,
-        mut loaded,
-        settings,
-        mut host,
-        state,
-        claimed,
-        notifier,
-    } = setup;
-    host.reporter = claim::reporter(&claimed, &state, &sources);
-    host::say_missing_id(&host);
-    let args = sources.args().clone();
-    let faulty = faulty_files(&loaded);
-    let applied = Applied::new(&loaded, &settings, &host);
-    let folders = sources.folders();
-    let environment = sources.environment().clone();
-    let is_idle = loaded.idle.is_some();
-    let idle = loaded.idle.take().filter(|_| !loaded.disabled.is_empty());
-    let (reload, reloads) = mpsc::channel(1);
-    let asked = (Arc::clone(&notifier), reloads);
-    let changes = Watcher::start(sources, survey, is_idle, asked).context("SIGHUP")?;
-    let terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let restart = signal(SignalKind::user_defined2()).context("SIGUSR2")?;
-    let now = output::unix_now();
-    let this_boot = keeper::this_boot(args.boot_id.as_deref(), &args.proc_root);
-    let boot_id = this_boot.id.clone();
-    let (mut keeper, kept) = Keeper::open(claimed, this_boot, now, &mut loaded.plugins, &host);
-    let origin = Origin {
-        pinning: pinning(&keeper, &args, &settings, &kept),
-        ..Origin::from(&args)
-    };
-    let watch = Watch::start(origin, loaded.plugins, &kept)?;
-    keeper.attached(output::unix_now(), HostReader::now());
-    keeper.say_outage(watch.takeover());
-    keeper.offer_original(&environment);
-    let stored_at = keeper.path().map(Path::to_owned);
-    let spool = stored_at.or_else(|| (!args.no_store).then(|| state.clone()));
-    let spool = spool.map(|store| exports::spool_path(&store));
-    let ring = watch
-        .event_descriptor()?
-        .map(register)
-        .transpose()
-        .context("ring buffer")?;
-    let boot = keeper.boot_clock(output::boot_clock());
-    let phase = Phase::of(&host, boot_id.as_deref(), boot);
-    let schedule = Schedule::new(
-        watch.plugins().map(|(group, plugin)| (group, plugin.interval)),
-        phase,
-        (std::time::Instant::now(), output::unix_now()),
-    );
-    let plugins = watch
-        .plugins()
-        .map(|(group, plugin)| (group, Arc::clone(plugin)))
-        .collect();
-    let times = CollectionTimes::new(keeper.earlier_times(), output::boot_clock(), HostReader::now());
-    let (attempted, attempts) = mpsc::channel(ATTEMPTS);
-    let pulses = service::patience(&notifier);
-    let mut exports = Exports::start(
-        &settings,
-        plugins,
-        (host.clone(), phase),
-        (spool.as_deref(), &kept),
-        (attempted, &pulses),
-    )?;
-    let mut series = ProcessSeries::default();
-    series.told_before(kept.groups.iter().map(|(group, kept)| (*group, &kept.saved)));
-    drop(kept);
-    let last_commit = keeper.last_commit();
-    exports.look_for_unconfirmed(last_commit);
-    let commits_between = settings.temporality == receiver::Temporality::Cumulative && keeper.has_store();
-    let config = args.config.as_deref();
-    let mut collectors = Collectors::new(custom::places(&args.proc_root, &state, config, &settings));
-    collectors.remember(keeper.collector_runs());
-    collectors.update(watch.plugins(), std::time::Instant::now());
-    keeper.write_beside().context("a thread that writes the state")?;
-    let mut service = Service::start(
-        Arc::clone(&notifier),
-        pulses,
-        keeper.path().map(Path::to_owned),
-        (&watch, &keeper, &exports),
-    );
-    let wanted = Wanted {
-        instance: args.instance.as_deref(),
-        database: args.metadata_db_path.as_deref(),
-        environment: &environment,
-    };
-    let (order, orders) = mpsc::channel(1);
-    service.take_commands(&wanted, order, reload);
-    let mut daemon = Daemon {
-        service,
-        state,
-        host,
-        collectors,
-        watch,
-        keeper,
-        clock: times.clock(),
-        boot,
-        wall: output::clock(),
-        empty: EmptyGroups::default(),
-        left_out: Onset::default(),
-        undeliverable: Onset::default(),
-        faulty,
-        named_at: Instant::now(),
-        lines: (args.output == Output::Json)
-            .then(|| Lines::start(LineTarget::Stdout))
-            .transpose()?,
-        exports,
-        applied,
-        times,
-        schedule,
-        late: VecDeque::new(),
-        over_budget: BTreeSet::new(),
-        folders,
-        idle_at: None,
-        elsewhere: BTreeSet::new(),
-        commits_between,
-        commit_at: None,
-        may_press_at: Instant::now(),
-        is_behind: false,
-        series,
-        reloading: None,
-        asked: None,
-        leaving: BTreeSet::new(),
-        args,
-    };
-    daemon.note_idle(idle.as_ref());
-    let inputs = Inputs {
-        terminate,
-        interrupt,
-        restart,
-        changes,
-        attempts,
-        orders,
-        ring,
-    };
-    Ok((daemon, inputs))
-}
-
-/// How the kernel side is to outlive this run; `None` where it cannot, or is not to.
-fn pinning(keeper: &Keeper, args: &Args, settings: &Settings, kept: &Kept) -> Option<Pinning> {
-    let database = keeper.path()?;
-    let state = kernel::state_name(database)
-        .inspect_err(|error| {
-            info!(
-                "{}: {error}; what happens while kevmon is away will not be known",
-                database.display()
-            );
-        })
-        .ok()?;
-    if settings.keep_watching.is_zero() || args.source == Source::Proc {
-        // An earlier run may have been told otherwise.
-        match kernel::remove_pins(&state) {
-            Ok(true) => {
-                info!("what an earlier run left in the kernel is removed, as this one does not go on from it")
-            }
-            Ok(false) => {}
-            Err(error) => warn!("{error}"),
-        }
-        return None;
-    }
-    Some(Pinning {
-        state,
-        keep_watching: settings.keep_watching,
-        progress: kept.progress.clone(),
-    })
 }
 
 struct Daemon {

@@ -163,7 +163,7 @@ fn what_is_asked_for_as_it_is_asked_for() {
             value: 3,
             start: 30 * S
         },
-        "begun anew"
+        "it begins again"
     );
     let made = run("mem 3.5\nload x\nmem -1\n", 40 * S);
     assert_eq!(

@@ -77,7 +77,11 @@ fn what_had_ended_and_is_not_told_of_is_given_up() {
             &[app].into_iter().collect(),
             BootTime(17_000 * MS),
         );
-        assert_eq!(second.take_notices(BootTime(17_001 * MS)).len(), 0, "told once");
+        assert_eq!(
+            second.take_notices(BootTime(17_001 * MS)).len(),
+            0,
+            "reported already"
+        );
         let reading = read(&mut second, 0, 17_002);
         assert_eq!((written(&reading), second.given_up(GroupId(0))), (7, 1));
         assert_eq!(reading.happened.exits, 1);
