@@ -1,6 +1,6 @@
 //! kevmon as the user nobody, with chosen capabilities, on a /proc mounted with chosen options.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use crate::{
     kevmon::{self, Output},
@@ -26,6 +26,11 @@ impl Nobody {
         Self { scratch }
     }
 
+    /// The copy.
+    pub fn kevmon(&self) -> PathBuf {
+        self.scratch.path().join("kevmon")
+    }
+
     /// `kevmon --run-once` as nobody, with these capabilities and no other, where /proc is mounted with `options`.
     pub fn run_once(&self, options: &str, capabilities: &str, args: &[&str]) -> Output {
         let drop = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all";
@@ -36,8 +41,8 @@ impl Nobody {
         // Before Linux 5.11 maps count as locked memory, and CAP_SYS_RESOURCE, which lifts the limit, is not given. Later
         // kernels need no more than there is, and a container may forbid to raise it.
         let line = format!(
-            "ulimit -l unlimited 2>/dev/null; mount -t proc -o {options} proc /proc && exec {drop}{give} {}/kevmon --run-once \"$@\"",
-            self.scratch.path().display()
+            "ulimit -l unlimited 2>/dev/null; mount -t proc -o {options} proc /proc && exec {drop}{give} {} --run-once \"$@\"",
+            self.kevmon().display()
         );
         let mut command = Command::new("unshare");
         // busybox's shell takes its own setpriv, which knows no users.

@@ -16,6 +16,7 @@ mod object;
 mod pins;
 mod placeholders;
 mod refusal;
+mod rights;
 mod ring;
 mod ring_memory;
 mod source;

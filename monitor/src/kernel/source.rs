@@ -25,6 +25,7 @@ use super::{
     object::{self, Attached, LoadError, Shared, Sizes, TakeoverError, WATCHED_UNTIL},
     pins::{self, Found, PinError, Pins},
     refusal::Refusal,
+    rights,
     ring::{Reached, Ring, Told},
     ring_memory::RingMemory,
     sys,
@@ -107,6 +108,8 @@ pub struct Settings {
     pub links: usize,
     /// `None`: nothing outlives kevmon.
     pub pinning: Option<Pinning>,
+    /// Whether the capabilities that loading needs are given up once the programs are attached, by the calling thread.
+    pub gives_up_rights: bool,
 }
 
 /// The programs at work.
@@ -143,6 +146,8 @@ pub struct KernelSource {
     /// Records that earlier kevmons received.
     received_before: u64,
     takeover: Option<Takeover>,
+    /// Whether this process could load the programs once it has executed kevmon again.
+    may_load_again: bool,
     /// The last field, so that pins are removed after everything else is closed.
     pins: Option<Pins>,
 }
@@ -287,6 +292,12 @@ impl KernelSource {
             drop((attached, pins, ring));
             return Self::attach_anew(settings);
         }
+        // Before there are other threads: each has capabilities of its own.
+        let may_load_again = !settings.gives_up_rights
+            || rights::give_up(|| {
+                let link = sys::link_full_iterator(attached.iterators.0.as_fd())?;
+                sys::open_iterator(link.as_fd()).map(drop)
+            });
         let until: Array<MapData, u64> = attached.take(WATCHED_UNTIL)?.try_into().map_err(LoadError::Map)?;
         let pinning = settings.pinning.filter(|_| is_held);
         let heartbeat = pinning.map(|pinning| Heartbeat::start(until, pinning.keep_watching, ring_id));
@@ -349,6 +360,7 @@ impl KernelSource {
             received_before: 0,
             takeover: None,
             pins,
+            may_load_again,
         };
         if let Some(progress) = progress.take() {
             source.go_on_from(&progress);
@@ -556,6 +568,11 @@ impl KernelSource {
     /// Tells the kernel side what became of an identity, at the next [`KernelSource::flush`].
     pub fn judge(&mut self, judgement: &Judgement) {
         self.verdicts.queue(judgement);
+    }
+
+    /// Whether this process could load the programs once it has executed kevmon again.
+    pub fn may_load_again(&self) -> bool {
+        self.may_load_again
     }
 
     /// Writes the judgements that wait. To be called at the end of each drain.

@@ -85,6 +85,7 @@ mod resource;
 mod restart_kept;
 mod restart_pairs;
 mod restarts;
+mod rights;
 mod rotel;
 mod run_once;
 mod selectors;

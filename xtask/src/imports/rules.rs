@@ -99,7 +99,7 @@ pub(super) const CRATES: [CrateRule; 19] = [
     CrateRule {
         name: "caps",
         is_prefix: false,
-        place: Place::OnlyIn("collector"),
+        place: Place::OnlyInThese(&["collector", "kernel"]),
     },
     CrateRule {
         name: "landlock",

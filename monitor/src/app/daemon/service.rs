@@ -105,14 +105,15 @@ impl Service {
     pub(super) fn take_commands(
         &mut self,
         wanted: &Wanted<'_>,
-        orders: mpsc::Sender<Order>,
-        reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+        (orders, reloads): (mpsc::Sender<Order>, mpsc::Sender<oneshot::Sender<Reloaded>>),
+        may_begin_again: bool,
     ) {
         let desk = Desk {
             status: self.status.clone(),
             pulses: self.pulses.clone(),
             orders,
             reloads,
+            may_begin_again,
         };
         let Some(folder) = wanted.folder() else {
             info!("no folder for the commands socket; kevmon status does not find this instance");

@@ -119,7 +119,7 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         environment: &environment,
     };
     let (order, orders) = mpsc::channel(1);
-    service.take_commands(&wanted, order, reload);
+    service.take_commands(&wanted, (order, reload), watch.may_begin_again());
     let lines = args.output == Output::Json;
     let lines = lines.then(|| Lines::start(LineTarget::Stdout)).transpose()?;
     let mut daemon = Daemon {

@@ -80,6 +80,8 @@ pub(in crate::app) struct Desk {
     pub(in crate::app) pulses: Pulses,
     pub(in crate::app) orders: mpsc::Sender<Order>,
     pub(in crate::app) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+    /// Whether kevmon has what it needs to begin again in the same process.
+    pub(in crate::app) may_begin_again: bool,
 }
 
 /// The thread that answers, which ends with it.
@@ -249,6 +251,10 @@ impl Desk {
             Request::Status {} => self.status.json(&self.pulses.stuck()).into(),
             Request::Reload {} => self.reload().await,
             Request::Stop {} => self.order(Order::Stop),
+            Request::Restart {} if !self.may_begin_again => refusal(
+                "kevmon has given up CAP_BPF and CAP_PERFMON, and would not get them again in the same process",
+                "give it --stop, and have what started it start it again",
+            ),
             Request::Restart {} => self.order(Order::Restart),
         }
     }

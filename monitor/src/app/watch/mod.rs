@@ -241,6 +241,14 @@ impl Watch {
         }
     }
 
+    /// Whether this process could use its source once it has executed kevmon again.
+    pub fn may_begin_again(&self) -> bool {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.may_load_again(),
+            Source::Proc(_) => true,
+        }
+    }
+
     /// How far this run has come, for the state, and whether all losses have been reported; `None` where nothing outlives this run.
     pub fn progress(&self) -> Option<Progress> {
         match &self.source {
@@ -723,6 +731,7 @@ fn open(origin: Origin, caches: CacheShare) -> Result<(Source, String)> {
         ring_bytes: origin.ring_bytes,
         links: caches.links,
         pinning: origin.pinning,
+        gives_up_rights: true,
     };
     let proc = || Source::Proc(ProcSource::new(origin.root.clone()));
     if choice == cli::Source::Proc {
