@@ -133,7 +133,7 @@ pub enum Role {
     CollectorUser,
     /// One of the keys of kevmon's own schema that [`super::native`] takes, by table and name.
     Own,
-    /// For the reader of the file alone (an author, a version).
+    /// Not for what watches: for the reader of the file (an author, a version), or for `kevmon plugin unit`.
     Remark,
     /// Meant something to the Python framework; kevmon says once that it does nothing here.
     NoEffect,
@@ -305,8 +305,8 @@ pub const KEYS: &[Key] = &[
     key(OWN, "transforms", ANY, Kind::Transform, Role::Own, "none"),
     key(GUIDE, "dependencies", "python_version", Kind::Anything, Role::NoEffect, "none"),
     key(GUIDE, "dependencies", "packages", Kind::Anything, Role::NoEffect, "none"),
-    key(GUIDE, "systemd", "service_name", Kind::Anything, Role::NoEffect, "none"),
-    key(GUIDE, "systemd", "description", Kind::Anything, Role::NoEffect, "none"),
+    key(GUIDE, "systemd", "service_name", Kind::Anything, Role::Remark, "none"),
+    key(GUIDE, "systemd", "description", Kind::Anything, Role::Remark, "none"),
     key(ALL, "otel_config", "service_name_template", Kind::Template, Role::Template, TEMPLATE),
     key(GUIDE, "otel_config", "metrics_prefix", Kind::Anything, Role::NoEffect, "none"),
     key(REPO, "metadata", "service_namespace", Kind::Text, Role::Namespace, "`\"default\"`"),
@@ -319,8 +319,8 @@ pub const KEYS: &[Key] = &[
     key(REPO, "monitoring", "metric_types", Kind::Anything, Role::NoEffect, "none"),
     key(REPO, "monitoring", "supports_discovery", Kind::Anything, Role::NoEffect, "none"),
     key(REPO, "monitoring", "log_process_details", Kind::Anything, Role::NoEffect, "none"),
-    key(REPO, "installation", "systemd_service_name", Kind::Anything, Role::NoEffect, "none"),
-    key(REPO, "installation", "service_description", Kind::Anything, Role::NoEffect, "none"),
+    key(REPO, "installation", "systemd_service_name", Kind::Anything, Role::Remark, "none"),
+    key(REPO, "installation", "service_description", Kind::Anything, Role::Remark, "none"),
     key(REPO, "installation", "default_base_dir", Kind::Anything, Role::NoEffect, "none"),
     key(REPO, "installation", "requires_root", Kind::Anything, Role::NoEffect, "none"),
     key(REPO, "installation", "creates_logs_directory", Kind::Anything, Role::NoEffect, "none"),

@@ -363,8 +363,7 @@ fn the_shipped_plugins() {
     );
     assert!(loaded.warnings[0].message.ends_with(
         "without effect in kevmon: monitoring.metric_types, monitoring.supports_discovery, \
-         monitoring.log_process_details, installation.systemd_service_name, \
-         installation.service_description, installation.default_base_dir, installation.requires_root, \
+         monitoring.log_process_details, installation.default_base_dir, installation.requires_root, \
          installation.creates_logs_directory, dependencies.python_min_version, \
          dependencies.additional_packages"
     ));
@@ -380,7 +379,7 @@ fn the_guides_example_as_published() {
         folder.lines(&loaded.warnings),
         [
             "myapp/plugin.toml:15: accepted, without effect in kevmon: dependencies.python_version, \
-          dependencies.packages, systemd.service_name, systemd.description, otel_config.metrics_prefix"
+          dependencies.packages, otel_config.metrics_prefix"
         ]
     );
     let [plugin] = loaded.plugins.as_slice() else {

@@ -292,11 +292,11 @@ fn warnings_are_of_what_runs() {
     let folder = Folder::new();
     folder.write(
         "a/plugin.toml",
-        "[service]\nprocess_name = 'a'\n[systemd]\nservice_name = 'a'",
+        "[service]\nprocess_name = 'a'\n[dependencies]\npackages = ['a']",
     );
     folder.write(
         "b/plugin.toml",
-        "[service]\nprocess_name = 'b'\n[systemd]\nservice_name = 'b'",
+        "[service]\nprocess_name = 'b'\n[dependencies]\npackages = ['b']",
     );
     assert_eq!(load_plain(&folder.sources()).warnings.len(), 2);
     let only = PluginSources {
@@ -305,6 +305,6 @@ fn warnings_are_of_what_runs() {
     };
     assert_eq!(
         folder.lines(&load_plain(&only).warnings),
-        ["b/plugin.toml:4: accepted, without effect in kevmon: systemd.service_name"]
+        ["b/plugin.toml:4: accepted, without effect in kevmon: dependencies.packages"]
     );
 }
