@@ -36,7 +36,7 @@ pub(super) const FEATURES: [(&str, &[&str]); 15] = [
     ),
     (
         "`hidepid`, and CAP_BPF with CAP_PERFMON alone",
-        &["proc_source::"],
+        &["proc_source::", "rights::"],
     ),
     ("values of `/proc` at `--run-once`", &["run_once::"]),
     ("values that depend on the kernel's build", &["kernel_features::"]),
