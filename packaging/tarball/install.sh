@@ -262,8 +262,13 @@ manager() {
 
 try_program() {
     if ! answer=$("$here/bin/kevmon" --version 2>&1); then
-        has=$(getconf GNU_LIBC_VERSION 2>/dev/null || say 'no glibc')
-        fail "kevmon does not run here; nothing was changed. It needs glibc $(value "$manifest" glibc) or newer on $(value "$manifest" target), and this machine has $has on $(uname -m):
+        glibc=$(value "$manifest" glibc)
+        needs=$(value "$manifest" target) has=$(uname -m)
+        if [ -n "$glibc" ]; then
+            needs="glibc $glibc or newer on $needs"
+            has="$(getconf GNU_LIBC_VERSION 2>/dev/null || say 'no glibc') on $has"
+        fi
+        fail "kevmon does not run here; nothing was changed. It needs $needs, and this machine has $has:
   $answer"
     fi
 }

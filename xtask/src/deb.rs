@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::dist::Arch;
 use crate::packages::{Apt, Version};
 use crate::shell;
 use crate::workspace::Workspace;
@@ -130,8 +131,13 @@ impl Sources {
         Self { options: Vec::new() }
     }
 
-    /// Those of `suite`, in a folder of their own.
+    /// Those of `suite` for this machine's processor, in a folder of their own.
     pub(crate) fn private(folder: &Path, suite: &str) -> Result<Self> {
+        Self::foreign(folder, suite, None)
+    }
+
+    /// The same for another processor.
+    pub(crate) fn foreign(folder: &Path, suite: &str, arch: Option<Arch>) -> Result<Self> {
         for part in ["state/lists/partial", "cache/archives/partial"] {
             create(&folder.join(part))?;
         }
@@ -141,6 +147,9 @@ impl Sources {
         fs::write(&sources, source(&uri, suite, keyring))
             .with_context(|| format!("cannot write {}", sources.display()))?;
         let path = |name: &str| folder.join(name).display().to_string();
+        let architecture = arch.into_iter().flat_map(|arch| {
+            ["APT::Architecture", "APT::Architectures"].map(|name| format!("{name}={}", arch.debian()))
+        });
         let options: Vec<String> = [
             format!("Dir::Etc::sourcelist={}", sources.display()),
             "Dir::Etc::sourceparts=/dev/null".to_owned(),
@@ -151,6 +160,7 @@ impl Sources {
             "APT::Sandbox::User=root".to_owned(),
         ]
         .into_iter()
+        .chain(architecture)
         .flat_map(|option| ["-o".to_owned(), option])
         .collect();
         shell::run_step(apt_get(&options).args(["-q", "update"]))

@@ -29,6 +29,10 @@ pub(crate) enum Need {
     Toolchain,
     /// The libLLVM of this major version, with its headers.
     Llvm(u32),
+    /// A C compiler for programs with musl in them, called musl-gcc.
+    Musl,
+    /// gcc and binutils for glibc programs of another processor, as the kernel calls it.
+    CrossCompiler(&'static str),
     /// Python with `venv` and pip.
     Python,
     Nginx,
@@ -78,7 +82,7 @@ impl Family {
         Some(words.chain(packages).collect())
     }
 
-    fn packages(self, need: Need) -> Option<Vec<String>> {
+    pub(crate) fn packages(self, need: Need) -> Option<Vec<String>> {
         let named = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
         match (self, need) {
             (Self::Unknown, _) => None,
@@ -98,6 +102,21 @@ impl Family {
             (Self::Suse, Need::Llvm(major)) => Some(vec![format!("llvm{major}-devel")]),
             (Self::Arch, Need::Llvm(_)) => named(&["llvm"]),
             (Self::Alpine, Need::Llvm(major)) => Some(vec![format!("llvm{major}-dev")]),
+            (Self::Debian, Need::Musl) => named(&["musl-tools"]),
+            (Self::Fedora, Need::Musl) => named(&["musl-gcc"]),
+            (Self::Suse, Need::Musl) => named(&["musl-devel", "gcc"]),
+            (Self::Arch, Need::Musl) => named(&["musl"]),
+            (Self::Alpine, Need::Musl) => named(&["build-base"]),
+            (Self::Debian, Need::CrossCompiler(arch)) => Some(vec![
+                format!("gcc-{}-linux-gnu", arch.replace('_', "-")),
+                format!(
+                    "libc6-dev-{}-cross",
+                    if arch == "aarch64" { "arm64" } else { "amd64" }
+                ),
+            ]),
+            (Self::Arch, Need::CrossCompiler(arch)) => Some(vec![format!("{arch}-linux-gnu-gcc")]),
+            // Fedora's and SUSE's cross compilers come without a C library.
+            (Self::Fedora | Self::Suse | Self::Alpine, Need::CrossCompiler(_)) => None,
             (Self::Debian, Need::Python) => named(&["python3", "python3-venv"]),
             (Self::Fedora, Need::Python) => named(&["python3", "python3-pip", "python3-libs"]),
             (Self::Suse, Need::Python) => named(&["python3", "python3-pip"]),
@@ -112,11 +131,13 @@ impl Family {
         match self.command(need) {
             Some(words) => format!("as root: {}", words.join(" ")),
             None => {
-                let known = [Self::Debian, Self::Fedora]
-                    .map(|family| family.line(need)["as root: ".len()..].to_owned());
+                let known: Vec<String> = [Self::Debian, Self::Fedora]
+                    .into_iter()
+                    .filter_map(|family| Some(format!("`{}`", family.command(need)?.join(" "))))
+                    .collect();
                 format!(
-                    "this distribution is not known; elsewhere it is `{}` or `{}`",
-                    known[0], known[1]
+                    "no package of this distribution is known; elsewhere it is {}",
+                    known.join(" or ")
                 )
             }
         }
@@ -193,6 +214,21 @@ mod tests {
                 Family::Suse,
                 Need::Llvm(21),
                 "zypper --non-interactive install llvm21-devel",
+            ),
+            (
+                Family::Debian,
+                Need::Musl,
+                "apt-get install -y --no-install-recommends musl-tools",
+            ),
+            (
+                Family::Debian,
+                Need::CrossCompiler("aarch64"),
+                "apt-get install -y --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+            ),
+            (
+                Family::Debian,
+                Need::CrossCompiler("x86_64"),
+                "apt-get install -y --no-install-recommends gcc-x86-64-linux-gnu libc6-dev-amd64-cross",
             ),
             (Family::Arch, Need::Compiler, "pacman -S --needed gcc"),
             (Family::Alpine, Need::Python, "apk add python3 py3-pip"),

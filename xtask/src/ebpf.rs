@@ -95,6 +95,11 @@ fn require_c_compiler() -> Result<()> {
 impl Builder {
     /// Builds the object file, where it is not fresh.
     pub(crate) fn build(&self, workspace: &Workspace, warnings: Warnings) -> Result<()> {
+        self.build_for(workspace, env::consts::ARCH, warnings).map(drop)
+    }
+
+    /// Builds the object file for the kernels of a processor, and returns where it is.
+    pub(crate) fn build_for(&self, workspace: &Workspace, arch: &str, warnings: Warnings) -> Result<PathBuf> {
         let mut command = shell::command(&self.toolchain.cargo);
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(leads_cargo_astray) {
@@ -109,7 +114,7 @@ impl Builder {
             // Empty and not absent: a wrapper in the user's cargo configuration is switched off too.
             .env("RUSTC_WRAPPER", "")
             .env("RUSTC_WORKSPACE_WRAPPER", "")
-            .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags())
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(arch))
             .arg("build")
             .arg("--manifest-path")
             .arg(workspace.root().join("Cargo.toml"))
@@ -123,7 +128,7 @@ impl Builder {
                 TARGET,
             ])
             .arg("--target-dir")
-            .arg(workspace.ebpf_target());
+            .arg(workspace.ebpf_target(arch));
         if warnings == Warnings::Denied {
             command.args(["-Z", "warnings", "--config", "build.warnings='deny'"]);
         }
@@ -132,22 +137,22 @@ impl Builder {
         }
         shell::run(&mut command).context("cannot build the eBPF half (monitor-ebpf)")?;
 
-        let object = workspace.ebpf_object();
+        let object = workspace.ebpf_object(arch);
         if !object.exists() {
             bail!(
                 "the eBPF build succeeded but left no {}: has the binary been renamed?",
                 object.display()
             );
         }
-        Ok(())
+        Ok(object)
     }
 
-    fn rustflags(&self) -> String {
+    fn rustflags(&self, arch: &str) -> String {
         let mut linker = String::from("-Clinker=");
         linker.push_str(&self.linker.to_string_lossy());
         [
-            // aya-ebpf chooses the kernel's register layout by it.
-            &format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+            // aya-ebpf chooses the kernel's register layout by it, and the programs their memory barrier.
+            &format!("--cfg=bpf_target_arch=\"{arch}\""),
             "-Cdebuginfo=2",
             &linker,
             "-Clink-arg=--btf",

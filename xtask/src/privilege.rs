@@ -25,7 +25,7 @@ impl Credentials {
         })
     }
 
-    fn own() -> Result<Self> {
+    pub(crate) fn own() -> Result<Self> {
         let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
         Self::parse(&status).context("/proc/self/status has no readable Uid or CapEff line")
     }

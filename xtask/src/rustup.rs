@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::shell;
 
@@ -66,6 +66,25 @@ pub(crate) fn install_nightly() -> Result<()> {
     command.arg("--no-self-update").env("RUSTUP_MAX_RETRIES", "1");
     let home = home();
     shell::run_step_while_moving(&mut command, STALLED, || home.as_deref().map_or(0, bytes_in))
+}
+
+/// Adds the standard library for a target to the toolchain in use.
+pub(crate) fn target_command(triple: &str) -> String {
+    format!("rustup target add {triple}")
+}
+
+pub(crate) fn add_target(triple: &str) -> Result<()> {
+    let line = target_command(triple);
+    shell::say(format_args!(
+        "setup: {line} (about 30 MB; given up when nothing comes for {} s)",
+        STALLED.as_secs()
+    ));
+    let mut command = shell::command("rustup");
+    command.args(line.split_whitespace().skip(1));
+    command.env("RUSTUP_MAX_RETRIES", "1");
+    let home = home();
+    shell::run_step_while_moving(&mut command, STALLED, || home.as_deref().map_or(0, bytes_in))
+        .with_context(|| format!("run `{line}` by hand to see what is wrong"))
 }
 
 /// Where rustup downloads to, and unpacks.

@@ -38,6 +38,16 @@ pub(crate) fn host_cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
+/// The compiler that this cargo runs.
+pub(crate) fn host_rustc() -> PathBuf {
+    let beside = host_cargo().with_file_name("rustc");
+    let own = env::var_os("RUSTC").map(PathBuf::from);
+    own.unwrap_or_else(|| match beside.is_file() {
+        true => beside,
+        false => PathBuf::from("rustc"),
+    })
+}
+
 /// A command without the traces of the cargo that runs this program.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -47,13 +47,19 @@ impl Workspace {
         &self.user_target
     }
 
-    /// The target folder of the eBPF half. `monitor/build.rs` knows it too, so it does not follow CARGO_TARGET_DIR.
-    pub(crate) fn ebpf_target(&self) -> PathBuf {
-        self.root.join("target/ebpf")
+    /// The target folder of the eBPF half for the kernels of a processor. `monitor/build.rs` knows this machine's too, so it does
+    /// not follow CARGO_TARGET_DIR.
+    pub(crate) fn ebpf_target(&self, arch: &str) -> PathBuf {
+        let name = match arch == env::consts::ARCH {
+            true => "ebpf".to_owned(),
+            false => format!("ebpf-{arch}"),
+        };
+        self.root.join("target").join(name)
     }
 
-    pub(crate) fn ebpf_object(&self) -> PathBuf {
-        self.ebpf_target().join("bpfel-unknown-none/release/kevmon-ebpf")
+    pub(crate) fn ebpf_object(&self, arch: &str) -> PathBuf {
+        self.ebpf_target(arch)
+            .join("bpfel-unknown-none/release/kevmon-ebpf")
     }
 
     /// What `setup` builds and installs for this repository alone.

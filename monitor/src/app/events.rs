@@ -261,7 +261,7 @@ impl Printer {
 
 /// Unix seconds by the clock on the wall here; UTC where the time zone cannot be had.
 fn local(unix: u64) -> Wall {
-    let seconds = libc::time_t::try_from(unix).unwrap_or(libc::time_t::MAX);
+    let seconds = i64::try_from(unix).unwrap_or(i64::MAX);
     let mut fields = MaybeUninit::<libc::tm>::uninit();
     // SAFETY: both pointers are to values of the right types that live until the call returns; it writes the second.
     let told = unsafe { libc::localtime_r(&raw const seconds, fields.as_mut_ptr()) };

@@ -5,74 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 
-use super::Release;
+use super::target::{Libc, Target};
+use super::{Release, elf};
 use crate::ebpf::{self, Warnings};
 use crate::shell;
 use crate::user::{self, Profile};
 use crate::workspace::Workspace;
-
-/// A processor that kevmon is packaged for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Arch {
-    #[value(name = "x86_64")]
-    X86,
-    #[value(name = "aarch64")]
-    Arm,
-}
-
-impl Arch {
-    pub(crate) fn here() -> Result<Self> {
-        match env::consts::ARCH {
-            "x86_64" => Ok(Self::X86),
-            "aarch64" => Ok(Self::Arm),
-            other => bail!(
-                "packages are made for x86_64 and aarch64; this machine is {other}: name one with --target"
-            ),
-        }
-    }
-
-    /// As the compiler calls it.
-    pub(crate) fn triple(self) -> &'static str {
-        match self {
-            Self::X86 => "x86_64-unknown-linux-gnu",
-            Self::Arm => "aarch64-unknown-linux-gnu",
-        }
-    }
-
-    /// As the kernel and RPM call it.
-    pub(crate) fn kernel(self) -> &'static str {
-        match self {
-            Self::X86 => "x86_64",
-            Self::Arm => "aarch64",
-        }
-    }
-
-    /// As Debian and OCI call it.
-    pub(crate) fn debian(self) -> &'static str {
-        match self {
-            Self::X86 => "amd64",
-            Self::Arm => "arm64",
-        }
-    }
-
-    /// As ELF's header has it (elf.h, EM_X86_64 and EM_AARCH64).
-    fn machine(self) -> u16 {
-        match self {
-            Self::X86 => 62,
-            Self::Arm => 183,
-        }
-    }
-
-    /// Debian's cross binutils are called so.
-    fn tool(self, name: &str) -> String {
-        match Self::here() {
-            Ok(here) if here == self => name.to_owned(),
-            _ => format!("{}-linux-gnu-{name}", self.kernel()),
-        }
-    }
-}
 
 /// A program without its debug information, and that.
 #[derive(Debug)]
@@ -81,39 +20,44 @@ pub(crate) struct Split {
     pub(crate) debug: Vec<u8>,
     /// Hexadecimal; `None` where the linker wrote none.
     pub(crate) build_id: Option<String>,
-    /// The oldest glibc that it runs with, such as 2.34.
-    pub(crate) glibc: String,
-    /// One that runs here, to ask for man pages.
+    /// The oldest glibc that it runs with, such as 2.34; `None`: the program is static.
+    pub(crate) glibc: Option<String>,
+    /// One that runs here, to ask for man pages: the program itself, or this machine's of the same source.
     pub(crate) runs: PathBuf,
     /// Shared libraries that it names, such as libc.so.6.
     pub(crate) libraries: Vec<String>,
 }
 
-/// Builds kevmon, unless `given` is one, and splits it.
-pub(crate) fn prepare(
-    workspace: &Workspace,
-    release: &Release,
-    profile: Profile,
-    given: Option<&Path>,
-    work: &Path,
-) -> Result<Split> {
+/// Whether the program `path` is static.
+///
+/// # Errors
+/// It is no program for `arch`.
+pub(crate) fn libc(path: &Path, target: Target) -> Result<Libc> {
+    let read = || -> Result<Libc> {
+        let content = fs::read(path)?;
+        elf::expect_machine(&content, target.arch)?;
+        Ok(match elf::is_static(&content)? {
+            true => Libc::Musl,
+            false => Libc::Glibc,
+        })
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+/// Splits the program `whole`, which is built for the release's target.
+pub(crate) fn split(workspace: &Workspace, release: &Release, whole: &Path, work: &Path) -> Result<Split> {
+    let arch = release.target.arch;
     if work.exists() {
         fs::remove_dir_all(work).with_context(|| work.display().to_string())?;
     }
     fs::create_dir_all(work).with_context(|| work.display().to_string())?;
-    let whole = match given {
-        Some(binary) => binary.to_owned(),
-        None => build(workspace, release.arch, profile)?,
-    };
-    let content = fs::read(&whole).with_context(|| whole.display().to_string())?;
-    expect_machine(&whole, &content, release.arch)?;
-    let objcopy = || shell::command(release.arch.tool("objcopy"));
+    let objcopy = || shell::command(arch.tool("objcopy"));
     let debug = work.join("kevmon.debug");
     shell::run_step(
         objcopy()
             .arg("--only-keep-debug")
             .arg("--compress-debug-sections")
-            .arg(&whole)
+            .arg(whole)
             .arg(&debug),
     )?;
     let program = work.join("kevmon");
@@ -125,89 +69,79 @@ pub(crate) fn prepare(
         "--remove-section=.comment",
         "--add-gnu-debuglink=kevmon.debug",
     ]);
-    shell::run_step(strip.arg(fs::canonicalize(&whole)?).arg("kevmon"))?;
-    let notes = shell::read(
-        shell::command(release.arch.tool("readelf"))
-            .arg("-nWd")
-            .arg(&program),
-    )
-    .context("readelf -nWd: is binutils installed?")?;
+    shell::run_step(strip.arg(fs::canonicalize(whole)?).arg("kevmon"))?;
+    let notes = shell::read(shell::command(arch.tool("readelf")).arg("-nWd").arg(&program))
+        .context("readelf -nWd: is binutils installed?")?;
     let build_id = notes
         .lines()
         .find_map(|line| line.trim().strip_prefix("Build ID: "));
-    let versions = shell::read(
-        shell::command(release.arch.tool("objdump"))
-            .arg("-T")
-            .arg(&program),
-    )
-    .context("objdump -T: is binutils installed?")?;
+    let glibc = match release.target.libc {
+        Libc::Musl => None,
+        Libc::Glibc => {
+            let versions = shell::read(shell::command(arch.tool("objdump")).arg("-T").arg(&program))
+                .context("objdump -T: is binutils installed?")?;
+            Some(newest_glibc(&versions)?)
+        }
+    };
     Ok(Split {
         program: fs::read(&program)?,
         debug: fs::read(&debug)?,
         build_id: build_id.map(|id| id.trim().to_owned()),
-        glibc: newest_glibc(&versions)?,
+        glibc,
         libraries: libraries(&notes),
-        runs: program,
+        runs: match arch.is_here() {
+            true => program,
+            false => user::build_both(workspace, Profile::Dev)?,
+        },
     })
 }
 
-/// A release is built with nothing of this machine in it: paths are those of a made-up place.
-fn build(workspace: &Workspace, arch: Arch, profile: Profile) -> Result<PathBuf> {
-    ebpf::setup(workspace)?.build(workspace, Warnings::Shown)?;
-    if profile == Profile::Dev {
-        return user::build(workspace, profile);
-    }
-    let target = workspace.user_target().join("dist-build");
+/// Builds kevmon. A release has nothing of this machine in it: paths are those of a made-up place.
+pub(crate) fn build(workspace: &Workspace, target: Target, profile: Profile) -> Result<PathBuf> {
+    let tools = target.setup(workspace)?;
+    let object = ebpf::setup(workspace)?.build_for(workspace, target.arch.kernel(), Warnings::Shown)?;
+    let folder = workspace.user_target().join("dist-build");
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
     let mut places = vec![(workspace.root().to_owned(), "/usr/src/kevmon")];
     places.extend(home.map(|home| (home, "/usr/src/cargo")));
     // lld, which is the compiler's default linker on x86_64, writes a build id only where it is asked to.
-    let (mut rust, mut c) = (vec!["-Clink-arg=-Wl,--build-id=sha1".to_owned()], Vec::new());
+    let mut rust = vec!["-Clink-arg=-Wl,--build-id=sha1".to_owned()];
+    let mut c = tools.c_flags;
     for (from, to) in &places {
         rust.push(format!("--remap-path-prefix={}={to}", from.display()));
         c.push(format!("-ffile-prefix-map={}={to}", from.display()));
     }
     let mut command = user::cargo(workspace, "build");
+    command.args(["-p", "kevmon", "--bin", "kevmon", "--locked"]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    let name = target.triple().replace('-', "_");
     command
-        .args([
-            "-p",
-            "kevmon",
-            "--bin",
-            "kevmon",
-            "--release",
-            "--locked",
-            "--target",
-            arch.triple(),
-        ])
+        .args(["--target", target.triple()])
         .arg("--target-dir")
-        .arg(&target)
+        .arg(&folder)
+        .env("KEVMON_EBPF_OBJECT", object)
         .env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}"))
-        .env("CFLAGS", c.join(" "));
-    if arch != Arch::here()? {
-        let compiler = arch.tool("gcc");
-        let name = arch.triple().to_ascii_uppercase().replace('-', "_");
-        command
-            .env(format!("CARGO_TARGET_{name}_LINKER"), &compiler)
-            .env("CC", &compiler);
+        .env(format!("CFLAGS_{name}"), c.join(" "));
+    if let Some(linker) = tools.linker {
+        let variable = format!("CARGO_TARGET_{}_LINKER", name.to_ascii_uppercase());
+        command.env(variable, linker);
     }
-    shell::run(&mut command).with_context(|| {
-        format!(
-            "cannot build kevmon for {0}: it needs Rust's library for it (`rustup target add {0}`)",
-            arch.triple()
-        )
-    })?;
-    Ok(target.join(arch.triple()).join("release/kevmon"))
-}
-
-fn expect_machine(path: &Path, content: &[u8], arch: Arch) -> Result<()> {
-    let machine = content
-        .get(18..20)
-        .map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
-    if !content.starts_with(b"\x7fELF") || machine != Some(arch.machine()) {
-        bail!("{} is no program for {}", path.display(), arch.kernel());
+    if let Some(compiler) = tools.compiler {
+        command.env(format!("CC_{name}"), compiler);
     }
-    Ok(())
+    shell::run(&mut command).with_context(|| format!("cannot build kevmon for {}", target.triple()))?;
+    let program = folder.join(target.triple()).join(profile.folder()).join("kevmon");
+    if libc(&program, target)? != target.libc {
+        bail!(
+            "{} is not linked as a program for {} has to be: do the flags of a cargo configuration say otherwise (crt-static)?",
+            program.display(),
+            target.triple()
+        );
+    }
+    Ok(program)
 }
 
 /// The newest `GLIBC_x.y` that the dynamic symbols ask for.

@@ -41,11 +41,11 @@ pub(crate) fn build(
         read(workspace, "lintian-overrides")?,
         0o644,
     )?;
-    let tree = with_manifest(release, &staged.glibc, &tree)?;
+    let tree = with_manifest(release, staged.glibc.as_deref(), &tree)?;
     let mut control = scripts(workspace)?;
     control.add(
         "control",
-        control_text(release, &staged.glibc, tree.size()),
+        control_text(release, staged.glibc.as_deref(), tree.size()),
         0o644,
     )?;
     let conffiles: String = tree
@@ -95,14 +95,15 @@ fn read(workspace: &Workspace, name: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-fn control_text(release: &Release, glibc: &str, bytes: u64) -> String {
+fn control_text(release: &Release, glibc: Option<&str>, bytes: u64) -> String {
+    let libraries = glibc.map_or_else(String::new, |glibc| format!("libc6 (>= {glibc}), libgcc-s1, "));
     let description: String = DESCRIPTION.iter().map(|line| format!(" {line}\n")).collect();
     format!(
         "Package: kevmon\nVersion: {}\nArchitecture: {}\nMaintainer: {MAINTAINER}\nInstalled-Size: {}\n\
-         Depends: libc6 (>= {glibc}), libgcc-s1, passwd\nRecommends: ca-certificates\nSuggests: logrotate, python3, kevmon-dbgsym\n\
+         Depends: {libraries}passwd\nRecommends: ca-certificates\nSuggests: logrotate, python3, kevmon-dbgsym\n\
          Section: admin\nPriority: optional\nHomepage: {HOMEPAGE}\nDescription: {SUMMARY}\n{description}",
         version(release),
-        release.arch.debian(),
+        release.target.arch.debian(),
         bytes.div_ceil(1024),
     )
 }
@@ -120,7 +121,7 @@ fn debug_control(release: &Release, tree: &Tree) -> String {
         "Package: kevmon-dbgsym\nVersion: {version}\nAuto-Built-Package: debug-symbols\nArchitecture: {}\nMaintainer: {MAINTAINER}\n\
          Installed-Size: {}\nDepends: kevmon (= {version})\nSection: debug\nPriority: optional\nHomepage: {HOMEPAGE}\n\
          {ids}Description: debug symbols for kevmon\n",
-        release.arch.debian(),
+        release.target.arch.debian(),
         tree.size().div_ceil(1024),
         version = version(release),
     )
@@ -159,7 +160,7 @@ fn write(release: &Release, name: &str, mut control: Tree, tree: &Tree, output: 
     let path = output.join(format!(
         "{name}_{}_{}.deb",
         version(release),
-        release.arch.debian()
+        release.target.arch.debian()
     ));
     fs::write(&path, archive::ar(&members, release.time)).with_context(|| path.display().to_string())?;
     Ok(path)

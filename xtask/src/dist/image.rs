@@ -1,5 +1,5 @@
-//! A container image as an OCI layout in a tar file: kevmon, the shared libraries that it names, and certificates; no shell and no
-//! package manager. Container engines load it (`podman load`, `skopeo copy oci-archive:…`), and none is needed to make it.
+//! A container image as an OCI layout in a tar file: kevmon and certificates, and the shared libraries that it names where it is not
+//! static; no shell and no package manager. Container engines load it (`podman load`, `skopeo copy oci-archive:…`), and none is needed to make it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(crate) fn build(release: &Release, staged: &Staged, output: &Path) -> Result
     });
     let config = json!({
         "created": created,
-        "architecture": release.arch.debian(),
+        "architecture": release.target.arch.debian(),
         "os": "linux",
         "config": {
             "Entrypoint": ["/usr/bin/kevmon"],
@@ -72,7 +72,7 @@ pub(crate) fn build(release: &Release, staged: &Staged, output: &Path) -> Result
     .to_string()
     .into_bytes();
     let mut index = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
-    index["platform"] = json!({ "architecture": release.arch.debian(), "os": "linux" });
+    index["platform"] = json!({ "architecture": release.target.arch.debian(), "os": "linux" });
     index["annotations"] = json!({ "org.opencontainers.image.ref.name": format!("kevmon:{}", release.version.replace(['~', '+'], "-")) });
     let index = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [index] });
 
@@ -85,7 +85,7 @@ pub(crate) fn build(release: &Release, staged: &Staged, output: &Path) -> Result
     let path = output.join(format!(
         "kevmon-{}-{}.oci.tar",
         release.version,
-        release.arch.debian()
+        release.target.arch.debian()
     ));
     fs::write(&path, archive::tar(&layout, "", release.time)?).with_context(|| path.display().to_string())?;
     Ok(vec![path])
@@ -103,7 +103,7 @@ fn root(release: &Release, staged: &Staged) -> Result<Tree> {
             tree.insert(path.to_owned(), entry.clone())?;
         }
     }
-    let mut tree = with_manifest(release, &staged.glibc, &tree)?;
+    let mut tree = with_manifest(release, staged.glibc.as_deref(), &tree)?;
     for library in &staged.libraries {
         let (path, content) = library_file(release, library)?;
         tree.add(path, content, 0o755)?;
@@ -124,7 +124,11 @@ fn root(release: &Release, staged: &Staged) -> Result<Tree> {
     })?;
     tree.add(CERTIFICATES, certificates, 0o644)?;
     // The terms of the libraries, where the build machine has them.
-    for package in ["libc6", "libgcc-s1"] {
+    let packages: &[&str] = match staged.libraries.is_empty() {
+        true => &[],
+        false => &["libc6", "libgcc-s1"],
+    };
+    for package in packages {
         if let Ok(terms) = fs::read(format!("/usr/share/doc/{package}/copyright")) {
             tree.add(format!("usr/share/doc/{package}/copyright"), terms, 0o644)?;
         }
@@ -137,7 +141,7 @@ fn root(release: &Release, staged: &Staged) -> Result<Tree> {
 
 /// The build machine's, where the program looks for it: the loader by its own path, the others by theirs.
 fn library_file(release: &Release, name: &str) -> Result<(String, Vec<u8>)> {
-    let triplet = format!("{}-linux-gnu", release.arch.kernel());
+    let triplet = format!("{}-linux-gnu", release.target.arch.kernel());
     let folders = [
         format!("/lib/{triplet}"),
         format!("/usr/lib/{triplet}"),
@@ -146,7 +150,7 @@ fn library_file(release: &Release, name: &str) -> Result<(String, Vec<u8>)> {
         "/usr/lib64".to_owned(),
     ];
     let is_loader = name.starts_with("ld-linux");
-    let place = match (is_loader, release.arch.kernel()) {
+    let place = match (is_loader, release.target.arch.kernel()) {
         (true, "x86_64") => format!("lib64/{name}"),
         _ => format!("lib/{name}"),
     };

@@ -8,14 +8,23 @@ use super::tree::{Entry, Tree, sha256};
 const OPTIONAL: [&str; 3] = ["usr/share/doc/", "usr/share/man/", "share/man/"];
 
 /// The manifest of `installed`, and of `archive`: what an archive holds and does not install.
-pub(crate) fn text(release: &Release, glibc: &str, installed: &Tree, archive: Option<&Tree>) -> String {
+pub(crate) fn text(
+    release: &Release,
+    glibc: Option<&str>,
+    installed: &Tree,
+    archive: Option<&Tree>,
+) -> String {
     let mut text = format!(
         "# The files of this kevmon. `kevmon verify-install` compares them with what is installed.\n\
-         schema = 1\nversion = \"{}\"\ntarget = \"{}\"\ncommit = \"{}\"\nglibc = \"{glibc}\"\n\n[files]\n",
+         schema = 1\nversion = \"{}\"\ntarget = \"{}\"\ncommit = \"{}\"\n",
         release.version,
-        release.arch.triple(),
+        release.target.triple(),
         release.commit
     );
+    if let Some(glibc) = glibc {
+        text.push_str(&format!("glibc = \"{glibc}\"\n"));
+    }
+    text.push_str("\n[files]\n");
     for (path, entry) in installed.files() {
         text.push_str(&line(path, entry));
     }

@@ -38,7 +38,7 @@ pub(crate) fn crates(workspace: &Workspace, release: &Release) -> Result<Vec<Cra
         "--format-version=1",
         "--locked",
         "--filter-platform",
-        release.arch.triple(),
+        release.target.triple(),
     ]);
     let text = shell::read(&mut command).context("`cargo metadata --locked` failed; run it to see why")?;
     let metadata: Value = serde_json::from_str(&text).context("cargo metadata")?;

@@ -9,7 +9,7 @@ use rpm::{BuildConfig, CompressionType, Dependency, FileOptions, PackageBuilder}
 use super::deb::{DESCRIPTION, HOMEPAGE, MAINTAINER, SUMMARY};
 use super::stage::{Staged, with_manifest};
 use super::tree::Tree;
-use super::{Release, binary::Arch};
+use super::{Arch, Release};
 use crate::workspace::Workspace;
 
 /// RPM's own revision.
@@ -25,7 +25,7 @@ pub(crate) fn build(
     for (path, entry) in staged.tree.files() {
         tree.insert(placed(path), entry.clone())?;
     }
-    let tree = with_manifest(release, &staged.glibc, &tree)?;
+    let tree = with_manifest(release, staged.glibc.as_deref(), &tree)?;
     let mut builder = builder(release, "kevmon", SUMMARY)?;
     builder
         .description(DESCRIPTION.join("\n"))
@@ -33,14 +33,18 @@ pub(crate) fn build(
     builder.requires(Dependency::any("logrotate"));
     for library in &staged.libraries {
         if !library.starts_with("ld-linux") {
-            builder.requires(Dependency::any(format!("{library}(){}", bits(release.arch))));
+            builder.requires(Dependency::any(format!(
+                "{library}(){}",
+                bits(release.target.arch)
+            )));
         }
     }
-    builder.requires(Dependency::any(format!(
-        "libc.so.6(GLIBC_{}){}",
-        staged.glibc,
-        bits(release.arch)
-    )));
+    if let Some(glibc) = &staged.glibc {
+        builder.requires(Dependency::any(format!(
+            "libc.so.6(GLIBC_{glibc}){}",
+            bits(release.target.arch)
+        )));
+    }
     builder.requires(Dependency::script_post("/usr/sbin/useradd"));
     builder.requires(Dependency::script_post("/usr/sbin/groupadd"));
     let accounts = read(workspace, "scripts/accounts.sh")?;
@@ -78,7 +82,13 @@ fn builder(release: &Release, name: &str, summary: &str) -> Result<PackageBuilde
     let config = BuildConfig::default()
         .source_date(time)
         .compression(CompressionType::Gzip);
-    let mut builder = PackageBuilder::new(name, &release.version, "MIT", release.arch.kernel(), summary);
+    let mut builder = PackageBuilder::new(
+        name,
+        &release.version,
+        "MIT",
+        release.target.arch.kernel(),
+        summary,
+    );
     builder
         .using_config(config)
         .release(REVISION)
@@ -135,7 +145,7 @@ fn write(release: &Release, mut builder: PackageBuilder, name: &str, output: &Pa
     let path = output.join(format!(
         "{name}-{}-{REVISION}.{}.rpm",
         release.version,
-        release.arch.kernel()
+        release.target.arch.kernel()
     ));
     let mut content = Vec::new();
     package

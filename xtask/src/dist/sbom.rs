@@ -26,7 +26,7 @@ pub(crate) fn text(release: &Release, crates: &[Crate]) -> Result<String> {
             "component": component,
             "properties": [
                 { "name": "kevmon:commit", "value": release.commit },
-                { "name": "kevmon:target", "value": release.arch.triple() },
+                { "name": "kevmon:target", "value": release.target.triple() },
             ],
         },
         "components": crates.iter().filter(|krate| *krate != product).map(self::component).collect::<Vec<_>>(),

@@ -22,7 +22,8 @@ pub(crate) struct Staged {
     pub(crate) tree: Tree,
     /// The debug file alone.
     pub(crate) debug: Tree,
-    pub(crate) glibc: String,
+    /// The oldest glibc that the program runs with; `None`: it is static.
+    pub(crate) glibc: Option<String>,
     pub(crate) libraries: Vec<String>,
 }
 
@@ -114,7 +115,7 @@ fn generated(release: &Release, split: &Split, work: &Path, tree: &mut Tree) -> 
     shell::run_step(shell::command(&split.runs).arg("generate").arg(&folder)).with_context(|| {
         format!(
             "kevmon for {} has to run here to write its man pages",
-            release.arch.kernel()
+            release.target.arch.kernel()
         )
     })?;
     for path in below(&folder.join("man"))? {
@@ -176,7 +177,7 @@ fn indented(text: &str) -> String {
 }
 
 /// The tree of a package of a distribution: with the manifest of all its files.
-pub(crate) fn with_manifest(release: &Release, glibc: &str, tree: &Tree) -> Result<Tree> {
+pub(crate) fn with_manifest(release: &Release, glibc: Option<&str>, tree: &Tree) -> Result<Tree> {
     let mut all = tree.clone();
     all.add(MANIFEST, manifest::text(release, glibc, tree, None), 0o644)?;
     Ok(all)

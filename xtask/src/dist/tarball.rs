@@ -39,17 +39,17 @@ pub(crate) fn build(
     extra.add("LICENSE-GPL2", read(workspace, "LICENSE-GPL2")?, 0o644)?;
     let readme = read(workspace, "packaging/tarball/README.md")?
         .replace("@VERSION@", &release.version)
-        .replace("@ARCH@", release.arch.kernel())
-        .replace("@GLIBC@", &staged.glibc);
+        .replace("@ARCH@", release.target.arch.kernel())
+        .replace("@LIBC@", &needs(staged.glibc.as_deref()));
     extra.add("README.md", readme, 0o644)?;
-    let text = manifest::text(release, &staged.glibc, &installed, Some(&extra));
+    let text = manifest::text(release, staged.glibc.as_deref(), &installed, Some(&extra));
     let mut all = installed;
     for (path, entry) in extra.files() {
         all.insert(path.to_owned(), entry.clone())?;
     }
     all.add("manifest.toml", text, 0o644)?;
 
-    let name = format!("kevmon-{}-{}-linux-gnu", release.version, release.arch.kernel());
+    let name = format!("kevmon-{}-{}", release.version, release.target.short());
     let main = write(release, &all, &name, &name, output)?;
     let mut debug = Tree::default();
     for (path, entry) in staged.debug.files() {
@@ -57,6 +57,16 @@ pub(crate) fn build(
     }
     let debug = write(release, &debug, &name, &format!("{name}-debug"), output)?;
     Ok(vec![main, debug])
+}
+
+/// What the README says of the C library.
+fn needs(glibc: Option<&str>) -> String {
+    match glibc {
+        Some(glibc) => format!("It needs glibc {glibc} or newer."),
+        None => {
+            "The program is static: it needs no C library and no other file of the distribution.".to_owned()
+        }
+    }
 }
 
 /// The place below the one folder that all is installed into. kevmon looks for the programs that run plugins of other systems in the

@@ -51,7 +51,7 @@ struct Document {
     #[serde(rename = "commit")]
     _commit: String,
     #[serde(rename = "glibc")]
-    _glibc: String,
+    _glibc: Option<String>,
     files: BTreeMap<String, Entry>,
     /// What an archive holds and does not install.
     #[serde(rename = "archive", default)]

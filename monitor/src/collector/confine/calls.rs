@@ -59,6 +59,8 @@ const TERMINAL: &[u32] = &[
     libc::TIOCSCTTY as u32,
 ];
 const IOPRIO_WHO_PROCESS: u32 = 1;
+/// getpriority(2). The C libraries give it different types.
+const PRIO_PROCESS: u32 = 0;
 
 /// Numbers that are the same on every architecture, and that the libc crate does not have on all of them.
 const FCHMODAT2: c_long = 452;
@@ -85,7 +87,7 @@ const COMMON: &[Rule] = &[
     rule("sched_setattr", libc::SYS_sched_setattr, OWN),
     rule("sched_setparam", libc::SYS_sched_setparam, OWN),
     rule("sched_setscheduler", libc::SYS_sched_setscheduler, OWN),
-    rule("setpriority", libc::SYS_setpriority, Refused::Unless(&[(0, &[libc::PRIO_PROCESS]), (1, &[0])])),
+    rule("setpriority", libc::SYS_setpriority, Refused::Unless(&[(0, &[PRIO_PROCESS]), (1, &[0])])),
     rule("ioprio_set", libc::SYS_ioprio_set, Refused::Unless(&[(0, &[IOPRIO_WHO_PROCESS]), (1, &[0])])),
     // Namespaces and mounts.
     rule("clone", libc::SYS_clone, Refused::Bits(0, NAMESPACES)),

@@ -178,8 +178,16 @@ fn wire(stdout: &OwnedFd, stderr: &OwnedFd) -> Result<(), String> {
     }
     // Everything here was opened with O_CLOEXEC; this is for what a parent of kevmon's left open. Kernels before 5.11 do not
     // know the flag, and have no Landlock either.
-    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors, and closes none now.
-    if unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) } == -1 {
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors, and closes none now. musl has no function for it.
+    let marked = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if marked == -1 {
         mark_one_by_one()?;
     }
     // SAFETY: umask(2) and signal(2) with default dispositions; kevmon's were inherited.
