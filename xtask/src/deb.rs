@@ -141,11 +141,7 @@ impl Sources {
         for part in ["state/lists/partial", "cache/archives/partial"] {
             create(&folder.join(part))?;
         }
-        let uri = mirror()?;
-        let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).exists());
-        let sources = folder.join(format!("{suite}.sources"));
-        fs::write(&sources, source(&uri, suite, keyring))
-            .with_context(|| format!("cannot write {}", sources.display()))?;
+        let sources = write_source(folder, suite)?;
         let path = |name: &str| folder.join(name).display().to_string();
         let architecture = arch.into_iter().flat_map(|arch| {
             ["APT::Architecture", "APT::Architectures"].map(|name| format!("{name}={}", arch.debian()))
@@ -195,6 +191,16 @@ impl Sources {
             .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
             .collect())
     }
+}
+
+/// Writes the source of `suite`, on the mirror that the machine installs from, into `folder`; returns the file.
+pub(crate) fn write_source(folder: &Path, suite: &str) -> Result<PathBuf> {
+    create(folder)?;
+    let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).exists());
+    let file = folder.join(format!("{suite}.sources"));
+    fs::write(&file, source(&mirror()?, suite, keyring))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
 }
 
 /// The packages that `apt-get --simulate install` would install: of lines such as "Inst golang-go (2:1.24~2 Debian:13/trixie

@@ -66,6 +66,8 @@ enum Command {
     Test(TestArgs),
     /// Boot kernels of several ages in QEMU, and run the tests there that depend on the kernel (no root needed)
     VmTest(VmTestArgs),
+    /// Boot Debian with systemd in QEMU, install the .deb there, and check what package and unit do (no root needed)
+    ServiceTest(ServiceTestArgs),
     /// Build, then run one of the benchmarks of tests/
     Bench(BenchArgs),
     /// Give whatever reads bytes that others choose inputs without end, guided by the code that they reach (libFuzzer)
@@ -133,6 +135,19 @@ struct VmTestArgs {
     /// Other tests than those that depend on the kernel, after `--`
     #[arg(last = true, value_name = "FILTERS")]
     filters: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct ServiceTestArgs {
+    /// Package the kevmon for development, which is there after `test`, instead of the one that is shipped
+    #[arg(long, conflicts_with = "binary")]
+    debug: bool,
+    /// Package this kevmon, and build none
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Which Debian: bookworm (systemd 252, Linux 6.1), trixie (systemd 257, Linux 6.12); without any, bookworm
+    #[arg(value_name = "SUITE")]
+    suites: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +237,14 @@ fn execute(command: Command) -> Result<ExitCode> {
                 where_possible: args.where_possible,
             };
             return guest::test(&workspace, &asked);
+        }
+        Command::ServiceTest(args) => {
+            let kevmon = match (args.binary, args.debug) {
+                (Some(file), _) => guest::service::Kevmon::File(file),
+                (None, true) => guest::service::Kevmon::Built(Profile::Dev),
+                (None, false) => guest::service::Kevmon::Built(Profile::Release),
+            };
+            return guest::service::test(&workspace, &kevmon, &args.suites);
         }
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
         Command::Fuzz(args) => {

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{BuildProfile, DistArgs, Format};
+use super::{Arch, BuildProfile, DistArgs, Format};
 use crate::packages::Apt;
 use crate::shell;
 use crate::workspace::Workspace;
@@ -26,12 +26,40 @@ const TOOLS: [(&str, &str); 7] = [
     ("systemd-analyze", "systemd"),
 ];
 
+/// The versions of [`debian`], the older one first.
+pub(crate) const DEBIAN_VERSIONS: [&str; 2] = ["1.0.0", "1.0.1"];
+
 /// Makes them of `kevmon`, and returns the folder that holds them.
 pub(crate) fn make(workspace: &Workspace, kevmon: &Path) -> Result<PathBuf> {
     install_tools()?;
     let folder = workspace.user_target().join("packages");
+    make_each(workspace, kevmon, &folder, &MADE, &super::FORMATS)?;
+    Ok(folder)
+}
+
+/// Makes Debian's packages alone of `kevmon`, in both versions, and returns the files.
+pub(crate) fn debian(workspace: &Workspace, kevmon: &Path) -> Result<[PathBuf; 2]> {
+    let folder = workspace.user_target().join("packages-debian");
+    let made = DEBIAN_VERSIONS.map(|version| (version, version));
+    make_each(workspace, kevmon, &folder, &made, &[Format::Deb])?;
+    let arch = Arch::here()?.debian();
+    Ok(DEBIAN_VERSIONS.map(|version| {
+        folder
+            .join(version)
+            .join(format!("kevmon_{version}-1_{arch}.deb"))
+    }))
+}
+
+/// Makes each of `made`, a folder of `folder` and a version, at the same time.
+fn make_each(
+    workspace: &Workspace,
+    kevmon: &Path,
+    folder: &Path,
+    made: &[(&str, &str)],
+    formats: &[Format],
+) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     let make_one = |(name, version): (&str, &str)| {
         super::build(
@@ -42,19 +70,21 @@ pub(crate) fn make(workspace: &Workspace, kevmon: &Path) -> Result<PathBuf> {
                 binary: Some(kevmon.to_owned()),
                 package_version: Some(version.to_owned()),
                 output: Some(folder.join(name)),
-                formats: vec![Format::Deb, Format::Rpm, Format::Tarball, Format::Image],
+                formats: formats.to_vec(),
             },
         )
     };
     // Each compresses for some ten seconds.
     thread::scope(|scope| {
-        let makers = MADE.map(|one| scope.spawn(move || make_one(one)));
+        let makers: Vec<_> = made
+            .iter()
+            .map(|&one| scope.spawn(move || make_one(one)))
+            .collect();
         makers.into_iter().try_for_each(|maker| {
             let made = maker.join().map_err(|_| anyhow!("making packages panicked"))?;
             made.map(drop)
         })
-    })?;
-    Ok(folder)
+    })
 }
 
 fn install_tools() -> Result<()> {

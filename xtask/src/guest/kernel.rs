@@ -18,7 +18,7 @@ pub(super) struct Kernel {
     /// Its version, or what stands for the newest one.
     pub(super) name: &'static str,
     /// Debian's suite that has it.
-    suite: &'static str,
+    pub(super) suite: &'static str,
 }
 
 /// All of them, oldest first.

@@ -1,4 +1,7 @@
 //! The virtual machine: QEMU, and what the guest says on its serial line.
+//!
+//! A guest prints `kevmon-guest: booted RELEASE`, then a line for each test (`test NAME ... ok`, `test NAME ... FAILED: WHY`),
+//! and `kevmon-guest: NAME ended with CODE` after each program of tests.
 
 use std::fmt;
 use std::fs;
@@ -33,23 +36,48 @@ const SAYS: &str = "kevmon-guest: ";
 /// What a test prints of the kernel (`kevmon_tests::features`).
 const FEATURE: &str = "kevmon-feature: ";
 
+/// What is booted.
+#[derive(Debug)]
+pub(super) struct Machine<'a> {
+    pub(super) vmlinuz: &'a Path,
+    /// The initial RAM file system.
+    pub(super) root: &'a Path,
+    pub(super) memory_mib: u32,
+    /// How many programs of tests run there.
+    pub(super) programs: usize,
+    /// What the kernel's command line has beyond the console.
+    pub(super) options: &'a str,
+}
+
 /// How a guest ended.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ended {
+    /// How many programs of tests were to run.
+    pub(super) programs: usize,
     pub(super) booted: bool,
     /// The test programs' exit codes.
     pub(super) codes: Vec<i32>,
     /// Tests, by their outcomes.
     pub(super) passed: Vec<String>,
     pub(super) failed: Vec<String>,
+    /// Why tests failed, where they said it on their own line.
+    pub(super) reasons: Vec<(String, String)>,
     /// What tests said of the kernel: a feature, and how it is with it.
     pub(super) said: Vec<(String, String)>,
 }
 
 impl Ended {
+    /// Of a guest that has said nothing yet.
+    fn of(programs: usize) -> Self {
+        Self {
+            programs,
+            ..Self::default()
+        }
+    }
+
     /// All that was to run has run, and passed.
     pub(super) fn passed(&self) -> bool {
-        self.codes == [0, 0] && self.failed.is_empty() && !self.passed.is_empty()
+        self.codes == vec![0; self.programs] && self.failed.is_empty() && !self.passed.is_empty()
     }
 
     /// Takes in a line of the serial console.
@@ -64,10 +92,17 @@ impl Ended {
             self.said
                 .extend(said.map(|(feature, state)| (feature.to_owned(), state.to_owned())));
         } else if let Some(test) = line.trim_end().strip_prefix("test ") {
-            if let Some(name) = test.strip_suffix(" ... FAILED") {
-                self.failed.push(name.to_owned());
-            } else if let Some(name) = test.strip_suffix(" ... ok") {
-                self.passed.push(name.to_owned());
+            let Some((name, outcome)) = test.split_once(" ... ") else {
+                return;
+            };
+            let (outcome, reason) = outcome.split_once(": ").unwrap_or((outcome, ""));
+            match outcome {
+                "ok" => self.passed.push(name.to_owned()),
+                "FAILED" => self.failed.push(name.to_owned()),
+                _ => return,
+            }
+            if outcome == "FAILED" && !reason.is_empty() {
+                self.reasons.push((name.to_owned(), reason.to_owned()));
             }
         }
     }
@@ -79,7 +114,7 @@ impl fmt::Display for Ended {
         match (self.passed(), self.booted) {
             (true, _) => write!(f, "ok: {passed} tests"),
             (false, false) => write!(f, "FAILED: the guest did not boot"),
-            (false, true) if self.codes.len() < 2 => {
+            (false, true) if self.codes.len() < self.programs => {
                 write!(
                     f,
                     "FAILED: the guest ended in the midst of the tests, {passed} passed"
@@ -111,22 +146,22 @@ pub(super) fn setup() -> Result<PathBuf> {
     })
 }
 
-/// Boots `vmlinuz` with `root`, and shows what the guest says until it ends.
+/// Boots the machine, and shows what the guest says until it ends.
 ///
 /// # Errors
 /// QEMU does not start, or no boot of several comes to the tests.
-pub(super) fn run(qemu: &Path, vmlinuz: &Path, root: &Path) -> Result<Ended> {
+pub(super) fn run(qemu: &Path, machine: &Machine<'_>) -> Result<Ended> {
     for attempt in 1..=BOOTS {
-        let ended = boot(qemu, vmlinuz, root)?;
+        let ended = boot(qemu, machine)?;
         if ended.booted {
             return Ok(ended);
         }
-        shell::say(format_args!("vm-test: boot {attempt} of at most {BOOTS} failed"));
+        shell::say(format_args!("guest: boot {attempt} of at most {BOOTS} failed"));
     }
     bail!("the guest did not boot in {BOOTS} attempts")
 }
 
-fn boot(qemu: &Path, vmlinuz: &Path, root: &Path) -> Result<Ended> {
+fn boot(qemu: &Path, machine: &Machine<'_>) -> Result<Ended> {
     let mut command = shell::command(qemu);
     command
         .args([
@@ -137,14 +172,15 @@ fn boot(qemu: &Path, vmlinuz: &Path, root: &Path) -> Result<Ended> {
             "-smp",
             "2",
             "-m",
-            "2048",
+            &machine.memory_mib.to_string(),
         ])
         .args(["-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot"])
         .arg("-kernel")
-        .arg(vmlinuz)
+        .arg(machine.vmlinuz)
         .arg("-initrd")
-        .arg(root)
-        .args(["-append", "console=ttyS0 panic=-1 quiet"])
+        .arg(machine.root)
+        .arg("-append")
+        .arg(format!("console=ttyS0 panic=-1 quiet {}", machine.options))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = command
@@ -163,7 +199,7 @@ fn boot(qemu: &Path, vmlinuz: &Path, root: &Path) -> Result<Ended> {
             }
         }
     });
-    let (mut ended, began, mut last) = (Ended::default(), Instant::now(), Instant::now());
+    let (mut ended, began, mut last) = (Ended::of(machine.programs), Instant::now(), Instant::now());
     loop {
         match lines.recv_timeout(LOOK) {
             Ok(line) => {
@@ -209,7 +245,7 @@ mod tests {
     use super::*;
 
     fn told(lines: &[&str]) -> Ended {
-        let mut ended = Ended::default();
+        let mut ended = Ended::of(2);
         lines.iter().for_each(|line| ended.note(line));
         ended
     }
@@ -227,6 +263,23 @@ mod tests {
         let ended = told(&["kevmon-feature: `peak_rss_bytes` of a process: absent\r\n"]);
         let said = ("`peak_rss_bytes` of a process".to_owned(), "absent".to_owned());
         assert_eq!(ended.said, [said]);
+    }
+
+    #[test]
+    fn a_test_may_say_on_its_line_why_it_failed() {
+        let ended = told(&[
+            "test unit::user ... FAILED: uid 0: not kevmon\r\n",
+            "test unit::exposure ... ok: 1.3\r\n",
+            "test unit::slow ... has been running for a minute\r\n",
+        ]);
+        assert_eq!(
+            (ended.failed, ended.passed),
+            (vec!["unit::user".to_owned()], vec!["unit::exposure".to_owned()])
+        );
+        assert_eq!(
+            ended.reasons,
+            [("unit::user".to_owned(), "uid 0: not kevmon".to_owned())]
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod features;
 mod kernel;
 mod machine;
 mod root;
+pub(crate) mod service;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use crate::workspace::Workspace;
 
 use features::FEATURES;
 use kernel::{KERNELS, Kernel};
-use machine::Ended;
+use machine::{Ended, Machine};
 
 /// What `vm-test` was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +71,14 @@ pub(crate) fn test(workspace: &Workspace, asked: &Asked<'_>) -> Result<ExitCode>
                 release = Some(image.release.clone());
                 let (qemu, shell) = (machine::setup()?, root::setup(workspace)?);
                 let root = root::make(workspace, &shell, &programs, &kevmon, &image, &arguments)?;
-                machine::run(&qemu, &image.vmlinuz, &root)
+                let machine = Machine {
+                    vmlinuz: &image.vmlinuz,
+                    root: &root,
+                    memory_mib: 2048,
+                    programs: 2,
+                    options: "",
+                };
+                machine::run(&qemu, &machine)
             });
             Report {
                 kernel,
