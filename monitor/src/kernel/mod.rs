@@ -24,5 +24,5 @@ mod sys;
 mod verdicts;
 
 pub use cgroups::Cgroups;
-pub use pins::{Left, left, remove as remove_pins, state_name};
+pub use pins::{Left, PinError, left, remove as remove_pins, state_name};
 pub use source::{KernelSource, Pinning, ProgramTime, Settings, Takeover};

@@ -58,6 +58,9 @@ pub enum PinError {
     /// Another user could have made the file or folder.
     #[error("{0}")]
     Refused(files::Refusal),
+    /// The user may not look into the folder.
+    #[error("{}: this user may not look there; run the command as root or as kevmon's user", .0.display())]
+    Denied(PathBuf),
     /// A system call failed.
     #[error("{}: {source}; let kevmon's user write there ({KEVMON} in {BPFFS}; under systemd, ReadWritePaths={BPFFS})", .path.display())]
     System {
@@ -370,11 +373,15 @@ fn tidy_below(all: &Path, is_over: impl Fn(&Found) -> bool) {
 /// Removes all pins of the state called `state`. Returns whether there were any.
 ///
 /// # Errors
-/// A kevmon uses the pins, or they cannot be removed.
+/// A kevmon uses the pins, they cannot be removed, or this user cannot know whether there are any.
 pub fn remove(state: &str) -> Result<bool, PinError> {
     let folder = Path::new(BPFFS).join(KEVMON).join(state);
-    if !folder.is_dir() {
-        return Ok(false);
+    match fs::metadata(&folder) {
+        Ok(found) if found.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(PinError::Denied(folder));
+        }
+        _ => return Ok(false),
     }
     let pins = Pins::open(state, 0)?;
     let found = entries(&pins.folder).next().is_some();

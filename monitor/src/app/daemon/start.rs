@@ -39,7 +39,7 @@ use crate::{
     config::{Settings, receiver},
     export::HostIdentity,
     health::Pulses,
-    kernel::{self, Pinning},
+    kernel::{self, PinError, Pinning},
     procfs::HostReader,
 };
 
@@ -228,7 +228,8 @@ fn pinning(keeper: &Keeper, args: &Args, settings: &Settings, kept: &Kept) -> Op
             Ok(true) => {
                 info!("what an earlier run left in the kernel is removed, as this one does not go on from it")
             }
-            Ok(false) => {}
+            // What this user may not look at is no earlier run's of this user.
+            Ok(false) | Err(PinError::Denied(_)) => {}
             Err(error) => warn!("{error}"),
         }
         return None;
