@@ -36,10 +36,18 @@ const INIT: &str = include_str!("init.sh");
 const FOLDER: &str = "overlay/kevmon";
 /// The unit that runs the checks, and the checks in the order in which they run.
 const UNIT: &str = include_str!("service-checks.service");
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 8] = [
     ("run.sh", include_str!("checks/run.sh")),
     ("install.sh", include_str!("checks/install.sh")),
+    ("watched.sh", include_str!("checks/watched.sh")),
+    ("users.sh", include_str!("checks/users.sh")),
+    ("outages.sh", include_str!("checks/outages.sh")),
+    ("upgrade.sh", include_str!("checks/upgrade.sh")),
+    ("instances.sh", include_str!("checks/instances.sh")),
+    ("removal.sh", include_str!("checks/removal.sh")),
 ];
+/// What the plugin under test watches.
+const VICTIM: &str = include_str!("checks/victim");
 
 /// Makes Debian's root of `suite`, as a tar archive, where it is not there; returns the archive.
 ///
@@ -113,6 +121,7 @@ pub(super) fn make(
     for (name, text) in FILES {
         archive.file(&format!("/{FOLDER}/{name}"), 0o644, text.as_bytes());
     }
+    archive.file(&format!("/{FOLDER}/victim"), 0o755, VICTIM.as_bytes());
     for package in packages {
         let name = package.file_name().unwrap_or_default().to_string_lossy();
         archive.copy(&format!("/{FOLDER}/{name}"), package)?;

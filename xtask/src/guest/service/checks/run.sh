@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 cd /kevmon || exit 1
+# shellcheck disable=SC2034 # for the groups
 readonly OLDER=/kevmon/kevmon_1.0.0-1_amd64.deb NEWER=/kevmon/kevmon_1.0.1-1_amd64.deb
 # Facts that later checks need.
 readonly FACTS=/run/checks
@@ -50,9 +51,87 @@ status() {
     kevmon status --json | jq -r "$1"
 }
 
+# What a jq filter says of the plugin `victim` of the running kevmon, or of the instance $2.
+victim() {
+    kevmon status --json ${2:+--instance "$2"} | jq -r ".plugins[] | select(.plugin == \"victim\") | $1"
+}
+
+# lives COUNT: so many processes of the plugin's start and end, and are to be counted.
+lives() {
+    local left
+    for ((left = $1; left > 0; left--)); do
+        /kevmon/victim life
+    done
+    expect_more "$1" "$1"
+}
+
+# expect_more STARTS EXITS: what happens to the plugin's processes, beyond what has happened before. Several shells may say so.
+expect_more() {
+    echo "$1 $2" >>"$FACTS/expected"
+}
+
+expected() {
+    awk '{ starts += $1; exits += $2 } END { print starts, exits }' "$FACTS/expected"
+}
+
+# The plugin's starts and exits are those that happened: none is missing, and none comes a second time.
+counted_exactly() {
+    within 60 is_counted "$@"
+    sleep 4
+    equal "starts and exits" "$(expected)" "$(counted "$@")"
+}
+
+counted() {
+    victim '"\(.metrics.starts) \(.metrics.exits)"' "$@"
+}
+
+is_counted() {
+    [ "$(counted "$@")" = "$(expected)" ]
+}
+
+is_active() {
+    [ "$(systemctl is-active "$1")" = active ]
+}
+
+# Notes the plugin's counters for as long as kevmon answers and $FACTS/sampling is there.
+sample_counters() {
+    while [ -e "$FACTS/sampling" ]; do
+        victim '.metrics | [.starts, .exits, .restarts, .cpu_time_ns, .voluntary_ctx_switches] | map(. // "-") | @tsv' || true
+        sleep 0.3
+    done
+}
+
+# undisturbed COMMAND...: the command runs while processes live and their counters are read; none is lost, none falls.
+undisturbed() {
+    : >"$FACTS/sampling"
+    sample_counters >"$FACTS/samples" 2>/dev/null &
+    local sampler=$! lives=$FACTS/lives-ended
+    rm -f "$lives"
+    (
+        lives 8
+        sleep 1
+        lives 8
+        : >"$lives"
+    ) &
+    "$@"
+    within 120 test -e "$lives"
+    within 120 is_active "${UNIT:-kevmon.service}"
+    counted_exactly
+    rm -f "$FACTS/sampling"
+    wait $sampler || true
+    [ "$(grep -c . "$FACTS/samples")" -ge 3 ] || fail "counters were read less than three times"
+    awk '{ for (i = 1; i <= NF; i++) if ($i != "-") { if ($i + 0 < last[i]) { print "counter " i " fell from " last[i] " to " $i; exit 1 } last[i] = $i + 0 } }' \
+        "$FACTS/samples" || fail "a counter fell: $(paste -s -d '/' "$FACTS/samples")"
+}
+
+# Names in the kernel that keep kevmon's side of it.
+pins() {
+    [ ! -d /sys/fs/bpf/kevmon ] || find /sys/fs/bpf/kevmon -mindepth 1
+}
+
 # check GROUP::NAME: runs the function check_NAME.
 check() {
-    local name=$1 code noted began=$SECONDS
+    local name=$1 code noted began=$SECONDS since=$EPOCHSECONDS
     : >"$FACTS/note"
     (
         set -euo pipefail
@@ -67,14 +146,14 @@ check() {
     echo "--- $name: what it printed, the unit and its journal"
     cat "$FACTS/output"
     systemctl status --no-pager --lines=0 kevmon.service 2>&1
-    journalctl --no-pager -o short-monotonic -n 30 _SYSTEMD_UNIT=kevmon.service + UNIT=kevmon.service 2>&1
+    journalctl --no-pager -o short-monotonic --since "@$since" _SYSTEMD_UNIT=kevmon.service + UNIT=kevmon.service 2>&1
     echo "---"
     echo "test $name ... FAILED: $(tail -n 1 "$FACTS/output") (status $code, $((SECONDS - began)) s)"
 }
 
 systemctl is-system-running --wait >"$FACTS/system"
 echo "kevmon-guest: booted $(uname -r), $(systemctl --version | head -n 1), $(cat "$FACTS/system")"
-for group in install; do
+for group in install watched users outages upgrade instances removal; do
     # shellcheck source=/dev/null
     . "/kevmon/$group.sh"
 done
