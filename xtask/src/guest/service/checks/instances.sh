@@ -8,7 +8,7 @@ check_template_runs_one_plugin() {
     equal source ebpf "$(kevmon status --json --instance victim | jq -r .source)"
     lives 3
     counted_exactly victim
-    equal CapEff 000000c000000000 "$(process_field "$(main_pid kevmon@victim.service)" CapEff)"
+    equal CapBnd $TWO_CAPABILITIES "$(process_field "$(main_pid kevmon@victim.service)" CapBnd)"
 }
 
 check_template_is_killed_and_loses_nothing() {
