@@ -148,6 +148,9 @@ struct ServiceTestArgs {
     /// Which Debian: bookworm (systemd 252, Linux 6.1), trixie (systemd 257, Linux 6.12); without any, bookworm
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
+    /// Only these groups of checks, after `--`, with `install` and `watched`: users, outages, upgrade, instances, removal
+    #[arg(last = true, value_name = "GROUP")]
+    groups: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -244,7 +247,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                 (None, true) => guest::service::Kevmon::Built(Profile::Dev),
                 (None, false) => guest::service::Kevmon::Built(Profile::Release),
             };
-            return guest::service::test(&workspace, &kevmon, &args.suites);
+            return guest::service::test(&workspace, &kevmon, &args.suites, &args.groups);
         }
         Command::Bench(args) => bench::run(&workspace, args.name.as_deref(), &args.args)?,
         Command::Fuzz(args) => {

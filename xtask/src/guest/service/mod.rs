@@ -35,18 +35,24 @@ pub(crate) enum Kevmon {
     Built(Profile),
 }
 
-/// Boots each of the suites and runs the checks there.
+/// Boots each of the suites and runs the groups of checks there; without names, the first suite and all groups.
 ///
 /// # Errors
-/// A name is none of a suite's, or something cannot be built.
-pub(crate) fn test(workspace: &Workspace, kevmon: &Kevmon, suites: &[String]) -> Result<ExitCode> {
+/// A name is none of a suite's or group's, or something cannot be built.
+pub(crate) fn test(
+    workspace: &Workspace,
+    kevmon: &Kevmon,
+    suites: &[String],
+    groups: &[String],
+) -> Result<ExitCode> {
     let kernels = chosen(suites)?;
+    let groups = root::groups(groups)?;
     let kevmon = binary(workspace, kevmon)?;
     let packages = for_tests::debian(workspace, &kevmon)?;
     let mut passed = true;
     let mut summary = String::from("\n");
     for kernel in kernels {
-        let outcome = run(workspace, kernel, &packages);
+        let outcome = run(workspace, kernel, &packages, &groups);
         passed &= outcome.as_ref().is_ok_and(Ended::passed);
         let told = match &outcome {
             Ok(ended) => ended.to_string(),
@@ -65,12 +71,12 @@ pub(crate) fn test(workspace: &Workspace, kevmon: &Kevmon, suites: &[String]) ->
     })
 }
 
-fn run(workspace: &Workspace, kernel: Kernel, packages: &[PathBuf; 2]) -> Result<Ended> {
+fn run(workspace: &Workspace, kernel: Kernel, packages: &[PathBuf; 2], groups: &[&str]) -> Result<Ended> {
     shell::say(format_args!("service-test: Debian {}", kernel.suite));
     let image = kernel.setup(workspace)?;
     let qemu = machine::setup()?;
     let debian = root::setup(workspace, kernel.suite)?;
-    let root = root::make(workspace, kernel.suite, &debian, packages)?;
+    let root = root::make(workspace, kernel.suite, &debian, packages, groups)?;
     let machine = Machine {
         vmlinuz: &image.vmlinuz,
         root: &root,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::super::archive::Archive;
 use super::super::root as small;
@@ -32,22 +32,39 @@ const MACHINE_ID: &str = "6b65766d6f6e2d67756573742d726f6f\n";
 
 /// Unpacks Debian's root and begins it.
 const INIT: &str = include_str!("init.sh");
-/// Where the guest's root has what is in `FILES` and the packages.
+/// Where the guest's root has the checks and the packages.
 const FOLDER: &str = "overlay/kevmon";
-/// The unit that runs the checks, and the checks in the order in which they run.
+/// The unit that runs the checks, and what it runs.
 const UNIT: &str = include_str!("service-checks.service");
-const FILES: [(&str, &str); 8] = [
-    ("run.sh", include_str!("checks/run.sh")),
-    ("install.sh", include_str!("checks/install.sh")),
-    ("watched.sh", include_str!("checks/watched.sh")),
-    ("users.sh", include_str!("checks/users.sh")),
-    ("outages.sh", include_str!("checks/outages.sh")),
-    ("upgrade.sh", include_str!("checks/upgrade.sh")),
-    ("instances.sh", include_str!("checks/instances.sh")),
-    ("removal.sh", include_str!("checks/removal.sh")),
+const RUN: &str = include_str!("checks/run.sh");
+/// The groups of checks, in the order in which they run.
+const GROUPS: [(&str, &str); 7] = [
+    ("install", include_str!("checks/install.sh")),
+    ("watched", include_str!("checks/watched.sh")),
+    ("users", include_str!("checks/users.sh")),
+    ("outages", include_str!("checks/outages.sh")),
+    ("upgrade", include_str!("checks/upgrade.sh")),
+    ("instances", include_str!("checks/instances.sh")),
+    ("removal", include_str!("checks/removal.sh")),
 ];
 /// What the plugin under test watches.
 const VICTIM: &str = include_str!("checks/victim");
+
+/// The groups of these names, in the order in which they run; without names, all of them. `install` and
+/// `watched`, on which the others rely, always run.
+///
+/// # Errors
+/// A name is none of a group's.
+pub(super) fn groups(named: &[String]) -> Result<Vec<&'static str>> {
+    let all = GROUPS.map(|(name, _)| name);
+    if let Some(unknown) = named.iter().find(|name| !all.contains(&name.as_str())) {
+        bail!("`{unknown}` is no group of checks; there are {}", all.join(", "));
+    }
+    let wanted = |name: &&str| {
+        named.is_empty() || ["install", "watched"].contains(name) || named.iter().any(|named| named == name)
+    };
+    Ok(all.into_iter().filter(wanted).collect())
+}
 
 /// Makes Debian's root of `suite`, as a tar archive, where it is not there; returns the archive.
 ///
@@ -104,6 +121,7 @@ pub(super) fn make(
     suite: &str,
     debian: &Path,
     packages: &[PathBuf],
+    groups: &[&str],
 ) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for folder in ["proc", "dev", "bin", "root"] {
@@ -118,8 +136,11 @@ pub(super) fn make(
         0o644,
         UNIT.as_bytes(),
     );
-    for (name, text) in FILES {
-        archive.file(&format!("/{FOLDER}/{name}"), 0o644, text.as_bytes());
+    archive.file(&format!("/{FOLDER}/run.sh"), 0o644, RUN.as_bytes());
+    let list = format!("{}\n", groups.join(" "));
+    archive.file(&format!("/{FOLDER}/groups"), 0o644, list.as_bytes());
+    for (name, text) in GROUPS {
+        archive.file(&format!("/{FOLDER}/{name}.sh"), 0o644, text.as_bytes());
     }
     archive.file(&format!("/{FOLDER}/victim"), 0o755, VICTIM.as_bytes());
     for package in packages {
@@ -131,4 +152,21 @@ pub(super) fn make(
     let file = folder.join(format!("service-{suite}.cpio"));
     fs::write(&file, archive.finish()).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_come_with_what_they_need_and_in_order() {
+        let named = |names: &[&str]| groups(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(
+            named(&["removal", "users"]).unwrap(),
+            ["install", "watched", "users", "removal"]
+        );
+        assert_eq!(named(&[]).unwrap().len(), GROUPS.len());
+        let error = named(&["remove"]).unwrap_err().to_string();
+        assert!(error.contains("`remove`") && error.contains("removal"), "{error}");
+    }
 }

@@ -14,7 +14,7 @@ check_package_installs() {
 # All files but those that are no package's concern: what runs, logs, and the package manager's own.
 files_of_the_system() {
     find / -xdev \( -path /tmp -o -path /kevmon -o -path /var/tmp -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache \
-        -o -path /var/log/journal -o -path /var/log/apt \) -prune -o -print | sort
+        -o -path /var/log/journal -o -path /var/log/apt -o -path /var/log/dpkg.log \) -prune -o -print | sort
 }
 
 check_unit_is_enabled_and_active() {

@@ -12,7 +12,7 @@ victim_is_replaced() {
 
 replaced() {
     local pid
-    pid=$(main_pid victim.service)
+    pid=$(property MainPID victim.service)
     [ "$pid" != 0 ] && [ "$pid" != "$1" ]
 }
 

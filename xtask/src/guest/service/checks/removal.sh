@@ -14,7 +14,8 @@ check_exposure_is_what_the_documents_say() {
     systemctl daemon-reload
 }
 
-# What the checks have done to kevmon makes it say some things; nothing else is amiss.
+# What the checks have done to kevmon makes it say some things, and so does a guest that is ten times slower than a host with its
+# plugin that is collected each second; nothing else is amiss.
 check_journal_has_no_other_trouble() {
     journalctl --no-pager -o cat _SYSTEMD_UNIT=kevmon.service + _SYSTEMD_UNIT=kevmon@victim.service | grep -E ' (WARN|ERROR) ' |
         sed -E 's/^[^ ]+ +//' | sort | uniq -c | sort -rn >"$FACTS/trouble" || true
@@ -23,6 +24,7 @@ check_journal_has_no_other_trouble() {
 no connection to localhost, port 4317
 requests wait in /var/lib/kevmon/
 faulty/plugin.toml
+ticks came too late
 END
     equal "unexpected lines" "" "$(paste -s -d '/' "$FACTS/unexpected")"
 }
@@ -49,7 +51,7 @@ check_installed_again_it_goes_on() {
 }
 
 check_purge_leaves_nothing() {
-    rm -r /etc/systemd/system/kevmon.service.d /etc/systemd/system/victim.service
+    rm /etc/systemd/system/victim.service
     apt-get purge -y kevmon
     for path in /var/lib/kevmon /etc/kevmon /var/log/kevmon /run/kevmon /sys/fs/bpf/kevmon; do
         [ ! -e $path ] || fail "$path is there: $(find $path | head -n 5 | paste -s -d ' ')"
