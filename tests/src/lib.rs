@@ -21,6 +21,7 @@ pub mod checks;
 pub mod collector;
 pub mod columns;
 pub mod daemon;
+pub mod dashboards;
 pub mod delivery;
 mod ended;
 pub mod executable;

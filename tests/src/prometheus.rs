@@ -206,7 +206,8 @@ impl Drop for Prometheus {
     }
 }
 
-fn series(told: &Value) -> Series {
+/// A series of an answer of the query API, which VictoriaMetrics has as well.
+pub(crate) fn series(told: &Value) -> Series {
     let labels = told["metric"].as_object().expect("labels");
     let pairs = told["values"].as_array().cloned();
     let pairs = pairs.unwrap_or_else(|| vec![told["value"].clone()]);
@@ -249,6 +250,33 @@ pub fn promtool_check(page: &[u8]) -> String {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// What `promtool test rules` says of a file of tests of alerts, and whether they passed.
+pub fn promtool_test_rules(file: &Path) -> (bool, String) {
+    let program = kevmon::required("KEVMON_PROMTOOL", "promtool");
+    let mut command = Command::new(program);
+    told_by(command.args(["test", "rules"]).arg(file))
+}
+
+/// What `promtool check rules` says of a file of alerts, and whether it finds no fault.
+pub fn promtool_check_rules(file: &Path) -> (bool, String) {
+    let program = kevmon::required("KEVMON_PROMTOOL", "promtool");
+    told_by(
+        Command::new(program)
+            .args(["check", "rules", "--lint=all", "--lint-fatal"])
+            .arg(file),
+    )
+}
+
+/// All that a program says until its end, and whether it ended well.
+pub(crate) fn told_by(command: &mut Command) -> (bool, String) {
+    let output = command.stdin(Stdio::null()).output().expect("the program starts");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
 }
 
 fn percent_encoded(text: &str) -> String {

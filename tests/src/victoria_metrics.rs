@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use crate::{
     certificates::{Authority, Identity},
     http::Client,
     kevmon, port,
+    prometheus::{Series, series, told_by},
     sample::{Exactness, Sample},
     scratch::Scratch,
     wait,
@@ -177,6 +179,19 @@ impl VictoriaMetrics {
         names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     }
 
+    /// The value of an expression now.
+    pub fn query(&self, expression: &str) -> Vec<Series> {
+        self.get("/internal/force_flush");
+        let path = format!(
+            "/api/v1/query?nocache=1&latency_offset=1ms&query={}",
+            percent_encoded(expression)
+        );
+        let answer: Value = serde_json::from_str(&self.get(&path)).expect("JSON");
+        let result = answer["data"]["result"].as_array();
+        let result = result.unwrap_or_else(|| panic!("{expression}: {answer}"));
+        result.iter().map(series).collect()
+    }
+
     /// The values of a label in the answer to an instant query, as of now.
     pub fn labels(&self, query: &str, label: &str) -> Vec<String> {
         self.get("/internal/force_flush");
@@ -212,6 +227,28 @@ impl VictoriaMetrics {
             None
         })
     }
+}
+
+/// A program of VictoriaMetrics' that lies where the database does, or on PATH.
+fn beside(name: &str) -> PathBuf {
+    let database = kevmon::required("KEVMON_VICTORIA_METRICS", "the VictoriaMetrics program");
+    let production = format!("{name}-prod");
+    let near = [name, &production].map(|name| database.with_file_name(name));
+    let near = near.into_iter().find(|path| path.is_file());
+    near.unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// What `vmalert-tool unittest` says of a file of tests of alerts, and whether they passed.
+pub fn vmalert_test_rules(file: &Path) -> (bool, String) {
+    let mut command = Command::new(beside("vmalert-tool"));
+    command.args(["unittest", "-disableAlertgroupLabel"]);
+    told_by(command.arg(format!("--files={}", file.display())))
+}
+
+/// What `vmalert -dryRun` says of a file of alerts, and whether it finds no fault.
+pub fn vmalert_check_rules(file: &Path) -> (bool, String) {
+    let mut command = Command::new(beside("vmalert"));
+    told_by(command.arg("-dryRun").arg(format!("-rule={}", file.display())))
 }
 
 impl Drop for VictoriaMetrics {

@@ -13,6 +13,7 @@ mod guest;
 mod imports;
 mod linker;
 mod nginx;
+mod observability;
 mod packages;
 mod preflight;
 mod privilege;
@@ -76,6 +77,8 @@ enum Command {
     Dist(dist::DistArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
+    /// Write the dashboards and alerts of packaging/observability
+    Observability,
     /// Extract the names that kevmon uses from a checkout of OpenTelemetry's semantic conventions, for the tests
     Conventions(ConventionsArgs),
 }
@@ -260,6 +263,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Dist(args) => dist::run(&workspace, &args)?,
         Command::CheckImports => return imports::run(&workspace),
+        Command::Observability => observability::write(&workspace)?,
         Command::Conventions(args) => conventions::extract(&workspace, &args.source)?,
     }
     Ok(ExitCode::SUCCESS)

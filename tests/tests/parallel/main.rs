@@ -62,6 +62,7 @@ mod membership;
 mod metric_names;
 mod names;
 mod notify;
+mod observability;
 mod one_state;
 mod otel_collector;
 mod outage;

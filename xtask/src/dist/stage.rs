@@ -41,6 +41,7 @@ pub(crate) fn stage(workspace: &Workspace, release: &Release, split: &Split, wor
     tree.add("usr/bin/kevmon", split.program.clone(), 0o755)?;
     systemd(workspace, &mut tree)?;
     plugins(workspace, &mut tree)?;
+    observability(workspace, &mut tree)?;
     generated(release, split, work, &mut tree)?;
     documents(workspace, release, &mut tree)?;
     let logrotate = workspace.root().join("packaging/logrotate/kevmon");
@@ -97,6 +98,20 @@ fn plugins(workspace: &Workspace, tree: &mut Tree) -> Result<()> {
             None => format!("usr/share/kevmon/plugins/{name}"),
         };
         tree.add(place, with_plain_interpreter(read(&path)?), mode(&path)?)?;
+    }
+    Ok(())
+}
+
+/// Dashboards and alerts, for a person to import.
+fn observability(workspace: &Workspace, tree: &mut Tree) -> Result<()> {
+    let folder = workspace.root().join(crate::observability::FOLDER);
+    for path in below(&folder)? {
+        let name = path.strip_prefix(&folder)?.to_string_lossy().into_owned();
+        tree.add(
+            format!("usr/share/kevmon/observability/{name}"),
+            read(&path)?,
+            0o644,
+        )?;
     }
     Ok(())
 }
