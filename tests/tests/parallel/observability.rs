@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -70,7 +71,8 @@ struct Watched {
     folder: PluginDir,
     scratch: Scratch,
     looping: Program,
-    _steady: Running,
+    _running: Running,
+    _steady: Program,
     page: u16,
 }
 
@@ -82,7 +84,8 @@ impl Watched {
         );
         let (folder, scratch) = (PluginDir::new(), Scratch::new());
         let further = "[processes]\nenabled = true\nmax = 1\n[export]\nendpoints = [\"default\", \"away\"]\n\
-                       [[collector]]\nname = \"status\"\nkind = \"http\"\nurl = \"http://127.0.0.1:9/status\"\n";
+                       [[collector]]\nname = \"status\"\nkind = \"http\"\nurl = \"http://127.0.0.1:9/status\"\n\
+                       [[collector.metric]]\nname = \"queue.depth\"\npointer = \"/depth\"\n";
         for (name, program) in [("obsteady", &steady), ("obloop", &looping)] {
             let file = plugin_file(name, &program.pattern(), "naming = \"both\"");
             folder.write(name, &format!("{file}{further}"));
@@ -93,10 +96,10 @@ impl Watched {
         );
         folder.write("obfaulty", "schema = 1\n[service]\n");
         let page = port::free();
-        // It takes no spans, which is a loss; nobody listens where `away` is.
+        // Nobody listens where `away` is: soon the spool is full, and the oldest is lost.
         let text = format!(
             "schema = 1\n[export]\nendpoint = \"{}\"\nprotocol = \"http/protobuf\"\n[endpoints.away]\nendpoint = \"http://127.0.0.1:9\"\n\
-             [telemetry]\ninterval = \"1s\"\n[prometheus]\nenabled = true\nlisten = \"127.0.0.1:{page}\"\n",
+             [telemetry]\ninterval = \"1s\"\n[spool]\nmax_bytes = \"64KiB\"\n[prometheus]\nenabled = true\nlisten = \"127.0.0.1:{page}\"\n",
             database.url()
         );
         std::fs::write(scratch.path().join("kevmon.toml"), text).unwrap();
@@ -105,7 +108,8 @@ impl Watched {
             folder,
             scratch,
             looping,
-            _steady: running,
+            _running: running,
+            _steady: steady,
             page,
         }
     }
@@ -130,7 +134,13 @@ impl Watched {
             &["segfault"],
             &["exit", "7"],
         ] {
-            truth::spawn(&self.looping, args).reap();
+            let mut command = Command::new(self.looping.path());
+            // A directory of its own, for the core that it may leave.
+            command
+                .args(args)
+                .current_dir(self.looping.directory())
+                .env_clear();
+            truth::Spawned::start(&mut command).reap();
         }
     }
 }
