@@ -112,11 +112,11 @@ mod tests {
     fn the_files_are_what_the_generator_writes() {
         let mut written = BTreeSet::new();
         for (name, text) in files() {
-            let path = folder().join(&name);
+            let path = root().join(&name);
             let found = fs::read_to_string(&path).unwrap_or_default();
             assert!(
                 found == text,
-                "{FOLDER}/{name} is not what `cargo xtask observability` writes"
+                "{name} is not what `cargo xtask observability` writes"
             );
             written.insert(path);
         }
