@@ -147,13 +147,25 @@ pub(crate) fn take_verdict(key: &Key, sequence: u64, flags: u32) -> Option<bool>
 }
 
 /// Between a write to one map and a look into another, where userspace does the same the other way round: one of the
-/// two must see the other's write.
+/// two must see the other's write. On x86 any atomic operation is a full barrier. On arm64 only one that returns the old value
+/// is (Documentation/atomic_t.txt): BPF_FETCH, which its JIT has from Linux 5.18 on.
 #[inline(always)]
 pub(crate) fn barrier() {
     let mut word = 0;
-    // SAFETY: a local. An atomic operation orders what stands before and after it on x86, the only target so far. On arm64
-    // one that returns nothing orders nothing: a build for it needs BPF_FETCH (5.12 and newer) here.
-    unsafe { add(&raw mut word, 0) };
+    // SAFETY: a local.
+    #[cfg(not(bpf_target_arch = "aarch64"))]
+    unsafe {
+        add(&raw mut word, 0);
+    }
+    // SAFETY: one BPF_ATOMIC add on a local.
+    #[cfg(bpf_target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!(
+            "{value} = atomic_fetch_add((u64 *)({word} + 0), {value})",
+            word = in(reg) &raw mut word,
+            value = inout(reg) 0_u64 => _,
+        );
+    }
     core::hint::black_box(word);
 }
 

@@ -4,7 +4,10 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
     time::Duration,
 };
 
@@ -596,6 +599,9 @@ impl KernelSource {
         if !self.verdicts.write_now(&keep) {
             return false;
         }
+        // The verdict is written before the mark is read, on a processor that reorders both (arm64), too. The programs do it
+        // the other way round, with a barrier of their own.
+        fence(Ordering::SeqCst);
         match self.marks.get(&Shared(decode::raw_key(key)), 0) {
             // What it executes from now on is told to a process that is known.
             Ok(Shared(mark)) if mark.sequence == sequence => true,

@@ -69,6 +69,12 @@ const REMOVEXATTRAT: c_long = 466;
 const OPEN_TREE_ATTR: c_long = 467;
 const FILE_SETATTR: c_long = 469;
 
+/// The libc crate lacks it for musl on arm64.
+#[cfg(target_arch = "x86_64")]
+const KEXEC_FILE_LOAD: c_long = 320;
+#[cfg(not(target_arch = "x86_64"))]
+const KEXEC_FILE_LOAD: c_long = 294;
+
 /// The rules of every architecture, in no particular order. `socket` is not among them: it depends on the collector.
 #[rustfmt::skip]
 const COMMON: &[Rule] = &[
@@ -121,7 +127,7 @@ const COMMON: &[Rule] = &[
     never("open_by_handle_at", libc::SYS_open_by_handle_at),
     // The host.
     never("kexec_load", libc::SYS_kexec_load),
-    never("kexec_file_load", libc::SYS_kexec_file_load),
+    never("kexec_file_load", KEXEC_FILE_LOAD),
     never("init_module", libc::SYS_init_module),
     never("finit_module", libc::SYS_finit_module),
     never("delete_module", libc::SYS_delete_module),
