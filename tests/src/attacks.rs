@@ -165,12 +165,13 @@ fn traces(pid: i32) -> bool {
 }
 
 fn reads_memory(pid: i32) -> bool {
-    // The beginning of the stack or of the program lies in its maps.
+    // The beginning of the stack or of the program lies in its maps. The first place may be one that nobody reads: musl guards its
+    // heap with one.
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let first = maps
-        .split('-')
+    let mut readable = maps.lines().filter(|line| line.contains(" r"));
+    let first = readable
         .next()
-        .and_then(|text| usize::from_str_radix(text, 16).ok());
+        .and_then(|line| usize::from_str_radix(line.split('-').next()?, 16).ok());
     let mut buffer = [0_u8; 1];
     let local = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
