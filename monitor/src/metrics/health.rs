@@ -247,7 +247,7 @@ pub const OWN: &[OwnMetric] = &[
         instrument: Gauge,
         since: OwnSince::Run,
         cadence: Cadence::Each,
-        description: "1: `kevmon.complete` is 1, and CPU time, switches, faults and bytes hold all that was used: no process was given up without its final totals",
+        description: "1: CPU time, switches, faults and bytes are whole, too",
         values: |r| plain(u64::from(r.complete_totals)),
     },
     OwnMetric {
