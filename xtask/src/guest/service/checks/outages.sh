@@ -78,19 +78,17 @@ check_stop_leaves_nothing_in_the_kernel() {
     [ -n "$(pins)" ] || fail "nothing is pinned"
 }
 
-# A frozen kevmon takes no SIGTERM, so that systemd kills it after the time limit: ExecStopPost= has to remove what it left. The
-# freezer holds that command too, until it is thawed.
+# A frozen kevmon takes no SIGTERM, so that systemd kills it after the time limit: ExecStopPost= has to remove what it left.
 check_stop_that_times_out_leaves_nothing() {
-    local freezer=/sys/fs/cgroup/system.slice/kevmon.service/cgroup.freeze
+    # systemd thaws a unit that it stops, and looks at the unit's own control group for that.
+    local held=/sys/fs/cgroup/system.slice/kevmon.service/held
     mkdir -p /run/systemd/system/kevmon.service.d
     printf '[Service]\nTimeoutStopSec=10s\n' >/run/systemd/system/kevmon.service.d/short.conf
     systemctl daemon-reload
     [ -n "$(pins)" ] || fail "nothing was pinned while it ran"
-    echo 1 >$freezer
-    (
-        sleep 13
-        echo 0 >$freezer
-    ) &
+    mkdir "$held"
+    main_pid >"$held/cgroup.procs"
+    echo 1 >"$held/cgroup.freeze"
     systemctl stop kevmon.service
     rm -r /run/systemd/system/kevmon.service.d
     systemctl daemon-reload
