@@ -4,6 +4,7 @@ mod bench;
 mod collector;
 mod conventions;
 mod deb;
+mod deny;
 mod dist;
 mod distribution;
 mod ebpf;
@@ -75,6 +76,8 @@ enum Command {
     Fuzz(FuzzArgs),
     /// Build packages of kevmon: .deb, .rpm, an archive with an installer, and a container image
     Dist(dist::DistArgs),
+    /// Check known vulnerabilities, licences and sources of all crates (cargo-deny, which is built once, in some minutes)
+    Deny(DenyArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
     /// Write the dashboards and alerts of packaging/observability
@@ -181,6 +184,13 @@ struct FuzzArgs {
 }
 
 #[derive(Debug, Args)]
+struct DenyArgs {
+    /// Where the database of vulnerabilities cannot be fetched, say so and check the rest, instead of failing
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Debug, Args)]
 struct ConventionsArgs {
     /// The checkout, of the version whose names are sent
     source: PathBuf,
@@ -262,6 +272,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             return fuzz::run(&workspace, &args.targets, &task);
         }
         Command::Dist(args) => dist::run(&workspace, &args)?,
+        Command::Deny(args) => deny::run(&workspace, args.offline)?,
         Command::CheckImports => return imports::run(&workspace),
         Command::Observability => observability::write(&workspace)?,
         Command::Conventions(args) => conventions::extract(&workspace, &args.source)?,

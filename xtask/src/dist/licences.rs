@@ -38,6 +38,15 @@ const PERMITTED: [&str; 11] = [
 /// public, so that anybody can link kevmon with a changed btf-rs; its terms are in this file.
 const AGREED: [(&str, &str); 1] = [("btf-rs", "LGPL-2.1-or-later")];
 
+/// What the LGPL asks to be said with a program that holds such a library.
+const RELINKING: &str = "\
+btf-rs is under the GNU Lesser General Public License, version 2.1 or later. You may change it and link kevmon with it anew: the whole
+source of kevmon is at https://github.com/kevmon/kevmon, and sbom.cdx.json names the commit that this program was made of. In a checkout
+of that commit, point Cargo to your btf-rs ([patch.crates-io] btf-rs = { path = \"...\" } in Cargo.toml) and run
+`cargo xtask dist`.
+
+";
+
 /// Exceptions, which only add rights.
 const EXCEPTIONS: [&str; 1] = ["LLVM-exception"];
 
@@ -83,6 +92,7 @@ fn licence<'a, I: Iterator<Item = &'a str>>(words: &mut Peekable<I>) -> Option<b
 /// The file. Each text stands once, after the crates that it is of.
 pub(crate) fn third_party(crates: &[Crate]) -> Result<String> {
     let mut text = "kevmon is linked with these crates. Their terms follow, each text once.\n\n".to_owned();
+    text.push_str(RELINKING);
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for krate in crates.iter().filter(|krate| !krate.own) {
         let called = format!("{} {}", krate.name, krate.version);
@@ -133,7 +143,30 @@ fn terms(folder: &Path) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_permitted;
+    use super::{AGREED, PERMITTED, is_permitted};
+
+    /// The strings of the list `name` in deny.toml, and of its inner lists.
+    fn list(name: &str) -> Vec<&'static str> {
+        let rules = include_str!("../../../deny.toml");
+        let start = format!("\n{name} = [");
+        let (_, rest) = rules.split_once(&start).expect("the list");
+        let (list, _) = rest.split_once("\n]\n").expect("its end");
+        list.split('"').skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn cargo_deny_permits_the_same() {
+        let mut expected: Vec<&str> = PERMITTED.to_vec();
+        expected.push("Apache-2.0 WITH LLVM-exception");
+        expected.sort_unstable();
+        assert_eq!(list("allow"), expected);
+        let mut agreed: Vec<&str> = AGREED
+            .iter()
+            .flat_map(|(name, licence)| [*name, *licence])
+            .collect();
+        agreed.extend(["btf-rs-derive", "LGPL-2.1-or-later"]); // a macro, which `dist` leaves out
+        assert_eq!(list("exceptions"), agreed);
+    }
 
     #[test]
     fn an_expression_is_permitted_where_one_way_through_it_is() {
