@@ -25,6 +25,8 @@ no connection to localhost, port 4317
 requests wait in /var/lib/kevmon/
 faulty/plugin.toml
 ticks came too late
+changed settings that take effect when kevmon is restarted
+CREDENTIALS_DIRECTORY is not set
 END
     equal "unexpected lines" "" "$(paste -s -d '/' "$FACTS/unexpected")"
 }
