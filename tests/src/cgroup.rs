@@ -1,4 +1,4 @@
-//! A memory cgroup of a test's own, version 1 or 2, whichever the machine has.
+//! Control groups of a test's own: one for memory, version 1 or 2, whichever the machine has, and one as a unit of systemd's has it.
 
 use std::{
     fs,
@@ -9,6 +9,43 @@ use crate::{scratch, wait};
 
 /// Where control groups are mounted on every common distribution (cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
+
+/// The unified hierarchy, where systemd mounts it.
+pub fn unified() -> &'static Path {
+    let next_to_version_1 = Path::new("/sys/fs/cgroup/unified");
+    if next_to_version_1.is_dir() {
+        next_to_version_1
+    } else {
+        Path::new(ROOT)
+    }
+}
+
+/// A group that is called like a unit of systemd's; removed when it goes out of scope, once its processes have ended.
+#[derive(Debug)]
+pub struct UnitCgroup {
+    path: PathBuf,
+}
+
+impl UnitCgroup {
+    /// The one of the unit `name`, such as "web.service".
+    pub fn new(name: &str) -> Self {
+        let path = unified().join(name);
+        fs::create_dir(&path)
+            .unwrap_or_else(|error| panic!("missing prerequisite: {}: {error}", path.display()));
+        Self { path }
+    }
+
+    /// The file that takes the pid of a process that is to be in it.
+    pub fn processes(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+}
+
+impl Drop for UnitCgroup {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
 
 /// A group that may use so much memory, and no swap; removed when it goes out of scope.
 #[derive(Debug)]
@@ -91,17 +128,22 @@ impl Drop for MemoryCgroup {
                 unsafe { libc::kill(pid, libc::SIGKILL) };
             }
         }
-        let deadline = std::time::Instant::now() + wait::SOON;
-        while let Err(error) = fs::remove_dir(&self.path) {
-            if std::time::Instant::now() > deadline {
-                eprintln!("left behind: {}: {error}", self.path.display());
-                break;
-            }
-            std::thread::yield_now();
-        }
+        remove(&self.path);
         if let Some(control) = &self.switched_on {
             let _ = fs::write(control, "-memory");
         }
+    }
+}
+
+/// Busy until the kernel has let go of its processes.
+fn remove(path: &Path) {
+    let deadline = std::time::Instant::now() + wait::SOON;
+    while let Err(error) = fs::remove_dir(path) {
+        if std::time::Instant::now() > deadline {
+            eprintln!("left behind: {}: {error}", path.display());
+            break;
+        }
+        std::thread::yield_now();
     }
 }
 

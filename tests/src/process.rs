@@ -5,11 +5,23 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    process::Child,
     time::Duration,
 };
 
 /// TCP_LISTEN of the kernel's include/net/tcp_states.h.
 const LISTEN: &str = "0A";
+
+/// A child that is killed and reaped when it goes out of scope, also by a failed test.
+#[derive(Debug)]
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Its resident set, bytes.
 pub fn rss(pid: u32) -> u64 {

@@ -8,13 +8,15 @@ use std::{
         net::UnixStream,
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use kevmon_tests::{
+    cgroup::UnitCgroup,
     kevmon::{self, Daemon, Output},
     plugin_dir::PluginDir,
+    process::Killed,
     scratch::Scratch,
     truth, wait,
     workload::Program,
@@ -182,19 +184,12 @@ fn a_unit_is_stopped_and_restarted_by_systemctl() {
     let program = Program::new(WORKLOAD, "unit");
     let scratch = Scratch::new();
     let unit = format!("{}.service", program.name());
-    let beside_version_1 = Path::new("/sys/fs/cgroup/unified");
-    let hierarchy = if beside_version_1.is_dir() {
-        beside_version_1
-    } else {
-        Path::new("/sys/fs/cgroup")
-    };
-    let cgroup = hierarchy.join(&unit);
-    fs::create_dir(&cgroup).expect("a cgroup of version 2");
+    let cgroup = UnitCgroup::new(&unit);
     // As systemd starts a service's main process.
     let starts = "echo 0 >\"$0\"; export INVOCATION_ID=0123 SYSTEMD_EXEC_PID=$$; exec \"$@\"";
     let database = scratch.path().join("metadata.db");
     let mut command = Command::new("sh");
-    command.args(["-c", starts]).arg(cgroup.join("cgroup.procs"));
+    command.args(["-c", starts]).arg(cgroup.processes());
     command
         .arg(kevmon::binary())
         .args(["--process-name", &program.pattern()]);
@@ -202,7 +197,7 @@ fn a_unit_is_stopped_and_restarted_by_systemctl() {
         .arg("--metadata-db-path")
         .arg(&database)
         .args(["--keep-watching", "0"]);
-    let mut daemon = Killed(command.stderr(Stdio::null()).spawn().unwrap());
+    let daemon = Killed(command.stderr(Stdio::null()).spawn().unwrap());
     let asks = ["--metadata-db-path", database.to_str().unwrap()];
     wait::until("kevmon to answer", LIMIT, || {
         let output = kevmon::run(&[&["status", "--json"], &asks[..]].concat());
@@ -223,19 +218,7 @@ fn a_unit_is_stopped_and_restarted_by_systemctl() {
     }
     let said = fs::read_to_string(said).unwrap();
     assert_eq!(said, format!("stop -- {unit}\nrestart -- {unit}\n"));
-    daemon.0.kill().unwrap();
-    daemon.0.wait().unwrap();
-    fs::remove_dir(cgroup).unwrap();
-}
-
-/// A child that does not outlive a failed test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    drop(daemon);
 }
 
 /// More clients than there are places, none of which says or reads anything.

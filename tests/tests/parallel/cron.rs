@@ -12,6 +12,7 @@ use std::{
 use kevmon_tests::{
     checks, history,
     kevmon::{self, Daemon, Output},
+    process::Killed,
     receiver::Receiver,
     scratch::Scratch,
     tick::Tick,
@@ -22,16 +23,6 @@ use serde_json::{Value, json};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const LIMIT: Duration = Duration::from_secs(15);
-
-/// A child that does not outlive a failed test.
-struct Killed(std::process::Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A program, and the state that the runs share.
 struct Setup {

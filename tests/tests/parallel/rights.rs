@@ -3,16 +3,17 @@
 use std::{
     fs,
     os::unix::{fs::chown, process::CommandExt},
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use kevmon_tests::{
+    cgroup::UnitCgroup,
     features::{kernel, tell},
     kevmon::{self, Daemon},
     nobody::Nobody,
     plugin_dir::PluginDir,
+    process::Killed,
     push::plugin_file,
     scratch::Scratch,
     truth, wait,
@@ -135,31 +136,15 @@ fn no_restart_in_place_is_taken_that_would_lack_them() {
     daemon.terminate();
 }
 
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// As a unit gets them, and as another supervisor gives them.
 #[test]
 fn an_ambient_set_is_given_up() {
     let nobody = Nobody::new();
-    let beside_version_1 = Path::new("/sys/fs/cgroup/unified");
-    let hierarchy = if beside_version_1.is_dir() {
-        beside_version_1
-    } else {
-        Path::new("/sys/fs/cgroup")
-    };
     for is_unit in [true, false] {
         let program = Program::new(WORKLOAD, "ambient");
         let scratch = Scratch::new();
         chown(scratch.path(), Some(NOBODY), Some(NOBODY)).expect("we are root");
-        let cgroup = hierarchy.join(format!("{}.service", program.name()));
-        fs::create_dir(&cgroup).expect("a cgroup of version 2");
+        let cgroup = UnitCgroup::new(&format!("{}.service", program.name()));
         let mark = if is_unit {
             "export INVOCATION_ID=0123 SYSTEMD_EXEC_PID=$$;"
         } else {
@@ -174,7 +159,7 @@ fn an_ambient_set_is_given_up() {
         let mut command = Command::new("bash");
         command
             .args(["-c", &script])
-            .arg(cgroup.join("cgroup.procs"))
+            .arg(cgroup.processes())
             .arg(nobody.kevmon());
         command
             .args(["--process-name", &program.pattern(), "--interval", "200ms"])
@@ -195,8 +180,6 @@ fn an_ambient_set_is_given_up() {
             let held = held(daemon.0.id());
             assert!(held.iter().all(|&held| held == LOADING), "{held:x?}");
             tell(FEATURE, "kept (root: given up)");
-            drop(daemon);
-            wait::until("the cgroup's end", LIMIT, || fs::remove_dir(&cgroup).ok());
             continue;
         }
         tell(FEATURE, "given up");
@@ -206,7 +189,5 @@ fn an_ambient_set_is_given_up() {
             truth::spawn(&program, &["exit", "0"]).reap();
             exits(2);
         }
-        drop(daemon);
-        wait::until("the cgroup's end", LIMIT, || fs::remove_dir(&cgroup).ok());
     }
 }

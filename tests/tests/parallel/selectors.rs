@@ -4,8 +4,8 @@
 use std::{fs, os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
 
 use kevmon_tests::{
-    kevmon::Daemon, plugin_dir::PluginDir, receiver::Receiver, scratch::Scratch, tick::Group,
-    workload::Program,
+    cgroup::unified, kevmon::Daemon, plugin_dir::PluginDir, receiver::Receiver, scratch::Scratch,
+    tick::Group, workload::Program,
 };
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
@@ -133,16 +133,6 @@ fn a_member_by_its_unit(hierarchy: &Path) {
     drop(inside);
     daemon.terminate();
     fs::remove_dir(&cgroup).unwrap();
-}
-
-/// The unified hierarchy, where systemd mounts it.
-fn unified() -> &'static Path {
-    let beside_others = Path::new("/sys/fs/cgroup/unified");
-    if beside_others.exists() {
-        beside_others
-    } else {
-        Path::new("/sys/fs/cgroup")
-    }
 }
 
 /// A service whose process lives for a moment, with its cgroup: when anybody looks, there is nothing left of either.

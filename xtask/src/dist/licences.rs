@@ -40,7 +40,7 @@ const AGREED: [(&str, &str); 1] = [("btf-rs", "LGPL-2.1-or-later")];
 
 /// What the LGPL asks to be said with a program that holds such a library.
 const RELINKING: &str = "\
-btf-rs is under the GNU Lesser General Public License, version 2.1 or later. You may change it and link kevmon with it anew: the whole
+btf-rs is under the GNU Lesser General Public License, version 2.1 or later. You may change it and link kevmon with your version: the whole
 source of kevmon is at https://github.com/kevmon/kevmon, and sbom.cdx.json names the commit that this program was made of. In a checkout
 of that commit, point Cargo to your btf-rs ([patch.crates-io] btf-rs = { path = \"...\" } in Cargo.toml) and run
 `cargo xtask dist`.

@@ -1,5 +1,5 @@
 //! Alerts about the watched services. kevmon collects once a minute by default, so ranges hold several collections, and bridge the
-//! minute that a restart of kevmon takes. Counters go on over kevmon's restarts; `increase` takes one that fell to 0 as begun anew.
+//! minute that a restart of kevmon takes. Counters go on over kevmon's restarts; `increase` takes one that fell to 0 as one that begins again.
 
 use super::rules::{Group, Rule, Severity};
 use super::scheme::{Backend, Naming, Over, Scheme};

@@ -1,5 +1,5 @@
 //! Tests of the alerts about services. Each alert fires when it should, and does not just below, while kevmon is started again, when a
-//! counter begins anew, and without data.
+//! counter begins again, and without data.
 
 use super::rule_tests::{Case, Fired};
 use super::rules::Group;
