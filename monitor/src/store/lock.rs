@@ -30,6 +30,13 @@ pub(super) struct Lock {
     file: File,
 }
 
+impl Drop for Lock {
+    /// Unlocks it for every copy of the descriptor: a child that is forked meanwhile holds one until it executes.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 /// What a look at a lock finds.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -127,7 +134,10 @@ impl Lock {
             Err(error) => return Err(failed(error)),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Found::Free),
+            Ok(()) => {
+                let _ = file.unlock();
+                Ok(Found::Free)
+            }
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 // Who holds it makes the message better, and tells daemons of different plugins apart.
@@ -136,5 +146,24 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::Scratch;
+
+    #[test]
+    fn a_copy_of_the_descriptor_does_not_keep_the_lock() {
+        let scratch = Scratch::new();
+        let path = scratch.store();
+        let lock = Lock::try_take(&path).expect("taken").expect("nobody has it");
+        // As a child between fork and exec has one.
+        let copy = lock.file.try_clone().expect("a copy");
+        assert!(matches!(Lock::look(&path), Ok(Found::Held(_))));
+        drop(lock);
+        assert!(matches!(Lock::look(&path), Ok(Found::Free)));
+        drop(copy);
     }
 }

@@ -64,12 +64,12 @@ impl Store {
 }
 
 /// A folder of the test's own.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
     /// In memory where that can be had: what these tests kill is kevmon and not the host, and a disk that has to flush for
     /// each of some thousand commits disturbs whatever else is being measured.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let memory = PathBuf::from("/dev/shm");
         Self::below(if memory.is_dir() {
             memory
@@ -90,7 +90,7 @@ impl Scratch {
         Self(path)
     }
 
-    fn store(&self) -> PathBuf {
+    pub(super) fn store(&self) -> PathBuf {
         self.0.join("kevmon.db")
     }
 
