@@ -10,7 +10,7 @@ fn main() {
         PathBuf::from,
     );
     println!("cargo::rerun-if-changed={}", object.display());
-    if !object.is_file() {
+    if !object.is_file() || !object.with_file_name("kevmon-switches").is_file() {
         eprintln!(
             "{}: no such file. The eBPF half of kevmon is built first, by `cargo xtask build` \
              (which also finds or installs what that needs).",
@@ -19,4 +19,10 @@ fn main() {
         exit(1);
     }
     println!("cargo::rustc-env=KEVMON_EBPF_OBJECT_PATH={}", object.display());
+    let switches = object.with_file_name("kevmon-switches");
+    println!("cargo::rerun-if-changed={}", switches.display());
+    println!(
+        "cargo::rustc-env=KEVMON_EBPF_SWITCHES_PATH={}",
+        switches.display()
+    );
 }

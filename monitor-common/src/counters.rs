@@ -31,11 +31,13 @@ pub enum Failure {
     ArgumentsReserve = 11,
     /// `HELD` was full: a process's last name is not told.
     Held = 12,
+    /// No ring space for the totals that a dying thread told: the free tells them.
+    DeadReserve = 13,
 }
 
 impl Failure {
     /// How many there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
     /// Each, with the name it is reported under.
     pub const ALL: [(Self, &'static str); Self::COUNT] = [
         (Self::ExecReserve, "sched_process_exec"),
@@ -51,6 +53,7 @@ impl Failure {
         (Self::CgroupReserve, "cgroup_mkdir"),
         (Self::ArgumentsReserve, "exec_arguments"),
         (Self::Held, "held_renames"),
+        (Self::DeadReserve, "task_dead"),
     ];
 
     /// A record did not reach the ring: with those that userspace received, these make up [`Counters::sent`].
@@ -64,6 +67,7 @@ impl Failure {
                 | Self::FreeReserve
                 | Self::CgroupReserve
                 | Self::ArgumentsReserve
+                | Self::DeadReserve
         )
     }
 }

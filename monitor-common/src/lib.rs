@@ -9,8 +9,10 @@ mod counters;
 mod marks;
 mod offsets;
 mod records;
+mod switches;
 
 pub use counters::{Counters, Failure};
 pub use marks::*;
 pub use offsets::{ABSENT, Offsets, RSS_COUNTERS, placed, placeholder};
 pub use records::*;
+pub use switches::*;

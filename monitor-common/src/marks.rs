@@ -70,6 +70,9 @@ pub const MARK_HELD: u32 = 32;
 /// process.
 pub const MARK_JUDGED_BEFORE: u32 = 64;
 
+/// [`Mark::flags`]: its totals have been told before its free, which then has nothing more to tell.
+pub const MARK_SETTLED: u32 = 128;
+
 /// The value of the map `WATCHED_UNTIL` while the programs end with userspace.
 pub const WATCHED_ALWAYS: u64 = u64::MAX;
 

@@ -18,6 +18,8 @@ macro_rules! offsets {
             pub exit_has_group_dead: u32,
             /// `mark_victim` passes the victim's `task_struct` (6.10, and stable kernels that took it over): 1; its pid: 0.
             pub mark_victim_has_task: u32,
+            /// `sched_switch` passes the state of the task that leaves as its fourth argument (5.18 and newer): 1, else 0.
+            pub switch_has_state: u32,
             /// Mask of `task_struct::in_execve` in its byte; 0 when the field is absent.
             pub in_execve_mask: u32,
             /// Offset of `in_execve`'s byte in `task_struct`.
@@ -32,6 +34,7 @@ macro_rules! offsets {
                 $($field: ABSENT,)+
                 exit_has_group_dead: 0,
                 mark_victim_has_task: 0,
+                switch_has_state: 0,
                 in_execve_mask: 0,
                 in_execve_byte: ABSENT,
                 mm_rss: [ABSENT; RSS_COUNTERS],
@@ -152,6 +155,11 @@ offsets! {
     signal_inblock = required ["signal_struct.inblock"];
     /// … blocks of 512 bytes written.
     signal_oublock = required ["signal_struct.oublock"];
+    /// Counts the changes of those sums (a seqcount).
+    signal_stats_sequence = optional [
+        "signal_struct.stats_lock.seqcount.seqcount.sequence",
+        "signal_struct.stats_lock.seqcount.sequence"
+    ];
     /// Highest resident set noted so far, pages.
     mm_hiwater_rss = required ["mm_struct.hiwater_rss"];
     /// Virtual size, pages.
@@ -206,6 +214,18 @@ offsets! {
     upid_ns = optional ["upid.ns"];
     /// A pid namespace's inode number.
     pid_namespace_inum = optional ["pid_namespace.ns.inum"];
+    /// What the task is doing: runs, sleeps, is dead (`state` before 5.14).
+    task_state = required ["task_struct.__state", "task_struct.state"];
+    /// When it came to its CPU last, ns of the run queue's clock (needs CONFIG_SCHED_INFO).
+    task_last_arrival = optional ["task_struct.sched_info.last_arrival"];
+    /// How often it was moved to another CPU.
+    task_migrations = optional ["task_struct.se.nr_migrations"];
+    /// The fair class's run queue of its group, on its CPU (needs CONFIG_FAIR_GROUP_SCHED) …
+    task_cfs_rq = optional ["task_struct.se.cfs_rq"];
+    /// … the CPU's run queue that this belongs to …
+    cfs_rq_rq = optional ["cfs_rq.rq"];
+    /// … and its clock, ns, brought up to date by each switch.
+    rq_clock = optional ["rq.clock"];
     /// First argument block of the iterator context.
     iter_seq = required ["bpf_iter_meta.seq"];
 }

@@ -121,6 +121,8 @@ pub enum Kind {
     Cgroup = 6,
     /// [`ArgumentsRecord`].
     Arguments = 7,
+    /// [`EndRecord`] from `sched_switch`: final totals, told by the dying thread itself.
+    Dead = 8,
 }
 
 impl Kind {
@@ -134,6 +136,7 @@ impl Kind {
             5 => Some(Self::Free),
             6 => Some(Self::Cgroup),
             7 => Some(Self::Arguments),
+            8 => Some(Self::Dead),
             _ => None,
         }
     }
@@ -382,8 +385,8 @@ pub struct SampleRecord {
     pub total_vm: u64,
     /// Open file descriptors, or [`FDS_UNKNOWN`].
     pub fds: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1: it runs, or is ready to.
+    pub runnable: u32,
     /// Of the leader; of any other thread [`Facts::UNKNOWN`].
     pub facts: Facts,
     /// Sums of the threads that have ended.

@@ -34,7 +34,7 @@ fn try_exit(task: Task, group_dead: bool) {
     // CPUs at once, the sequence and flags are written by the running process alone, and of two last threads that
     // both set the rest either may win.
     let (sequence, flags) = unsafe {
-        maps::add(&raw mut (*mark).dead_run_delay, task.run_delay());
+        kevmon_ebpf::atomic::add(&raw mut (*mark).dead_run_delay, task.run_delay());
         if picked {
             (*mark).oom = 1;
         }

@@ -1,7 +1,7 @@
 //! sched_process_free: the kernel lets go of a process; its totals are final.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kevmon_common::{EndRecord, Failure, Kind, MARK_KNOWN, MARK_TOLD};
+use kevmon_common::{EndRecord, Failure, Kind, MARK_KNOWN, MARK_SETTLED, MARK_TOLD};
 
 use crate::{
     end, lost, maps,
@@ -39,6 +39,9 @@ fn try_free(task: Task) {
         Some(false) => return,
         None => mark.flags & MARK_TOLD != 0,
     };
+    if mark.flags & MARK_SETTLED != 0 {
+        return; // the dying thread has told them
+    }
     let usage = task.ended_usage(mark.dead_run_delay);
     if known {
         if let Some(mut entry) = maps::reserve::<EndRecord>(Failure::FreeReserve) {

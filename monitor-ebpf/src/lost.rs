@@ -153,20 +153,20 @@ unsafe fn add_life(sums: *mut Lives, life: &Lives) {
     // SAFETY: several CPUs may add at once; of two that raise the peak at once either may win.
     unsafe {
         let usage = &raw mut (*sums).usage;
-        maps::add(&raw mut (*usage).runtime, life.usage.runtime);
-        maps::add(&raw mut (*usage).utime, life.usage.utime);
-        maps::add(&raw mut (*usage).stime, life.usage.stime);
-        maps::add(&raw mut (*usage).run_delay, life.usage.run_delay);
-        maps::add(&raw mut (*usage).nvcsw, life.usage.nvcsw);
-        maps::add(&raw mut (*usage).nivcsw, life.usage.nivcsw);
-        maps::add(&raw mut (*usage).min_flt, life.usage.min_flt);
-        maps::add(&raw mut (*usage).maj_flt, life.usage.maj_flt);
-        maps::add(&raw mut (*usage).read_bytes, life.usage.read_bytes);
-        maps::add(&raw mut (*usage).write_bytes, life.usage.write_bytes);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).runtime, life.usage.runtime);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).utime, life.usage.utime);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).stime, life.usage.stime);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).run_delay, life.usage.run_delay);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).nvcsw, life.usage.nvcsw);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).nivcsw, life.usage.nivcsw);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).min_flt, life.usage.min_flt);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).maj_flt, life.usage.maj_flt);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).read_bytes, life.usage.read_bytes);
+        kevmon_ebpf::atomic::add(&raw mut (*usage).write_bytes, life.usage.write_bytes);
         if (*sums).peak_rss < life.peak_rss {
             (*sums).peak_rss = life.peak_rss;
         }
-        maps::add(&raw mut (*sums).count, 1);
+        kevmon_ebpf::atomic::add(&raw mut (*sums).count, 1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! kevmon's kernel side: one hook per file, eight BTF tracepoints and two task iterators.
+//! kevmon's kernel side: one hook per file, nine BTF tracepoints and two task iterators.
 //!
 //! Tracepoints report what happens to processes the moment it happens; the iterators read the kernel's
 //! own accounting on demand. Nothing here decides what is interesting: an exec marks its process
@@ -9,6 +9,7 @@
 
 mod arguments;
 mod cgroup;
+mod dead;
 mod end;
 mod exec;
 mod exit;
@@ -24,7 +25,8 @@ mod rename;
 mod sample;
 mod signal;
 mod snapshot;
-mod task;
+
+use kevmon_ebpf::task;
 
 #[cfg(not(test))]
 #[panic_handler]

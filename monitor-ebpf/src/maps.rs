@@ -10,6 +10,7 @@ use kevmon_common::{
     ARGUMENTS_MOST, COMM_LEN, Counters, Failure, HELD_AT_MOST, HeldRename, Key, LOST_NAMES_AT_MOST,
     MARK_JUDGED_BEFORE, Mark, Verdict, WATCHED_ALWAYS,
 };
+use kevmon_ebpf::atomic::add;
 
 /// All lifecycle records, in one ring: reservation order is causal across CPUs. The loader sets its size.
 #[map]
@@ -291,18 +292,5 @@ pub(crate) fn count_kept() {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*counters).kept, 1) };
-    }
-}
-
-/// Atomic add: `AtomicU64::fetch_add` does not exist on this target. Needed for the per-CPU counters too: `free` runs
-/// in a softirq, which may come between the load and the store of a plain addition.
-///
-/// # Safety
-/// `counter` points to a map value or to a local.
-#[inline(always)]
-pub(crate) unsafe fn add(counter: *mut u64, value: u64) {
-    // SAFETY: one BPF_ATOMIC add on memory the caller vouches for.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({counter} + 0) += {value}", counter = in(reg) counter, value = in(reg) value);
     }
 }

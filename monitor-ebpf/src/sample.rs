@@ -2,10 +2,10 @@
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use kevmon_common::{Facts, SampleRecord};
+use kevmon_ebpf::iterator::{IterContext, write};
 
 use crate::{
     facts, files, maps,
-    snapshot::{IterContext, write},
     task::{Kernel, Task},
 };
 
@@ -48,7 +48,7 @@ fn try_sample(meta: Kernel, task: Task) {
         (*record).hiwater_rss = memory.hiwater_rss;
         (*record).total_vm = memory.total_vm;
         (*record).fds = files::open_descriptors(task);
-        (*record).pad = 0;
+        (*record).runnable = task.is_runnable().into();
         (*record).facts = if task.is_leader() {
             facts::of(task)
         } else {

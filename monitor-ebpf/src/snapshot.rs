@@ -1,31 +1,24 @@
 //! iter/task `snapshot`: who is there. One record for each process, with its identity; also puts the mark on
 //! the processes that userspace picked from an earlier pass.
 
-use core::ffi::c_void;
-
-use aya_ebpf::{helpers::generated::bpf_seq_write, macros::map, maps::PerCpuArray};
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use kevmon_common::{
     MARK_HELD, MARK_RENAMED, MARK_TOLD, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM, SNAPSHOT_RENAMED,
     SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, Sender, SnapshotRecord,
 };
 
+use kevmon_ebpf::iterator::{IterContext, write};
+
 use crate::{
     facts,
     identity::{self, Name},
     maps,
-    task::{self, Kernel, Task, load, offset},
+    task::{self, Kernel, Task},
 };
 
 /// The record is too large for the 512 bytes of stack.
 #[map]
 static SNAPSHOT_SCRATCH: PerCpuArray<SnapshotRecord> = PerCpuArray::with_max_entries(1, 0);
-
-/// `struct bpf_iter__task` (kernel/bpf/task_iter.c, 5.8 and newer). The task is NULL at the end of the walk.
-#[repr(C)]
-pub(crate) struct IterContext {
-    pub(crate) meta: Kernel,
-    pub(crate) task: Kernel,
-}
 
 #[unsafe(link_section = "iter/task")]
 #[unsafe(no_mangle)]
@@ -94,19 +87,5 @@ fn try_snapshot(meta: Kernel, task: Task) {
             return; // freed meanwhile: the element may be another process's mark, and the end is being told
         }
         write(meta, record.cast(), size_of::<SnapshotRecord>() as u32);
-    }
-}
-
-/// Appends to what the reader of the iterator gets. When the buffer is full the kernel calls again for the same
-/// task after the reader took what there was (kernel/bpf/bpf_iter.c, bpf_seq_read).
-///
-/// # Safety
-/// `data` points to `len` readable bytes.
-#[inline(always)]
-pub(crate) unsafe fn write(meta: Kernel, data: *const c_void, len: u32) {
-    // SAFETY: `meta` is the iterator's, and the caller vouches for `data`.
-    unsafe {
-        let seq: Kernel = load(meta, offset!(iter_seq));
-        bpf_seq_write(seq.cast_mut().cast(), data, len);
     }
 }

@@ -8,6 +8,10 @@
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes};
 use kevmon_common::{Key, Mark, Usage};
 
+pub use crate::offset;
+
+/// It leaves its CPU for the last time (include/linux/sched.h, all versions).
+pub const TASK_DEAD: u32 = 0x80;
 /// `PF_EXITING` (include/linux/sched.h, all versions).
 const PF_EXITING: u32 = 0x4;
 /// Bytes in a block of `inblock` and `oublock` (include/linux/task_io_accounting_ops.h, task_io_get_inblock).
@@ -16,9 +20,10 @@ const BLOCK: u64 = 512;
 const SIGNAL_GROUP_EXIT: u32 = 0x4;
 
 /// A pointer to a kernel structure.
-pub(crate) type Kernel = *const u8;
+pub type Kernel = *const u8;
 
 /// The offset of one field of [`kevmon_common::Offsets`] in this kernel.
+#[macro_export]
 macro_rules! offset {
     ($field:ident $([$index:literal])?) => {
         $crate::task::placed::<{
@@ -26,11 +31,10 @@ macro_rules! offset {
         }>()
     };
 }
-pub(crate) use offset;
 
 /// An instruction `r = PLACEHOLDER`, whose immediate operand the loader replaces (kevmon-common, offsets.rs).
 #[inline(always)]
-pub(crate) fn placed<const PLACEHOLDER: i32>() -> u64 {
+pub fn placed<const PLACEHOLDER: i32>() -> u64 {
     let offset: u64;
     // SAFETY: a constant moved into a register.
     unsafe {
@@ -45,21 +49,21 @@ pub(crate) fn placed<const PLACEHOLDER: i32>() -> u64 {
 }
 
 /// The offset of a field that this kernel lacks: [`kevmon_common::ABSENT`], as the immediate extends to 64 bits.
-pub(crate) const ABSENT: u64 = u64::MAX;
+pub const ABSENT: u64 = u64::MAX;
 
 /// Reads a `T` at `base + offset`.
 ///
 /// # Safety
 /// `base` is a BTF pointer to a structure with a `T` there.
 #[inline(always)]
-pub(crate) unsafe fn load<T>(base: Kernel, offset: u64) -> T {
+pub unsafe fn load<T>(base: Kernel, offset: u64) -> T {
     // SAFETY: the verifier proves the access against the structure's BTF.
     unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
 }
 
 /// Like [`load`] for a `u64` that this kernel may lack: 0 then, and userspace, which resolved the offset, says so.
 #[inline(always)]
-unsafe fn load_or_zero(base: Kernel, offset: u64) -> u64 {
+pub unsafe fn load_or_zero(base: Kernel, offset: u64) -> u64 {
     if offset == ABSENT {
         return 0;
     }
@@ -69,21 +73,21 @@ unsafe fn load_or_zero(base: Kernel, offset: u64) -> u64 {
 
 /// Now, ns of CLOCK_BOOTTIME.
 #[inline(always)]
-pub(crate) fn now() -> u64 {
+pub fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
 /// A thread, as a tracepoint or an iterator gave it.
 #[derive(Clone, Copy)]
-pub(crate) struct Task(pub(crate) Kernel);
+pub struct Task(pub Kernel);
 
 /// Sizes of an address space, pages.
-pub(crate) struct Memory {
+pub struct Memory {
     /// Which one; 0: none.
-    pub(crate) mm: u64,
-    pub(crate) hiwater_rss: u64,
-    pub(crate) total_vm: u64,
+    pub mm: u64,
+    pub hiwater_rss: u64,
+    pub total_vm: u64,
 }
 
 impl Memory {
@@ -96,56 +100,56 @@ impl Memory {
 
 impl Task {
     #[inline(always)]
-    pub(crate) fn pid(self) -> u32 {
+    pub fn pid(self) -> u32 {
         // SAFETY: `Task` wraps a task_struct; likewise in the methods below.
         unsafe { load(self.0, offset!(task_pid)) }
     }
 
     #[inline(always)]
-    pub(crate) fn tgid(self) -> u32 {
+    pub fn tgid(self) -> u32 {
         // SAFETY: see `pid`.
         unsafe { load(self.0, offset!(task_tgid)) }
     }
 
     #[inline(always)]
-    pub(crate) fn is_leader(self) -> bool {
+    pub fn is_leader(self) -> bool {
         self.pid() == self.tgid()
     }
 
     #[inline(always)]
-    pub(crate) fn leader(self) -> Self {
+    pub fn leader(self) -> Self {
         // SAFETY: see `pid`.
         Self(unsafe { load(self.0, offset!(task_group_leader)) })
     }
 
     #[inline(always)]
-    pub(crate) fn parent(self) -> Self {
+    pub fn parent(self) -> Self {
         // SAFETY: see `pid`.
         Self(unsafe { load(self.0, offset!(task_real_parent)) })
     }
 
     #[inline(always)]
-    pub(crate) fn signal(self) -> Kernel {
+    pub fn signal(self) -> Kernel {
         // SAFETY: see `pid`.
         unsafe { load(self.0, offset!(task_signal)) }
     }
 
     #[inline(always)]
-    pub(crate) fn mm(self) -> Kernel {
+    pub fn mm(self) -> Kernel {
         // SAFETY: see `pid`.
         unsafe { load(self.0, offset!(task_mm)) }
     }
 
     /// Its open files; null once it has let go of them.
     #[inline(always)]
-    pub(crate) fn files(self) -> Kernel {
+    pub fn files(self) -> Kernel {
         // SAFETY: see `pid`; called where the kernel has the field.
         unsafe { load(self.0, offset!(task_files)) }
     }
 
     /// Its address space and the sizes that need no walk over per-CPU counters.
     #[inline(always)]
-    pub(crate) fn memory(self) -> Memory {
+    pub fn memory(self) -> Memory {
         let mm = self.mm();
         if mm.is_null() {
             return Memory::NONE;
@@ -164,7 +168,7 @@ impl Task {
 
     /// Its executable; null for a kernel thread, and after its address space went.
     #[inline(always)]
-    pub(crate) fn exe_file(self) -> Kernel {
+    pub fn exe_file(self) -> Kernel {
         let mm = self.mm();
         if mm.is_null() {
             return core::ptr::null();
@@ -178,7 +182,7 @@ impl Task {
     /// The process this thread belongs to. The start is the leader's: a thread that takes the leader's place in an
     /// exec inherits it (fs/exec.c, de_thread).
     #[inline(always)]
-    pub(crate) fn key(self) -> Key {
+    pub fn key(self) -> Key {
         // SAFETY: see `pid`.
         let start_boottime = unsafe { load(self.leader().0, offset!(task_start_boottime)) };
         Key {
@@ -188,16 +192,21 @@ impl Task {
         }
     }
 
+    /// Its name, as two integers: the verifier takes loads of at most eight bytes.
     #[inline(always)]
-    pub(crate) fn comm(self) -> [u8; 16] {
-        // SAFETY: see `pid`. Two integers, because the verifier takes loads of at most eight bytes.
-        let halves: [u64; 2] = unsafe {
+    pub fn comm_words(self) -> [u64; 2] {
+        // SAFETY: see `pid`.
+        unsafe {
             [
                 load(self.0, offset!(task_comm)),
                 load(self.0, offset!(task_comm) + 8),
             ]
-        };
-        let [first, second] = halves.map(u64::to_ne_bytes);
+        }
+    }
+
+    #[inline(always)]
+    pub fn comm(self) -> [u8; 16] {
+        let [first, second] = self.comm_words().map(u64::to_ne_bytes);
         let mut comm = [0; 16];
         comm[..8].copy_from_slice(&first);
         comm[8..].copy_from_slice(&second);
@@ -206,7 +215,7 @@ impl Task {
 
     /// True inside execve(2), whose own rename is part of the exec. False where the kernel has no such flag.
     #[inline(always)]
-    pub(crate) fn in_execve(self) -> bool {
+    pub fn in_execve(self) -> bool {
         if offset!(in_execve_mask) == 0 {
             return false;
         }
@@ -218,7 +227,7 @@ impl Task {
     /// True when some other signal than this one is ending the process already. (A fatal signal is entered as the
     /// group's exit code before `signal_generate`: kernel/signal.c, complete_signal.)
     #[inline(always)]
-    pub(crate) fn dies_of_another(self, signal: u32) -> bool {
+    pub fn dies_of_another(self, signal: u32) -> bool {
         let group = self.signal();
         // SAFETY: a task's signal_struct.
         unsafe {
@@ -227,23 +236,43 @@ impl Task {
         }
     }
 
+    /// `TASK_*`.
+    #[inline(always)]
+    pub fn state(self) -> u32 {
+        // SAFETY: see `pid`.
+        unsafe { load(self.0, offset!(task_state)) }
+    }
+
+    /// It runs, or is ready to (`TASK_RUNNING`).
+    #[inline(always)]
+    pub fn is_runnable(self) -> bool {
+        self.state() == 0
+    }
+
     /// True once this thread has begun to exit; its `run_delay` is then (about to be) in the mark.
     #[inline(always)]
-    pub(crate) fn is_exiting(self) -> bool {
+    pub fn is_exiting(self) -> bool {
         // SAFETY: see `pid`.
         let flags: u32 = unsafe { load(self.0, offset!(task_flags)) };
         flags & PF_EXITING != 0
     }
 
     #[inline(always)]
-    pub(crate) fn run_delay(self) -> u64 {
+    pub fn run_delay(self) -> u64 {
         // SAFETY: see `pid`.
         unsafe { load_or_zero(self.0, offset!(task_run_delay)) }
     }
 
+    /// CPU time, ns.
+    #[inline(always)]
+    pub fn runtime(self) -> u64 {
+        // SAFETY: see `pid`.
+        unsafe { load(self.0, offset!(task_runtime)) }
+    }
+
     /// This thread's own usage.
     #[inline(always)]
-    pub(crate) fn usage(self) -> Usage {
+    pub fn usage(self) -> Usage {
         // SAFETY: see `pid`.
         unsafe {
             Usage {
@@ -265,7 +294,7 @@ impl Task {
     /// their run-queue wait, which `signal_struct` does not sum, comes from the mark. Bytes come from the block
     /// counts: to `ioac`, unlike to these, wait_task_zombie adds what reaped children read and wrote.
     #[inline(always)]
-    pub(crate) fn ended_usage(self, dead_run_delay: u64) -> Usage {
+    pub fn ended_usage(self, dead_run_delay: u64) -> Usage {
         let signal = self.signal();
         // SAFETY: a task's signal_struct.
         unsafe {
@@ -286,14 +315,31 @@ impl Task {
 
     /// Threads that have not begun to exit.
     #[inline(always)]
-    pub(crate) fn live_threads(self) -> u32 {
+    pub fn live_threads(self) -> u32 {
         // SAFETY: a task's signal_struct.
         unsafe { load(self.signal(), offset!(signal_live)) }
     }
 
+    /// Counts the changes of the group's sums; odd during one (`signal->stats_lock`). Called where the kernel has it.
+    #[inline(always)]
+    pub fn stats_sequence(self) -> u32 {
+        // SAFETY: a task's signal_struct.
+        unsafe { load(self.signal(), offset!(signal_stats_sequence)) }
+    }
+
+    /// Whether it has been reaped; false where the kernel does not say.
+    #[inline(always)]
+    pub fn is_reaped(self) -> bool {
+        if offset!(task_thread_pid) == ABSENT {
+            return false;
+        }
+        // SAFETY: see `pid`.
+        unsafe { load::<u64>(self.0, offset!(task_thread_pid)) == 0 }
+    }
+
     /// Threads that have not been released.
     #[inline(always)]
-    pub(crate) fn threads(self) -> u32 {
+    pub fn threads(self) -> u32 {
         // SAFETY: a task's signal_struct.
         unsafe { load(self.signal(), offset!(signal_nr_threads)) }
     }
@@ -301,7 +347,7 @@ impl Task {
     /// What wait4(2) reports (kernel/exit.c, wait_task_zombie): the group's code after exit_group or a fatal
     /// signal, else the leader's.
     #[inline(always)]
-    pub(crate) fn exit_status(self) -> u32 {
+    pub fn exit_status(self) -> u32 {
         let signal = self.signal();
         // SAFETY: a task's signal_struct, and the group leader's task_struct.
         unsafe {
@@ -317,7 +363,7 @@ impl Task {
     /// (include/linux/mm.h, get_mm_hiwater_rss). 0 when the address space is gone already, as it is at
     /// `sched_process_exit` before 6.16. The present size is the counters' shared part, off by some tens of pages.
     #[inline(always)]
-    pub(crate) fn peak_rss(self) -> u64 {
+    pub fn peak_rss(self) -> u64 {
         let mm = self.mm();
         if mm.is_null() {
             return 0;
@@ -341,7 +387,7 @@ impl Task {
 impl Task {
     /// Adds two usages; wraps as the kernel's own sums would.
     #[inline(always)]
-    pub(crate) fn total_usage(self, dead_run_delay: u64) -> Usage {
+    pub fn total_usage(self, dead_run_delay: u64) -> Usage {
         let ended = self.ended_usage(dead_run_delay);
         let own = self.usage();
         Usage {
@@ -361,7 +407,7 @@ impl Task {
 
 /// Copies the base name of an open file to `name`; returns its length, 0 when there is none. All of `name` is written then, too.
 #[inline(always)]
-pub(crate) fn file_name(file: Kernel, name: &mut [u8]) -> u32 {
+pub fn file_name(file: Kernel, name: &mut [u8]) -> u32 {
     let mut text: Kernel = core::ptr::null();
     if !file.is_null() {
         // SAFETY: a non-null struct file; a null dentry reads as zero, and the copy below then fails.
@@ -379,7 +425,7 @@ pub(crate) fn file_name(file: Kernel, name: &mut [u8]) -> u32 {
 
 /// The length of the base name of an open file, however long it is.
 #[inline(always)]
-pub(crate) fn file_name_len(file: Kernel) -> u32 {
+pub fn file_name_len(file: Kernel) -> u32 {
     if file.is_null() {
         return 0;
     }
@@ -392,7 +438,7 @@ pub(crate) fn file_name_len(file: Kernel) -> u32 {
 
 /// [`Mark::dead_run_delay`] of a process that may have no mark yet.
 #[inline(always)]
-pub(crate) fn dead_run_delay(mark: Option<*mut Mark>) -> u64 {
+pub fn dead_run_delay(mark: Option<*mut Mark>) -> u64 {
     match mark {
         // SAFETY: a live map value.
         Some(mark) => unsafe { (*mark).dead_run_delay },

@@ -9,13 +9,15 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
     self, LogFilter, Overrides, PluginSources, Warning,
-    duration::{self, DurationError, KEEP_WATCHING_BOUNDS, parse_interval},
+    duration::{self, DurationError, KEEP_WATCHING_BOUNDS, SAMPLE_BOUNDS, parse_interval},
     endpoint::withhold_user_info,
     finding::Finding,
     header::HeaderFlag,
     listen_address,
     receiver::{Compression, JsonTarget, Protocol},
 };
+
+use crate::plugin::Detail;
 
 pub use self::install::{GenerateArgs, VerifyInstallArgs};
 pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
@@ -35,6 +37,10 @@ fn parse_ring_bytes(text: &str) -> Result<u32, String> {
 
 fn parse_keep_watching(text: &str) -> Result<Duration, DurationError> {
     duration::parse(text, &KEEP_WATCHING_BOUNDS)
+}
+
+fn parse_sample_interval(text: &str) -> Result<Duration, DurationError> {
+    duration::parse(text, &SAMPLE_BOUNDS)
 }
 
 /// Sizes that a log file may rotate at.
@@ -84,6 +90,15 @@ pub enum Source {
     Ebpf,
     /// /proc alone: no privileges needed, but short-lived processes are missed
     Proc,
+}
+
+/// How closely processes are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// What the kernel counts, once a collection
+    Standard,
+    /// Also each switch of a thread, and samples between collections
+    Detailed,
 }
 
 /// How collections are printed.
@@ -294,6 +309,15 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_interval, allow_negative_numbers = true)]
     interval: Option<Duration>,
 
+    /// How closely every plugin watches: detailed adds what happens at each switch of a thread and samples between
+    /// collections [default: the plugin's own, else standard]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+
+    /// Time between two samples of the detailed mode: 10ms to 5s [default: the plugin's own, else 100ms]
+    #[arg(long, value_name = "TIME", value_parser = parse_sample_interval, requires = "mode")]
+    sample_interval: Option<Duration>,
+
     /// Where process data come from
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
@@ -452,10 +476,21 @@ impl Args {
         }
     }
 
+    /// The mode, where the flags name one: detailed, or (`Some(None)`) not.
+    fn detail(&self) -> Option<Option<Detail>> {
+        let standard = Detail::default();
+        let detailed = || Detail {
+            sample_interval: self.sample_interval.unwrap_or(standard.sample_interval),
+            ..standard
+        };
+        self.mode.map(|mode| (mode == Mode::Detailed).then(detailed))
+    }
+
     /// What the flags set above all other sources. `--run-once` has no use for an interval.
     pub fn overrides(&self) -> Overrides {
         Overrides {
             interval: self.interval.filter(|_| !self.run_once),
+            detail: self.detail(),
             settings: Vec::new(),
             keep_watching: self.keep_watching,
             endpoint: self.endpoint.clone(),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::KeyValue,
-    metrics::v1::{HistogramDataPoint, NumberDataPoint, metric::Data, number_data_point},
+    metrics::v1::{
+        ExponentialHistogramDataPoint, HistogramDataPoint, NumberDataPoint, metric::Data, number_data_point,
+    },
 };
 
 use crate::logs;
@@ -24,7 +26,10 @@ pub enum Instrument {
     Histogram {
         temporality: i32,
     },
-    /// Exponential histograms and summaries.
+    ExponentialHistogram {
+        temporality: i32,
+    },
+    /// Summaries.
     Other,
 }
 
@@ -110,6 +115,19 @@ pub fn flatten(request: &ExportMetricsServiceRequest) -> Vec<Point> {
                     let times = (number.start_time_unix_nano, number.time_unix_nano);
                     point(times, &number.attributes, value(number))
                 }));
+                if let Some(Data::ExponentialHistogram(histogram)) = metric.data.as_ref() {
+                    points.extend(histogram.data_points.iter().map(|told| {
+                        let times = (told.start_time_unix_nano, told.time_unix_nano);
+                        let value = Number::Distribution {
+                            count: told.count,
+                            sum: told.sum.expect("kevmon's histograms have a sum"),
+                        };
+                        Point {
+                            buckets: exponential(told),
+                            ..point(times, &told.attributes, value)
+                        }
+                    }));
+                }
                 if let Some(Data::Histogram(histogram)) = metric.data.as_ref() {
                     points.extend(histogram.data_points.iter().map(|told: &HistogramDataPoint| {
                         let times = (told.start_time_unix_nano, told.time_unix_nano);
@@ -129,6 +147,19 @@ pub fn flatten(request: &ExportMetricsServiceRequest) -> Vec<Point> {
     points
 }
 
+/// The same buckets by their bounds: the first holds what counts as zero, and the last one nothing.
+fn exponential(point: &ExponentialHistogramDataPoint) -> (Vec<f64>, Vec<u64>) {
+    let base = 2_f64.powf(2_f64.powi(-point.scale));
+    let positive = point.positive.clone().unwrap_or_default();
+    let (mut bounds, mut counts) = (vec![point.zero_threshold], vec![point.zero_count]);
+    for (index, &count) in (positive.offset..).zip(&positive.bucket_counts) {
+        bounds.push(base.powi(index + 1));
+        counts.push(count);
+    }
+    counts.push(0);
+    (bounds, counts)
+}
+
 fn instrument(data: Option<&Data>) -> Instrument {
     match data {
         Some(Data::Gauge(_)) => Instrument::Gauge,
@@ -137,6 +168,9 @@ fn instrument(data: Option<&Data>) -> Instrument {
             temporality: sum.aggregation_temporality,
         },
         Some(Data::Histogram(histogram)) => Instrument::Histogram {
+            temporality: histogram.aggregation_temporality,
+        },
+        Some(Data::ExponentialHistogram(histogram)) => Instrument::ExponentialHistogram {
             temporality: histogram.aggregation_temporality,
         },
         _ => Instrument::Other,

@@ -107,3 +107,38 @@ fn address(text: &str) -> SocketAddr {
     };
     SocketAddr::new(ip, u16::from_str_radix(port, 16).expect("hexadecimal"))
 }
+
+/// What the kernel has counted of a thread that does not run now (proc_pid_schedstat(5), proc_pid_status(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scheduled {
+    /// Time on CPUs, ns.
+    pub runtime: u64,
+    /// Time ready and without a CPU, ns.
+    pub run_delay: u64,
+    /// Turns on a CPU.
+    pub turns: u64,
+    /// Context switches of its own accord, and others.
+    pub switches: (u64, u64),
+}
+
+/// Of the first thread of `pid`.
+pub fn scheduled(pid: u32) -> Scheduled {
+    let folder = PathBuf::from(format!("/proc/{pid}/task/{pid}"));
+    let text = fs::read_to_string(folder.join("schedstat")).expect("a live process");
+    let numbers: Vec<u64> = text
+        .split_whitespace()
+        .map(|number| number.parse().expect("numbers"))
+        .collect();
+    let status = fs::read_to_string(folder.join("status")).expect("a live process");
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|text| text.trim().parse().ok())
+            .expect("proc_pid_status(5)")
+    };
+    Scheduled {
+        runtime: numbers[0],
+        run_delay: numbers[1],
+        turns: numbers[2],
+        switches: (of("voluntary_ctxt_switches:"), of("nonvoluntary_ctxt_switches:")),
+    }
+}

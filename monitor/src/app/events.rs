@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cli::{DEFAULT_RING_BYTES, EventsArgs, Source},
-    config::{self, Environment, Overrides, PluginSources},
+    config::{self, Environment, Overrides, PluginSources, accounting::ExactEnds},
     export::{HEADING, UnixClock, Wall, event_json, event_text},
     plugin::{Notice, Plugin},
     shown,
@@ -53,6 +53,7 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
         ring_bytes: DEFAULT_RING_BYTES,
         root: PathBuf::from("/proc"),
         pinning: None,
+        exact_ends: ExactEnds::Never,
     };
     let watch = Watch::start(origin, plugins, &Kept::default())?;
     let mut live = Live {

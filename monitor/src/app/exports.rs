@@ -26,8 +26,8 @@ use crate::{
         receiver::{JsonTarget, PrometheusPage, Receiver},
     },
     export::{
-        Collection, CollectionSpan, ExportSpan, HostIdentity, MetricRequests, Run, Telemetry, TelemetryError,
-        Temporality, UnixClock, iso8601, otlp_json_line,
+        Collection, CollectionSpan, ExportSpan, HistogramForm, HostIdentity, MetricRequests, Run, Telemetry,
+        TelemetryError, Temporality, UnixClock, iso8601, otlp_json_line,
         prometheus::{Access, LatestReadings, PrometheusServer},
         transport::{EncodedRequest, Signal, server_tls::ServerTls},
     },
@@ -70,6 +70,7 @@ impl Began {
 pub(super) struct Exports {
     host: HostIdentity,
     temporality: Temporality,
+    histograms: HistogramForm,
     /// Where kevmon's own telemetry goes.
     telemetry_to: Option<String>,
     delivery: Delivery,
@@ -135,6 +136,7 @@ impl Exports {
             let _: Result<(), mpsc::error::TrySendError<Attempt>> = attempts.try_send(attempt);
         };
         let temporality = route::temporality(settings.temporality);
+        let histograms = route::histograms(settings);
         let thread = ExportThread::start().context("a thread for exports")?;
         let entered = thread.handle().enter();
         let mut delivery = Delivery::start(destinations, &spool, Box::new(observer));
@@ -150,7 +152,8 @@ impl Exports {
         let prometheus = page.map(|page| serve(page, &host, pulses)).transpose()?;
         drop(entered);
         let encoder = || {
-            let mut requests = MetricRequests::new(host.clone(), Run::Service, temporality);
+            let mut requests =
+                MetricRequests::new(host.clone(), Run::Service, temporality).with_histograms(histograms);
             kept.told_before(&plugins, &mut requests);
             requests
         };
@@ -164,6 +167,7 @@ impl Exports {
             routes: Routes::new(plugins.clone(), host.clone(), encoder, way, otlp_json.is_some()),
             host: host.clone(),
             temporality,
+            histograms,
             telemetry_to: own.map(str::to_owned),
             spans,
             telemetry_wanted: settings.telemetry.enabled,
@@ -200,7 +204,10 @@ impl Exports {
         if appears {
             self.start_spans(receivers);
         }
-        let encoder = || MetricRequests::new(self.host.clone(), Run::Service, self.temporality);
+        let encoder = || {
+            MetricRequests::new(self.host.clone(), Run::Service, self.temporality)
+                .with_histograms(self.histograms)
+        };
         self.routes.replan(plugins, self.telemetry_to.clone(), encoder);
     }
 

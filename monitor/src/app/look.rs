@@ -146,8 +146,10 @@ impl Look {
     pub(super) async fn wait(&mut self, window: Duration) {
         let end = Instant::now() + window;
         while Instant::now() < end {
-            sleep_until(end.min(Instant::now() + DRAIN)).await;
+            let sample = self.watch.next_sample().map_or(end, Instant::from_std);
+            sleep_until(end.min(sample).min(Instant::now() + DRAIN)).await;
             self.watch.drain();
+            self.watch.take_samples();
         }
     }
 

@@ -124,7 +124,8 @@ struct Sent {
 /// Exports to every receiver that a plugin names.
 async fn export(collection: &Collection, run: Run, host: &HostIdentity, settings: &Settings) -> Vec<Sent> {
     // One look has nothing to take a difference from.
-    let mut requests = MetricRequests::new(host.clone(), run, Temporality::Cumulative);
+    let mut requests = MetricRequests::new(host.clone(), run, Temporality::Cumulative)
+        .with_histograms(route::histograms(settings));
     let mut all = Vec::new();
     for receiver in &settings.receivers {
         let goes_there =

@@ -10,10 +10,13 @@ use super::{
     keeper::Kept,
 };
 use crate::{
-    config::receiver::{self, Compression, HeaderSource, Receiver},
+    config::{
+        Settings,
+        receiver::{self, Compression, HeaderSource, Receiver},
+    },
     export::{
-        Collection, HostIdentity, MetricRequests, Rhythm, Run, ServiceReading, Temporality, UnixClock,
-        log_events, log_requests, log_values,
+        Collection, HistogramForm, HostIdentity, MetricRequests, Rhythm, Run, ServiceReading, Temporality,
+        UnixClock, log_events, log_requests, log_values,
         transport::{Connection, EncodedRequest, HeaderValue, Protocol, Proxy, Signal, TlsFiles},
     },
     plugin::{GroupId, Notice, Plugin, Plugins},
@@ -368,6 +371,15 @@ pub(super) fn temporality(of: receiver::Temporality) -> Temporality {
         receiver::Temporality::Cumulative => Temporality::Cumulative,
         receiver::Temporality::Delta => Temporality::Delta,
         receiver::Temporality::LowMemory => Temporality::LowMemory,
+    }
+}
+
+/// How distributions are told.
+pub(super) fn histograms(settings: &Settings) -> HistogramForm {
+    if settings.exponential_histograms {
+        HistogramForm::Exponential
+    } else {
+        HistogramForm::Explicit
     }
 }
 

@@ -6,6 +6,9 @@ use std::{ops::RangeInclusive, time::Duration};
 /// Shortest and longest time between two collections.
 pub const INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 
+/// Shortest and longest time between two samples of the detailed mode.
+pub const SAMPLE_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(5);
+
 /// How long a collector may run.
 pub(crate) const COLLECTOR_TIMEOUT_BOUNDS: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(300);

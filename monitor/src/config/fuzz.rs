@@ -57,7 +57,7 @@ fn plugins_of(text: &str) -> Vec<Plugin> {
     let minute = Duration::from_secs(60);
     match parsed
         .file
-        .into_plugins(&patterns, |own| own.unwrap_or(minute), &[], &[])
+        .into_plugins(&patterns, |own, _| own.unwrap_or(minute), &[], &[])
     {
         Ok(plugins) => {
             let all_named = plugins.iter().all(|plugin| names.contains(&plugin.name));

@@ -17,7 +17,7 @@ use super::{
     settings_file::SettingsFile,
 };
 use crate::{
-    plugin::definition::{DEFAULT_INTERVAL, Plugin},
+    plugin::definition::{DEFAULT_INTERVAL, DETAILED_INTERVAL, Plugin},
     users,
 };
 
@@ -70,9 +70,16 @@ pub fn load(
             .warnings
             .push(warning.remedy("name the others with --plugin"));
     }
-    let interval = overrides.interval.or(generic).unwrap_or(DEFAULT_INTERVAL);
+    let default = match overrides.detail {
+        Some(Some(_)) => DETAILED_INTERVAL,
+        _ => DEFAULT_INTERVAL,
+    };
+    let interval = overrides.interval.or(generic).unwrap_or(default);
     let (plugins, faults, warnings) = adhoc::plugins(&sources.process_names, interval, &mut taken);
     loaded.plugins.extend(plugins);
+    for plugin in &mut loaded.plugins {
+        plugin.detail = overrides.detail.unwrap_or(plugin.detail);
+    }
     loaded.faults.extend(faults);
     loaded.warnings.extend(warnings);
     find_users(&mut loaded);
@@ -257,7 +264,7 @@ fn select(sources: &PluginSources, files: Vec<PluginFile>, loaded: &mut Loaded) 
 }
 
 /// What holds where an instance says this, or nothing.
-type Interval = Box<dyn Fn(Option<Duration>) -> Duration>;
+type Interval = Box<dyn Fn(Option<Duration>, Duration) -> Duration>;
 
 /// The patterns that hold for `file`, and the interval, by that of an instance.
 fn settle_file(
@@ -291,8 +298,7 @@ fn settle_file(
     } else {
         (None, file.interval)
     };
-    let default = file.native.mode_interval.unwrap_or(DEFAULT_INTERVAL);
-    let interval: Interval = Box::new(move |of_instance| {
+    let interval: Interval = Box::new(move |of_instance, default| {
         let in_file = of_instance.or(native);
         own.or(in_file).or(generic).or(legacy).unwrap_or(default)
     });

@@ -17,6 +17,7 @@ pub mod settings_file;
 pub mod state;
 pub mod template;
 
+pub mod accounting;
 mod adhoc;
 mod destinations;
 mod discover;
@@ -53,7 +54,7 @@ use self::{
     header::{HeaderFlag, SecretPlace},
     receiver::{Compression, JsonTarget, Protocol},
 };
-use crate::plugin::definition::Plugin;
+use crate::plugin::definition::{Detail, Plugin};
 
 pub(crate) use self::discover::{open as open_file, read as read_text};
 pub(crate) use self::load::is_reserved;
@@ -114,6 +115,8 @@ impl Default for PluginSources {
 pub struct Overrides {
     /// Time between two collections, of every plugin; within [`duration::INTERVAL_BOUNDS`].
     pub interval: Option<Duration>,
+    /// The detailed mode, or (`Some(None)`) none, for every plugin.
+    pub detail: Option<Option<Detail>>,
     /// Settings of plugins, by name (`--set`).
     pub settings: Vec<(String, String)>,
     /// How long the kernel side watches without kevmon, within [`duration::KEEP_WATCHING_BOUNDS`].

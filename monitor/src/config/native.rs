@@ -22,7 +22,7 @@ use super::{
 };
 use crate::plugin::{
     collector::Transform,
-    definition::{MetricFilter, Selectors, User},
+    definition::{DEFAULT_INTERVAL, DETAILED_INTERVAL, Detail, MetricFilter, Selectors, User},
 };
 pub(crate) use collectors::CollectorKeys;
 pub(crate) use settings::SettingKeys;
@@ -30,13 +30,72 @@ pub(crate) use settings::SettingKeys;
 /// A value and the line that it stands at.
 pub(crate) type At<T> = (usize, T);
 
-/// What `mode` stands for.
-fn interval_of(mode: &str) -> Duration {
-    Duration::from_secs(match mode {
-        "detailed" => 15,
-        "minimal" => 300,
-        _ => 60,
-    })
+/// Interval of a plugin in minimal mode that names none.
+const MINIMAL_INTERVAL: Duration = Duration::from_secs(300);
+
+/// `mode`, and what goes with it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct ModeKeys {
+    /// As written.
+    mode: Option<At<String>>,
+    sample_interval: Option<At<Duration>>,
+    memory_detail: Option<At<bool>>,
+}
+
+impl ModeKeys {
+    fn set(&mut self, line: usize, name: &str, value: &Value) -> bool {
+        match (name, value) {
+            ("mode", Value::Text(mode)) => self.mode = Some((line, mode.clone())),
+            ("sample_interval", Value::Duration(interval)) => self.sample_interval = Some((line, *interval)),
+            ("memory_detail", Value::Flag(memory)) => self.memory_detail = Some((line, *memory)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The interval that a mode stands for, where none is given.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        let (_, mode) = self.mode.as_ref()?;
+        Some(match mode.as_str() {
+            "detailed" => DETAILED_INTERVAL,
+            "minimal" => MINIMAL_INTERVAL,
+            _ => DEFAULT_INTERVAL,
+        })
+    }
+
+    fn is_detailed(&self) -> bool {
+        self.mode.as_ref().is_some_and(|(_, mode)| mode == "detailed")
+    }
+
+    /// These, and where nothing is given those of `plugin`.
+    pub(crate) fn over(&self, plugin: &Self) -> Self {
+        Self {
+            mode: self.mode.clone().or_else(|| plugin.mode.clone()),
+            sample_interval: self.sample_interval.or(plugin.sample_interval),
+            memory_detail: self.memory_detail.or(plugin.memory_detail),
+        }
+    }
+
+    /// What the detailed mode measures; `None` in any other.
+    pub(crate) fn detail(&self) -> Option<Detail> {
+        let standard = Detail::default();
+        self.is_detailed().then(|| Detail {
+            sample_interval: self
+                .sample_interval
+                .map_or(standard.sample_interval, |(_, interval)| interval),
+            memory: self.memory_detail.map_or(standard.memory, |(_, memory)| memory),
+        })
+    }
+
+    /// Keys that say something about the detailed mode where there is none.
+    fn without_effect(&self) -> Vec<(usize, &'static str)> {
+        if self.is_detailed() {
+            return Vec::new();
+        }
+        let sample = self.sample_interval.map(|(line, _)| (line, "sample_interval"));
+        let memory = self.memory_detail.map(|(line, _)| (line, "memory_detail"));
+        sample.into_iter().chain(memory).collect()
+    }
 }
 
 /// Instances of one plugin.
@@ -49,7 +108,7 @@ pub(crate) struct Native {
     pub(crate) process_names: Option<At<Vec<String>>>,
     pub(crate) selectors: Selected,
     pub(crate) children: bool,
-    pub(crate) mode_interval: Option<Duration>,
+    pub(crate) mode: ModeKeys,
     pub(crate) forget_after: Option<Duration>,
     pub(crate) resource_filter: Option<ResourceFilter>,
     pub(crate) metrics: MetricFilter,
@@ -87,6 +146,7 @@ pub(crate) struct Instance {
     pub(crate) patterns: Option<Vec<Regex>>,
     pub(crate) enabled: bool,
     pub(crate) interval: Option<Duration>,
+    pub(crate) mode: ModeKeys,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) selectors: Selected,
     pub(crate) settings: BTreeMap<String, At<Scalar>>,
@@ -177,7 +237,7 @@ impl Native {
             },
             ["monitoring"] => match (entry.name, value) {
                 ("disabled", Value::Flag(disabled)) => self.disabled = Some((entry.line, disabled)),
-                ("mode", Value::Text(mode)) => self.mode_interval = Some(interval_of(&mode)),
+                (name, value) if self.mode.set(entry.line, name, &value) => {}
                 ("forget_after", Value::Duration(time)) => self.forget_after = Some(time),
                 ("resource_filter", Value::Filter(filter)) => self.resource_filter = Some(filter),
                 _ => {}
@@ -299,6 +359,20 @@ impl Native {
                 "keep one of the two",
             ));
         }
+        let of_instances = self.instances.iter().map(|instance| ("instance", &instance.mode));
+        if !of_instances.clone().any(|(_, mode)| mode.is_detailed()) {
+            let all = std::iter::once(("monitoring", &self.mode)).chain(of_instances);
+            for (table, (line, name)) in
+                all.flat_map(|(table, mode)| mode.without_effect().into_iter().map(move |key| (table, key)))
+            {
+                if table == "instance" && self.mode.is_detailed() {
+                    continue;
+                }
+                let message = "belongs to the detailed mode, which is off".to_owned();
+                let remedy = "write mode = \"detailed\" beside it, or remove it";
+                faults.push(fault(path, line, &format!("{table}.{name}"), message, remedy));
+            }
+        }
         for name in self
             .metrics
             .include
@@ -363,6 +437,7 @@ impl Instance {
             ("process_name", Value::Patterns(patterns)) => self.patterns = Some(patterns),
             ("enabled", Value::Flag(enabled)) => self.enabled = enabled,
             ("interval", Value::Duration(interval)) => self.interval = Some(interval),
+            (name, value) if self.mode.set(entry.line, name, &value) => {}
             ("attributes", Value::Attributes(attributes)) => self.attributes = attributes,
             ("settings", Value::Scalars(settings)) => {
                 let settings = settings.into_iter();

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 pub use super::kind::Kind;
 use super::{
-    duration::{COLLECTOR_TIMEOUT_BOUNDS, FORGET_BOUNDS, INTERVAL_BOUNDS, WINDOW_BOUNDS},
+    duration::{COLLECTOR_TIMEOUT_BOUNDS, FORGET_BOUNDS, INTERVAL_BOUNDS, SAMPLE_BOUNDS, WINDOW_BOUNDS},
     finding::quoted,
     scalar::ScalarType,
     settings_keys::SETTINGS_KEYS,
@@ -105,6 +105,8 @@ pub enum Role {
     SpoolAge,
     /// How long the kernel side watches without kevmon.
     KeepWatching,
+    /// When dying threads tell totals.
+    ExactEnds,
     /// Whether there is telemetry of kevmon's own.
     Telemetry,
     /// How often.
@@ -202,6 +204,7 @@ const MATCHINGS: Kind = Kind::Choice(&["name", "exe", "cmdline"]);
 const RANKS: Kind = Kind::Choice(&["cpu", "memory"]);
 const PROCESSES: Kind = Kind::Count(&MOST_PROCESSES_BOUNDS);
 const MODES: Kind = Kind::Choice(&["standard", "detailed", "minimal"]);
+const SAMPLES: Kind = Kind::Length(&SAMPLE_BOUNDS);
 const FORGET: Kind = Kind::Length(&FORGET_BOUNDS);
 const SCALARS: Kind = Kind::Choice(ScalarType::WORDS);
 const KINDS: Kind = Kind::Choice(&["file", "command", "http", "builtin"]);
@@ -239,6 +242,8 @@ pub const KEYS: &[Key] = &[
     key(GUIDE, "monitoring", "enabled", Kind::Flag, Role::Enabled, "`true`"),
     key(OWN, "monitoring", "disabled", Kind::Flag, Role::Own, "`false`"),
     key(OWN, "monitoring", "mode", MODES, Role::Own, "`\"standard\"`"),
+    key(OWN, "monitoring", "sample_interval", SAMPLES, Role::Own, "`\"100ms\"`"),
+    key(OWN, "monitoring", "memory_detail", Kind::Flag, Role::Own, "`true`"),
     key(OWN, "monitoring", "forget_after", FORGET, Role::Own, "never"),
     key(OWN, "monitoring", "resource_filter", Kind::ResourceFilter, Role::Own, "every host"),
     key(OWN, "monitoring", "naming", NAMINGS, Role::Naming, "`\"instana\"`"),
@@ -260,6 +265,8 @@ pub const KEYS: &[Key] = &[
     key(OWN, INSTANCE, "process_name", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
     key(OWN, INSTANCE, "enabled", Kind::Flag, Role::Own, "`true`"),
     key(OWN, INSTANCE, "interval", INTERVAL, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "mode", MODES, Role::Own, "the plugin's"),
+    key(OWN, INSTANCE, "sample_interval", SAMPLES, Role::Own, "the plugin's"),
     key(OWN, INSTANCE, "attributes", Kind::Attributes, Role::Own, "`{}`"),
     key(OWN, INSTANCE, "exclude", Kind::PatternOrPatterns, Role::Own, "the plugin's"),
     key(OWN, INSTANCE, "user", Kind::Users, Role::Own, "the plugin's"),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    accounting::ExactEnds,
     discover::{self, plain},
     endpoint::Url,
     finding::{Fault, Finding, Warning},
@@ -41,6 +42,8 @@ pub struct SettingsFile {
     pub(crate) spool: SpoolLimits,
     /// `[state] keep_watching`.
     pub(crate) keep_watching: Option<Duration>,
+    /// `[accounting] exact_ends`.
+    pub(crate) exact_ends: Option<ExactEnds>,
     pub(crate) telemetry: Telemetry,
     pub(crate) otlp_json: Option<JsonTarget>,
     pub(crate) prometheus: Option<Given<SocketAddr>>,
@@ -260,6 +263,7 @@ impl Content for Reading<'_> {
             (Role::SpoolBytes, Value::Bytes(bytes)) => self.file.spool.bytes = bytes,
             (Role::SpoolAge, Value::Duration(age)) => self.file.spool.age = age,
             (Role::KeepWatching, Value::Duration(time)) => self.file.keep_watching = Some(time),
+            (Role::ExactEnds, Value::Text(when)) => self.file.exact_ends = when.parse().ok(),
             (Role::Telemetry, Value::Flag(enabled)) => self.file.telemetry.enabled = enabled,
             (Role::TelemetryInterval, Value::Duration(interval)) => self.file.telemetry.interval = interval,
             (Role::CollectorUser, Value::Text(user)) => self.file.collector_user = Some(user),

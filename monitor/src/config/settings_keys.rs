@@ -12,6 +12,7 @@ const PROTOCOLS: Kind = Kind::Choice(&["grpc", "http/protobuf"]);
 const COMPRESSIONS: Kind = Kind::Choice(&["none", "gzip"]);
 const TEMPORALITIES: Kind = Kind::Choice(&["cumulative", "delta", "lowmemory"]);
 const SIGNALS: Kind = Kind::Choices(&["metrics", "logs", "traces"]);
+const EXACT_ENDS: Kind = Kind::Choice(&["auto", "always", "never"]);
 const REQUEST: Kind = Kind::Bytes(&REQUEST_BOUNDS);
 const ALL: &str = "all three; metrics at `…/opentelemetry`";
 const TIMEOUT: Kind = Kind::Length(&TIMEOUT_BOUNDS);
@@ -44,6 +45,7 @@ pub(crate) const SETTINGS_KEYS: &[Key] = &[
     key(FILE, "spool", "max_bytes", Kind::Bytes(&SPOOL_BOUNDS), Role::SpoolBytes, "`\"64MiB\"`"),
     key(FILE, "spool", "max_age", Kind::Length(&SPOOL_AGE_BOUNDS), Role::SpoolAge, "`\"24h\"`"),
     key(FILE, "state", "keep_watching", Kind::Length(&KEEP_WATCHING_BOUNDS), Role::KeepWatching, "`\"10m\"`"),
+    key(FILE, "accounting", "exact_ends", EXACT_ENDS, Role::ExactEnds, "`\"auto\"`"),
     key(FILE, "telemetry", "enabled", Kind::Flag, Role::Telemetry, "`true`"),
     key(FILE, "telemetry", "interval", Kind::Length(&TELEMETRY_BOUNDS), Role::TelemetryInterval, "`\"60s\"`"),
     key(FILE, "otlp_json", "path", Kind::Target, Role::OtlpJson, "none"),

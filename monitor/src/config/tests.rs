@@ -153,6 +153,8 @@ children = true
 enabled = true
 disabled = false
 mode = "detailed"
+sample_interval = "50ms"
+memory_detail = false
 forget_after = "1h"
 resource_filter = 'resource_id LIKE "web*"'
 [processes]
@@ -238,6 +240,8 @@ name = "web a"
 process_name = "web-a"
 enabled = true
 interval = "2s"
+mode = "detailed"
+sample_interval = "1s"
 attributes = { "shop" = "a" }
 exclude = ["old"]
 user = "root"

@@ -90,6 +90,10 @@ impl ServiceReading {
         match since {
             Since::Usage => self.reading.usage_start,
             Since::Watch => self.reading.watch_start,
+            Since::Detail => {
+                let detail = self.reading.detail.as_ref();
+                detail.map_or(self.reading.watch_start, |detail| detail.since.into())
+            }
         }
     }
 }
@@ -211,6 +215,7 @@ pub(crate) mod tests {
             per_process: None,
             unsettled: 0,
             sharing: 0,
+            detail: None,
         };
         Collection {
             time: 1_000_000_030 * S,

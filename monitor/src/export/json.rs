@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     collection::{Collection, ServiceReading},
+    json_detail,
     since::Continued,
     words::Previous,
 };
@@ -137,6 +138,10 @@ pub fn plugin(collection: &Collection, service: &ServiceReading) -> Json {
         ("crash_loop", Some(json!(reading.crash_loop))),
     ]);
     object.insert("processes".to_owned(), Json::Array(processes));
+    if let Some(detail) = &reading.detail {
+        let keys = json_detail::keys(collection, detail).into_iter();
+        object.extend(keys.map(|(key, value)| (key.to_owned(), value)));
+    }
     if let Some(instance) = &service.plugin.instance {
         object.insert("instance".to_owned(), json!(instance));
     }
@@ -184,7 +189,9 @@ fn metrics(service: &ServiceReading) -> Map<String, Json> {
             let number = match metric.total(&service.reading)? {
                 Measure::Integer(integer) => json!(integer),
                 Measure::Float(float) => json!(float),
-                Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_) => return None,
+                Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_) | Measure::Spread(_) => {
+                    return None;
+                }
             };
             Some((metric.name.to_owned(), number))
         })

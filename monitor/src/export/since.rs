@@ -182,7 +182,9 @@ fn since_json(service: &ServiceReading, before: &Reading) -> Json {
         let number = match growth {
             Measure::Integer(integer) => json!(integer),
             Measure::Float(float) => json!(float),
-            Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_) => return None,
+            Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_) | Measure::Spread(_) => {
+                return None;
+            }
         };
         Some((metric.name.to_owned(), number))
     });

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     collection::{Collection, ServiceReading},
+    text_detail,
     words::{self, span},
 };
 use crate::plugin::collector::Custom;
@@ -172,6 +173,11 @@ fn present(text: &mut String, collection: &Collection, service: &ServiceReading)
     }
     custom(text, service);
     lives(text, collection, service);
+    if let Some(detail) = &reading.detail {
+        for line in text_detail::lines(detail) {
+            row(text, format_args!("    {line}"));
+        }
+    }
     for process in reading.processes.iter().take(LISTED) {
         row(
             text,
@@ -246,7 +252,9 @@ pub(super) fn with_unit(metric: &Metric, measure: Measure) -> Option<String> {
         (unit, Measure::Integer(number)) => count(number, unit),
         (unit, Measure::Float(value)) => format!("{value:.2} {}", counted(unit, false)),
         // These are no numbers, and have lines of their own.
-        (_, Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_)) => return None,
+        (_, Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_) | Measure::Spread(_)) => {
+            return None;
+        }
     })
 }
 

@@ -55,6 +55,7 @@ fn resolve_from(known: &Known) -> Result<Offsets, BtfError> {
     }
     offsets.exit_has_group_dead = u32::from(arguments(btf, "btf_trace_sched_process_exit") == Some(2));
     offsets.mark_victim_has_task = u32::from(first_argument_is_pointer(btf, "btf_trace_mark_victim"));
+    offsets.switch_has_state = u32::from(arguments(btf, "btf_trace_sched_switch") == Some(4));
     offsets.mm_rss = resident_counters(known).unwrap_or([ABSENT; RSS_COUNTERS]);
     Ok(offsets)
 }

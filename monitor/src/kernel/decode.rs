@@ -7,7 +7,7 @@ use kevmon_common::{
     ARGUMENTS_LEN, ARGUMENTS_LONG_LEN, ARGV_LEN, ArgumentsHead, CGROUP_PATH_LEN, CgroupHead, CgroupRecord,
     END_OOM, EXE_LEN, EXEC_ARGV_CUT, EXEC_FILENAME_CUT, EndRecord, ExecHead, ExecRecord, FILENAME_LEN,
     ForkRecord, Header, Kind, RENAME_UNHEARD, RenameRecord, SNAPSHOT_ENDED, SNAPSHOT_MARKED, SNAPSHOT_OOM,
-    SNAPSHOT_RENAMED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, UID_UNKNOWN,
+    SNAPSHOT_RENAMED, SNAPSHOT_TOLD, SNAPSHOT_UNTOLD, SampleRecord, SnapshotRecord, ThreadEnd, UID_UNKNOWN,
 };
 
 use crate::process::{
@@ -43,6 +43,8 @@ unsafe impl Record for kevmon_common::Facts {}
 unsafe impl Record for SnapshotRecord {}
 // SAFETY: as above.
 unsafe impl Record for SampleRecord {}
+// SAFETY: as above.
+unsafe impl Record for ThreadEnd {}
 
 /// The record that `bytes` begin with; `None` when they are too few.
 pub fn record<T: Record>(bytes: &[u8]) -> Option<T> {
@@ -118,7 +120,7 @@ impl Blind {
                     peak_rss: self.pages(end.peak_rss),
                 }
             }
-            Kind::Free => {
+            Kind::Free | Kind::Dead => {
                 let end: EndRecord = record(bytes)?;
                 Event::Free {
                     key,
@@ -170,7 +172,7 @@ pub fn facts(bytes: &[u8]) -> FactIds {
         Kind::Exec => Some(offset_of!(ExecHead, facts)),
         Kind::Fork => Some(offset_of!(ForkRecord, facts)),
         Kind::Rename => Some(offset_of!(RenameRecord, facts)),
-        Kind::Exit | Kind::Free => Some(offset_of!(EndRecord, facts)),
+        Kind::Exit | Kind::Free | Kind::Dead => Some(offset_of!(EndRecord, facts)),
         Kind::Cgroup | Kind::Arguments => None,
     };
     // They alone are read: every event comes by here, and few plugins ask.
@@ -354,6 +356,11 @@ pub fn prefix(bytes: &[u8], len: u32) -> &[u8] {
 /// What stands before the NUL.
 pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// A task's `comm`.
+pub fn comm(comm: &[u8]) -> String {
+    text(until_nul(comm))
 }
 
 /// Bytes that should be UTF-8.

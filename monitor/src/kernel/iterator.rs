@@ -221,6 +221,7 @@ struct Gathered {
     hiwater_rss: u64,
     total_vm: u64,
     fds: Option<u32>,
+    runnable: u64,
     facts: FactIds,
 }
 
@@ -234,12 +235,14 @@ impl Groups {
                 hiwater_rss: 0,
                 total_vm: 0,
                 fds: None,
+                runnable: 0,
                 facts: FactIds::default(),
             });
             gathered.own = plus(&gathered.own, &record.own);
             gathered.mm = gathered.mm.max(record.mm);
             gathered.hiwater_rss = gathered.hiwater_rss.max(record.hiwater_rss);
             gathered.total_vm = gathered.total_vm.max(record.total_vm);
+            gathered.runnable += u64::from(record.runnable);
             let told = (record.fds != FDS_UNKNOWN).then_some(record.fds);
             gathered.fds = gathered.fds.or(told);
             if record.tid == record.key.tgid {
@@ -263,6 +266,7 @@ impl Groups {
                     vms: blind.pages(gathered.total_vm),
                     fds: gathered.fds.map(u64::from),
                     facts: gathered.facts,
+                    runnable: Some(gathered.runnable),
                     live,
                 };
                 (key, sample)

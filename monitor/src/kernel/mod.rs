@@ -20,9 +20,13 @@ mod rights;
 mod ring;
 mod ring_memory;
 mod source;
+mod switch_decode;
+mod switches;
 mod sys;
+mod threads;
 mod verdicts;
 
 pub use cgroups::Cgroups;
 pub use pins::{Left, PinError, left, remove as remove_pins, state_name};
 pub use source::{KernelSource, Pinning, ProgramTime, Settings, Takeover};
+pub use switches::{Missed, ThreadEnded};

@@ -12,10 +12,11 @@ use aya::{
     programs::{BtfTracePoint, Iter},
 };
 use kevmon_common::{
-    Counters, HeldRename, Key, Lives, LivesKey, LostEnd, Mark, Offsets, Verdict, WATCHED_ALWAYS,
+    Counters, HeldRename, Key, Lives, LivesKey, LostEnd, Mark, Offsets, SwitchCounters, Verdict,
+    WATCHED_ALWAYS,
 };
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     btf::{self, BtfError},
@@ -53,6 +54,10 @@ const OPTIONAL: [(&str, &str); 3] = [
         "what ran and ended with its cgroup may be no member of a plugin with unit, cgroup or container",
     ),
 ];
+
+/// The program that is attached only where it is asked for, and its tracepoint.
+const TASK_DEAD: &str = "task_dead";
+const SCHED_SWITCH: &str = "sched_switch";
 
 /// The iterators.
 const ITERATORS: [&str; 2] = ["snapshot", "sample"];
@@ -200,6 +205,8 @@ unsafe impl Pod for Shared<LostEnd> {}
 unsafe impl Pod for Shared<LivesKey> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<Lives> {}
+// SAFETY: as above.
+unsafe impl Pod for Shared<SwitchCounters> {}
 
 /// Sizes that depend on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +230,9 @@ pub struct Attached {
     pub iterators: (OwnedFd, OwnedFd),
     /// The tracepoint programs that are attached, by name.
     pub tracepoints: Vec<(&'static str, OwnedFd)>,
+    /// The program by which dying threads tell totals, which is attached where it is asked for; `None`: the kernel has not taken
+    /// it.
+    pub task_dead: Option<OwnedFd>,
     /// What keeps them attached.
     links: Vec<(&'static str, OwnedFd)>,
     /// Where the programs' own log is; `None` where an earlier kevmon loaded them.
@@ -271,7 +281,8 @@ impl Attached {
         let (snapshot, sample) = &self.iterators;
         let iterators = [(ITERATORS[0], snapshot), (ITERATORS[1], sample)];
         let programs = self.tracepoints.iter().map(|(name, program)| (*name, program));
-        let programs = iterators.into_iter().chain(programs);
+        let on_demand = self.task_dead.iter().map(|program| (TASK_DEAD, program));
+        let programs = iterators.into_iter().chain(programs).chain(on_demand);
         let programs = programs.map(|(name, program)| (program_file(name), program.as_fd()));
         let links = self
             .links
@@ -359,6 +370,10 @@ pub fn take_over(found: &Found, sizes: Sizes) -> Result<Attached, TakeoverError>
         offsets,
         iterators: (iterator(ITERATORS[0])?, iterator(ITERATORS[1])?),
         tracepoints: programs,
+        task_dead: found
+            .open(&program_file(TASK_DEAD))
+            .ok()
+            .filter(|program| sys::tracing_program_id(program.as_fd()).is_some()),
         links,
         ebpf: None,
     })
@@ -419,18 +434,10 @@ pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
         let mut watched: Array<&mut MapData, u64> = map.try_into()?;
         watched.set(0, until, 0)?;
     }
-    let mut load_iterator = |program: &'static str| -> Result<OwnedFd, LoadError> {
-        let error = |source| LoadError::Program { program, source };
-        let iterator: &mut Iter = ebpf
-            .program_mut(program)
-            .ok_or(LoadError::Foreign(program))?
-            .try_into()
-            .map_err(error)?;
-        iterator.load("task", &btf).map_err(error)?;
-        let loaded = iterator.fd().map_err(error)?;
-        owned(loaded.as_fd()).map_err(error)
-    };
-    let iterators = (load_iterator(ITERATORS[0])?, load_iterator(ITERATORS[1])?);
+    let iterators = (
+        load_iterator(&mut ebpf, ITERATORS[0], &btf)?,
+        load_iterator(&mut ebpf, ITERATORS[1], &btf)?,
+    );
     let mut tracepoints = Vec::new();
     let mut links = Vec::new();
     let mut keep = |program, (attached, link)| {
@@ -446,11 +453,16 @@ pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
             Err(error) => warn!("{error}; {without}"),
         }
     }
+    let task_dead = load_tracepoint(&mut ebpf, TASK_DEAD, SCHED_SWITCH, &btf);
+    let task_dead = task_dead
+        .inspect_err(|error| debug!("{error}; exact ends cannot be asked for"))
+        .ok();
     Ok(Attached {
         maps,
         offsets,
         iterators,
         tracepoints,
+        task_dead,
         links,
         ebpf: Some(ebpf),
     })
@@ -460,6 +472,37 @@ fn owned(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, aya::programs::ProgramEr
     Ok(descriptor.try_clone_to_owned()?)
 }
 
+/// Loads a program for a tracepoint.
+pub(super) fn load_tracepoint(
+    ebpf: &mut Ebpf,
+    program: &'static str,
+    tracepoint: &str,
+    btf: &Btf,
+) -> Result<OwnedFd, LoadError> {
+    let error = |source| LoadError::Program { program, source };
+    let hook: &mut BtfTracePoint = ebpf
+        .program_mut(program)
+        .ok_or(LoadError::Foreign(program))?
+        .try_into()
+        .map_err(error)?;
+    hook.load(tracepoint, btf).map_err(error)?;
+    let loaded = hook.fd().map_err(error)?;
+    owned(loaded.as_fd()).map_err(error)
+}
+
+/// Loads an iterator over tasks.
+pub(super) fn load_iterator(ebpf: &mut Ebpf, program: &'static str, btf: &Btf) -> Result<OwnedFd, LoadError> {
+    let error = |source| LoadError::Program { program, source };
+    let iterator: &mut Iter = ebpf
+        .program_mut(program)
+        .ok_or(LoadError::Foreign(program))?
+        .try_into()
+        .map_err(error)?;
+    iterator.load("task", btf).map_err(error)?;
+    let loaded = iterator.fd().map_err(error)?;
+    owned(loaded.as_fd()).map_err(error)
+}
+
 /// Programs are called after their tracepoint. Returns the program and what keeps it attached.
 fn attach_tracepoint(
     ebpf: &mut Ebpf,
@@ -467,14 +510,8 @@ fn attach_tracepoint(
     btf: &Btf,
 ) -> Result<(OwnedFd, OwnedFd), LoadError> {
     let error = |source| LoadError::Program { program, source };
-    let hook: &mut BtfTracePoint = ebpf
-        .program_mut(program)
-        .ok_or(LoadError::Foreign(program))?
-        .try_into()
-        .map_err(error)?;
-    hook.load(program, btf).map_err(error)?;
-    let loaded = hook.fd().map_err(error)?;
+    let loaded = load_tracepoint(ebpf, program, program, btf)?;
     // Not by aya, whose links tell nobody their descriptor.
     let link = sys::attach_tracepoint(loaded.as_fd()).map_err(|refused| error(refused.into()))?;
-    Ok((owned(loaded.as_fd()).map_err(error)?, link))
+    Ok((loaded, link))
 }

@@ -32,6 +32,7 @@ use super::{
     ring::{Reached, Ring, Told},
     ring_memory::RingMemory,
     sys,
+    threads::Threads,
     verdicts::Verdicts,
 };
 use crate::{
@@ -111,6 +112,8 @@ pub struct Settings {
     pub links: usize,
     /// `None`: nothing outlives kevmon.
     pub pinning: Option<Pinning>,
+    /// Whether the program on context switches is loaded, to be attached when it is asked for.
+    pub threads: bool,
     /// Whether the capabilities that loading needs are given up once the programs are attached, by the calling thread.
     pub gives_up_rights: bool,
 }
@@ -134,7 +137,7 @@ pub struct KernelSource {
     iterators: Iterators,
     blind: Blind,
     cgroups: Cgroups,
-    attached: Attached,
+    pub(super) attached: Attached,
     log: Option<EbpfLogger<&'static dyn Log>>,
     /// Marked keys that the last reconciling snapshot did not show, and when.
     suspects: KeyMap<BootTime>,
@@ -149,6 +152,10 @@ pub struct KernelSource {
     /// Records that earlier kevmons received.
     received_before: u64,
     takeover: Option<Takeover>,
+    /// What threads do at each switch.
+    pub(super) threads: Threads,
+    /// Keeps the program attached by which dying threads tell totals; `None` while it is not.
+    pub(super) exact_ends: Option<OwnedFd>,
     /// Whether this process could load the programs once it has executed kevmon again.
     may_load_again: bool,
     /// The last field, so that pins are removed after everything else is closed.
@@ -295,6 +302,14 @@ impl KernelSource {
             drop((attached, pins, ring));
             return Self::attach_anew(settings);
         }
+        let offsets = &attached.offsets;
+        let blind = Blind {
+            run_delay: offsets.task_run_delay == ABSENT,
+            io: offsets.task_write_bytes == ABSENT,
+            page_size: rustix::param::page_size() as u64,
+        };
+        let threads = Threads::load(settings.threads, &attached);
+        give_back_memory();
         // Before there are other threads: each has capabilities of its own.
         let may_load_again = !settings.gives_up_rights
             || rights::give_up(|| {
@@ -304,12 +319,6 @@ impl KernelSource {
         let until: Array<MapData, u64> = attached.take(WATCHED_UNTIL)?.try_into().map_err(LoadError::Map)?;
         let pinning = settings.pinning.filter(|_| is_held);
         let heartbeat = pinning.map(|pinning| Heartbeat::start(until, pinning.keep_watching, ring_id));
-        let offsets = &attached.offsets;
-        let blind = Blind {
-            run_delay: offsets.task_run_delay == ABSENT,
-            io: offsets.task_write_bytes == ABSENT,
-            page_size: rustix::param::page_size() as u64,
-        };
         let mut map = |name: &'static str| attached.take(name);
         let maps = (map("MARKS")?, map("VERDICTS")?, map("COUNTERS")?);
         let (arguments_left_out, judged_until) = (map("ARGUMENTS_LEFT_OUT")?, map("JUDGED_UNTIL")?);
@@ -363,6 +372,8 @@ impl KernelSource {
             received_before: 0,
             takeover: None,
             pins,
+            threads,
+            exact_ends: None,
             may_load_again,
         };
         if let Some(progress) = progress.take() {
@@ -477,7 +488,7 @@ impl KernelSource {
     /// # Errors
     /// No descriptor is left.
     pub fn event_descriptor(&self) -> io::Result<OwnedFd> {
-        self.ring.descriptor()
+        self.with_threads(self.ring.descriptor()?)
     }
 
     /// Asks the thread of the ring whether it still moves; `None` where there is none.
@@ -680,7 +691,9 @@ impl KernelSource {
     /// ran under them.
     pub fn program_times(&self) -> Vec<ProgramTime> {
         let programs = self.attached.tracepoints.iter();
+        let programs = programs.map(|(name, program)| (*name, program));
         programs
+            .chain(self.switch_programs())
             .filter_map(|(name, program)| {
                 let info = sys::program_info(program.as_fd()).ok()?;
                 (info.runs > 0).then_some(ProgramTime {
@@ -694,7 +707,9 @@ impl KernelSource {
 
     /// The programs that are attached.
     pub fn programs(&self) -> Vec<&'static str> {
-        self.attached.tracepoints.iter().map(|(name, _)| *name).collect()
+        let programs = self.attached.tracepoints.iter().map(|(name, _)| *name);
+        let switches = self.switch_programs().into_iter().map(|(name, _)| name);
+        programs.chain(switches).collect()
     }
 
     /// Records sent, received and lost since the programs were attached.

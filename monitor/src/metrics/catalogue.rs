@@ -5,7 +5,9 @@ use super::{
     Instrument::{self, Counter, Gauge, Histogram, UpDownCounter},
     Measure::{self, Float, Integer},
     Since::{self, Usage, Watch},
-    Value, exits,
+    Value,
+    detail::{INSTANA_DETAIL, OTEL_DETAIL},
+    exits,
 };
 use crate::{
     plugin::{Durations, Naming, Plugin, Reading, RestartKind},
@@ -49,9 +51,9 @@ impl Metric {
 /// The metrics that a plugin with this naming exports.
 pub fn metrics(naming: Naming) -> impl Iterator<Item = &'static Metric> {
     let tables: &[&[Metric]] = match naming {
-        Naming::Instana => &[INSTANA, INSTANA_LIFE],
-        Naming::Otel => &[OTEL],
-        Naming::Both => &[INSTANA, INSTANA_LIFE, OTEL],
+        Naming::Instana => &[INSTANA, INSTANA_LIFE, INSTANA_DETAIL],
+        Naming::Otel => &[OTEL, OTEL_DETAIL],
+        Naming::Both => &[INSTANA, INSTANA_LIFE, INSTANA_DETAIL, OTEL, OTEL_DETAIL],
     };
     tables.iter().copied().flatten()
 }
@@ -63,7 +65,7 @@ pub fn of_plugin(plugin: &Plugin) -> impl Iterator<Item = &'static Metric> {
     metrics(plugin.naming).filter(move |listed| watches && plugin.metrics.lets(listed.name))
 }
 
-fn one(measure: Option<Measure>) -> Vec<Value> {
+pub(super) fn one(measure: Option<Measure>) -> Vec<Value> {
     measure
         .map(|measure| Value {
             attributes: Vec::new(),
@@ -73,11 +75,11 @@ fn one(measure: Option<Measure>) -> Vec<Value> {
         .collect()
 }
 
-fn integer(value: Option<u64>) -> Vec<Value> {
+pub(super) fn integer(value: Option<u64>) -> Vec<Value> {
     one(value.map(Integer))
 }
 
-fn float(value: Option<f64>) -> Vec<Value> {
+pub(super) fn float(value: Option<f64>) -> Vec<Value> {
     one(value.map(Float))
 }
 
@@ -140,7 +142,7 @@ fn left_out(r: &Reading) -> Vec<Value> {
 
 macro_rules! catalogue {
     ($($name:literal, $unit:literal, $instrument:ident, $since:ident, $values:expr, $description:literal;)+) => {
-        &[$(Metric {
+        &[$($crate::metrics::Metric {
             name: $name,
             unit: $unit,
             instrument: $instrument,
@@ -150,6 +152,8 @@ macro_rules! catalogue {
         }),+]
     };
 }
+
+pub(super) use catalogue;
 
 /// `naming = "instana"`: names, instruments and units of the original framework, and what it could not know.
 pub const INSTANA: &[Metric] = catalogue! {
@@ -375,6 +379,8 @@ mod tests {
             ("instana, lives", INSTANA_LIFE),
             ("json", JSON_ONLY),
             ("otel", OTEL),
+            ("instana, detailed", INSTANA_DETAIL),
+            ("otel, detailed", OTEL_DETAIL),
         ] {
             println!("\n{title}\n| name | instrument | unit | meaning |\n|---|---|---|---|");
             for metric in metrics {

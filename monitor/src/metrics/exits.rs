@@ -107,7 +107,7 @@ mod tests {
         let count = |reason| {
             let attributes = exit_attributes(reason);
             let of = points.iter().find(|point| point.attributes == attributes);
-            of.unwrap_or_else(|| panic!("no {reason:?}")).measure
+            of.unwrap_or_else(|| panic!("no {reason:?}")).measure.clone()
         };
         for (reason, expected) in [
             (Reason::Exit { code: 0 }, 5),

@@ -1,6 +1,7 @@
 //! What is exported: the catalogue of metrics, and their values out of a group's reading. Pure.
 
 mod catalogue;
+mod detail;
 mod exits;
 mod export;
 mod health;
@@ -10,6 +11,7 @@ mod telemetry;
 mod timing;
 
 pub use catalogue::{INSTANA, JSON_ONLY, Metric, metrics, of_plugin};
+pub use detail::PREEMPTORS;
 pub use exits::exit_attributes;
 pub use export::{ExportReading, UNSUPPORTED};
 pub use health::{Cadence, HealthReading, OWN, OwnMetric};

@@ -1,11 +1,16 @@
 //! Measured values and the instruments they come from.
 
+use std::sync::Arc;
+
 use super::Timing;
-use crate::{plugin::Durations, process::Moment};
+use crate::{
+    plugin::Durations,
+    process::{Moment, Spread},
+};
 
 /// What a point measures, as exactly as it is known: what is an integer stays one, and a point in time stays one
 /// until a clock makes a date of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Measure {
     /// A count, bytes, nanoseconds.
     Integer(u64),
@@ -17,6 +22,8 @@ pub enum Measure {
     Durations(Durations),
     /// The same of kevmon's own work, with fewer buckets.
     Timing(Timing),
+    /// A distribution of the detailed mode; exported in the unit of its quantity.
+    Spread(Arc<Spread>),
 }
 
 /// The value of an attribute.
@@ -88,4 +95,6 @@ pub enum Since {
     Usage,
     /// When kevmon began to watch.
     Watch,
+    /// When it began to watch in detail.
+    Detail,
 }

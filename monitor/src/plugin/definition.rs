@@ -14,6 +14,9 @@ use crate::process::Identity;
 /// Interval of a plugin that names none (the original framework's standard frequency).
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Interval of a plugin in detailed mode that names none.
+pub const DETAILED_INTERVAL: Duration = Duration::from_secs(15);
+
 /// How long after a root's end a new root still counts as its replacement.
 pub const DEFAULT_RESTART_WINDOW: Duration = Duration::from_secs(300);
 
@@ -73,6 +76,24 @@ pub struct PerProcess {
     pub rank: Rank,
     /// Tell the path of each one's executable.
     pub paths: bool,
+}
+
+/// What the detailed mode measures beyond the standard one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detail {
+    /// Time between two samples.
+    pub sample_interval: Duration,
+    /// Read `smaps_rollup` at each collection.
+    pub memory: bool,
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Self {
+            sample_interval: Duration::from_millis(100),
+            memory: true,
+        }
+    }
 }
 
 /// A user that a process may run as.
@@ -167,6 +188,8 @@ pub struct Plugin {
     pub matching: Matching,
     /// Time between two collections.
     pub interval: Duration,
+    /// The detailed mode; `None`: the standard one.
+    pub detail: Option<Detail>,
     /// Metric names to export.
     pub naming: Naming,
     /// Members that gauges are taken over.
@@ -231,6 +254,7 @@ impl Plugin {
             children: false,
             matching: Matching::default(),
             interval: DEFAULT_INTERVAL,
+            detail: None,
             naming: Naming::default(),
             aggregate: Aggregate::default(),
             prefix: false,

@@ -3,6 +3,7 @@
 
 pub mod collector;
 pub mod definition;
+pub mod detail;
 pub mod durations;
 pub mod group;
 pub mod matcher;
@@ -18,7 +19,9 @@ pub mod shares;
 mod titles;
 pub mod tracker;
 
-pub use definition::{Aggregate, GroupId, Matching, Naming, PerProcess, Plugin, Plugins, Rank, Selectors};
+pub use definition::{
+    Aggregate, Detail, GroupId, Matching, Naming, PerProcess, Plugin, Plugins, Rank, Selectors,
+};
 pub use durations::Durations;
 pub use notice::{Notice, Predecessor, RestartKind, What};
 pub use reading::{Completeness, Reading};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Durations;
+use super::{Durations, detail::DetailReading};
 use crate::process::{Facts, Gauges, Identity, Moment, ProcessKey, Reason, Usage};
 
 /// Counts of what happened, since the group's first watch.
@@ -179,6 +179,8 @@ pub struct Reading {
     pub unsettled: u64,
     /// Live members that share their address space with another one.
     pub sharing: u64,
+    /// What the detailed mode tells; `None` in any other.
+    pub detail: Option<Box<DetailReading>>,
 }
 
 impl Reading {

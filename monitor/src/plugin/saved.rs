@@ -198,6 +198,7 @@ impl SavedGroup {
             per_process: None,
             unsettled: 0,
             sharing: 0,
+            detail: None,
         }
     }
 }

@@ -214,6 +214,8 @@ pub struct Sample {
     pub fds: Option<u64>,
     /// Whose it is and where, as far as the source tells.
     pub facts: FactIds,
+    /// Threads that run or are ready to, as far as the source tells.
+    pub runnable: Option<u64>,
     /// Some thread of it still runs.
     pub live: bool,
 }

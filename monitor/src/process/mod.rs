@@ -2,6 +2,7 @@
 //! Pure: no I/O, no clock; time comes in with every event.
 
 pub mod arguments;
+mod contention;
 pub mod ending;
 pub mod event;
 pub mod facts;
@@ -12,11 +13,14 @@ pub mod key;
 pub mod paths;
 pub mod program;
 mod progress;
+pub mod spread;
+mod switch_times;
 pub mod table;
 pub mod usage;
 mod version;
 
 pub use arguments::Arguments;
+pub use contention::{Contention, Stall};
 pub use ending::{Ending, Reason, Sender, signal_name};
 pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, SeenEnd};
 pub use facts::{FactIds, Facts};
@@ -26,5 +30,7 @@ pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};
 pub use paths::end_of_a_path;
 pub use program::{Likeness, Program};
 pub use progress::Progress;
+pub use spread::{Quantity, Spread};
+pub use switch_times::{Preempted, SwitchTimes};
 pub use table::{Process, ProcessTable, State};
 pub use usage::{Counter, Usage};

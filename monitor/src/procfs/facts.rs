@@ -58,7 +58,7 @@ fn path_among(groups: &[ProcessCGroup], is_exiting: bool) -> Option<&str> {
 }
 
 /// The path without the kernel's remark that the cgroup has been removed since (proc_cgroup_show).
-fn path_in(shown: &str) -> &str {
+pub(super) fn path_in(shown: &str) -> &str {
     shown.strip_suffix(" (deleted)").unwrap_or(shown)
 }
 

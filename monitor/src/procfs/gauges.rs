@@ -369,6 +369,7 @@ mod tests {
                 noted_rss,
                 vms,
                 fds,
+                runnable: None,
                 live: true,
             };
             let samples = KeyMap::from_iter([(me, sample)]);
@@ -424,6 +425,7 @@ mod tests {
             noted_rss: Some(4096),
             vms: Some(1),
             fds: Some(1),
+            runnable: None,
             live: true,
         };
         let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);

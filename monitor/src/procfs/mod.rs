@@ -8,6 +8,8 @@ mod gauges;
 mod hidden;
 mod host;
 mod identity;
+mod memory;
+mod pressure;
 mod source;
 
 pub use facts::facts;
@@ -15,6 +17,8 @@ pub use gauges::GaugeReader;
 pub use hidden::Hidden;
 pub use host::{HostReader, Own};
 pub use identity::{arguments, executable_path, identity};
+pub use memory::rollup;
+pub use pressure::{common_cgroup, contention};
 pub use source::ProcSource;
 
 use std::{path::Path, path::PathBuf};

@@ -171,6 +171,7 @@ fn read(root: &Path, key: ProcessKey, health: &mut Health) -> Result<Sample, Unr
         vms: None,
         fds: None,
         facts: FactIds::default(),
+        runnable: None,
         live: is_live(&process, &stat),
     })
 }

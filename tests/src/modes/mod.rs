@@ -9,6 +9,7 @@ mod family;
 mod identity;
 mod orphans;
 mod renames;
+mod switches;
 
 use std::{
     io::{Read, Write},
@@ -17,7 +18,7 @@ use std::{
 
 const USAGE: &str = "workload MODE: burn | threads | idle | exit | signal | mem | fds | rename | exec | exec-chain | \
                      title | forks | prefork | double-fork | vfork-hold | zombie | herd | storm | orphans | pulse | on-term | \
-                     alarm | segfault | kill | eat | thread-exits | leader-first | rename-storm | work";
+                     alarm | segfault | kill | eat | thread-exits | leader-first | rename-storm | work | switches | ping-pong";
 
 /// Runs the mode that `args` (without argv[0]) name and returns the exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -29,6 +30,8 @@ pub fn run(args: &[String]) -> i32 {
         "burn" => burn::burn(&args),
         "pulse" => burn::pulse(&args),
         "work" => burn::work(),
+        "switches" => switches::switches(),
+        "ping-pong" => switches::ping_pong(&args),
         "threads" => burn::threads(&args),
         "idle" => identity::idle(),
         "exit" => identity::exit(&args),

@@ -135,7 +135,7 @@ fn instrument(of: Instrument) -> &'static str {
         Instrument::Gauge => "gauge",
         Instrument::Sum { monotonic: true, .. } => "counter",
         Instrument::Sum { monotonic: false, .. } => "updowncounter",
-        Instrument::Histogram { .. } => "histogram",
+        Instrument::Histogram { .. } | Instrument::ExponentialHistogram { .. } => "histogram",
         Instrument::Other => "other",
     }
 }

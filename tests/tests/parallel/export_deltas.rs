@@ -42,7 +42,9 @@ fn series(points: &[Point]) -> BTreeMap<Key, Vec<Point>> {
 
 fn is_delta(point: &Point) -> bool {
     match point.instrument {
-        Instrument::Sum { temporality, .. } | Instrument::Histogram { temporality } => temporality == DELTA,
+        Instrument::Sum { temporality, .. }
+        | Instrument::Histogram { temporality }
+        | Instrument::ExponentialHistogram { temporality } => temporality == DELTA,
         Instrument::Gauge | Instrument::Other => false,
     }
 }

@@ -186,6 +186,7 @@ impl Daemon {
                 _ if !self.late.is_empty() => Instant::now(),
                 next => next.map(Instant::from_std).or(self.idle_at).unwrap_or(drain_at),
             };
+            let sample_at = self.watch.next_sample().map(Instant::from_std);
             let collect_at = self.collectors.next().map(Instant::from_std);
             tokio::select! {
                 _ = inputs.terminate.recv() => return End::ForGood,
@@ -209,6 +210,7 @@ impl Daemon {
                     self.ask_threads();
                     ask_at = self.service.next();
                 }
+                () = at(sample_at) => self.watch.take_samples(),
                 () = at(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
                 () = self.collectors.ended() => {}
                 outgoing = self.keeper.written() => self.send(*outgoing),

@@ -80,6 +80,7 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     let (mut keeper, kept) = Keeper::open(claimed, this_boot, now, &mut loaded.plugins, &host);
     let origin = Origin {
         pinning: pinning(&keeper, &args, &settings, &kept),
+        exact_ends: settings.exact_ends,
         ..Origin::from(&args)
     };
     let watch = Watch::start(origin, loaded.plugins, &kept)?;

@@ -57,6 +57,7 @@ fn programs() -> Finding {
         ring_bytes: RING_BYTES,
         links: 1,
         pinning: None,
+        threads: false,
         gives_up_rights: false,
     };
     match KernelSource::attach(settings) {

@@ -20,7 +20,7 @@ use crate::{
         watch::{Origin, Watch},
     },
     cli::{DEFAULT_RING_BYTES, RunArgs},
-    config::{self, Environment, Faulty, Overrides},
+    config::{self, Environment, Faulty, Overrides, accounting::ExactEnds},
     import,
     plugin::{GroupId, Plugin, collector::CollectorReading},
 };
@@ -44,6 +44,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
         ring_bytes: DEFAULT_RING_BYTES,
         root: PathBuf::from("/proc"),
         pinning: None,
+        exact_ends: ExactEnds::Never,
     };
     let mut watch = Watch::start(origin, plugins, &Kept::default())?;
     let file = config::read_settings(None);

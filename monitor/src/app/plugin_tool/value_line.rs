@@ -89,6 +89,11 @@ impl Lines {
                 pairs.push(("sum".to_owned(), (timing.sum as f64 / 1e9).to_string()));
                 timing.count().to_string()
             }
+            Measure::Spread(spread) => {
+                let sum = spread.sum as f64 / spread.quantity.units();
+                pairs.push(("sum".to_owned(), sum.to_string()));
+                spread.count.to_string()
+            }
             Measure::Durations(durations) => {
                 pairs.push(("sum".to_owned(), (durations.sum as f64 / 1e9).to_string()));
                 durations.counts.iter().sum::<u64>().to_string()

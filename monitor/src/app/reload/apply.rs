@@ -133,6 +133,11 @@ impl Applied {
                 format!("{:?}", old.temporality),
                 format!("{:?}", new.temporality),
             ),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+                old.exponential_histograms.to_string(),
+                new.exponential_histograms.to_string(),
+            ),
             ("[spool]", format!("{:?}", old.spool), format!("{:?}", new.spool)),
             (
                 "[telemetry]",

@@ -230,6 +230,7 @@ mod tests {
             vms: None,
             fds: None,
             facts: FactIds::default(),
+            runnable: None,
             live: false,
         };
         let samples = KeyMap::from_iter([(key(10), sample)]);

@@ -3,6 +3,8 @@
 
 mod arguments;
 mod completeness;
+mod detail;
+mod ends;
 mod facts;
 mod forks;
 pub(super) mod reconcile;
@@ -34,6 +36,7 @@ use super::{
 };
 use crate::{
     cli::{self, Args},
+    config::accounting::ExactEnds,
     episode::Episode,
     export::{Extra, ServiceReading, UnixClock},
     health::{Health, Pulse, Soft},
@@ -76,6 +79,8 @@ pub(super) struct Origin {
     pub(super) root: PathBuf,
     /// What outlives this run; `None`: nothing.
     pub(super) pinning: Option<Pinning>,
+    /// When dying threads tell their processes' totals.
+    pub(super) exact_ends: ExactEnds,
 }
 
 impl From<&Args> for Origin {
@@ -86,6 +91,7 @@ impl From<&Args> for Origin {
             ring_bytes: args.ring_bytes,
             root: args.proc_root.clone(),
             pinning: None,
+            exact_ends: ExactEnds::default(),
         }
     }
 }
@@ -155,6 +161,10 @@ pub(super) struct Watch {
     drained_at: BootTime,
     /// When the first event happened that this run has taken.
     first_taken: Option<BootTime>,
+    /// The detailed mode.
+    detail: detail::Detail,
+    /// Whether dying threads tell their processes' totals.
+    ends: ends::Ends,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
     recovered: Recovered,
 }
@@ -168,7 +178,9 @@ impl Watch {
         let began = HostReader::now();
         let caches = CacheShare::of(limits::open_file_limit());
         let root = origin.root.clone();
-        let (source, reason) = open(origin, caches)?;
+        let ends = ends::Ends::new(origin.exact_ends);
+        let in_detail = plugins.iter().any(|plugin| plugin.detail.is_some());
+        let (source, reason) = open(origin, caches, in_detail)?;
         match &source {
             Source::Ebpf(_) => info!("source ebpf: {reason}"),
             Source::Proc(_) => {
@@ -215,6 +227,8 @@ impl Watch {
             forks: forks::Forks::new(began),
             drained_at: began,
             first_taken: None,
+            detail: detail::Detail::default(),
+            ends,
             recovered: Recovered::default(),
         };
         if watch.takeover().is_some() {
@@ -230,6 +244,8 @@ impl Watch {
             Source::Proc(_) => watch.scan(None)?,
         }
         watch.tracker.end_comparison();
+        watch.follow_detail();
+        watch.look_at_ends();
         Ok(watch)
     }
 
@@ -330,6 +346,9 @@ impl Watch {
             return drained;
         };
         kernel.beat();
+        if self.detail.is_on() {
+            self.detail.take_ends(kernel);
+        }
         while let Some((mut event, ids)) = kernel.next_event(&mut self.health) {
             self.first_taken.get_or_insert(event.time());
             if let Event::Rename {
@@ -368,6 +387,12 @@ impl Watch {
                     ids,
                 );
             }
+            if let Event::Free { .. } = &event {
+                self.ends.told += 1;
+            }
+            if self.detail.is_on() {
+                self.detail.before(kernel, &mut self.tracker, &event);
+            }
             let judged = self
                 .verdicts_are_read
                 .then(|| judged(&self.tracker, &event))
@@ -395,6 +420,7 @@ impl Watch {
             }
             kernel.flush(&mut self.health);
         }
+        self.end_drain_of_threads(drained.all.then_some(begins));
         drained
     }
 
@@ -411,6 +437,11 @@ impl Watch {
             all_read = false;
         }
         self.look_at_titles();
+        self.look_at_ends();
+        if self.detail.is_on() {
+            self.look_at_threads();
+            self.look_at_memory(due);
+        }
         let with_facts = self.tracker.with_facts(due);
         // Asked of what is kept open, which is bounded: what is tracked, due or not, may be much more.
         let tracker = &self.tracker;
@@ -725,12 +756,13 @@ fn is_forgotten(plugin: &Plugin, reading: &Reading, now: BootTime) -> bool {
     reading.process_count == 0 && reading.unsettled == 0 && last.is_none_or(|last| now.since(last) >= after)
 }
 
-fn open(origin: Origin, caches: CacheShare) -> Result<(Source, String)> {
+fn open(origin: Origin, caches: CacheShare, in_detail: bool) -> Result<(Source, String)> {
     let choice = origin.choice;
     let settings = Settings {
         ring_bytes: origin.ring_bytes,
         links: caches.links,
         pinning: origin.pinning,
+        threads: in_detail,
         gives_up_rights: true,
     };
     let proc = || Source::Proc(ProcSource::new(origin.root.clone()));

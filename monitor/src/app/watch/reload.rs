@@ -54,6 +54,7 @@ impl Watch {
         if matches_move {
             self.find_members(now);
         }
+        self.follow_detail();
         Ok(ids)
     }
 

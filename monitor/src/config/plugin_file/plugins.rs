@@ -15,7 +15,7 @@ use crate::{
         value::check_service_name,
     },
     plugin::{
-        definition::{PerProcess, Plugin},
+        definition::{DEFAULT_INTERVAL, PerProcess, Plugin},
         service::{ServiceName, without_anchors},
     },
 };
@@ -33,14 +33,14 @@ impl PluginFile {
     }
 
     /// The plugins that the file defines: one, or one for each of its names or instances. `patterns` stand for the file's own
-    /// name, `interval` gives that of an instance, by its own.
+    /// name, `interval` gives that of an instance, by its own and by what its mode stands for.
     ///
     /// # Errors
     /// Settings that are missing or do not fit.
     pub(crate) fn into_plugins(
         self,
         patterns: &[Regex],
-        interval: impl Fn(Option<Duration>) -> Duration,
+        interval: impl Fn(Option<Duration>, Duration) -> Duration,
         receivers: &[String],
         given: &[(String, String)],
     ) -> Result<Vec<Plugin>, Vec<Fault>> {
@@ -83,8 +83,14 @@ impl PluginFile {
                 .iter()
                 .find(|instance| Some(&instance.id) == plugin.instance.as_ref());
             let of_service = self.by_service.get(&plugin.name).and_then(|own| own.interval);
+            let mode = match own {
+                Some(instance) => instance.mode.over(&self.native.mode),
+                None => self.native.mode.clone(),
+            };
+            let default = mode.interval().unwrap_or(DEFAULT_INTERVAL);
             plugin.interval =
-                of_service.unwrap_or_else(|| interval(own.and_then(|instance| instance.interval)));
+                of_service.unwrap_or_else(|| interval(own.and_then(|instance| instance.interval), default));
+            plugin.detail = mode.detail();
             all.push(plugin);
         }
         let faults = self.faults_of_service_names(&all);

@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     Overrides, PluginReceivers,
+    accounting::ExactEnds,
     environment::Environment,
     finding::{Fault, Finding, Warning, quoted, split},
     given::Given,
@@ -36,10 +37,14 @@ pub struct Settings {
     pub log_level: LogFilter,
     /// What sums are counted from.
     pub temporality: Temporality,
+    /// Distributions are sent as exponential histograms.
+    pub exponential_histograms: bool,
     /// What is kept while a receiver is away.
     pub spool: SpoolLimits,
     /// How long the kernel side watches without kevmon; zero: it does not.
     pub keep_watching: Duration,
+    /// When dying threads tell their processes' totals.
+    pub exact_ends: ExactEnds,
     /// kevmon's own telemetry.
     pub telemetry: Telemetry,
     /// Outputs beside the receivers.
@@ -106,7 +111,7 @@ pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
     let receivers = settling.receivers();
     let log_level = settling.log_level();
     let temporality = settling.temporality();
-    settling.histogram_aggregation();
+    let exponential_histograms = settling.histogram_aggregation();
     let outputs = settling.outputs();
     let resource = settling.resource();
     let Settling { faults, warnings, .. } = settling;
@@ -117,12 +122,14 @@ pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
         receivers,
         log_level,
         temporality,
+        exponential_histograms,
         spool: sources.file.map_or_else(SpoolLimits::default, |file| file.spool),
         keep_watching: sources
             .overrides
             .keep_watching
             .or_else(|| sources.file?.keep_watching)
             .unwrap_or(DEFAULT_KEEP_WATCHING),
+        exact_ends: sources.file.and_then(|file| file.exact_ends).unwrap_or_default(),
         telemetry: sources
             .file
             .map_or_else(Telemetry::default, |file| file.telemetry),
@@ -183,21 +190,21 @@ impl Settling<'_> {
         }
     }
 
-    fn histogram_aggregation(&mut self) {
+    /// Whether distributions are sent as exponential histograms.
+    fn histogram_aggregation(&mut self) -> bool {
         const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         let Some(value) = self.sources.environment.get(NAME) else {
-            return;
+            return true;
         };
         match value.to_ascii_lowercase().as_str() {
-            "explicit_bucket_histogram" => {}
-            "base2_exponential_bucket_histogram" => {
-                let message = "has no effect: kevmon's histograms have explicit buckets";
-                self.warn(Finding::in_variable(NAME, message));
-            }
+            "explicit_bucket_histogram" => false,
+            "base2_exponential_bucket_histogram" => true,
             _ => {
                 let message = format!("{} is no aggregation of histograms", quoted(value));
-                let remedy = "write explicit_bucket_histogram, or unset it";
+                let remedy =
+                    "write explicit_bucket_histogram or base2_exponential_bucket_histogram, or unset it";
                 self.fault(Finding::in_variable(NAME, message).remedy(remedy));
+                true
             }
         }
     }

@@ -145,7 +145,7 @@ fn wrong_variables_all_at_once() {
         (
             "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
             "no",
-            "\"no\" is no aggregation of histograms; write explicit_bucket_histogram, or unset it",
+            "\"no\" is no aggregation of histograms; write explicit_bucket_histogram or base2_exponential_bucket_histogram, or unset it",
         ),
         (
             "OTEL_EXPORTER_OTLP_TIMEOUT",
@@ -290,17 +290,16 @@ fn level_temporality_and_aggregation() {
         assert_eq!((settings.temporality, settings.warnings), (temporality, vec![]));
     }
     const AGGREGATION: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
-    assert!(
-        of_variables(&[(AGGREGATION, "explicit_bucket_histogram")])
-            .warnings()
-            .is_empty()
-    );
-    assert_eq!(
-        of_variables(&[(AGGREGATION, "base2_exponential_bucket_histogram")]).warnings(),
-        [format!(
-            "environment: {AGGREGATION}: has no effect: kevmon's histograms have explicit buckets"
-        )]
-    );
+    for (value, exponential) in [
+        (None, true),
+        (Some("explicit_bucket_histogram"), false),
+        (Some("base2_exponential_bucket_histogram"), true),
+    ] {
+        let variables: Vec<_> = value.into_iter().map(|value| (AGGREGATION, value)).collect();
+        let settings = of_variables(&variables).valid();
+        assert_eq!(settings.exponential_histograms, exponential, "{value:?}");
+        assert!(settings.warnings.is_empty(), "{value:?}");
+    }
     let level = of_variables(&[("LOG_LEVEL", "WARNING")]).valid().log_level;
     assert_eq!(
         (level, Case::default().valid().log_level),

@@ -42,6 +42,7 @@ pub(super) fn encode(requests: &mut Requests, prefix: &str, of: &ServiceReading)
             } else {
                 Instrument::Gauge
             },
+            exponential: false,
         };
         let longest = requests.longest() / 8;
         while !values.is_empty() {

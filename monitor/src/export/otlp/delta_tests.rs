@@ -215,6 +215,7 @@ impl Both {
                 noted_rss: None,
                 vms: None,
                 fds: None,
+                runnable: None,
                 live: true,
             };
             (key, sample)

@@ -61,6 +61,17 @@ impl Temporality {
     }
 }
 
+/// How distributions are told (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`). Histograms with bounds of their
+/// own stay what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HistogramForm {
+    /// Exponential histograms (`base2_exponential_bucket_histogram`).
+    #[default]
+    Exponential,
+    /// Histograms with a bucket for each power of two (`explicit_bucket_histogram`).
+    Explicit,
+}
+
 /// Encodes collections for one receiver. The same collection encoded again says the same; of deltas, each says what has
 /// come since the collection before.
 #[derive(Debug, Clone)]
@@ -68,6 +79,7 @@ pub struct MetricRequests {
     host: HostIdentity,
     run: Run,
     temporality: Temporality,
+    form: HistogramForm,
     longest: usize,
     /// kevmon itself.
     own: Service,
@@ -113,12 +125,20 @@ impl MetricRequests {
             host,
             run,
             temporality,
+            form: HistogramForm::Exponential,
             longest: LONGEST_REQUEST,
             own,
             own_points: OwnPoints::default(),
             services: HashMap::new(),
             length: 0,
         }
+    }
+
+    /// How distributions are told: exponential, unless this says otherwise.
+    #[must_use]
+    pub fn with_histograms(mut self, form: HistogramForm) -> Self {
+        self.form = form;
+        self
     }
 
     /// For receivers that get one collection after the other: of kevmon's own metrics they get by this rhythm what is not
@@ -266,6 +286,7 @@ impl MetricRequests {
                     unit: own.unit,
                     description: own.description,
                     instrument: own.instrument,
+                    exponential: false,
                 };
                 let series = &mut self.own.series;
                 requests.metric(|buffer| metric(buffer, described, temporality, values, moments, series));
@@ -276,18 +297,22 @@ impl MetricRequests {
 
     fn encode_service(&mut self, collection: &Collection, of: &ServiceReading, requests: &mut Requests) {
         let temporality = self.temporality;
+        let exponential = self.form == HistogramForm::Exponential;
         let service = self.service(of.group, &of.plugin, &of.extra.attributes);
         requests.begin(&service.header);
         for listed in metrics::of_plugin(&of.plugin) {
+            let values = (listed.values)(&of.reading);
+            let is_spread =
+                matches!(values.first(), Some(value) if matches!(value.measure, Measure::Spread(_)));
             let described = Described {
                 prefix: &service.prefix,
                 name: listed.name,
                 unit: listed.unit,
                 description: listed.description,
                 instrument: listed.instrument,
+                exponential: exponential && is_spread,
             };
             let moments = Moments::new(collection.clock.unix(of.start(listed.since)), collection);
-            let values = (listed.values)(&of.reading);
             let series = &mut service.series;
             requests.metric(|buffer| metric(buffer, described, temporality, &values, moments, series));
         }
@@ -398,7 +423,12 @@ fn metric(
     if values.is_empty() {
         return 0;
     }
-    let Described { name, instrument, .. } = described;
+    let Described {
+        name,
+        instrument,
+        exponential,
+        ..
+    } = described;
     points::metric(buffer, described, temporality, |buffer| {
         let mut attributes = Vec::new();
         for value in values {
@@ -406,7 +436,7 @@ fn metric(
                 let delta = series.point(name, value, moments.start, moments.now);
                 (moments.since(delta.start), delta.value)
             } else {
-                (moments.cumulative(), value.measure)
+                (moments.cumulative(), value.measure.clone())
             };
             attributes.clear();
             let number = match measure {
@@ -418,6 +448,16 @@ fn metric(
                 Measure::Timing(of) => {
                     points::attributes(&mut attributes, Of::Histogram, &value.attributes);
                     points::histogram(buffer, times, (&of.counts, &TIMING_BOUNDS, of.sum), &attributes);
+                    continue;
+                }
+                Measure::Spread(of) if exponential => {
+                    points::attributes(&mut attributes, Of::Exponential, &value.attributes);
+                    points::exponential_histogram(buffer, times, &of, &attributes);
+                    continue;
+                }
+                Measure::Spread(of) => {
+                    points::attributes(&mut attributes, Of::Histogram, &value.attributes);
+                    points::spread_histogram(buffer, times, &of, &attributes);
                     continue;
                 }
                 Measure::Integer(integer) => Number::Integer(integer),

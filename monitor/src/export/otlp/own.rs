@@ -69,7 +69,7 @@ impl OwnPoints {
 
     /// An earlier run sent this value of a series; 0 is as good as nothing.
     pub(super) fn sent_before(&mut self, metric: &OwnMetric, value: &Value) {
-        if !is_zero(value.measure) {
+        if !is_zero(&value.measure) {
             self.remember(metric, value);
         }
     }
@@ -143,7 +143,7 @@ impl OwnPoints {
         for value in values {
             let before = self.sent_of(metric, &value.attributes);
             let is_gauge = metric.instrument == Instrument::Gauge;
-            let begins = before.is_none() && (is_gauge || !is_zero(value.measure));
+            let begins = before.is_none() && (is_gauge || !is_zero(&value.measure));
             let goes = match (metric.cadence, share) {
                 (Cadence::Each, _) => true,
                 (_, Share::Due) => begins || before.is_some(),
@@ -158,7 +158,7 @@ impl OwnPoints {
             if begins && only_grows {
                 chosen.zeros.push(Value {
                     attributes: value.attributes.clone(),
-                    measure: zero(value.measure),
+                    measure: zero(&value.measure),
                 });
             }
             chosen.values.push(value);
@@ -180,14 +180,14 @@ impl OwnPoints {
     fn sent_of(&self, metric: &OwnMetric, attributes: &Attributes) -> Option<Measure> {
         let series = self.sent.get(metric.name)?;
         let sent = series.iter().find(|(known, _)| known == attributes);
-        sent.map(|(_, measure)| *measure)
+        sent.map(|(_, measure)| measure.clone())
     }
 
     fn remember(&mut self, metric: &OwnMetric, value: &Value) {
         let series = self.sent.entry(metric.name).or_default();
         match series.iter_mut().find(|(known, _)| *known == value.attributes) {
-            Some((_, measure)) => *measure = value.measure,
-            None => series.push((value.attributes.clone(), value.measure)),
+            Some((_, measure)) => *measure = value.measure.clone(),
+            None => series.push((value.attributes.clone(), value.measure.clone())),
         }
     }
 }
@@ -198,17 +198,17 @@ fn period(time: u64, phase: u64, length: Duration) -> u64 {
     time.wrapping_add(phase) / length
 }
 
-fn is_zero(measure: Measure) -> bool {
-    measure == zero(measure)
+fn is_zero(measure: &Measure) -> bool {
+    *measure == zero(measure)
 }
 
-fn zero(measure: Measure) -> Measure {
+fn zero(measure: &Measure) -> Measure {
     match measure {
         Measure::Integer(_) => Measure::Integer(0),
         Measure::Float(_) => Measure::Float(0.0),
         Measure::Durations(_) => Measure::Durations(Durations::default()),
         Measure::Timing(_) => Measure::Timing(Timing::default()),
-        Measure::Time(_) => measure,
+        Measure::Time(_) | Measure::Spread(_) => measure.clone(),
     }
 }
 

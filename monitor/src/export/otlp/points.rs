@@ -1,7 +1,10 @@
 //! Metrics and their data points as protobuf: fields of `ScopeMetrics` and below (metrics/v1).
 
 use super::{Temporality, wire};
-use crate::metrics::{Attribute, Attributes, Instrument};
+use crate::{
+    metrics::{Attribute, Attributes, Instrument},
+    process::{Quantity, Spread, spread::lower_bound},
+};
 
 /// What all points of a metric share.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +15,8 @@ pub(super) struct Described<'a, 'n> {
     pub(super) unit: &'n str,
     pub(super) description: &'n str,
     pub(super) instrument: Instrument,
+    /// Of a histogram: its points are exponential ones.
+    pub(super) exponential: bool,
 }
 
 /// When a point begins and is taken, Unix ns.
@@ -46,6 +51,7 @@ pub(super) fn metric(
         unit,
         description,
         instrument,
+        exponential,
     } = described;
     let metric = wire::Open::new(buffer, 2, 2);
     wire::head(buffer, 1, prefix.len() + name.len());
@@ -56,6 +62,7 @@ pub(super) fn metric(
     let kind = match instrument {
         Instrument::Gauge => 5,
         Instrument::Counter | Instrument::UpDownCounter => 7,
+        Instrument::Histogram if exponential => 10,
         Instrument::Histogram => 9,
     };
     let data = wire::Open::new(buffer, kind, 2);
@@ -146,9 +153,98 @@ pub(super) fn histogram(
     point.close(buffer);
 }
 
+/// An `ExponentialHistogramDataPoint` of values as they are exported.
+pub(super) fn exponential_histogram(buffer: &mut Vec<u8>, times: Times, spread: &Spread, attributes: &[u8]) {
+    let units = spread.quantity.units();
+    let point = wire::Open::new(buffer, 1, 2);
+    buffer.extend_from_slice(attributes);
+    wire::eight(buffer, 2, times.start.to_le_bytes());
+    wire::eight(buffer, 3, times.now.to_le_bytes());
+    wire::eight(buffer, 4, spread.count.to_le_bytes());
+    wire::eight(buffer, 5, (spread.sum as f64 / units).to_le_bytes());
+    wire::varint(buffer, 6, zigzag(kevmon_common::SCALE));
+    wire::eight(buffer, 7, spread.zero.to_le_bytes());
+    let ends = spread
+        .buckets
+        .first_key_value()
+        .zip(spread.buckets.last_key_value());
+    if let Some(((&first, _), (&last, _))) = ends {
+        wire::message(buffer, 8, |positive| {
+            wire::varint(positive, 1, zigzag(first));
+            let mut counts = Vec::new();
+            for bucket in first..=last {
+                let count = spread.buckets.get(&bucket).copied().unwrap_or(0);
+                prost::encoding::encode_varint(count, &mut counts);
+            }
+            wire::bytes(positive, 2, &counts);
+        });
+    }
+    if let Some(min) = spread.min {
+        wire::eight(buffer, 12, (min as f64 / units).to_le_bytes());
+    }
+    if let Some(max) = spread.max {
+        wire::eight(buffer, 13, (max as f64 / units).to_le_bytes());
+    }
+    wire::eight(buffer, 14, spread.threshold().to_le_bytes());
+    point.close(buffer);
+}
+
+/// `sint32` on the wire.
+fn zigzag(number: i32) -> u64 {
+    u64::from(((number << 1) ^ (number >> 31)).cast_unsigned())
+}
+
+/// The same values as a `HistogramDataPoint`, with a bucket for each power of two: four of theirs make up one.
+pub(super) fn spread_histogram(buffer: &mut Vec<u8>, times: Times, spread: &Spread, attributes: &[u8]) {
+    let units = spread.quantity.units();
+    let bounds = octaves(spread.quantity);
+    let mut counts = vec![0_u64; bounds.len() + 1];
+    counts[0] = spread.zero;
+    for (&bucket, &count) in &spread.buckets {
+        let upper = lower_bound(bucket + 1);
+        let at = bounds.partition_point(|&bound| bound < upper * 0.999_999);
+        counts[at] += count;
+    }
+    let point = wire::Open::new(buffer, 1, 2);
+    wire::eight(buffer, 2, times.start.to_le_bytes());
+    wire::eight(buffer, 3, times.now.to_le_bytes());
+    wire::eight(buffer, 4, spread.count.to_le_bytes());
+    wire::eight(buffer, 5, (spread.sum as f64 / units).to_le_bytes());
+    wire::head(buffer, 6, counts.len() * 8);
+    for count in &counts {
+        buffer.extend_from_slice(&count.to_le_bytes());
+    }
+    wire::head(buffer, 7, bounds.len() * 8);
+    for bound in &bounds {
+        buffer.extend_from_slice(&bound.to_le_bytes());
+    }
+    buffer.extend_from_slice(attributes);
+    if let Some(min) = spread.min {
+        wire::eight(buffer, 11, (min as f64 / units).to_le_bytes());
+    }
+    if let Some(max) = spread.max {
+        wire::eight(buffer, 12, (max as f64 / units).to_le_bytes());
+    }
+    point.close(buffer);
+}
+
+/// Bounds that hold for every value of a kind, so that a series keeps its buckets.
+fn octaves(quantity: Quantity) -> Vec<f64> {
+    let (first, last) = match quantity {
+        // 1 µs to 4.5 hours.
+        Quantity::Time => (-20, 14),
+        // A thousandth of a CPU to 1,024 CPUs.
+        Quantity::Share => (-10, 10),
+        // 1 to 2^48: 256 TiB.
+        Quantity::Number => (0, 48),
+    };
+    (first..=last).map(|power| 2_f64.powi(power)).collect()
+}
+
 /// The field of a point's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
+    Exponential = 1,
     Number = 7,
     Histogram = 9,
 }

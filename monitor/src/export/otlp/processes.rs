@@ -251,6 +251,7 @@ fn write(
                 unit: listed.unit,
                 description: listed.description,
                 instrument: listed.instrument,
+                exponential: false,
             };
             let is_written = |line: &Line<'_>| match line {
                 Line::Values { .. } => with_values,
@@ -330,7 +331,13 @@ fn append(
                         Some(Measure::Integer(integer)) => Number::Integer(integer),
                         Some(Measure::Float(float)) => Number::Float(float),
                         // The catalogue of processes holds none of these.
-                        Some(Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_)) | None => {
+                        Some(
+                            Measure::Time(_)
+                            | Measure::Durations(_)
+                            | Measure::Timing(_)
+                            | Measure::Spread(_),
+                        )
+                        | None => {
                             continue;
                         }
                     };

@@ -1,6 +1,6 @@
 //! What was told of each series last: a delta is what has come since.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     metrics::{Attributes, Measure, Value},
@@ -22,16 +22,16 @@ struct Told<T> {
     last: At<T>,
 }
 
-impl<T: Copy> Told<T> {
+impl<T: Clone> Told<T> {
     /// Tells `value`; returns what was told before it.
     fn tell(told: &mut Option<Self>, time: u64, value: T) -> Option<At<T>> {
         let before = match told {
-            Some(told) if told.last.time == time => told.before,
-            Some(told) => Some(told.last),
+            Some(told) if told.last.time == time => told.before.clone(),
+            Some(told) => Some(told.last.clone()),
             None => None,
         };
         *told = Some(Self {
-            before,
+            before: before.clone(),
             last: At { time, value },
         });
         before
@@ -72,10 +72,16 @@ impl Series {
                 of_metric.push((value.attributes.clone(), None));
                 of_metric.len() - 1
             });
-        let before = Told::tell(&mut of_metric[index].1, now, value.measure);
-        Delta {
-            start: before.map_or(start, |before| before.time),
-            value: before.map_or(value.measure, |before| gained(value.measure, before.value)),
+        let measure = value.measure.clone();
+        match Told::tell(&mut of_metric[index].1, now, measure.clone()) {
+            Some(before) => Delta {
+                start: before.time,
+                value: gained(measure, before.value),
+            },
+            None => Delta {
+                start,
+                value: measure,
+            },
         }
     }
 
@@ -114,6 +120,7 @@ fn gained(now: Measure, before: Measure) -> Measure {
             sum: now.sum.saturating_sub(before.sum),
             last: now.last,
         }),
+        (Measure::Spread(now), Measure::Spread(before)) => Measure::Spread(Arc::new(now.since(&before))),
         (Measure::Timing(now), Measure::Timing(before)) => Measure::Timing(now.since(&before)),
         // A metric does not change its kind, and moments are no sums.
         (now, _) => now,

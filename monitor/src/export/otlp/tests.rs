@@ -119,6 +119,7 @@ fn alone(instrument: Instrument, measure: Option<Measure>, attributes: Attribute
         unit: "unit",
         description: "what it is",
         instrument,
+        exponential: false,
     };
     let moments = Moments {
         start: 5 * S,

@@ -30,7 +30,7 @@ pub use server::PrometheusServer;
 
 use super::{
     collection::Collection,
-    otlp::{MetricRequests, Temporality},
+    otlp::{HistogramForm, MetricRequests, Temporality},
     resource::{HostIdentity, Run},
 };
 use crate::{health::Pulses, plugin::Plugin};
@@ -88,7 +88,8 @@ struct Taken {
 /// A collection as OTLP has it: kevmon's own resource, and one for each service.
 fn resource_metrics(collection: &Collection, host: &HostIdentity) -> Vec<ResourceMetrics> {
     // The page is cumulative whatever the receivers get.
-    let mut requests = MetricRequests::new(host.clone(), Run::Service, Temporality::Cumulative);
+    let mut requests = MetricRequests::new(host.clone(), Run::Service, Temporality::Cumulative)
+        .with_histograms(HistogramForm::Explicit);
     let encoded = requests.encode(collection, |_| true).into_iter();
     encoded
         // What was encoded a moment ago can be decoded.

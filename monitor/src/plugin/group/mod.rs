@@ -1,5 +1,6 @@
 //! One plugin's group: its members, and totals that never fall.
 
+mod detail;
 mod outlive;
 mod places;
 mod read;
@@ -124,6 +125,8 @@ pub struct Group {
     usage_start: Option<Moment>,
     last: Option<Last>,
     singles: single::Singles,
+    /// What the detailed mode keeps; `None` in any other.
+    detailed: Option<Box<detail::Detailed>>,
     /// Attributes made from members' facts, as they were told last.
     pub(super) templated: BTreeMap<String, String>,
 }
@@ -156,6 +159,7 @@ impl Group {
             usage_start: None,
             last: None,
             singles: single::Singles::default(),
+            detailed: None,
             templated: BTreeMap::new(),
         }
     }

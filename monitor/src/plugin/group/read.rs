@@ -31,7 +31,7 @@ impl Group {
     }
 
     /// The members' sums on top of what others left behind, and who lives.
-    fn members_now(&self, now: BootTime, table: &ProcessTable) -> Members {
+    pub(super) fn members_now(&self, now: BootTime, table: &ProcessTable) -> Members {
         let mut sums = Members {
             usage: self.left_behind,
             lived: self.lived,
@@ -151,16 +151,17 @@ impl Group {
             per_process,
             unsettled,
             sharing: spaces.sharing,
+            detail: self.read_detail(),
         }
     }
 }
 
 /// What a group has used and how long its processes lived, ns, up to now; who of them lives, by pid.
-struct Members {
-    usage: Usage,
+pub(super) struct Members {
+    pub(super) usage: Usage,
     lived: u64,
     unsettled: u64,
-    live: Vec<ProcessReading>,
+    pub(super) live: Vec<ProcessReading>,
 }
 
 impl Last {
@@ -185,14 +186,14 @@ impl Last {
 }
 
 /// Sums over address spaces: members that share one (a vfork child before its exec) count it once.
-struct Spaces {
-    rss: Option<u64>,
+pub(super) struct Spaces {
+    pub(super) rss: Option<u64>,
     vms: Option<u64>,
     sharing: u64,
 }
 
 impl Spaces {
-    fn of(members: &[&Gauges]) -> Self {
+    pub(super) fn of(members: &[&Gauges]) -> Self {
         let mut seen = HashSet::new();
         let mut sums = Self {
             rss: Some(0),

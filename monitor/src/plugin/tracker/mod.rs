@@ -2,6 +2,7 @@
 //! table and tells the groups what it means for them.
 
 mod candidates;
+mod detail;
 mod loss;
 mod notices;
 mod outlive;

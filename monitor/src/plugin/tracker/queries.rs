@@ -83,6 +83,15 @@ impl Tracker {
         live.map(|(key, _)| key)
     }
 
+    /// The groups whose plugins ask for the detailed mode.
+    pub fn detailed(&self) -> Vec<GroupId> {
+        let detailed = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.plugin.detail.is_some());
+        detailed.map(|(&id, _)| id).collect()
+    }
+
     /// The live members of `groups`.
     pub fn live_members(&self, groups: &[GroupId]) -> Vec<ProcessKey> {
         self.memberships

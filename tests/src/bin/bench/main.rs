@@ -1,5 +1,5 @@
 //! The benchmarks that the project's claims rest on: `bench tick`, `bench storm`, `bench export`, `bench fleet`,
-//! `bench plugins` and `bench orphans`. Each interleaves what it compares, prints a table, and fails when a limit is not met.
+//! `bench plugins`, `bench orphans` and `bench switch`. Each interleaves what it compares, prints a table, and fails when a limit is not met.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -12,6 +12,7 @@ mod orphans;
 mod plugins;
 mod programs;
 mod storm;
+mod switch;
 mod tick;
 
 use std::{fs, process::ExitCode};
@@ -19,7 +20,7 @@ use std::{fs, process::ExitCode};
 use kevmon_tests::modes;
 
 const USAGE: &str = "bench tick [--quick] | bench storm [--quick] | bench export [--quick] | bench fleet | \
-                     bench plugins | bench orphans [--quick]";
+                     bench plugins | bench orphans [--quick] | bench switch [--quick]";
 
 /// The workloads are copies of this very file: `cargo run --bin bench` builds no other one. A copy is
 /// told by its name.
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Some("storm") => storm::run(this, quick),
         Some("export") => export::run(this, quick),
         Some("orphans") => orphans::run(this, quick),
+        Some("switch") => switch::run(this, quick),
         Some("fleet") => fleet::run(this),
         Some("plugins") => plugins::run(),
         _ => {

@@ -199,6 +199,7 @@ fn sample(tracker: &mut Tracker, time: u64, key: ProcessKey, amount: u64) {
         noted_rss: None,
         vms: None,
         fds: None,
+        runnable: None,
         live: true,
     };
     let samples = KeyMap::from_iter([(key, sample)]);

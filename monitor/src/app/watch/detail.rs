@@ -1,0 +1,258 @@
+//! The detailed mode: what happens at switches of threads, and samples between collections.
+//!
+//! What is measured of a thread belongs to the groups that its process is a member of when it is taken. Of a thread that has
+//! ended, that is known once the records of its process have been taken, and only until the process is freed. So the ring of
+//! ended threads is emptied before each free and exec is applied; what belongs to nobody then waits for the end of a drain that has
+//! taken all there was, and is a stranger's if it still does.
+
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::{Source, Watch};
+use crate::{
+    episode::Episode,
+    kernel::{KernelSource, Missed, ThreadEnded},
+    plugin::{GroupId, Tracker, detail::MemoryDetail},
+    process::{BootTime, Event, KeyMap, KeySet},
+    procfs::{self, HostReader},
+};
+
+/// A process that is new in a group and older than this may have been found running, or given up as a stranger.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// A child executes something within this time of its fork, or not at all: until then it is nobody's, and not given up.
+const UNTIL_EXEC: Duration = Duration::from_secs(2);
+
+/// What the detailed mode keeps of a run.
+#[derive(Default)]
+pub(super) struct Detail {
+    /// Groups in detail, with the time of each one's next sample.
+    groups: Vec<(GroupId, Instant)>,
+    /// Threads are measured.
+    measures: bool,
+    /// Of threads that have ended, until it is known whose they were.
+    pending: Vec<ThreadEnded>,
+    /// The groups of those who were freed since the last full drain, and since the one before: a dying thread's own record may
+    /// come after the one that frees its process.
+    freed: [KeyMap<Vec<GroupId>>; 2],
+    /// As of the last look.
+    missed: Missed,
+    /// Something was missed, which the log has said.
+    losing: Episode,
+}
+
+impl Detail {
+    /// Whether there is anything to do.
+    pub(super) fn is_on(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Takes the ends that wait.
+    pub(super) fn take_ends(&mut self, kernel: &mut KernelSource) {
+        while let Some(ended) = kernel.next_thread_end() {
+            self.pending.push(ended);
+        }
+    }
+
+    /// `event` is about to change whose the process's threads are.
+    pub(super) fn before(&mut self, kernel: &mut KernelSource, tracker: &mut Tracker, event: &Event) {
+        let (key, until) = match event {
+            Event::Free { key, .. } => (*key, BootTime(u64::MAX)),
+            Event::Exec { key, time, .. } | Event::Rename { key, time, .. } => (*key, *time),
+            _ => return,
+        };
+        self.take_ends(kernel);
+        self.pending.retain(|ended| {
+            let is_over = ended.key == key && ended.time <= until;
+            if is_over {
+                tracker.note_switches(key, &ended.times);
+            }
+            !is_over
+        });
+        if matches!(event, Event::Free { .. }) {
+            let groups = tracker.groups_of(key);
+            if !groups.is_empty() {
+                self.freed[0].insert(key, groups.to_vec());
+            }
+        }
+    }
+
+    /// All that was told before `drained` has been taken.
+    fn give_out(&mut self, tracker: &mut Tracker, drained: Option<BootTime>) {
+        let freed = &self.freed;
+        self.pending.retain(|ended| {
+            let of_freed = freed.iter().find_map(|freed| freed.get(&ended.key));
+            let is_known = !tracker.groups_of(ended.key).is_empty() || of_freed.is_some();
+            match of_freed {
+                Some(groups) => tracker.note_switches_in(groups, &ended.times),
+                None => drop(tracker.note_switches(ended.key, &ended.times)),
+            }
+            !is_known && drained.is_none_or(|drained| ended.time > drained)
+        });
+        if drained.is_some() {
+            self.freed[1] = std::mem::take(&mut self.freed[0]);
+        }
+    }
+}
+
+impl Watch {
+    /// Follows which plugins ask for the detailed mode.
+    pub(in crate::app) fn follow_detail(&mut self) {
+        let detailed = self.tracker.detailed();
+        let is_asked = !detailed.is_empty();
+        self.detail.measures = match &mut self.source {
+            Source::Ebpf(kernel) => kernel.measure_threads(is_asked),
+            Source::Proc(_) => {
+                if is_asked {
+                    warn!(
+                        "detailed mode without what happens at context switches: it needs the eBPF source; samples between \
+                         collections are taken from /proc"
+                    );
+                }
+                false
+            }
+        };
+        let now = Instant::now();
+        let known = std::mem::take(&mut self.detail.groups);
+        let next = |group| known.iter().find(|(known, _)| *known == group).map(|(_, at)| *at);
+        self.detail.groups = detailed
+            .into_iter()
+            .map(|group| (group, next(group).unwrap_or(now)))
+            .collect();
+        self.tracker
+            .follow_detail(HostReader::now(), self.detail.measures);
+        self.want_threads();
+    }
+
+    /// When the next sample is due; `None` where no group is watched in detail.
+    pub(in crate::app) fn next_sample(&self) -> Option<Instant> {
+        self.detail.groups.iter().map(|(_, at)| *at).min()
+    }
+
+    /// Takes the samples that are due.
+    pub(in crate::app) fn take_samples(&mut self) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for (group, at) in &mut self.detail.groups {
+            let Some(detail) = self.tracker.plugin(*group).and_then(|plugin| plugin.detail) else {
+                continue;
+            };
+            if *at <= now {
+                due.push(*group);
+                *at += detail.sample_interval;
+                if *at <= now {
+                    // Late: those that were left out are not made up for.
+                    *at = now + detail.sample_interval;
+                }
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        self.drain();
+        let wanted: KeySet = self.tracker.tracked_of(&due).collect();
+        let Ok(samples) = self.sample(&wanted) else {
+            return; // the next collection says so
+        };
+        self.tracker.observe(&samples, &wanted, HostReader::now());
+        let gauges = self
+            .gauges
+            .read(&self.tracker.live_members(&due), &samples, &mut self.health);
+        self.tracker
+            .take_samples(&due, HostReader::now(), &samples, &gauges);
+    }
+
+    /// At the end of a drain.
+    pub(super) fn end_drain_of_threads(&mut self, drained: Option<BootTime>) {
+        if !self.detail.is_on() {
+            return;
+        }
+        self.detail.give_out(&mut self.tracker, drained);
+        self.want_threads();
+    }
+
+    /// Has the members' threads measured, and nobody else's.
+    fn want_threads(&mut self) {
+        if !self.detail.measures {
+            return;
+        }
+        let groups: Vec<GroupId> = self.detail.groups.iter().map(|(group, _)| *group).collect();
+        let keys: KeySet = self.tracker.live_members(&groups).into_iter().collect();
+        let Source::Ebpf(kernel) = &mut self.source else {
+            return;
+        };
+        let new = kernel.want_threads_of(&keys);
+        let now = HostReader::now();
+        if new.iter().any(|key| now.since(key.start) > YOUNG) {
+            self.look_at_threads();
+        }
+    }
+
+    /// Takes what threads have done since the last look.
+    pub(super) fn look_at_threads(&mut self) {
+        if !self.detail.measures {
+            return;
+        }
+        let decided = BootTime(
+            self.drained_at
+                .0
+                .saturating_sub(u64::try_from(UNTIL_EXEC.as_nanos()).unwrap_or(u64::MAX)),
+        );
+        let Source::Ebpf(kernel) = &mut self.source else {
+            return;
+        };
+        self.detail.take_ends(kernel);
+        let mut missed = kernel.missed_of_threads();
+        match kernel.look_at_threads(decided) {
+            Ok(found) => {
+                for (key, times) in found {
+                    self.tracker.note_switches(key, &times);
+                }
+            }
+            Err(error) => {
+                missed.refused += 1;
+                if self.detail.losing.fails(Instant::now()) {
+                    warn!("what threads did cannot be read for now: {error}; the next look makes up for it");
+                }
+            }
+        }
+        self.detail.give_out(&mut self.tracker, None);
+        if missed != self.detail.missed {
+            if self.detail.losing.fails(Instant::now()) {
+                warn!(
+                    "what some threads did at switches was missed: {} found no place (16,384 are measured at once), the ends \
+                     of {} were not told",
+                    missed.refused, missed.ends_lost
+                );
+            }
+            self.detail.missed = missed;
+            self.tracker.note_missed_switches();
+        } else {
+            self.detail.losing.works(Instant::now());
+        }
+    }
+
+    /// What the memory of these groups' members is made of, and what their cgroup had to wait for, where their plugins ask for
+    /// that.
+    pub(super) fn look_at_memory(&mut self, due: &[GroupId]) {
+        for &group in due {
+            let Some(detail) = self.tracker.plugin(group).and_then(|plugin| plugin.detail) else {
+                continue;
+            };
+            let members = self.tracker.live_members(&[group]);
+            let path = procfs::common_cgroup(&self.root, &members);
+            let shared = path.and_then(|path| procfs::contention(&path).map(|waited| (path, waited)));
+            self.tracker.note_contention(group, shared);
+            if detail.memory {
+                let memory = procfs::rollup(&self.root, &members).map(|sums| MemoryDetail {
+                    pss: sums.pss,
+                    swap: sums.swap,
+                    shared: sums.shared,
+                    private_dirty: sums.private_dirty,
+                });
+                self.tracker.note_memory(group, memory);
+            }
+        }
+    }
+}

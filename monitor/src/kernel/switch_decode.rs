@@ -1,0 +1,67 @@
+//! Turns what the switch programs measured into kevmon's own types.
+
+use kevmon_common::{BUCKETS, FIRST_INDEX, PREEMPTORS, Preemptor, Spread as RawSpread, ThreadTimes};
+
+use super::decode;
+use crate::process::{Preempted, Quantity, Spread, SwitchTimes};
+
+/// What is new in `now` since `before`, which it was once.
+pub(super) fn since(now: &ThreadTimes, before: Option<&ThreadTimes>) -> SwitchTimes {
+    let of = |spread: fn(&ThreadTimes) -> &RawSpread| spread_since(spread(now), before.map(spread));
+    let mut times = SwitchTimes {
+        run_queue: of(|times| &times.run_queue),
+        on_cpu: of(|times| &times.on_cpu),
+        sleep: of(|times| &times.sleep),
+        uninterruptible: of(|times| &times.uninterruptible),
+        preempted: of(|times| &times.preempted),
+        others_time: now
+            .others_time
+            .wrapping_sub(before.map_or(0, |before| before.others_time)),
+        unknown_time: now
+            .unknown_time
+            .wrapping_sub(before.map_or(0, |before| before.unknown_time)),
+        ..SwitchTimes::default()
+    };
+    for index in 0..PREEMPTORS {
+        let preemptor = &now.preemptors[index];
+        // A place is never given to another name.
+        let known = before.map_or((0, 0), |before| {
+            let known: &Preemptor = &before.preemptors[index];
+            (known.time, known.count)
+        });
+        let more = Preempted {
+            time: preemptor.time.wrapping_sub(known.0),
+            switches: preemptor.count.wrapping_sub(known.1),
+        };
+        if more.switches > 0 {
+            times.add_preemptor(&decode::comm(&preemptor.comm), more);
+        }
+    }
+    times
+}
+
+fn spread_since(now: &RawSpread, before: Option<&RawSpread>) -> Spread {
+    let mut spread = Spread::new(Quantity::Time);
+    let none = |before: Option<u32>| before.unwrap_or(0);
+    spread.zero = now
+        .shorter
+        .wrapping_sub(none(before.map(|before| before.shorter)))
+        .into();
+    spread.count = spread.zero;
+    for index in 0..BUCKETS {
+        let more = now.buckets[index].wrapping_sub(none(before.map(|before| before.buckets[index])));
+        if more > 0 {
+            let bucket = FIRST_INDEX + i32::try_from(index).unwrap_or(i32::MAX);
+            spread.buckets.insert(bucket, more.into());
+            spread.count += u64::from(more);
+        }
+    }
+    spread.sum = now.sum.wrapping_sub(before.map_or(0, |before| before.sum));
+    if spread.count > 0 {
+        let is_new = |old: Option<u64>, new: u64| old.is_none_or(|old| old != new);
+        let min = is_new(before.map(|before| before.not_min), now.not_min);
+        spread.min = (min && now.not_min != 0).then_some(!now.not_min);
+        spread.max = is_new(before.map(|before| before.max), now.max).then_some(now.max);
+    }
+    spread
+}
