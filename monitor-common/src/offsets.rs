@@ -218,6 +218,8 @@ offsets! {
     task_state = required ["task_struct.__state", "task_struct.state"];
     /// When it came to its CPU last, ns of the run queue's clock (needs CONFIG_SCHED_INFO).
     task_last_arrival = optional ["task_struct.sched_info.last_arrival"];
+    /// What programs keep with it; null where there is nothing (needs CONFIG_BPF_SYSCALL; 5.11 and newer).
+    task_bpf_storage = optional ["task_struct.bpf_storage"];
     /// How often it was moved to another CPU.
     task_migrations = optional ["task_struct.se.nr_migrations"];
     /// The fair class's run queue of its group, on its CPU (needs CONFIG_FAIR_GROUP_SCHED) …

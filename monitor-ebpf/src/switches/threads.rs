@@ -9,7 +9,7 @@ use aya_ebpf::{
 use kevmon_common::{Key, SwitchCounters, TRACK_WANTED, ThreadTimes};
 use kevmon_ebpf::atomic::add;
 
-use crate::task::{Task, load_or_zero, now, offset};
+use crate::task::{ABSENT, Task, load, load_or_zero, now, offset};
 
 /// `BPF_MAP_TYPE_TASK_STORAGE` (include/uapi/linux/bpf.h); 5.11 and newer, for tracing programs 5.13.
 const TASK_STORAGE: usize = 29;
@@ -59,6 +59,11 @@ static TRACKED: Array<u64> = Array::with_max_entries(1, 0);
 /// What was measured of a thread, if it is tracked.
 #[inline(always)]
 pub(crate) fn times(task: Task) -> Option<*mut ThreadTimes> {
+    // Most have nothing of any program's, and need no look-up.
+    // SAFETY: a task_struct.
+    if offset!(task_bpf_storage) != ABSENT && unsafe { load::<u64>(task.0, offset!(task_bpf_storage)) } == 0 {
+        return None;
+    }
     get(task, 0)
 }
 
