@@ -41,6 +41,8 @@ const WALK: &str = "walk";
 const RING_BYTES: u32 = 1 << 20;
 /// Threads tracked at most: 4 KiB of kernel memory each.
 const THREADS: u64 = 1 << 14;
+/// A thread that was not seen is remembered for so many looks.
+const KEPT_FOR: u64 = 64;
 /// How much of a walk is read at once; a record has to fit.
 const CHUNK: usize = 64 << 10;
 
@@ -143,7 +145,10 @@ impl Switches {
     /// Any of bpf(2).
     pub fn measure(&mut self, on: bool) -> io::Result<()> {
         if !on {
-            self.links.clear();
+            if self.measures() {
+                self.links.clear();
+                self.forget()?;
+            }
         } else if self.links.is_empty() {
             // Forks and execs say which threads are tracked; sched_switch comes last.
             let programs = self.programs.iter().rev();
@@ -152,6 +157,14 @@ impl Switches {
                 .collect();
             self.links = links?;
         }
+        Ok(())
+    }
+
+    /// Gives up all threads: what is measured of one after a break would have the break in it.
+    fn forget(&mut self) -> io::Result<()> {
+        self.want(&KeySet::default());
+        self.look(BootTime(u64::MAX))?;
+        self.last.clear();
         Ok(())
     }
 
@@ -244,10 +257,9 @@ impl Switches {
             self.buffer.copy_within(whole..filled, 0);
             filled -= whole;
         }
-        // What was not seen has ended, or is no longer wanted; an end that is in the ring takes its own away.
-        let (looks, ring_is_empty) = (self.looks, self.ring.waiting() == 0);
-        self.last
-            .retain(|_, last| last.look == looks || !ring_is_empty && last.look + 2 >= looks);
+        // What was not seen has ended, which takes its own away, or is not wanted and may be wanted again.
+        let looks = self.looks;
+        self.last.retain(|_, last| last.look + KEPT_FOR > looks);
         Ok(found)
     }
 

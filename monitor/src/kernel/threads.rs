@@ -51,21 +51,32 @@ fn say_without(why: &str) {
 impl KernelSource {
     /// Has threads measured, or no longer. Returns whether they are; where they cannot be, the log says why.
     pub fn measure_threads(&mut self, on: bool) -> bool {
-        match &mut self.threads {
-            Threads::Loaded(switches) => {
-                if let Err(error) = switches.measure(on) {
-                    say_without(&format!("its program cannot be attached: {error}"));
-                    return false;
-                }
-                return on;
-            }
-            Threads::Refused(why) if on => say_without(why),
-            Threads::NotLoaded if on => say_without(
-                "its program is loaded at the start, when no plugin asked for it; restart kevmon to have it",
-            ),
-            Threads::Refused(_) | Threads::NotLoaded => {}
+        let is_late = matches!(self.threads, Threads::NotLoaded);
+        if on && is_late {
+            self.threads = Threads::load(true, &self.attached);
         }
-        false
+        match &mut self.threads {
+            Threads::Loaded(switches) => match switches.measure(on) {
+                Ok(()) => on,
+                Err(error) => {
+                    say_without(&format!("its program cannot be attached: {error}"));
+                    false
+                }
+            },
+            Threads::Refused(why) => {
+                if on && is_late {
+                    say_without(&format!(
+                        "its program is loaded at the start where a plugin asks for it, as kevmon then gives up the right to; \
+                         restart kevmon ({why})"
+                    ));
+                    // Another attempt would end likewise.
+                } else if on {
+                    say_without(why);
+                }
+                false
+            }
+            Threads::NotLoaded => false,
+        }
     }
 
     fn switches(&mut self) -> Option<&mut Switches> {

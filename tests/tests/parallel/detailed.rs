@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 
 use kevmon_tests::{
     cgroup::UnitCgroup,
-    checks,
+    checks, features,
     kevmon::{self, Daemon},
     plugin_dir::PluginDir,
     points::{Instrument, Number, Point},
@@ -33,6 +33,42 @@ fn folder(program: &Program, further: &str) -> PluginDir {
     folder
 }
 
+/// Whether this kernel keeps what tracing programs note of a thread with the thread (5.13 and newer).
+fn measures() -> bool {
+    let measures = features::kernel() >= (5, 13);
+    let state = if measures {
+        "measured"
+    } else {
+        "not measured, which the log says"
+    };
+    features::tell("context switches in detailed mode", state);
+    measures
+}
+
+#[test]
+fn an_old_kernel_takes_samples_and_says_what_it_lacks() {
+    let program = Program::new(WORKLOAD, "detail-kernel");
+    let folder = folder(&program, "");
+    let mut watch = Watch::plugin(&folder, "detail");
+    let running = program.start(&["switches"]);
+    watch.expect(1, &[]);
+    let tick = watch.until("samples", |group| {
+        group.0["sampled"]["threads"]["count"].as_u64() > Some(3)
+    });
+    let is_told = watch.group(&tick).0.get("distributions").is_some();
+    let is_said = watch
+        .stderr()
+        .contains("detailed mode without what happens at context switches");
+    assert_eq!(
+        (is_told, is_said),
+        (measures(), !measures()),
+        "{}",
+        watch.stderr()
+    );
+    running.finish();
+    watch.finish();
+}
+
 /// A key of one of its distributions; 0 where it is absent.
 fn of(group: Group<'_>, distribution: &str, key: &str) -> u64 {
     group.0["distributions"][distribution][key].as_u64().unwrap_or(0)
@@ -56,6 +92,9 @@ fn both(watch: &mut Watch, running: &Running) -> (Scheduled, serde_json::Value) 
 
 #[test]
 fn a_thread_s_counts_and_sums_are_the_kernel_s() {
+    if !measures() {
+        return;
+    }
     let program = Program::new(WORKLOAD, "detail");
     let folder = folder(&program, "");
     let mut watch = Watch::plugin(&folder, "detail");
@@ -114,6 +153,9 @@ fn a_thread_s_counts_and_sums_are_the_kernel_s() {
 
 #[test]
 fn what_was_found_running_is_measured_from_then_on() {
+    if !measures() {
+        return;
+    }
     let program = Program::new(WORKLOAD, "detail-found");
     let folder = folder(&program, "");
     let mut running = program.start(&["switches"]);
@@ -138,6 +180,9 @@ fn what_was_found_running_is_measured_from_then_on() {
 
 #[test]
 fn short_lives_and_threads_are_in_the_distributions_as_in_the_sums() {
+    if !measures() {
+        return;
+    }
     let program = Program::new(WORKLOAD, "detail-short");
     let folder = folder(&program, "");
     let mut watch = Watch::plugin(&folder, "detail");
@@ -167,6 +212,9 @@ fn short_lives_and_threads_are_in_the_distributions_as_in_the_sums() {
 
 #[test]
 fn a_hog_is_named_with_its_time() {
+    if !measures() {
+        return;
+    }
     let (program, hog) = (
         Program::new(WORKLOAD, "detail-victim"),
         Program::new(WORKLOAD, "hog"),
@@ -259,6 +307,9 @@ fn a_burst_between_two_collections_is_in_the_peaks() {
 
 #[test]
 fn a_run_for_a_moment_prints_its_window() {
+    if !measures() {
+        return;
+    }
     let program = Program::new(WORKLOAD, "detail-once");
     let mut running = program.start(&["switches"]);
     running.tell("sleep 100000 2000");
@@ -353,6 +404,9 @@ fn told<'a>(points: &'a [Point], metric: &str) -> Vec<(&'a Point, u64)> {
 
 #[test]
 fn distributions_arrive_in_each_form() {
+    if !measures() {
+        return;
+    }
     const FORM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
     const SUMS: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     for (form, temporality, instrument) in [
@@ -422,6 +476,9 @@ fn distributions_arrive_in_each_form() {
 
 #[test]
 fn a_receiver_that_others_wrote_reads_them() {
+    if !measures() {
+        return;
+    }
     let program = Program::new(WORKLOAD, "detail-vm");
     let folder = folder(&program, "");
     let receiver = VictoriaMetrics::start();
@@ -492,5 +549,60 @@ fn a_unit_that_waits_for_cpus_says_so() {
     for rival in rivals {
         rival.finish();
     }
+    watch.finish();
+}
+
+#[test]
+fn a_reload_begins_and_ends_it() {
+    if !measures() {
+        return;
+    }
+    let program = Program::new(WORKLOAD, "detail-reload");
+    let plain = |mode: &str| {
+        format!(
+            "schema = 1\n[plugin]\nname = \"detail\"\n[service]\nprocess_name = \"{}\"\n[monitoring]\ninterval = \"200ms\"\n\
+             mode = \"{mode}\"\n",
+            program.pattern()
+        )
+    };
+    let folder = PluginDir::new();
+    folder.write("detail", &plain("standard"));
+    let mut watch = Watch::plugin(&folder, "detail");
+    let mut running = program.start(&["switches"]);
+    let tick = watch.expect(1, &[]);
+    assert!(watch.group(&tick).0.get("sampled").is_none());
+    folder.write("detail", &plain("detailed"));
+    watch.until("the detailed mode", |group| {
+        group.0.get("distributions").is_some()
+    });
+    let (before, first) = both(&mut watch, &running);
+    assert_eq!(running.ask("sleep 20 1000"), "ok");
+    let (after, second) = both(&mut watch, &running);
+    let grown = of(Group(&second), "on_cpu", "count") - of(Group(&first), "on_cpu", "count");
+    assert_eq!(grown, left(&after) - left(&before), "{second}");
+    folder.write("detail", &plain("standard"));
+    assert_eq!(running.ask("spin 50"), "ok");
+    watch.until("the standard mode", |group| {
+        group.0.get("distributions").is_none()
+    });
+    folder.write("detail", &plain("detailed"));
+    let tick = watch.until("the detailed mode again", |group| {
+        group.0.get("distributions").is_some()
+    });
+    let again = watch.group(&tick);
+    assert!(
+        of(again, "on_cpu", "count") < of(Group(&second), "on_cpu", "count"),
+        "anew: {}",
+        again.0
+    );
+    assert_eq!(again.int("starts"), 1, "{}", again.0);
+    // What it used while nobody measured is in no turn.
+    let (before, third) = both(&mut watch, &running);
+    assert_eq!(running.ask("sleep 20 1000"), "ok");
+    let (after, fourth) = both(&mut watch, &running);
+    let grown = |key: &str| of(Group(&fourth), "on_cpu", key) - of(Group(&third), "on_cpu", key);
+    assert_eq!(grown("count"), left(&after) - left(&before), "{fourth}");
+    assert_eq!(grown("sum_ns"), after.runtime - before.runtime, "{fourth}");
+    running.finish();
     watch.finish();
 }
