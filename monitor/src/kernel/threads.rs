@@ -32,6 +32,11 @@ impl Threads {
         if !wanted {
             return Self::NotLoaded;
         }
+        if attached.offsets.task_bpf_storage == kevmon_common::ABSENT {
+            return Self::Refused(
+                "this kernel keeps nothing of a program's with its tasks, which Linux 5.13 and newer do (task storage)".to_owned(),
+            );
+        }
         let can_say_who = attached.offsets.task_last_arrival != kevmon_common::ABSENT;
         match Switches::load(&attached.offsets, can_say_who) {
             Ok(switches) => Self::Loaded(Box::new(switches)),
