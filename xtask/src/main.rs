@@ -76,7 +76,7 @@ enum Command {
     Fuzz(FuzzArgs),
     /// Build packages of kevmon: .deb, .rpm, an archive with an installer, and a container image
     Dist(dist::DistArgs),
-    /// Check known vulnerabilities, licences and sources of all crates (cargo-deny, which is built once, in some minutes)
+    /// Check known vulnerabilities, licences and sources of all crates (cargo-deny)
     Deny(DenyArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
@@ -185,9 +185,9 @@ struct FuzzArgs {
 
 #[derive(Debug, Args)]
 struct DenyArgs {
-    /// Where the database of vulnerabilities cannot be fetched, say so and check the rest, instead of failing
+    /// Leave out what cannot be fetched here (the database of vulnerabilities, or cargo-deny itself), and say so, instead of failing
     #[arg(long)]
-    offline: bool,
+    where_possible: bool,
 }
 
 #[derive(Debug, Args)]
@@ -272,7 +272,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             return fuzz::run(&workspace, &args.targets, &task);
         }
         Command::Dist(args) => dist::run(&workspace, &args)?,
-        Command::Deny(args) => deny::run(&workspace, args.offline)?,
+        Command::Deny(args) => deny::run(&workspace, args.where_possible)?,
         Command::CheckImports => return imports::run(&workspace),
         Command::Observability => observability::write(&workspace)?,
         Command::Conventions(args) => conventions::extract(&workspace, &args.source)?,
