@@ -7,6 +7,11 @@ use object::{LittleEndian, elf};
 
 use super::target::Arch;
 
+/// The last byte of an ELF file's identification, of its padding (elf(5): EI_NIDENT, EI_PAD).
+const PADDING_END: usize = 15;
+/// Where the header has the processor (elf(5), e_machine).
+const MACHINE: usize = 18;
+
 /// A program without an interpreter (the dynamic loader) and without a shared library: the kernel starts it by itself.
 pub(crate) fn is_static(content: &[u8]) -> Result<bool> {
     let header = header(content)?;
@@ -35,6 +40,23 @@ pub(crate) fn expect_machine(content: &[u8], arch: Arch) -> Result<()> {
         bail!("it is no program for {}", arch.kernel());
     }
     Ok(())
+}
+
+/// Writes a byte into the unused end of the identification of each eBPF object in `program`, which no loader reads. Returns how
+/// many objects there are.
+pub(crate) fn mark_programs(program: &mut [u8]) -> usize {
+    const MARK: u8 = b'x';
+    let machine = elf::EM_BPF.to_le_bytes();
+    let mut marked = 0;
+    for at in 0..program.len() {
+        let is_object = program[at..].starts_with(&elf::ELFMAG)
+            && program.get(at + MACHINE..at + MACHINE + machine.len()) == Some(&machine);
+        if is_object {
+            program[at + PADDING_END] = MARK;
+            marked += 1;
+        }
+    }
+    marked
 }
 
 fn header(content: &[u8]) -> Result<&FileHeader64<LittleEndian>> {
@@ -84,6 +106,22 @@ mod tests {
             "this program"
         );
         expect_machine(&own, Arch::here().expect("a known processor")).expect("this processor");
+    }
+
+    #[test]
+    fn embedded_programs_are_marked_and_stay_programs() {
+        let (host, object) = (
+            file(elf::EM_X86_64, elf::PT_LOAD, b"code"),
+            file(elf::EM_BPF, 0, b""),
+        );
+        let whole = [&host[..], &object, b"between", &object, b"\x7fELF"].concat();
+        let mut marked = whole.clone();
+        assert_eq!(mark_programs(&mut marked), 2);
+        let differs: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] != marked[at]).collect();
+        let first = host.len();
+        assert_eq!(differs, [first + 15, first + object.len() + "between".len() + 15]);
+        assert!(header(&marked[first..]).is_ok());
+        assert_eq!(mark_programs(&mut host.clone()), 0);
     }
 
     #[test]

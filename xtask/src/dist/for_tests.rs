@@ -1,13 +1,14 @@
-//! The packages that the end-to-end tests install: two versions of one kevmon, the older one made twice; and the distributions'
-//! tools that judge them.
+//! The packages that the end-to-end tests install: two versions of one kevmon, the older one made twice; for the tests under a
+//! real systemd also a version with other eBPF programs; and the distributions' tools that judge them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{Arch, BuildProfile, DistArgs, Format};
+use super::{Arch, BuildProfile, DistArgs, Format, elf};
 use crate::packages::Apt;
 use crate::shell;
 use crate::workspace::Workspace;
@@ -26,22 +27,44 @@ const TOOLS: [(&str, &str); 7] = [
     ("systemd-analyze", "systemd"),
 ];
 
-/// The versions of [`debian`], the older one first.
-pub(crate) const DEBIAN_VERSIONS: [&str; 2] = ["1.0.0", "1.0.1"];
+/// The versions of [`debian`], the oldest one first.
+const DEBIAN_VERSIONS: [&str; 3] = ["1.0.0", "1.0.1", "1.1.0"];
+/// The one of them whose eBPF programs are not those of the others.
+const OTHER_PROGRAMS: &str = "1.1.0";
+
+/// A package to make: the folder that it goes to, its version, and the program in it.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    folder: &'a str,
+    version: &'a str,
+    kevmon: &'a Path,
+}
 
 /// Makes them of `kevmon`, and returns the folder that holds them.
 pub(crate) fn make(workspace: &Workspace, kevmon: &Path) -> Result<PathBuf> {
     install_tools()?;
     let folder = workspace.user_target().join("packages");
-    make_each(workspace, kevmon, &folder, &MADE, &super::FORMATS)?;
+    clear(&folder)?;
+    let wanted = MADE.map(|(folder, version)| Wanted {
+        folder,
+        version,
+        kevmon,
+    });
+    make_each(workspace, &folder, &wanted, &super::FORMATS)?;
     Ok(folder)
 }
 
-/// Makes Debian's packages alone of `kevmon`, in both versions, and returns the files.
-pub(crate) fn debian(workspace: &Workspace, kevmon: &Path) -> Result<[PathBuf; 2]> {
+/// Makes Debian's packages alone of `kevmon`, in all versions, and returns the files.
+pub(crate) fn debian(workspace: &Workspace, kevmon: &Path) -> Result<[PathBuf; 3]> {
     let folder = workspace.user_target().join("packages-debian");
-    let made = DEBIAN_VERSIONS.map(|version| (version, version));
-    make_each(workspace, kevmon, &folder, &made, &[Format::Deb])?;
+    clear(&folder)?;
+    let other = with_other_programs(kevmon, &folder)?;
+    let wanted = DEBIAN_VERSIONS.map(|version| Wanted {
+        folder: version,
+        version,
+        kevmon: if version == OTHER_PROGRAMS { &other } else { kevmon },
+    });
+    make_each(workspace, &folder, &wanted, &[Format::Deb])?;
     let arch = Arch::here()?.debian();
     Ok(DEBIAN_VERSIONS.map(|version| {
         folder
@@ -50,33 +73,47 @@ pub(crate) fn debian(workspace: &Workspace, kevmon: &Path) -> Result<[PathBuf; 2
     }))
 }
 
-/// Makes each of `made`, a folder of `folder` and a version, at the same time.
-fn make_each(
-    workspace: &Workspace,
-    kevmon: &Path,
-    folder: &Path,
-    made: &[(&str, &str)],
-    formats: &[Format],
-) -> Result<()> {
+/// Writes a copy of `kevmon` whose eBPF programs have another hash, and so another layout: it cannot go on from what `kevmon`
+/// leaves in the kernel. The programs do the same.
+fn with_other_programs(kevmon: &Path, folder: &Path) -> Result<PathBuf> {
+    let mut content = fs::read(kevmon).with_context(|| kevmon.display().to_string())?;
+    if elf::mark_programs(&mut content) == 0 {
+        bail!("{}: no eBPF programs in it", kevmon.display());
+    }
+    let file = folder.join("kevmon");
+    fs::write(&file, content).with_context(|| file.display().to_string())?;
+    // It runs, for the man pages.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
+        .with_context(|| file.display().to_string())?;
+    Ok(file)
+}
+
+/// Makes the folder anew.
+fn clear(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    let make_one = |(name, version): (&str, &str)| {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())
+}
+
+/// Makes all of them at the same time, in folders of `folder`.
+fn make_each(workspace: &Workspace, folder: &Path, wanted: &[Wanted<'_>], formats: &[Format]) -> Result<()> {
+    let make_one = |one: Wanted<'_>| {
         super::build(
             workspace,
             &DistArgs {
                 target: None,
                 profile: BuildProfile::Dev,
-                binary: Some(kevmon.to_owned()),
-                package_version: Some(version.to_owned()),
-                output: Some(folder.join(name)),
+                binary: Some(one.kevmon.to_owned()),
+                package_version: Some(one.version.to_owned()),
+                output: Some(folder.join(one.folder)),
                 formats: formats.to_vec(),
             },
         )
     };
     // Each compresses for some ten seconds.
     thread::scope(|scope| {
-        let makers: Vec<_> = made
+        let makers: Vec<_> = wanted
             .iter()
             .map(|&one| scope.spawn(move || make_one(one)))
             .collect();

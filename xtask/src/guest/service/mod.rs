@@ -71,7 +71,7 @@ pub(crate) fn test(
     })
 }
 
-fn run(workspace: &Workspace, kernel: Kernel, packages: &[PathBuf; 2], groups: &[&str]) -> Result<Ended> {
+fn run(workspace: &Workspace, kernel: Kernel, packages: &[PathBuf], groups: &[&str]) -> Result<Ended> {
     shell::say(format_args!("service-test: Debian {}", kernel.suite));
     let image = kernel.setup(workspace)?;
     let qemu = machine::setup()?;

@@ -5,6 +5,8 @@
 cd /kevmon || exit 1
 # shellcheck disable=SC2034 # for the groups
 readonly OLDER=/kevmon/kevmon_1.0.0-1_amd64.deb NEWER=/kevmon/kevmon_1.0.1-1_amd64.deb
+# shellcheck disable=SC2034 # a version with other eBPF programs
+readonly OTHER=/kevmon/kevmon_1.1.0-1_amd64.deb
 # Facts that later checks need.
 readonly FACTS=/run/checks
 mkdir -p "$FACTS"
@@ -105,27 +107,42 @@ sample_counters() {
     done
 }
 
-# undisturbed COMMAND...: the command runs while processes live and their counters are read; none is lost, none falls.
-undisturbed() {
+# sampled COMMAND...: the plugin's counters are read while the command runs, and none falls.
+sampled() {
     : >"$FACTS/sampling"
     sample_counters >"$FACTS/samples" 2>/dev/null &
-    local sampler=$! lives=$FACTS/lives-ended
-    rm -f "$lives"
-    (
-        lives 8
-        sleep 1
-        lives 8
-        : >"$lives"
-    ) &
+    local sampler=$!
     "$@"
-    within 120 test -e "$lives"
-    within 120 is_active "${UNIT:-kevmon.service}"
-    counted_exactly
     rm -f "$FACTS/sampling"
     wait $sampler || true
     [ "$(grep -c . "$FACTS/samples")" -ge 3 ] || fail "counters were read less than three times"
     awk '{ for (i = 1; i <= NF; i++) if ($i != "-") { if ($i + 0 < last[i]) { print "counter " i " fell from " last[i] " to " $i; exit 1 } last[i] = $i + 0 } }' \
         "$FACTS/samples" || fail "a counter fell: $(paste -s -d '/' "$FACTS/samples")"
+}
+
+# amid_lives COMMAND...: the command runs while processes live.
+amid_lives() {
+    local ended=$FACTS/lives-ended
+    rm -f "$ended"
+    (
+        lives 8
+        sleep 1
+        lives 8
+        : >"$ended"
+    ) &
+    "$@"
+    within 120 test -e "$ended"
+    within 120 is_active "${UNIT:-kevmon.service}"
+}
+
+# undisturbed COMMAND...: the command runs while processes live and their counters are read; none is lost, none falls.
+undisturbed() {
+    sampled amid_lives_counted "$@"
+}
+
+amid_lives_counted() {
+    amid_lives "$@"
+    counted_exactly
 }
 
 # Names in the kernel that keep kevmon's side of it.
