@@ -158,11 +158,15 @@ const EXPECTED: [&str; 2] = ["no-signature", "non-standard-dir-perm /var/log/kev
 #[test]
 fn lintian_and_rpmlint_find_no_error() {
     let deb = packages::file(NEWER, "kevmon_", ".deb");
-    let deb = deb.to_str().expect("UTF-8");
-    let found = errors("lintian", &["--allow-root", "--fail-on", "none", deb], |line| {
-        line.starts_with("E:")
-    });
-    assert_eq!(found, Vec::<String>::new());
+    let name = deb.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+    let debug = deb.with_file_name(name.replace("kevmon_", "kevmon-dbgsym_"));
+    for deb in [&deb, &debug] {
+        let deb = deb.to_str().expect("UTF-8");
+        let found = errors("lintian", &["--allow-root", "--fail-on", "none", deb], |line| {
+            line.starts_with("E:")
+        });
+        assert_eq!(found, Vec::<String>::new());
+    }
     let rpm = packages::file(NEWER, "kevmon-", ".rpm");
     // Who publishes a package signs it.
     let found = errors("rpmlint", &[rpm.to_str().expect("UTF-8")], |line| {

@@ -7,7 +7,7 @@ use flate2::{Compression, GzBuilder};
 
 use super::tree::Tree;
 
-/// A tar file with the folders and files of `tree` below `prefix` (empty, or with a slash at its end).
+/// A tar file with the folders, files and links of `tree` below `prefix` (empty, or with a slash at its end).
 pub(crate) fn tar(tree: &Tree, prefix: &str, time: u64) -> Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     let mut folders = tree.folders();
@@ -34,6 +34,13 @@ pub(crate) fn tar(tree: &Tree, prefix: &str, time: u64) -> Result<Vec<u8>> {
             time,
         )?;
     }
+    for (path, target) in tree.links() {
+        let path = format!("{prefix}{path}");
+        let mut header = header(tar::EntryType::Symlink, 0o777, time)?;
+        builder
+            .append_link(&mut header, &path, target)
+            .with_context(|| format!("tar: {path}"))?;
+    }
     builder.into_inner().context("tar")
 }
 
@@ -45,22 +52,30 @@ fn append(
     mode: u32,
     time: u64,
 ) -> Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(if path.ends_with('/') {
+    let kind = if path.ends_with('/') {
         tar::EntryType::Directory
     } else {
         tar::EntryType::Regular
-    });
+    };
+    let mut header = header(kind, mode, time)?;
+    header.set_size(content.len() as u64);
+    builder
+        .append_data(&mut header, path, content)
+        .with_context(|| format!("tar: {path}"))
+}
+
+/// An entry's header without its path and size.
+fn header(kind: tar::EntryType, mode: u32, time: u64) -> Result<tar::Header> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_username("root").context("tar")?;
     header.set_groupname("root").context("tar")?;
     header.set_mtime(time);
-    header.set_size(content.len() as u64);
-    builder
-        .append_data(&mut header, path, content)
-        .with_context(|| format!("tar: {path}"))
+    header.set_size(0);
+    Ok(header)
 }
 
 /// Compressed, without a name or a time.

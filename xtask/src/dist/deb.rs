@@ -57,12 +57,8 @@ pub(crate) fn build(
     let main = write(release, "kevmon", control, &tree, output)?;
 
     let mut debug = staged.debug.clone();
-    for name in ["copyright", "changelog.Debian.gz"] {
-        let entry = tree
-            .get(&format!("usr/share/doc/kevmon/{name}"))
-            .context("usr/share/doc/kevmon")?;
-        debug.insert(format!("usr/share/doc/kevmon-dbgsym/{name}"), entry.clone())?;
-    }
+    // Terms and changes are those of kevmon, which it depends on in the same version (Debian policy 12.3).
+    debug.add_link("usr/share/doc/kevmon-dbgsym", "kevmon")?;
     let mut control = Tree::default();
     control.add("control", debug_control(release, &debug), 0o644)?;
     Ok(vec![

@@ -22,6 +22,8 @@ pub(crate) struct Tree {
     files: BTreeMap<String, Entry>,
     /// Folders that may be empty.
     folders: BTreeSet<String>,
+    /// Symbolic links, with what they name.
+    links: BTreeMap<String, String>,
 }
 
 impl Tree {
@@ -67,6 +69,14 @@ impl Tree {
         Ok(())
     }
 
+    /// A symbolic link to `target`. Of the formats only tar, and so the .deb, has them.
+    pub(crate) fn add_link(&mut self, path: &str, target: &str) -> Result<()> {
+        check(path)?;
+        check(target)?;
+        self.links.insert(path.to_owned(), target.to_owned());
+        Ok(())
+    }
+
     /// In the order of their paths.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.files.iter().map(|(path, entry)| (path.as_str(), entry))
@@ -76,10 +86,17 @@ impl Tree {
         self.files.get(path)
     }
 
-    /// The folders that hold the files, each after the one that it is in.
+    /// In the order of their paths, with what they name.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.links
+            .iter()
+            .map(|(path, target)| (path.as_str(), target.as_str()))
+    }
+
+    /// The folders that hold files and links, each after the one that it is in.
     pub(crate) fn folders(&self) -> Vec<String> {
         let mut folders = self.folders.clone();
-        for path in self.files.keys().chain(&self.folders) {
+        for path in self.files.keys().chain(&self.folders).chain(self.links.keys()) {
             for (at, _) in path.match_indices('/') {
                 folders.insert(path[..at].to_owned());
             }
@@ -139,9 +156,17 @@ mod tests {
                 .is_err(),
             "twice"
         );
+        assert!(tree.add_link("usr/lib/x", "../x").is_err(), "out of its folder");
+        tree.add_link("usr/share/x", "y").expect("a plain path");
         assert_eq!(
             tree.folders(),
-            ["usr", "usr/lib", "usr/lib/systemd", "usr/lib/systemd/system"]
+            [
+                "usr",
+                "usr/lib",
+                "usr/lib/systemd",
+                "usr/lib/systemd/system",
+                "usr/share"
+            ]
         );
     }
 }
