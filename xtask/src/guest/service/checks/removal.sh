@@ -24,6 +24,8 @@ check_journal_has_no_other_trouble() {
 no connection to localhost, port 4317
 requests wait in /var/lib/kevmon/
 faulty/plugin.toml
+kevmon.toml:2: no_such_key
+kevmon was killed after the collection of
 ticks came too late
 changed settings that take effect when kevmon is restarted
 CREDENTIALS_DIRECTORY is not set
