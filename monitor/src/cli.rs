@@ -1,11 +1,12 @@
 //! The command line: its flags, their help and their bounds, and what they set in configuration.
 
+mod events;
 mod install;
 mod plugin;
 
 use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
     self, LogFilter, Overrides, PluginSources, Warning,
@@ -19,6 +20,7 @@ use crate::config::{
 
 use crate::plugin::Detail;
 
+pub use self::events::{EventKind, EventsArgs};
 pub use self::install::{GenerateArgs, VerifyInstallArgs};
 pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
 
@@ -142,8 +144,11 @@ pub struct Cli {
 /// What kevmon does besides watching and exporting.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Print each start, exit and restart as it happens
-    #[command(after_help = "Needs eBPF, so root, or CAP_BPF and CAP_PERFMON. Ends with Ctrl-C.")]
+    /// Print what happens to processes as it happens: starts, programs executed, ends, restarts
+    #[command(
+        after_help = "Needs eBPF, so root, or CAP_BPF and CAP_PERFMON. Ends with Ctrl-C. Exit status: 0 ended by a signal or by \
+                            its reader, 1 no process has the pid of --pid, 2 bad usage, 4 eBPF is refused."
+    )]
     Events(EventsArgs),
     /// Print what became of the plugins' processes: starts, ends, reasons and downtimes
     History(HistoryArgs),
@@ -180,18 +185,6 @@ pub enum Command {
     /// Make, check, list, try and import plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-}
-
-/// The flags of `kevmon events`.
-#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
-pub struct EventsArgs {
-    /// Show only the processes whose name matches REGEX (any case, unanchored); repeatable [default: all]
-    #[arg(long, value_name = "REGEX", allow_hyphen_values = true)]
-    pub process_name: Vec<String>,
-
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// The flags of `kevmon history`.
@@ -376,6 +369,24 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
 
+    /// With --run-once: print every digit, in bytes and seconds
+    #[arg(long)]
+    pub exact: bool,
+
+    /// With --run-once: print zeros too, and list every process
+    #[arg(long)]
+    pub all: bool,
+
+    /// Whether text is coloured [default: auto: on a terminal, unless NO_COLOR is set]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub color: ColorChoice,
+
     /// Least severity logged: off, error, warn, info, debug, trace; CRITICAL and WARNING too, in any
     /// case. Libraries log warnings alone; TARGET=LEVEL after a comma asks for more: debug,hyper=info
     /// [default: info]
@@ -544,6 +555,18 @@ impl Args {
         for (_, flag) in outputs.into_iter().filter(|(given, _)| *given && self.run_once) {
             let warning = Finding::in_flag(Some(flag), "has no effect beside --run-once");
             warnings.push(warning.remedy("a single collection is printed, and exported to the receivers"));
+        }
+        let of_text = [(self.exact, "--exact"), (self.all, "--all")];
+        for (_, flag) in of_text.into_iter().filter(|(given, _)| *given) {
+            if !self.run_once {
+                let warning = Finding::in_flag(Some(flag), "has no effect without --run-once");
+                warnings.push(
+                    warning.remedy("a daemon prints no text; it exports, or prints JSON with --output json"),
+                );
+            } else if self.output == Output::Json {
+                let warning = Finding::in_flag(Some(flag), "has no effect with --output json");
+                warnings.push(warning.remedy("the JSON has every digit and every zero"));
+            }
         }
         if !self.run_once && self.window.is_some() {
             let warning = Finding::in_flag(Some("--window"), "has no effect without --run-once");

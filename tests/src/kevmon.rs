@@ -185,7 +185,7 @@ fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String
 
 /// A child that is killed and reaped at the latest when it goes out of scope.
 #[derive(Debug)]
-pub(crate) struct KillOnDrop(pub(crate) Child);
+pub struct KillOnDrop(pub Child);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {

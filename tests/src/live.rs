@@ -42,9 +42,14 @@ impl Live {
     /// Starts it on the names that match `patterns` (all, if there are none). `probe` is started and ended
     /// until it is shown; its events are left out of [`Self::seen`].
     pub fn start(patterns: &[&str], probe: &Program) -> Self {
+        Self::start_with(patterns, &[], probe)
+    }
+
+    /// The same with further flags, which let the probe's start through.
+    pub fn start_with(patterns: &[&str], flags: &[&str], probe: &Program) -> Self {
         let scratch = Scratch::new();
         let stderr = File::create(scratch.path().join("stderr")).expect("a file in the scratch directory");
-        let mut args = vec!["events", "--json"];
+        let mut args = [&["events", "--json"], flags].concat();
         let own = probe.pattern();
         if !patterns.is_empty() {
             args.extend(["--process-name", &own]);

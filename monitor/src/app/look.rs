@@ -1,12 +1,13 @@
 //! One look at the host over a window. Where it keeps totals, each plugin has two groups: one that goes on from the last
 //! run, and one that shows the window by itself, as if there had been no other run.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    busiest::Before,
     exports::Began,
     faulty_files,
     keeper::{self, Claimed, Collected, Compared, Keeper, Kept, Outgoing},
@@ -49,6 +50,8 @@ pub(super) struct Look {
     before: Vec<(GroupId, Reading)>,
     /// The last run's collection (Unix ns), and whether the host has not booted since.
     last: Option<(u64, bool)>,
+    /// What members had used when the window began.
+    began: Option<Before>,
 }
 
 impl Look {
@@ -122,8 +125,10 @@ impl Look {
             totals,
             before,
             last,
+            began: None,
         };
         look.watch.collect(&look.all());
+        look.began = Some(Before::of(&look.watch, &look.windows));
         if look.keeper.is_some() {
             // What nobody saw between the runs makes the totals incomplete, not the window.
             look.watch.close_intervals(&look.windows, Next::Comes);
@@ -194,6 +199,15 @@ impl Look {
         (kept.time, kept.health.clock_offset) = (time, offset);
         (kept.health.outages, kept.health.outage_ns) = keeper.outages();
         (window, Some(kept))
+    }
+
+    /// Names the busiest members of each service in the window's collection; all members where `all` are asked for.
+    pub(super) fn name_busiest(&self, window: &mut Collection, root: &Path, all: bool) {
+        if let Some(began) = &self.began {
+            for service in &mut window.services {
+                began.name_busiest(&self.watch, root, service, all);
+            }
+        }
     }
 
     /// Commits the totals, before they are printed and exported.

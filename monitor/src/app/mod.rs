@@ -1,5 +1,6 @@
 //! Wiring: reads the configuration, opens the source, runs once or as a daemon, and decides the exit status.
 
+mod busiest;
 mod claim;
 mod custom;
 mod daemon;
@@ -14,6 +15,7 @@ mod history;
 mod host;
 mod keeper;
 mod lines;
+mod local_time;
 mod log;
 mod look;
 mod once;
@@ -24,11 +26,13 @@ mod phase;
 mod planted_tests;
 mod plugin_tool;
 mod process_series;
+mod progress;
 mod reload;
 mod route;
 mod schedule;
 mod service;
 mod sources;
+mod terminal;
 mod times;
 mod unpin;
 mod verify_install;

@@ -11,14 +11,16 @@ use super::{
     host,
     keeper::Claimed,
     look::Look,
-    output, route,
+    output,
+    progress::Progress,
+    route, terminal,
 };
 use crate::{
-    cli::Output,
+    cli::{Args, Output},
     config::{Settings, receiver::Receiver},
     export::{
-        Collection, HostIdentity, MetricRequests, Run, ServiceReading, Temporality, json_line,
-        json_line_continued, render,
+        Collection, Continued, Detail, HostIdentity, MetricRequests, Precision, Run, ServiceReading,
+        Temporality, json_line, json_line_continued, render,
         transport::{Signal, Transport},
     },
     shown,
@@ -49,6 +51,8 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         host::say_missing_id(&host);
     }
     let mut look = Look::start(&sources, loaded, claimed, &host)?;
+    // Its thread begins after the source was opened, which gives capabilities up for the calling thread alone.
+    let progress = Progress::of("measuring", args.window());
     let places = custom::places(&args.proc_root, &state, args.config.as_deref(), &settings);
     let mut collectors = Collectors::new(places);
     collectors.update(look.window_plugins(), std::time::Instant::now());
@@ -76,21 +80,21 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         look.commit(kept);
     }
     let json = args.output == Output::Json;
-    let continued = kept.as_ref().map(|kept| look.continued(kept));
-    let text = match (json, &continued) {
-        (true, Some(continued)) => shown::json(&json_line_continued(&window, continued)).into_owned() + "\n",
-        (true, None) => shown::json(&json_line(&window)).into_owned() + "\n",
-        (false, Some(continued)) => render(&window) + &continued.text(),
-        (false, None) => render(&window),
-    };
-    output::print(&text).context("standard output")?;
+    if !json {
+        look.name_busiest(&mut window, &args.proc_root, args.all);
+    }
+    drop(progress);
+    print(&window, kept.as_ref().map(|kept| look.continued(kept)), args)?;
 
     // Totals that are kept are the service's, also at a receiver.
     let (exported, run) = kept
         .as_ref()
         .map_or((&window, Run::Once), |kept| (kept, Run::Service));
     let mut well = true;
-    for sent in export(exported, run, &host, &settings).await {
+    let progress = Progress::start("exporting");
+    let all_sent = export(exported, run, &host, &settings).await;
+    drop(progress);
+    for sent in all_sent {
         well &= sent.reached || !sent.asked_for;
         let Sent { line, .. } = &sent;
         if !json {
@@ -110,6 +114,33 @@ pub(super) async fn run(setup: Setup) -> Result<Exit> {
         (false, true) => Exit::NothingFound,
         (true, true) => Exit::Success,
     })
+}
+
+/// Prints the window's collection, and what happened since the last run.
+fn print(window: &Collection, continued: Option<Continued<'_>>, args: &Args) -> Result<()> {
+    if args.output == Output::Json {
+        let line = match &continued {
+            Some(continued) => json_line_continued(window, continued),
+            None => json_line(window),
+        };
+        output::print(&(shown::json(&line).into_owned() + "\n")).context("standard output")?;
+        return Ok(());
+    }
+    let detail = Detail {
+        precision: if args.exact {
+            Precision::Exact
+        } else {
+            Precision::Human
+        },
+        all: args.all,
+    };
+    let look = terminal::look(args.color);
+    let mut text = render(window, detail).paint(look);
+    if let Some(continued) = &continued {
+        text.append(&continued.text(detail).paint(look));
+    }
+    output::print_painted(&text).context("standard output")?;
+    Ok(())
 }
 
 /// How the export to one receiver went.

@@ -9,7 +9,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::watch::{Next, Watch};
 use crate::{
-    export::{Collection, ServiceReading, UnixClock},
+    export::{Collection, Painted, ServiceReading, UnixClock},
     plugin::GroupId,
     process::BootTime,
     procfs::HostReader,
@@ -156,11 +156,24 @@ pub(super) fn assemble(
 /// # Errors
 /// Any other failure of the write.
 pub(super) fn print(text: &str) -> io::Result<bool> {
+    write(&shown::lines(text))
+}
+
+/// Writes text for people to standard output at once. Returns false when its reader has gone away.
+///
+/// # Errors
+/// Any other failure of the write.
+pub(super) fn print_painted(text: &Painted) -> io::Result<bool> {
+    write(text.as_str())
+}
+
+/// Writes text that is ready to be shown, likewise.
+///
+/// # Errors
+/// Any other failure of the write.
+pub(super) fn write(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    match out
-        .write_all(shown::lines(text).as_bytes())
-        .and_then(|()| out.flush())
-    {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),

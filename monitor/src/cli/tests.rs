@@ -28,6 +28,7 @@ fn subcommands() {
         Some(Command::Events(EventsArgs {
             process_name: names.iter().map(|&name| name.to_owned()).collect(),
             json,
+            ..EventsArgs::default()
         }))
     };
     let history = |plugin: Option<&str>, json, path: Option<&str>| {
@@ -50,6 +51,63 @@ fn subcommands() {
         ),
     ] {
         assert_eq!(parse_all(line).expect(line).command, expected, "{line}");
+    }
+}
+
+#[test]
+fn which_events_are_shown() {
+    let line = "events --pid 7 --pid 8 --user root --unit -x --event exec,oom --event exit --failed --tree --argument --port \
+                --argument=-p --color never";
+    let Some(Command::Events(args)) = parse_all(line).expect("valid").command else {
+        panic!("{line}");
+    };
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        args,
+        EventsArgs {
+            pid: vec![7, 8],
+            user: words(&["root"]),
+            unit: words(&["-x"]),
+            event: vec![EventKind::Exec, EventKind::Oom, EventKind::Exit],
+            failed: true,
+            tree: true,
+            argument: words(&["--port", "-p"]),
+            color: ColorChoice::Never,
+            ..EventsArgs::default()
+        }
+    );
+    for line in [
+        "events --pid 0",
+        "events --pid x",
+        "events --event birth",
+        "events --args --json",
+        "events --color blue",
+    ] {
+        parse_all(line).expect_err(line);
+    }
+}
+
+#[test]
+fn how_much_a_single_run_prints() {
+    let args = parse("--run-once --exact --all --color always").expect("valid");
+    assert!(args.exact && args.all && args.warnings().is_empty());
+    assert_eq!(args.color, ColorChoice::Always);
+    for (line, warning) in [
+        (
+            "--exact",
+            "command line: --exact: has no effect without --run-once",
+        ),
+        ("--all", "command line: --all: has no effect without --run-once"),
+        (
+            "--run-once --output json --exact",
+            "command line: --exact: has no effect with --output json",
+        ),
+    ] {
+        let warnings = parse(line).expect("valid").warnings();
+        let [one] = &warnings[..] else {
+            panic!("{line}: {warnings:?}")
+        };
+        assert!(one.to_string().starts_with(warning), "{line}: {one}");
     }
 }
 

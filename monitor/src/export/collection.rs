@@ -1,6 +1,6 @@
 //! What one tick hands to the outputs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::calendar::iso8601_millis;
 use crate::{
@@ -82,6 +82,23 @@ pub struct Extra {
     pub attributes: BTreeMap<String, String>,
     /// What collectors brought since the last collection.
     pub custom: Vec<CustomValue>,
+    /// Live members that use the most, the busiest first. A single run's text names them; other collections have none.
+    pub busiest: Vec<Busy>,
+}
+
+/// A live process, as a list of the busiest shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Busy {
+    /// Which process.
+    pub key: ProcessKey,
+    /// The name that it is listed under.
+    pub name: String,
+    /// CPUs that it used since the last collection, or since its start; `None` where that is not known.
+    pub cpus: Option<f64>,
+    /// Its resident set, bytes; `None` where it could not be read.
+    pub rss: Option<u64>,
+    /// How long it has lived.
+    pub age: Duration,
 }
 
 impl ServiceReading {
@@ -125,8 +142,6 @@ pub struct Collection {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         plugin::{Durations, reading::Happened, tracker::tests::plugin},
@@ -200,6 +215,7 @@ pub(crate) mod tests {
             unlisted: false,
             cpu_usage: None,
             cpu_utilization: None,
+            cpus: None,
             memory_usage: None,
             memory_utilization: None,
             rss: Some(0),

@@ -1,18 +1,21 @@
 //! One event as one line, for the terminal and for programs. The JSON is documented in docs/events.md and stable: keys
 //! are added, never changed.
 
+use std::{sync::Arc, time::Duration};
+
 use serde_json::{Value as Json, json};
 
 use super::{
+    amounts::Precision,
     collection::UnixClock,
     json::{known, previous_json, reason_keys},
     logs::role,
+    page::{Line, Look, Tone, display_width},
     words::{self, span},
 };
 use crate::{
-    plugin::{Notice, Plugin, What},
-    process::{Counter, Usage},
-    shown::printable,
+    plugin::{GroupId, Notice, Plugin, What},
+    process::{BootTime, Counter, Facts, ProcessKey, Reason, Usage},
 };
 
 /// The time of day that a clock on the wall shows.
@@ -26,75 +29,333 @@ pub struct Wall {
     pub second: u32,
 }
 
-/// Names what the columns of [`event_text`] hold.
-pub const HEADING: &str = "TIME         EVENT       PID    PPID NAME             WHAT";
+/// Something that happened to a process, as `kevmon events` shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveEvent {
+    /// Whose process.
+    pub group: GroupId,
+    /// When.
+    pub time: BootTime,
+    /// Which process: the new one, of a restart.
+    pub key: ProcessKey,
+    /// Its parent, where known.
+    pub parent: Option<ProcessKey>,
+    /// That parent's name, where known.
+    pub parent_name: Option<Arc<str>>,
+    /// The name that it is listed under; of a start, that of the program it executed right after its fork.
+    pub name: Arc<str>,
+    /// Its executable's base name.
+    pub exe: Arc<str>,
+    /// Its user, unit and container, as far as they are known.
+    pub facts: Facts,
+    /// How many of its ancestors were shown as well.
+    pub depth: usize,
+    /// What happened.
+    pub what: Happened,
+}
 
-/// For people: when, by `wall`, what, who, and how it went. `local` turns Unix seconds into local time; `plugin` is shown where
-/// there are several.
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happened {
+    /// It started, ended, or took another one's place.
+    Life(What),
+    /// It executed a program.
+    Exec {
+        /// Its name before, where that is known.
+        was: Option<Arc<str>>,
+        /// Its arguments, as far as they are asked for; `None`: none are.
+        arguments: Option<Arguments>,
+    },
+    /// It took another name.
+    Rename {
+        /// The one before, where that is known.
+        was: Option<Arc<str>>,
+    },
+}
+
+/// The arguments of a program that may be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Arguments {
+    /// Each of them.
+    pub shown: Vec<String>,
+    /// There are more than are known.
+    pub is_cut: bool,
+}
+
+impl LiveEvent {
+    /// The event of a notice; what a notice does not tell is not known yet.
+    pub fn of(notice: Notice) -> Self {
+        Self {
+            group: notice.group,
+            time: notice.time,
+            key: notice.key,
+            parent: notice.parent,
+            parent_name: None,
+            name: notice.name,
+            exe: notice.exe,
+            facts: Facts {
+                uid: notice.user,
+                ..Facts::default()
+            },
+            depth: 0,
+            what: Happened::Life(notice.what),
+        }
+    }
+
+    /// How it ended, where this is an end.
+    pub fn reason(&self) -> Option<Reason> {
+        match &self.what {
+            Happened::Life(What::Exit { ending, .. }) => Some(ending.reason()),
+            _ => None,
+        }
+    }
+
+    /// `start`, `exec`, `rename`, `restart` or `exit`.
+    pub fn kind(&self) -> &'static str {
+        match &self.what {
+            Happened::Life(What::Start { .. }) => "start",
+            Happened::Life(What::Exit { .. }) => "exit",
+            Happened::Life(What::Restart { .. }) => "restart",
+            Happened::Exec { .. } => "exec",
+            Happened::Rename { .. } => "rename",
+        }
+    }
+
+    /// The kind as people read it, and how it stands out: an end by the OOM killer is one of its own.
+    fn word(&self) -> (String, Tone) {
+        let tone = match (self.reason(), &self.what) {
+            (Some(Reason::Oom), _) => return ("OOM".to_owned(), Tone::Bad),
+            (Some(Reason::Signal { .. }), _) => Tone::Bad,
+            (Some(reason), _) if !reason.is_success() => Tone::Warning,
+            (Some(_), _) => Tone::Faint,
+            (None, Happened::Life(What::Start { .. })) => Tone::Good,
+            (None, Happened::Life(_)) => Tone::Warning,
+            (None, _) => Tone::Plain,
+        };
+        (self.kind().to_uppercase(), tone)
+    }
+}
+
+/// Which columns lines have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Columns {
+    /// User and unit stand in columns of their own; else starts tell them.
+    has_place: bool,
+    /// Names are indented below those of their parents.
+    is_tree: bool,
+}
+
+/// A terminal needs so many columns for all columns of a line.
+const WIDE: usize = 110;
+/// Names are indented so deep at most, in steps of two columns.
+const DEEPEST: usize = 10;
+
+impl Columns {
+    /// For a terminal of this width; `None`: standard output is none.
+    pub fn new(width: Option<usize>, is_tree: bool) -> Self {
+        Self {
+            has_place: width.is_none_or(|width| width >= WIDE),
+            is_tree,
+        }
+    }
+
+    /// Names what the columns hold.
+    pub fn heading(self) -> Line {
+        let mut line = Line::default();
+        let mut end = 0;
+        let cells = ["TIME", "EVENT", "PID", "PPID", "USER", "UNIT", "NAME", "WHAT"];
+        for ((is_shown, width, is_right), cell) in self.layout().into_iter().zip(cells) {
+            put(&mut line, &mut end, width, is_right, Tone::Faint, cell, is_shown);
+        }
+        line
+    }
+
+    /// Of each column: whether it is shown, its width, and whether it ends at one place.
+    fn layout(self) -> [(bool, usize, bool); 8] {
+        let name = if self.is_tree { 28 } else { 16 };
+        [
+            (true, 12, false),
+            (true, 7, false),
+            (true, 7, true),
+            (true, 7, true),
+            (self.has_place, 10, false),
+            (self.has_place, 20, false),
+            (true, name, false),
+            (true, 0, false),
+        ]
+    }
+
+    /// For people: when, by `wall`, what, who, and how it went. `local` turns Unix seconds into local time; `plugin` is shown
+    /// where there are several.
+    pub fn line(
+        self,
+        event: &LiveEvent,
+        plugin: Option<&Plugin>,
+        wall: UnixClock,
+        local: impl Fn(u64) -> Wall,
+    ) -> Line {
+        let unix = wall.unix(event.time);
+        let Wall { hour, minute, second } = local(unix / 1_000_000_000);
+        let millis = unix / 1_000_000 % 1_000;
+        let (kind, tone) = event.word();
+        let parent = event
+            .parent
+            .map_or_else(|| "-".to_owned(), |parent| parent.tgid.to_string());
+        let name = if self.is_tree && event.depth > 0 {
+            format!("{}└ {}", "  ".repeat(event.depth.min(DEEPEST) - 1), event.name)
+        } else {
+            event.name.to_string()
+        };
+        let user = user(&event.facts).unwrap_or_else(|| "-".to_owned());
+        let unit = unit(&event.facts).unwrap_or_else(|| "-".to_owned());
+        let mut what = event.details();
+        if !self.has_place && event.kind() == "start" {
+            what.extend(self::user(&event.facts).map(|user| format!("user {user}")));
+            what.extend(self::unit(&event.facts));
+        }
+        let what = what.join(", ");
+        let mut line = Line::default();
+        let mut end = 0;
+        let cells = [
+            (
+                Tone::Faint,
+                format!("{hour:02}:{minute:02}:{second:02}.{millis:03}"),
+            ),
+            (tone, kind),
+            (Tone::Plain, event.key.tgid.to_string()),
+            (Tone::Faint, parent),
+            (Tone::Plain, user),
+            (Tone::Plain, unit),
+            (Tone::Strong, name),
+            (Tone::Plain, what),
+        ];
+        for ((is_shown, width, is_right), (tone, cell)) in self.layout().into_iter().zip(cells) {
+            put(&mut line, &mut end, width, is_right, tone, &cell, is_shown);
+        }
+        if let Some(plugin) = plugin {
+            line.add(Tone::Faint, format!(" [{}]", plugin.name));
+        }
+        line
+    }
+}
+
+/// One notice as a line of the log.
 pub fn event_text(
     notice: &Notice,
     plugin: Option<&Plugin>,
     wall: UnixClock,
     local: impl Fn(u64) -> Wall,
 ) -> String {
-    let unix = wall.unix(notice.time);
-    let Wall { hour, minute, second } = local(unix / 1_000_000_000);
-    let millis = unix / 1_000_000 % 1_000;
-    let parent = notice
-        .parent
-        .map_or_else(|| "-".to_owned(), |parent| parent.tgid.to_string());
-    let line = format!(
-        "{hour:02}:{minute:02}:{second:02}.{millis:03} {:<7} {:>7} {parent:>7} {:<16} {}",
-        kind(&notice.what).to_uppercase(),
-        notice.key.tgid.0,
-        printable(&notice.name),
-        details(notice),
-    );
-    let line = line.trim_end();
-    match plugin {
-        Some(plugin) => format!("{line} [{}]", printable(&plugin.name)),
-        None => line.to_owned(),
-    }
+    let columns = Columns {
+        has_place: false,
+        is_tree: false,
+    };
+    let line = columns.line(&LiveEvent::of(notice.clone()), plugin, wall, local);
+    line.paint(Look::default()).as_str().trim_end().to_owned()
 }
 
-/// `start`, `exit` or `restart`.
-fn kind(what: &What) -> &'static str {
-    match what {
-        What::Start { .. } => "start",
-        What::Exit { .. } => "exit",
-        What::Restart { .. } => "restart",
+/// Adds a cell; the last one hangs.
+fn put(
+    line: &mut Line,
+    end: &mut usize,
+    width: usize,
+    is_right: bool,
+    tone: Tone,
+    cell: &str,
+    is_shown: bool,
+) {
+    if !is_shown {
+        return;
     }
+    if *end > 0 {
+        line.pad(*end);
+    }
+    if is_right {
+        line.pad((*end + width).saturating_sub(display_width(cell)));
+    }
+    if width == 0 {
+        line.hang();
+    }
+    line.add(tone, cell);
+    *end += width + 1;
 }
 
-fn details(notice: &Notice) -> String {
-    match &notice.what {
+/// The user's name, or its number.
+fn user(facts: &Facts) -> Option<String> {
+    let name = facts.user.as_ref().map(ToString::to_string);
+    name.or_else(|| facts.uid.map(|uid| uid.to_string()))
+}
+
+/// The container, by the beginning of its id, or else the unit.
+fn unit(facts: &Facts) -> Option<String> {
+    /// As docker(1), podman(1) and crictl(1) shorten ids.
+    const SHORT: usize = 12;
+    let container = facts.container().map(|id| id.chars().take(SHORT).collect());
+    container.or_else(|| facts.unit().map(str::to_owned))
+}
+
+impl LiveEvent {
+    fn details(&self) -> Vec<String> {
         // The interpreter, where the name is a script's.
-        What::Start { .. } if notice.exe != notice.name => printable(&notice.exe).into_owned(),
-        What::Start { .. } => String::new(),
-        What::Exit {
-            ending,
-            lifetime,
-            usage,
-            peak_rss,
-            settled,
-            ..
-        } => {
-            let mut parts = vec![words::ending(ending)];
-            parts.extend(lifetime.map(|lifetime| format!("lived {}", span(lifetime))));
-            let at_least = if *settled { "" } else { "≥" };
-            parts.extend(cpu_time(usage).map(|cpu| {
-                let length = std::time::Duration::from_nanos(cpu);
-                format!("cpu {at_least}{}", span(length))
-            }));
-            parts.extend(peak_rss.map(|bytes| format!("peak {:.1} MiB", bytes as f64 / f64::from(1 << 20))));
-            parts.join(", ")
+        let exe = (self.exe != self.name && !self.exe.is_empty()).then(|| self.exe.to_string());
+        match &self.what {
+            Happened::Life(What::Start { .. }) => {
+                let by = self.parent_name.as_ref().map(|name| format!("by {name}"));
+                by.into_iter().collect()
+            }
+            Happened::Exec { was, arguments } => {
+                let line = arguments.as_ref().and_then(command_line);
+                let was = was.as_ref().filter(|was| **was != self.name);
+                let was = was.map(|was| format!("was {was}"));
+                line.or(exe).into_iter().chain(was).collect()
+            }
+            Happened::Rename { was } => was.iter().map(|was| format!("was {was}")).collect(),
+            Happened::Life(What::Exit {
+                ending,
+                lifetime,
+                usage,
+                peak_rss,
+                settled,
+                ..
+            }) => {
+                let mut parts = vec![words::ending(ending)];
+                parts.extend(lifetime.map(|lifetime| format!("lived {}", span(lifetime))));
+                let at_least = if *settled { "" } else { "≥" };
+                parts.extend(cpu_time(usage).map(|cpu| {
+                    let length = Duration::from_nanos(cpu);
+                    format!("cpu {at_least}{}", span(length))
+                }));
+                parts.extend(peak_rss.map(|bytes| format!("peak {}", Precision::Human.bytes(bytes))));
+                parts
+            }
+            Happened::Life(What::Restart {
+                kind,
+                downtime,
+                previous,
+            }) => vec![words::restart(
+                *kind,
+                previous.as_deref().map(words::previous),
+                *downtime,
+            )],
         }
-        What::Restart {
-            kind,
-            downtime,
-            previous,
-        } => words::restart(*kind, previous.as_deref().map(words::previous), *downtime),
     }
+}
+
+/// Arguments as a shell would show them; `None` where there are none.
+fn command_line(arguments: &Arguments) -> Option<String> {
+    let quoted = |argument: &String| {
+        let is_plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            argument.clone()
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    };
+    let mut words: Vec<String> = arguments.shown.iter().map(quoted).collect();
+    if arguments.is_cut {
+        words.push("…".to_owned());
+    }
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 fn cpu_time(usage: &Usage) -> Option<u64> {
@@ -103,20 +364,50 @@ fn cpu_time(usage: &Usage) -> Option<u64> {
 
 /// For programs: one object, without the newline. What is not known is absent.
 /// `wall` tells when it happened, and `boot` when its process started, the same in each line.
-pub fn event_json(notice: &Notice, plugin: &Plugin, boot: UnixClock, wall: UnixClock) -> String {
+pub fn event_json(event: &LiveEvent, plugin: &Plugin, boot: UnixClock, wall: UnixClock) -> String {
+    let role = match &event.what {
+        Happened::Life(what) => Some(json!(role(what))),
+        _ => None,
+    };
+    let facts = &event.facts;
     let mut object = known([
-        ("time", Some(json!(wall.unix(notice.time)))),
-        ("event", Some(json!(kind(&notice.what)))),
+        ("time", Some(json!(wall.unix(event.time)))),
+        ("event", Some(json!(event.kind()))),
         ("plugin", Some(json!(plugin.name))),
-        ("pid", Some(json!(notice.key.tgid.0))),
-        ("start_time", Some(json!(boot.unix(notice.key.start)))),
-        ("parent_pid", notice.parent.map(|parent| json!(parent.tgid.0))),
-        ("name", Some(json!(*notice.name))),
-        ("exe", (!notice.exe.is_empty()).then(|| json!(*notice.exe))),
-        ("role", Some(json!(role(&notice.what)))),
+        ("pid", Some(json!(event.key.tgid.0))),
+        ("start_time", Some(json!(boot.unix(event.key.start)))),
+        ("parent_pid", event.parent.map(|parent| json!(parent.tgid.0))),
+        (
+            "parent_name",
+            event.parent_name.as_ref().map(|name| json!(**name)),
+        ),
+        ("name", Some(json!(*event.name))),
+        ("exe", (!event.exe.is_empty()).then(|| json!(*event.exe))),
+        ("role", role),
+        ("uid", facts.uid.map(Json::from)),
+        ("user", facts.user.as_ref().map(|user| json!(**user))),
+        ("unit", facts.unit().map(Json::from)),
+        ("container", facts.container().map(Json::from)),
     ]);
-    match &notice.what {
-        What::Start { .. } => {}
+    match &event.what {
+        Happened::Life(what) => object.extend(life_json(what, boot)),
+        Happened::Exec { was, arguments } => object.extend(known([
+            ("previous_name", was.as_ref().map(|was| json!(**was))),
+            (
+                "arguments",
+                arguments.as_ref().map(|arguments| json!(arguments.shown)),
+            ),
+        ])),
+        Happened::Rename { was } => {
+            object.extend(known([("previous_name", was.as_ref().map(|was| json!(**was)))]));
+        }
+    }
+    Json::Object(object).to_string()
+}
+
+fn life_json(what: &What, boot: UnixClock) -> serde_json::Map<String, Json> {
+    match what {
+        What::Start { .. } => known([]),
         What::Exit {
             ending,
             lifetime,
@@ -125,7 +416,7 @@ pub fn event_json(notice: &Notice, plugin: &Plugin, boot: UnixClock, wall: UnixC
             settled,
             ..
         } => {
-            object.extend(reason_keys(ending.reason()));
+            let mut object = reason_keys(ending.reason());
             let sender = ending
                 .killer()
                 .map(|sender| json!({ "pid": sender.tgid.0, "name": sender.comm }));
@@ -136,12 +427,13 @@ pub fn event_json(notice: &Notice, plugin: &Plugin, boot: UnixClock, wall: UnixC
                 ("peak_rss_bytes", peak_rss.map(Json::from)),
                 ("settled", Some(json!(settled))),
             ]));
+            object
         }
         What::Restart {
             kind,
             downtime,
             previous,
-        } => object.extend(known([
+        } => known([
             ("kind", Some(json!(kind.name()))),
             ("downtime_ns", downtime.map(nanos)),
             (
@@ -150,152 +442,13 @@ pub fn event_json(notice: &Notice, plugin: &Plugin, boot: UnixClock, wall: UnixC
                     previous_json(words::previous(previous), Some(boot.unix(previous.key.start)))
                 }),
             ),
-        ])),
+        ]),
     }
-    Json::Object(object).to_string()
 }
 
-fn nanos(length: std::time::Duration) -> Json {
+fn nanos(length: Duration) -> Json {
     json!(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::logs::tests::*, *};
-    use crate::process::BootTime;
-
-    /// Three hours ahead of UTC.
-    fn wall(unix: u64) -> Wall {
-        let part = |seconds: u64| u32::try_from(seconds).expect("small");
-        Wall {
-            hour: part((unix / 3600 + 3) % 24),
-            minute: part(unix / 60 % 60),
-            second: part(unix % 60),
-        }
-    }
-
-    #[test]
-    fn lines_for_people() {
-        for (notice, line) in [
-            (
-                start(0, false),
-                "03:00:10.000 START         7       1 job.sh           bash",
-            ),
-            (
-                Notice {
-                    name: "bash".into(),
-                    ..start(0, true)
-                },
-                "03:00:10.000 START         7       1 bash",
-            ),
-            (
-                exit(0, 0x8b, None),
-                "03:00:13.250 EXIT          7       1 job.sh           SIGSEGV (core dumped), lived 3.250 s, \
-                 cpu 25 ms, peak 1.5 MiB",
-            ),
-            (
-                exit(0, 9, Some(sender(9))),
-                "03:00:13.250 EXIT          7       1 job.sh           SIGKILL by 123 (bash), lived 3.250 s, \
-                 cpu 25 ms, peak 1.5 MiB",
-            ),
-            (
-                unknown_exit(),
-                "03:00:13.250 EXIT          7       - job.sh           unknown, cpu ≥25 ms",
-            ),
-            (
-                respawn(),
-                "03:00:10.000 RESTART       7       1 job.sh           respawn of 5 (old\\u{1b}job.sh): SIGKILL by 123 \
-                 (bash), down 250 ms",
-            ),
-            (
-                reexec(),
-                "03:00:10.000 RESTART       7       1 job.sh           reexec",
-            ),
-        ] {
-            assert_eq!(event_text(&notice, None, clock(), wall), line);
-        }
-        let plugin = plugin("web", false);
-        let told = event_text(&start(0, false), Some(&plugin), clock(), wall);
-        assert!(told.ends_with(" bash [web]"), "{told}");
-    }
-
-    #[test]
-    fn names_do_nothing_to_a_terminal() {
-        let all: String = crate::shown::tests::all().collect();
-        let mut plugin = plugin("web", false);
-        plugin.name = all.clone();
-        let mut killer = sender(9);
-        killer.comm = all.clone();
-        for notice in [start(0, false), exit(0, 9, Some(killer)), respawn(), reexec()] {
-            let notice = Notice {
-                name: all.as_str().into(),
-                exe: all.as_str().into(),
-                ..notice
-            };
-            let line = event_text(&notice, Some(&plugin), clock(), wall);
-            let bad: Vec<char> = line.chars().filter(|c| crate::shown::is_unsafe(*c)).collect();
-            assert!(bad.is_empty(), "{bad:?}");
-            assert!(line.contains("\\u{202e}"));
-        }
-    }
-
-    #[test]
-    fn the_heading_stands_above_its_columns() {
-        let line = event_text(&exit(0, 0, None), None, clock(), wall);
-        for (word, below) in [
-            ("TIME", "03:00"),
-            ("EVENT", "EXIT"),
-            ("NAME", "job.sh"),
-            ("WHAT", "exit 0"),
-        ] {
-            assert_eq!(HEADING.find(word), line.find(below), "{word}");
-        }
-    }
-
-    #[test]
-    fn objects_for_programs() {
-        let plugin = plugin("web", false);
-        let told = |notice| event_json(&notice, &plugin, clock(), clock());
-        let beginning = |event: &str, time: &str, parent: &str| {
-            format!(
-                r#"{{"time":{time},"event":"{event}","plugin":"web","pid":7,"start_time":10000000000,{parent}"name":"job.sh","exe":"bash","role":"root""#
-            )
-        };
-        let parent = r#""parent_pid":1,"#;
-        for (notice, rest) in [
-            (start(0, false), beginning("start", "10000000000", parent)),
-            (
-                exit(0, 0x0700, None),
-                beginning("exit", "13250000000", parent)
-                    + r#","reason":"exit","code":7,"lifetime_ns":3250000000,"cpu_time_ns":25000000,"peak_rss_bytes":1572864,"settled":true"#,
-            ),
-            (
-                exit(0, 9, Some(sender(9))),
-                beginning("exit", "13250000000", parent)
-                    + r#","reason":"signal","signal":9,"signal_name":"SIGKILL","core_dumped":false,"sender":{"pid":123,"name":"bash"},"lifetime_ns":3250000000,"cpu_time_ns":25000000,"peak_rss_bytes":1572864,"settled":true"#,
-            ),
-            (
-                unknown_exit(),
-                beginning("exit", "13250000000", "")
-                    + r#","reason":"unknown","cpu_time_ns":25000000,"settled":false"#,
-            ),
-            (
-                respawn(),
-                beginning("restart", "10000000000", parent)
-                    + r#","kind":"respawn","downtime_ns":250000000,"previous":{"pid":5,"start_time":2000000000,"name":"old\u001bjob.sh","reason":"signal","signal":9,"signal_name":"SIGKILL","core_dumped":false,"sender":{"pid":123,"name":"bash"},"ended_ago_ns":250000000}"#,
-            ),
-            (
-                reexec(),
-                beginning("restart", "10000000000", parent) + r#","kind":"reexec""#,
-            ),
-        ] {
-            assert_eq!(told(notice), rest + "}");
-        }
-        let stepped = UnixClock::new(1_000_000_000, BootTime(0));
-        let told = event_json(&start(0, false), &plugin, clock(), stepped);
-        assert!(
-            told.starts_with(r#"{"time":11000000000,"#) && told.contains(r#""start_time":10000000000,"#),
-            "{told}"
-        );
-    }
-}
+mod tests;

@@ -1,14 +1,17 @@
 //! Hands collections and events on: to an OTLP receiver, as JSON lines, as text for people, as a page for Prometheus.
 
+mod amounts;
 mod calendar;
 mod collection;
 mod event_line;
+mod fields;
 mod host;
 mod json;
 mod json_detail;
 mod logs;
 mod otlp;
 mod otlp_json;
+mod page;
 pub mod prometheus;
 mod resource;
 mod since;
@@ -21,16 +24,18 @@ mod words;
 #[cfg(any(test, fuzzing))]
 pub use transport::fuzz;
 
+pub use amounts::Precision;
 pub use calendar::{iso8601, iso8601_millis};
-pub use collection::{Collection, Extra, ServiceReading, UnixClock};
-pub use event_line::{HEADING, Wall, event_json, event_text};
+pub use collection::{Busy, Collection, Extra, ServiceReading, UnixClock};
+pub use event_line::{Arguments, Columns, Happened, LiveEvent, Wall, event_json, event_text};
 pub use host::Reporter;
 pub use json::{json_line, json_line_continued, known, plugin as plugin_json, previous_json, reason_keys};
 pub use logs::{log_events, log_requests, log_values};
 pub use otlp::{HistogramForm, MetricRequests, Rhythm, Temporality, series_text};
 pub use otlp_json::otlp_json_line;
+pub use page::{Look, Painted};
 pub use resource::{HostIdentity, Run, own_instance_id, service_instance_id};
 pub use since::{Continued, LastRun};
 pub use telemetry::{CollectionSpan, ExportSpan, Telemetry, TelemetryError};
-pub use text::render;
+pub use text::{Detail, LISTED, render};
 pub use words::{Previous, death, restart, span};

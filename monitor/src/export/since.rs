@@ -1,14 +1,13 @@
 //! What a single run that goes on from an earlier one prints below its own figures: what happened since the last run.
 
-use std::time::Duration;
-
 use serde_json::{Value as Json, json};
 
 use super::{
     collection::{Collection, ServiceReading},
+    fields::{ENDED, LIVES, Of, RESTARTS, USED},
     json,
-    text::{self, row},
-    words::{self, span},
+    page::{Line, Page, Tone},
+    text::{Detail, Entry, LABELS},
 };
 use crate::{
     metrics::{INSTANA, Instrument, JSON_ONLY, Measure, Metric},
@@ -77,46 +76,41 @@ fn ends(before: &Reading, now: &Reading) -> Vec<(Reason, u64)> {
 
 impl Continued<'_> {
     /// For people: what has grown.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text);
-        text
-    }
-
-    fn write(&self, text: &mut String) {
+    pub fn text(&self, detail: Detail) -> Page {
+        let mut page = Page::default();
         let Some(last) = self.last else {
-            row(
-                text,
-                format_args!("since the last run: this is the first one; the next one goes on from it"),
+            page.line(
+                0,
+                Tone::Plain,
+                "since the last run: this is the first one; the next one goes on from it",
             );
-            return;
+            return page;
         };
-        let ago = Duration::from_nanos(self.kept.time.saturating_sub(last.time));
+        let ago = detail.precision.length(self.kept.time.saturating_sub(last.time));
         let boot = if last.same_boot {
             ""
         } else {
             ", and the host was booted in between"
         };
-        row(
-            text,
-            format_args!(
-                "since the last run, {} ago{boot} (not complete: what began and ended in between is not seen):",
-                span(ago)
-            ),
-        );
+        let mut line = Line::default();
+        line.add(Tone::Strong, format!("since the last run, {ago} ago{boot}"))
+            .add(
+                Tone::Warning,
+                " (not complete: what began and ended in between is not seen):",
+            );
+        page.push(line);
         for service in &self.kept.services {
             if service.plugin.patterns.is_empty() {
                 continue;
             }
-            row(
-                text,
-                format_args!("  {} ({})", service.plugin.label(), service.plugin.service_name()),
-            );
+            let name = format!("{} ({})", service.plugin.label(), service.plugin.service_name());
+            page.line(2, Tone::Strong, name);
             match last.of(service) {
-                Some(before) => grown(text, before, &service.reading),
-                None => row(text, format_args!("    not watched by the last run")),
+                Some(before) => grown(&mut page, before, &service.reading, detail),
+                None => page.line(LABELS, Tone::Faint, "not watched by the last run"),
             }
         }
+        page
     }
 
     /// The keys `kept` and `since_last_run` of the JSON.
@@ -157,22 +151,27 @@ impl Continued<'_> {
     }
 }
 
-fn grown(text: &mut String, before: &Reading, now: &Reading) {
+fn grown(page: &mut Page, before: &Reading, now: &Reading, detail: Detail) {
     let mut any = false;
-    for (metric, growth) in growths(before, now) {
-        if matches!(growth, Measure::Integer(0)) || growth == Measure::Float(0.0) {
+    let restarts = std::iter::once(&RESTARTS);
+    for field in USED.iter().chain(LIVES).chain(restarts) {
+        let growth = |part: Of| part(now).since(part(before));
+        let amount = growth(field.amount);
+        if amount.is_zero() && !detail.all {
             continue;
         }
-        if let Some(value) = text::with_unit(metric, growth) {
-            any = true;
-            text::line(text, metric.name, &value);
+        let Some(text) = field.text(detail.precision, growth) else {
+            continue;
+        };
+        any |= !amount.is_zero();
+        let mut entry = Entry::plain(field.label, text);
+        if field.label == ENDED {
+            entry.reasons(&ends(before, now));
         }
-    }
-    for (reason, count) in ends(before, now) {
-        text::line(text, &format!("  {}", words::reason(reason)), &count.to_string());
+        entry.put(page);
     }
     if !any {
-        row(text, format_args!("    nothing has changed"));
+        page.line(LABELS, Tone::Faint, "nothing has changed");
     }
 }
 
@@ -200,7 +199,7 @@ fn since_json(service: &ServiceReading, before: &Reading) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::collection::tests::collection;
+    use crate::export::{collection::tests::collection, page::Look};
 
     #[test]
     fn what_has_grown_is_told_and_nothing_else() {
@@ -219,22 +218,25 @@ mod tests {
             kept: &kept,
             last: Some(last),
         };
-        let text = continued.text();
+        let told = |continued: &Continued<'_>| {
+            let page = continued.text(Detail::default());
+            page.paint(Look::default()).as_str().to_owned()
+        };
+        let text = told(&continued);
         assert!(
             text.starts_with("since the last run, 1m 00s ago (not complete"),
             "{text}"
         );
         for line in [
-            "    starts                       2 processes",
-            "    exits                        1 process",
-            "      OOM kill                   1",
+            "    started               2",
+            "    ended                 1: OOM kill",
         ] {
             assert!(
                 text.lines().any(|shown| shown == line),
                 "{line:?} is not in\n{text}"
             );
         }
-        assert!(!text.contains("exit 7") && !text.contains("respawns"), "{text}");
+        assert!(!text.contains("exit 7") && !text.contains("restarts"), "{text}");
         let json: serde_json::Map<String, Json> = continued
             .json()
             .into_iter()
@@ -258,7 +260,7 @@ mod tests {
             kept: &kept,
             last: None,
         };
-        assert!(first.text().contains("the first one"), "{}", first.text());
+        assert!(told(&first).contains("the first one"), "{}", told(&first));
         assert_eq!(first.json().len(), 1, "only what is kept");
     }
 }

@@ -1,286 +1,530 @@
-//! Collections as text for people.
+//! Collections as text for people: a header line for each service, then what is known of it in sections.
 
-use std::{fmt, time::Duration};
+mod header;
 
+use std::time::Duration;
+
+use self::header::Headers;
 use super::{
-    collection::{Collection, ServiceReading},
+    amounts::{Amount, Precision},
+    collection::{Busy, Collection, ServiceReading},
+    fields::{ENDED, Field, JOINED, LIVES, NOW, PEAKS, USED},
+    page::{Column, Line, Page, Piece, Table, Tone},
     text_detail,
     words::{self, span},
 };
-use crate::plugin::collector::Custom;
 use crate::{
-    metrics::{HealthReading, INSTANA, JSON_ONLY, Measure, Metric},
-    plugin::Durations,
-    process::Moment,
-    shown::printable,
+    metrics::HealthReading,
+    plugin::{Durations, Reading, collector::Custom},
+    process::Reason,
 };
 
-/// Processes listed at most for each plugin.
-const LISTED: usize = 10;
+/// Processes listed at most for each service, unless all are asked for.
+pub const LISTED: usize = 5;
 
-/// Counts that are worth a line only where they are not zero.
-const IF_ANY: [&str; 4] = ["unpaired_starts", "failed_starts", "respawns", "reexecs"];
-
-/// One collection, plugin by plugin: ✓ with its values, or ✗ with the likely causes.
-pub fn render(collection: &Collection) -> String {
-    let mut text = String::new();
-    write_all(&mut text, collection);
-    text
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Detail {
+    /// How numbers are written.
+    pub precision: Precision,
+    /// Zeros are shown, and every process is listed.
+    pub all: bool,
 }
 
-/// One line: names in it come from elsewhere, and do not end it.
-pub(super) fn row(text: &mut String, line: fmt::Arguments<'_>) {
-    text.push_str(&printable(&line.to_string()));
-    text.push('\n');
-}
+/// Where values begin.
+const VALUES: usize = 26;
+/// Where labels begin.
+pub(super) const LABELS: usize = 4;
 
-fn write_all(text: &mut String, collection: &Collection) {
-    let complete = match (collection.health.complete, collection.health.complete_totals) {
-        (true, true) => "complete",
-        (true, false) => "counts complete, totals not",
-        (false, _) => "not complete",
-    };
-    row(
-        text,
-        format_args!(
-            "source: {} ({}), {complete}",
-            collection.health.source, collection.health.source_reason
-        ),
-    );
-    if let Some(hidden) = &collection.health.hidden {
-        row(text, format_args!("not seen: {hidden}"));
-    }
-    losses(text, &collection.health);
-    for service in &collection.services {
-        if service.plugin.patterns.is_empty() {
-            row(
-                text,
-                format_args!("{} {}: values of its own", mark(service), service.plugin.label()),
-            );
-            custom(text, service);
-        } else if service.reading.process_count > 0 || service.reading.happened.exits > 0 {
-            present(text, collection, service);
-        } else {
-            let found = if collection.health.hidden.is_some() {
-                "not known, no visible process"
-            } else {
-                "no process found"
-            };
-            row(
-                text,
-                format_args!(
-                    "✗ {} ({}): {found}",
-                    service.plugin.name,
-                    service.plugin.service_name()
-                ),
-            );
-            for cause in explain_absence(service, &collection.health) {
-                row(text, format_args!("    - {cause}"));
+/// One collection, service by service: ✓ with its values, or ✗ with the likely causes.
+pub fn render(collection: &Collection, detail: Detail) -> Page {
+    let mut page = Page::default();
+    head(&mut page, &collection.health);
+    let headers = Headers::of(collection, detail);
+    for (service, header) in collection.services.iter().zip(headers.lines) {
+        page.gap();
+        page.push(header);
+        let of = Service {
+            collection,
+            service,
+            detail,
+        };
+        match Found::of(service) {
+            Found::Nothing => {
+                for cause in explain_absence(service, &collection.health) {
+                    let mut line = Line::indented(LABELS);
+                    line.add(Tone::Faint, "- ").hang().add(Tone::Plain, cause);
+                    page.push(line);
+                }
             }
+            Found::Values => of.custom(&mut page),
+            Found::Processes => of.sections(&mut page),
         }
     }
+    page
 }
 
-/// ✓ where something was found.
-fn mark(service: &ServiceReading) -> &'static str {
-    if service.extra.custom.is_empty() {
-        "✗"
-    } else {
-        "✓"
+/// How the collection was made, and what it may lack.
+fn head(page: &mut Page, health: &HealthReading) {
+    let (complete, tone) = match (health.complete, health.complete_totals) {
+        (true, true) => ("complete", Tone::Plain),
+        (true, false) => ("counts complete, totals not", Tone::Warning),
+        (false, _) => ("not complete", Tone::Warning),
+    };
+    let mut line = Line::default();
+    let source = format!("source: {} ({}), ", health.source, health.source_reason);
+    line.add(Tone::Faint, source).add(tone, complete);
+    page.push(line);
+    if let Some(hidden) = &health.hidden {
+        page.line(0, Tone::Warning, format!("not seen: {hidden}"));
     }
-}
-
-/// What collectors brought.
-fn custom(text: &mut String, service: &ServiceReading) {
-    for value in &service.extra.custom {
-        let shown = match &value.value {
-            Custom::Int(number) | Custom::IntSum { value: number, .. } => number.to_string(),
-            Custom::Float(number) | Custom::FloatSum { value: number, .. } => number.to_string(),
-            Custom::Text(shown) => shown.clone(),
-        };
-        let attributes = value
-            .attributes
-            .iter()
-            .map(|(key, text)| format!(" {key}={text}"));
-        let shown = [&shown, " ", &value.unit].concat();
-        line(
-            text,
-            &value.name,
-            &format!("{}{}", shown.trim_end(), attributes.collect::<String>()),
-        );
-    }
-}
-
-/// What kevmon itself missed; nothing is the rule.
-fn losses(text: &mut String, health: &HealthReading) {
     let lost = health.lost.iter().filter(|(_, count)| *count > 0);
     let lost: Vec<String> = lost
         .map(|(program, count)| format!("{program} {count}"))
         .collect();
     if !lost.is_empty() {
-        row(text, format_args!("lost: {}", lost.join(", ")));
+        page.line(0, Tone::Warning, format!("lost: {}", lost.join(", ")));
     }
     if health.unattributed > 0 {
-        row(
-            text,
-            format_args!(
-                "not attributed to any plugin: {}",
-                count(health.unattributed, "process")
-            ),
+        let processes = counted(health.unattributed, "process", "processes");
+        page.line(
+            0,
+            Tone::Warning,
+            format!("not attributed to any service: {processes}"),
         );
     }
     if health.outages > 0 {
-        let seconds = health.outage_ns as f64 / 1e9;
-        row(
-            text,
-            format_args!(
-                "kevmon was not there: {}, {seconds:.3} s",
-                count(health.outages, "time")
-            ),
+        let text = format!(
+            "kevmon was away: {}, {} in all",
+            counted(health.outages, "time", "times"),
+            span(Duration::from_nanos(health.outage_ns))
         );
+        page.line(0, Tone::Warning, text);
     }
 }
 
-fn count(number: u64, noun: &str) -> String {
-    format!("{number} {}", counted(noun, number == 1))
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn present(text: &mut String, collection: &Collection, service: &ServiceReading) {
-    let reading = &service.reading;
-    let plural = if reading.process_count == 1 {
-        "process"
-    } else {
-        "processes"
-    };
-    row(
-        text,
-        format_args!(
-            "✓ {} ({}): {} {plural}",
-            service.plugin.name,
-            service.plugin.service_name(),
-            reading.process_count
-        ),
-    );
-    if !service.plugin.description.is_empty() {
-        row(text, format_args!("    {}", service.plugin.description));
-    }
-    for metric in INSTANA.iter().chain(JSON_ONLY) {
-        match metric.total(reading).and_then(|total| with_unit(metric, total)) {
-            _ if IF_ANY.contains(&metric.name) && metric.total(reading) == Some(Measure::Integer(0)) => {}
-            Some(value) => line(text, metric.name, &value),
-            None => line(text, metric.name, "not known"),
+/// What there is to tell of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Processes, at least one that has ended.
+    Processes,
+    /// It watches no process, and has values of its own.
+    Values,
+    /// No process.
+    Nothing,
+}
+
+impl Found {
+    fn of(service: &ServiceReading) -> Self {
+        if service.plugin.patterns.is_empty() {
+            Self::Values
+        } else if service.reading.process_count > 0 || service.reading.happened.exits > 0 {
+            Self::Processes
+        } else {
+            Self::Nothing
         }
     }
-    custom(text, service);
-    lives(text, collection, service);
-    if let Some(detail) = &reading.detail {
-        for line in text_detail::lines(detail) {
-            row(text, format_args!("    {line}"));
+}
+
+/// One service of a collection, as it is told.
+struct Service<'a> {
+    collection: &'a Collection,
+    service: &'a ServiceReading,
+    detail: Detail,
+}
+
+impl Service<'_> {
+    fn sections(&self, page: &mut Page) {
+        if !self.service.plugin.description.is_empty() {
+            page.line(2, Tone::Faint, &self.service.plugin.description);
+        }
+        section(page, "now", None, self.now());
+        let reading = &self.service.reading;
+        let began = self.ago(self.collection.clock.unix(reading.usage_start));
+        section(page, "since start", Some(&began), self.used());
+        let watched = self.length_since(self.collection.wall.unix(reading.watch_start));
+        section(
+            page,
+            "lifecycle",
+            Some(&format!("in the {watched} watched")),
+            self.lives(),
+        );
+        self.in_detail(page);
+        self.custom(page);
+        self.processes(page);
+    }
+
+    /// What the detailed mode adds.
+    fn in_detail(&self, page: &mut Page) {
+        let Some(detail) = &self.service.reading.detail else {
+            return;
+        };
+        let lines = text_detail::lines(detail);
+        if !lines.is_empty() {
+            page.line(2, Tone::Strong, "in detail");
+        }
+        for line in lines {
+            page.line(LABELS, Tone::Plain, line);
         }
     }
-    for process in reading.processes.iter().take(LISTED) {
-        row(
-            text,
-            format_args!("    pid {:<10} {}", process.key.tgid, process.name),
-        );
-    }
-    if reading.processes.len() > LISTED {
-        row(
-            text,
-            format_args!("    … and {} more", reading.processes.len() - LISTED),
-        );
-    }
-}
 
-pub(super) fn line(text: &mut String, name: &str, value: &str) {
-    row(text, format_args!("    {name:<28} {value}"));
-}
-
-/// How members ended and came back, as far as any did.
-fn lives(text: &mut String, collection: &Collection, service: &ServiceReading) {
-    let reading = &service.reading;
-    for (reason, number) in &reading.exits {
-        line(
-            text,
-            &format!("  {}", words::reason(*reason)),
-            &number.to_string(),
-        );
+    fn length_since(&self, unix: u64) -> String {
+        let nanos = self.collection.time.saturating_sub(unix);
+        self.detail.precision.length(nanos)
     }
-    for (name, durations) in [("downtime", &reading.downtime), ("lifetime", &reading.lifetime)] {
-        if let Some(value) = lengths(durations) {
-            line(text, name, &value);
+
+    fn ago(&self, unix: u64) -> String {
+        format!("{} ago", self.length_since(unix))
+    }
+
+    fn now(&self) -> Vec<Entry> {
+        let reading = &self.service.reading;
+        let precision = self.detail.precision;
+        let mut entries = Vec::new();
+        if reading.process_count == 0 {
+            return entries;
         }
-    }
-    let ago = |moment: Moment| {
-        let nanos = collection.time.saturating_sub(collection.wall.unix(moment));
-        format!("{} ago", span(Duration::from_nanos(nanos)))
-    };
-    for (name, moment) in [
-        ("last_start_time", reading.last_start),
-        ("last_exit_time", reading.last_exit),
-    ] {
-        if let Some(moment) = moment {
-            line(text, name, &ago(moment));
+        // The header says that they are not known; here is why.
+        let of_header = [
+            ("CPU", reading.cpus.is_none(), Kind::Rate),
+            ("RSS", reading.rss.is_none(), Kind::Gauge),
+        ];
+        for (label, _, kind) in of_header.into_iter().filter(|(_, is_unknown, _)| *is_unknown) {
+            entries.push(self.unknown(label, kind));
         }
+        if reading.process_count > 1 {
+            let mean = Amount::Cpus(reading.cpu_usage);
+            entries.extend(self.entry("CPU of each, mean", mean, mean.text(precision), Kind::Rate));
+        }
+        for field in NOW {
+            let amount = (field.amount)(reading);
+            let mut text = amount.text(precision);
+            if field.label == "threads"
+                && let Some(text) = &mut text
+                && let Some(spread) = threads(reading, precision)
+            {
+                *text += &spread;
+            }
+            entries.extend(self.entry(field.label, amount, text, Kind::Gauge));
+        }
+        entries
     }
-    if reading.crash_loop {
-        line(
-            text,
-            "crash_loop",
-            "yes: processes keep failing and being replaced",
-        );
+
+    fn used(&self) -> Vec<Entry> {
+        let reading = &self.service.reading;
+        let mut entries: Vec<Entry> = USED
+            .iter()
+            .filter_map(|field| self.field(field, Kind::Usage))
+            .collect();
+        // Of a single process that has never been larger than now the header has it already.
+        let is_in_header = reading.peak_rss.is_some() && reading.peak_rss == reading.rss;
+        let is_known_or_missed = reading.process_count > 0 || reading.peak_rss.is_some();
+        if is_known_or_missed && (self.detail.all || !is_in_header) {
+            entries.extend(PEAKS.iter().filter_map(|field| self.field(field, Kind::Gauge)));
+        }
+        entries
     }
-}
 
-fn lengths(durations: &Durations) -> Option<String> {
-    let last = durations.last?;
-    let mean = durations.sum.checked_div(durations.count())?;
-    Some(format!(
-        "{} in the mean of {}, {} at last",
-        span(Duration::from_nanos(mean)),
-        durations.count(),
-        span(Duration::from_nanos(last))
-    ))
-}
+    fn lives(&self) -> Vec<Entry> {
+        let reading = &self.service.reading;
+        let mut entries = Vec::new();
+        let happened = &reading.happened;
+        // Where nothing else has happened, they were there when kevmon looked first, and are counted in the header.
+        let were_there = happened.joins == reading.process_count
+            && happened.starts + happened.worker_starts + happened.exits + happened.leaves == 0;
+        for field in LIVES {
+            if field.label == JOINED && were_there && !self.detail.all {
+                continue;
+            }
+            let Some(mut entry) = self.field(field, Kind::Happened) else {
+                continue;
+            };
+            if field.label == ENDED {
+                entry.reasons(&reading.exits);
+            }
+            entries.push(entry);
+        }
+        for (label, durations) in [("downtime", &reading.downtime), ("lifetime", &reading.lifetime)] {
+            if let Some(text) = lengths(durations, self.detail.precision) {
+                entries.push(Entry::plain(label, text));
+            }
+        }
+        let moments = [
+            ("last start", reading.last_start),
+            ("last end", reading.last_exit),
+        ];
+        for (label, moment) in moments {
+            if let Some(moment) = moment {
+                let ago = self.ago(self.collection.wall.unix(moment));
+                entries.push(Entry::plain(label, ago));
+            }
+        }
+        entries
+    }
 
-pub(super) fn with_unit(metric: &Metric, measure: Measure) -> Option<String> {
-    Some(match (metric.unit, measure) {
-        ("%", Measure::Float(share)) => format!("{:.2} %", share * 100.0),
-        ("bytes" | "By", Measure::Integer(bytes)) => format!("{bytes} B{}", scaled(bytes)),
-        ("seconds" | "s", Measure::Float(seconds)) => format!("{seconds:.6} s"),
-        ("ns", Measure::Integer(nanos)) => format!("{nanos} ns"),
-        (unit, Measure::Integer(number)) => count(number, unit),
-        (unit, Measure::Float(value)) => format!("{value:.2} {}", counted(unit, false)),
-        // These are no numbers, and have lines of their own.
-        (_, Measure::Time(_) | Measure::Durations(_) | Measure::Timing(_) | Measure::Spread(_)) => {
+    fn field(&self, field: &Field, kind: Kind) -> Option<Entry> {
+        let reading = &self.service.reading;
+        let text = field.text(self.detail.precision, |part| part(reading));
+        self.entry(field.label, (field.amount)(reading), text, kind)
+    }
+
+    /// `None`: it is zero, and zeros are not asked for.
+    fn entry(&self, label: &'static str, amount: Amount, text: Option<String>, kind: Kind) -> Option<Entry> {
+        if amount.is_zero() && !self.detail.all {
             return None;
         }
+        Some(match text {
+            Some(text) => Entry::plain(label, text),
+            None => self.unknown(label, kind),
+        })
+    }
+
+    fn unknown(&self, label: &'static str, kind: Kind) -> Entry {
+        Entry {
+            label: label.to_owned(),
+            value: Vec::new(),
+            why_unknown: Some(kind.why_unknown(&self.collection.health)),
+        }
+    }
+
+    /// What collectors brought.
+    fn custom(&self, page: &mut Page) {
+        let values = &self.service.extra.custom;
+        let entries = values.iter().map(|value| {
+            let shown = match &value.value {
+                Custom::Int(number) | Custom::IntSum { value: number, .. } => number.to_string(),
+                Custom::Float(number) | Custom::FloatSum { value: number, .. } => number.to_string(),
+                Custom::Text(shown) => shown.clone(),
+            };
+            let shown = [&shown, " ", &value.unit].concat();
+            let attributes: String = value
+                .attributes
+                .iter()
+                .map(|(key, text)| format!("  {key}={text}"))
+                .collect();
+            Entry {
+                label: value.name.clone(),
+                value: vec![
+                    Piece::new(Tone::Plain, shown.trim_end()),
+                    Piece::new(Tone::Faint, attributes),
+                ],
+                why_unknown: None,
+            }
+        });
+        section(page, "values", None, entries.collect());
+    }
+
+    /// The processes that use the most.
+    fn processes(&self, page: &mut Page) {
+        let processes = &self.service.reading.processes;
+        let busiest = &self.service.extra.busiest;
+        if processes.is_empty() {
+            return;
+        }
+        let precision = self.detail.precision;
+        if let [process] = processes.as_slice() {
+            // The header and the section above tell all else of it.
+            let mut line = Line::indented(2);
+            line.add(Tone::Strong, "process");
+            line.add(Tone::Plain, format!(" {} ", process.key.tgid)).hang();
+            line.add(Tone::Plain, &process.name);
+            page.push(line);
+            return;
+        }
+        let title = if processes.len() > busiest.len() {
+            "busiest processes"
+        } else {
+            "processes, the busiest first"
+        };
+        page.line(2, Tone::Strong, title);
+        let columns = [
+            ("PID", true),
+            ("CPU", true),
+            ("RSS", true),
+            ("AGE", true),
+            ("NAME", false),
+        ];
+        let columns = columns.map(|(title, is_right)| Column { title, is_right });
+        let mut table = Table::new(&columns);
+        for Busy {
+            key,
+            name,
+            cpus,
+            rss,
+            age,
+        } in busiest
+        {
+            let cell = |text: Option<String>| match text {
+                Some(text) => Piece::new(Tone::Plain, text),
+                None => Piece::new(Tone::Warning, "not known"),
+            };
+            table.row(vec![
+                cell(Some(key.tgid.to_string())),
+                cell(Amount::Cpus(*cpus).text(precision)),
+                cell(Amount::Bytes(*rss).text(precision)),
+                cell(
+                    u64::try_from(age.as_nanos())
+                        .ok()
+                        .map(|age| precision.length(age)),
+                ),
+                Piece::new(Tone::Plain, name),
+            ]);
+        }
+        table.put(page, LABELS);
+        let more = processes.len().saturating_sub(busiest.len());
+        if more > 0 {
+            page.line(LABELS, Tone::Faint, format!("and {more} more (--all lists them)"));
+        }
+    }
+}
+
+/// A label and its value.
+pub(super) struct Entry {
+    label: String,
+    value: Vec<Piece>,
+    /// Why there is no value.
+    why_unknown: Option<&'static str>,
+}
+
+impl Entry {
+    pub(super) fn plain(label: &str, text: impl AsRef<str>) -> Self {
+        Self {
+            label: label.to_owned(),
+            value: vec![Piece::new(Tone::Plain, text)],
+            why_unknown: None,
+        }
+    }
+
+    /// Adds why members ended: `4: exit 7 3 times, OOM kill`.
+    pub(super) fn reasons(&mut self, reasons: &[(Reason, u64)]) {
+        for (index, (reason, count)) in reasons.iter().enumerate() {
+            let before = if index == 0 { ": " } else { ", " };
+            let times = match count {
+                1 => String::new(),
+                count => format!(" {count} times"),
+            };
+            let tone = if reason.is_success() {
+                Tone::Plain
+            } else {
+                Tone::Warning
+            };
+            let text = format!("{}{times}", words::reason(*reason));
+            self.value.push(Piece::new(Tone::Plain, before));
+            self.value.push(Piece::new(tone, text));
+        }
+    }
+
+    pub(super) fn put(self, page: &mut Page) {
+        let mut line = Line::indented(LABELS);
+        line.add(Tone::Faint, self.label).pad(VALUES).hang();
+        for piece in self.value {
+            line.push(piece);
+        }
+        page.push(line);
+    }
+}
+
+/// A section, unless nothing is in it: what is known, and then what is not.
+fn section(page: &mut Page, title: &str, remark: Option<&str>, entries: Vec<Entry>) {
+    if entries.is_empty() {
+        return;
+    }
+    let mut line = Line::indented(2);
+    line.add(Tone::Strong, title);
+    if let Some(remark) = remark {
+        line.add(Tone::Faint, format!(" ({remark})"));
+    }
+    page.push(line);
+    // What is not known for one reason stands in one line.
+    let mut unknown: Vec<(&'static str, Vec<String>)> = Vec::new();
+    for entry in entries {
+        match entry.why_unknown {
+            None => entry.put(page),
+            Some(why) => match unknown.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, labels)) => labels.push(entry.label),
+                None => unknown.push((why, vec![entry.label])),
+            },
+        }
+    }
+    for (why, labels) in unknown {
+        let text = format!("{}: {why}", labels.join(", "));
+        Entry {
+            label: "not known".to_owned(),
+            value: vec![Piece::new(Tone::Warning, text)],
+            why_unknown: None,
+        }
+        .put(page);
+    }
+}
+
+/// `: 4 to 12 a process`, of several.
+fn threads(reading: &Reading, precision: Precision) -> Option<String> {
+    if reading.process_count < 2 {
+        return None;
+    }
+    let (least, most) = reading.min_threads.zip(reading.max_threads)?;
+    let mean = reading.avg_threads?;
+    Some(match precision {
+        Precision::Human if least == most => format!(": {least} a process"),
+        Precision::Human => format!(": {least} to {most} a process"),
+        Precision::Exact => format!(": {least} to {most} a process, {mean:.6} in the mean"),
     })
 }
 
-/// What is counted, in the right number; some units are plural already, others UCUM annotations in the singular.
-fn counted(unit: &str, one: bool) -> String {
-    let noun = unit.trim_matches(['{', '}']);
-    match (noun, one) {
-        ("processes" | "process", true) => "process".to_owned(),
-        ("processes" | "process", false) => "processes".to_owned(),
-        ("switches", true) => "switch".to_owned(),
-        (noun, true) => noun.trim_end_matches('s').to_owned(),
-        (noun, false) if noun.ends_with('s') => noun.to_owned(),
-        (noun, false) => format!("{noun}s"),
+/// `250 ms`; of several `250 ms at last, 1.200 s in the mean of 4`.
+fn lengths(durations: &Durations, precision: Precision) -> Option<String> {
+    let last = durations.last?;
+    let mean = durations.sum.checked_div(durations.count())?;
+    Some(match durations.count() {
+        1 => precision.length(last),
+        count => format!(
+            "{} at last, {} in the mean of {count}",
+            precision.length(last),
+            precision.length(mean)
+        ),
+    })
+}
+
+/// Where a value comes from, which says why it may not be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// CPU time over time.
+    Rate,
+    /// Read of each live process.
+    Gauge,
+    /// Counted by the kernel.
+    Usage,
+    /// Counted by kevmon.
+    Happened,
+}
+
+impl Kind {
+    pub(super) fn why_unknown(self, health: &HealthReading) -> &'static str {
+        let is_proc = health.source == "proc";
+        if health.hidden.is_some() {
+            return "/proc hides processes, see above";
+        }
+        match self {
+            Self::Rate if health.complete_totals => "no process lived long enough to be measured",
+            Self::Rate => "what some processes used could not be read",
+            Self::Gauge if is_proc => {
+                "/proc shows it to root and to the process's own user (or give kevmon CAP_SYS_PTRACE)"
+            }
+            Self::Gauge => "no process could be read before it ended",
+            Self::Usage if is_proc => {
+                "this kernel does not count it, or /proc shows it to root and to the process's own user alone"
+            }
+            Self::Usage => "this kernel does not count it, or a process's totals were lost",
+            Self::Happened => "not every process could be listed",
+        }
     }
 }
 
-fn scaled(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    UNITS
-        .iter()
-        .find(|(_, size)| bytes >= *size)
-        .map(|(unit, size)| format!(" ({:.1} {unit})", bytes as f64 / *size as f64))
-        .unwrap_or_default()
-}
-
-/// Why a plugin may have found nothing.
+/// Why a service may have found nothing.
 fn explain_absence(service: &ServiceReading, health: &HealthReading) -> Vec<String> {
     let patterns: Vec<&str> = service.plugin.patterns.iter().map(regex::Regex::as_str).collect();
     let shown = patterns.join("\" or \"");
@@ -311,111 +555,4 @@ fn explain_absence(service: &ServiceReading, health: &HealthReading) -> Vec<Stri
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::collection::tests::collection, *};
-
-    #[test]
-    fn what_is_not_zero_is_shown() {
-        let text = render(&collection());
-        for line in [
-            "lost: sched_process_exit 2, marks 1",
-            "not attributed to any plugin: 3 processes",
-            "kevmon was not there: 1 time, 1.500 s",
-            "    exits                        4 processes",
-            "      exit 7                     3",
-            "      OOM kill                   1",
-            "    respawns                     2 restarts",
-            "    failed_starts                6 processes",
-            "    downtime                     250 ms in the mean of 1, 250 ms at last",
-            "    last_start_time              10.000 s ago",
-            "    crash_loop                   yes: processes keep failing and being replaced",
-        ] {
-            assert!(
-                text.lines().any(|shown| shown == line),
-                "{line:?} is not in\n{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn names_do_nothing_to_a_terminal() {
-        let all: String = crate::shown::tests::all().collect();
-        let rendered = |name: &str| {
-            let mut collection = collection();
-            collection.health.source_reason = name.to_owned();
-            collection.health.hidden = Some(name.to_owned());
-            let service = &mut collection.services[0];
-            let plugin = std::sync::Arc::make_mut(&mut service.plugin);
-            plugin.name = name.to_owned();
-            plugin.description = name.to_owned();
-            plugin.instance = Some(name.to_owned());
-            plugin.service.id = name.to_owned();
-            service.reading.process_count = 1;
-            for process in &mut service.reading.processes {
-                process.name = name.into();
-            }
-            service.extra.custom = vec![crate::plugin::collector::CustomValue {
-                name: name.to_owned(),
-                unit: name.to_owned(),
-                description: name.to_owned(),
-                value: Custom::Text(name.to_owned()),
-                attributes: vec![(name.to_owned(), name.to_owned())],
-                time: 1,
-            }];
-            render(&collection)
-        };
-        let (plain, hostile) = (rendered("name"), rendered(&all));
-        assert_eq!(plain.lines().count(), hostile.lines().count(), "{hostile}");
-        let bad: Vec<char> = hostile
-            .chars()
-            .filter(|c| *c != '\n' && crate::shown::is_unsafe(*c))
-            .collect();
-        assert!(bad.is_empty(), "{bad:?}");
-        assert!(hostile.contains("\\u{202e}"));
-    }
-
-    #[test]
-    fn zeros_of_the_rare_are_not_shown() {
-        let mut quiet = collection();
-        quiet.health = HealthReading::default();
-        let reading = &mut quiet.services[0].reading;
-        reading.happened = crate::plugin::reading::Happened::default();
-        reading.process_count = 1;
-        reading.exits.clear();
-        reading.downtime = Durations::default();
-        reading.crash_loop = false;
-        let text = render(&quiet);
-        for word in [
-            "lost",
-            "attributed",
-            "was not there",
-            "respawns",
-            "failed_starts",
-            "downtime",
-            "crash",
-        ] {
-            assert!(!text.contains(word), "{word:?} in\n{text}");
-        }
-        assert!(
-            text.contains("    restarts                     0 restarts\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn one_process_two_processes() {
-        for (unit, one, many) in [
-            ("processes", "process", "processes"),
-            ("{process}", "process", "processes"),
-            ("switches", "switch", "switches"),
-            ("threads", "thread", "threads"),
-            ("descriptors", "descriptor", "descriptors"),
-            ("{restart}", "restart", "restarts"),
-        ] {
-            assert_eq!(
-                (counted(unit, true).as_str(), counted(unit, false).as_str()),
-                (one, many)
-            );
-        }
-    }
-}
+mod tests;

@@ -23,6 +23,7 @@ pub use definition::{
     Aggregate, Detail, GroupId, Matching, Naming, PerProcess, Plugin, Plugins, Rank, Selectors,
 };
 pub use durations::Durations;
+pub use group::told_arguments;
 pub use notice::{Notice, Predecessor, RestartKind, What};
 pub use reading::{Completeness, Reading};
 pub use saved::{KeptGroup, Programs, SavedEnd, SavedExit, SavedGroup, SavedMember};

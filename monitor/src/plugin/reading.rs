@@ -149,6 +149,8 @@ pub struct Reading {
     pub cpu_usage: Option<f64>,
     /// User and system CPU time since the last collection, over elapsed time times the host's CPUs.
     pub cpu_utilization: Option<(f64, f64)>,
+    /// CPUs that the members used together since the last collection: 1 = one CPU fully used. `None` at the first collection.
+    pub cpus: Option<f64>,
     /// Mean share of physical memory that a process's resident set takes.
     pub memory_usage: Option<f64>,
     /// Share of physical memory that the resident sets take together.

@@ -183,6 +183,7 @@ impl SavedGroup {
             unlisted: false,
             cpu_usage: None,
             cpu_utilization: None,
+            cpus: None,
             memory_usage: None,
             memory_utilization: None,
             rss: None,

@@ -21,7 +21,10 @@ pub use memory::rollup;
 pub use pressure::{common_cgroup, contention};
 pub use source::ProcSource;
 
-use std::{path::Path, path::PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use procfs::{
     ProcError,
@@ -117,6 +120,52 @@ pub fn parent(root: &Path, key: ProcessKey) -> Option<ProcessKey> {
         tgid,
         start: BootTime(stat.starttime.saturating_mul(ProcessKey::TICK_NANOS)),
     })
+}
+
+/// The key of the process that has this pid now.
+pub fn key_of(root: &Path, tgid: Tgid) -> Option<ProcessKey> {
+    let stat = Process::new_with_root(directory(root, tgid)).ok()?.stat().ok()?;
+    Some(ProcessKey {
+        tgid,
+        start: BootTime(stat.starttime.saturating_mul(ProcessKey::TICK_NANOS)),
+    })
+}
+
+/// Every process that descends from `key`.
+pub fn descendants(root: &Path, key: ProcessKey) -> Vec<ProcessKey> {
+    let mut children: HashMap<Tgid, Vec<ProcessKey>> = HashMap::new();
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    for entry in entries {
+        let Some(tgid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let tgid = Tgid(tgid);
+        let process = Process::new_with_root(directory(root, tgid));
+        if let Ok(stat) = process.and_then(|process| process.stat())
+            && let Ok(parent) = u32::try_from(stat.ppid)
+        {
+            let start = BootTime(stat.starttime.saturating_mul(ProcessKey::TICK_NANOS));
+            children
+                .entry(Tgid(parent))
+                .or_default()
+                .push(ProcessKey { tgid, start });
+        }
+    }
+    let mut found = Vec::new();
+    let mut open = vec![key.tgid];
+    while let Some(parent) = open.pop() {
+        for child in children.remove(&parent).into_iter().flatten() {
+            open.push(child.tgid);
+            found.push(child);
+        }
+    }
+    found
+}
+
+/// The resident set of the process `key`, bytes; `None` where it is gone or cannot be read.
+pub fn resident(root: &Path, key: ProcessKey) -> Option<u64> {
+    let pages = open(root, key).ok()?.statm().ok()?.resident;
+    pages.checked_mul(rustix::param::page_size() as u64)
 }
 
 fn directory(root: &Path, tgid: Tgid) -> PathBuf {

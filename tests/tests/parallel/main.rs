@@ -24,6 +24,7 @@ mod doctor;
 mod entropy;
 mod events;
 mod exact_ends;
+mod events_stories;
 mod export;
 mod export_answers;
 mod export_connections;

@@ -51,8 +51,10 @@ fn text_of_a_found_process() {
         &program.plugin(),
         program.name(),
         &running.pid().to_string(),
-        "process_count",
-        "memory_rss_total",
+        "  1 process  ",
+        " CPU  ",
+        " RSS  ",
+        "no restarts",
         "ebpf",
     ] {
         assert!(output.stdout.contains(text), "no {text:?}:\n{}", output.stdout);

@@ -95,7 +95,22 @@ enum Place {
 }
 
 /// Swapping one of these dependencies changes one folder.
-pub(super) const CRATES: [CrateRule; 19] = [
+pub(super) const CRATES: [CrateRule; 22] = [
+    CrateRule {
+        name: "anstyle",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "unicode_width",
+        is_prefix: false,
+        place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "humantime",
+        is_prefix: false,
+        place: Place::OnlyIn("cli"),
+    },
     CrateRule {
         name: "caps",
         is_prefix: false,

@@ -7,6 +7,7 @@ mod detail;
 mod ends;
 mod facts;
 mod forks;
+mod live;
 pub(super) mod reconcile;
 mod reload;
 mod restore;
@@ -24,7 +25,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tracing::{debug, info, warn};
 
-pub(super) use self::completeness::Next;
+pub(super) use self::{
+    completeness::Next,
+    live::{Happening, Observed},
+};
 use self::{
     facts::FactReader,
     verdicts::{judged, say_verdict},
@@ -167,6 +171,8 @@ pub(super) struct Watch {
     ends: ends::Ends,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
     recovered: Recovered,
+    /// Events for `kevmon events`, since they were taken last; `None`: nobody asks for them.
+    observed: Option<Vec<Observed>>,
 }
 
 impl Watch {
@@ -230,6 +236,7 @@ impl Watch {
             detail: detail::Detail::default(),
             ends,
             recovered: Recovered::default(),
+            observed: None,
         };
         if watch.takeover().is_some() {
             watch.tracker.go_on_unseen();
@@ -397,7 +404,14 @@ impl Watch {
                 .verdicts_are_read
                 .then(|| judged(&self.tracker, &event))
                 .flatten();
+            let observed = self
+                .observed
+                .is_some()
+                .then(|| Observed::before(&self.tracker, &event, ids, kernel.cgroups()));
             let judgement = self.tracker.apply_of(event, ids.uid);
+            if let (Some(all), Some(observed)) = (&mut self.observed, observed) {
+                all.push(observed.after(&self.tracker));
+            }
             if let Some(judged) = judged {
                 say_verdict(&mut self.verdict_log, &self.tracker, judged);
             }
@@ -511,7 +525,7 @@ impl Watch {
                     reading,
                     extra: Extra {
                         attributes,
-                        custom: Vec::new(),
+                        ..Extra::default()
                     },
                     is_last: false,
                     complete: Completeness::default(),
@@ -629,6 +643,16 @@ impl Watch {
         self.tracker.take_notices(HostReader::now())
     }
 
+    /// Keeps events from now on, until they are taken.
+    pub fn observe(&mut self) {
+        self.observed = Some(Vec::new());
+    }
+
+    /// The events since the last call.
+    pub fn take_observed(&mut self) -> Vec<Observed> {
+        self.observed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// A group's plugin; `None` for a group that is no more.
     pub fn plugin(&self, group: GroupId) -> Option<Arc<Plugin>> {
         self.tracker.plugin(group)
@@ -642,6 +666,11 @@ impl Watch {
     /// A group's live members.
     pub fn members(&self, group: GroupId) -> Vec<ProcessKey> {
         self.tracker.live_members(&[group])
+    }
+
+    /// CPU time that a process had used when it was read last, ns; `None` where it is not known.
+    pub fn cpu_time_of(&self, key: ProcessKey) -> Option<u64> {
+        self.tracker.cpu_time_of(key)
     }
 
     /// Whether something has happened to a group since [`Watch::saved`] was last asked.

@@ -7,6 +7,8 @@ mod read;
 mod roots;
 mod single;
 
+pub use single::told as told_arguments;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{

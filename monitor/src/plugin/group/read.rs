@@ -127,6 +127,7 @@ impl Group {
                 .filter(|_| !lives_lost)
                 .and_then(|last| last.cpu_usage(&own, lived)),
             cpu_utilization: last.and_then(|last| last.cpu_utilization(&own, now, host)),
+            cpus: last.and_then(|last| last.cpus(&own, now)),
             memory_usage: mean_share(spaces.rss, read.len(), host.memory),
             memory_utilization: mean_share(spaces.rss.filter(|_| !unread), 1, host.memory),
             rss: spaces.rss.filter(|_| !unread),
@@ -169,6 +170,13 @@ impl Last {
     fn cpu_usage(&self, own: &Usage, lived: u64) -> Option<f64> {
         let lived = lived.checked_sub(self.lived).filter(|&lived| lived > 0)?;
         Some(own.since(&self.own).get(Counter::Runtime)? as f64 / lived as f64)
+    }
+
+    /// CPU time over elapsed time.
+    fn cpus(&self, own: &Usage, now: BootTime) -> Option<f64> {
+        let elapsed = now.since(self.time).as_nanos() as f64;
+        let used = own.since(&self.own).get(Counter::Runtime)?;
+        (elapsed > 0.0).then(|| used as f64 / elapsed)
     }
 
     fn cpu_utilization(&self, own: &Usage, now: BootTime, host: Host) -> Option<(f64, f64)> {

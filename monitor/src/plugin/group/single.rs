@@ -186,7 +186,7 @@ impl Member<'_> {
 }
 
 /// Those of `argv`, with their values, that are `allowed`: `--port=80`, `--port 80`, or an argument as it stands.
-fn told(argv: &[String], allowed: &[String]) -> Vec<String> {
+pub fn told(argv: &[String], allowed: &[String]) -> Vec<String> {
     if allowed.is_empty() {
         return Vec::new();
     }

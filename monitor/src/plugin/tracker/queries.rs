@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Group, GroupId, Identity, Irregularities, Plugin, Process, ProcessKey, Tracker};
+use crate::process::Counter;
 
 impl Tracker {
     /// The groups, in the order of their ids.
@@ -35,6 +36,11 @@ impl Tracker {
     /// The names that the process is known by; `None` for one that is not in the table.
     pub fn identity_of(&self, key: ProcessKey) -> Option<&Identity> {
         self.table.get(key).map(|process| &process.identity)
+    }
+
+    /// CPU time that the process had used when it was read last, ns; `None` where it is not known.
+    pub fn cpu_time_of(&self, key: ProcessKey) -> Option<u64> {
+        self.table.get(key)?.totals().get(Counter::Runtime)
     }
 
     /// Counts of what went wrong.

@@ -1,25 +1,34 @@
-//! `kevmon events`: each start, exit and restart on standard output as it happens.
+//! `kevmon events`: what happens to processes, on standard output as it happens.
 
-use std::{collections::BTreeMap, mem::MaybeUninit, path::PathBuf, thread::JoinHandle, time::Duration};
+mod filter;
+mod printer;
+mod stream;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
+use self::{
+    filter::{Filter, Refusal},
+    printer::Printer,
+    stream::{ShownArguments, Stream},
+};
 use super::{
     Exit,
     keeper::Kept,
-    output, report,
+    local_time, output, report, terminal,
     watch::{Origin, Watch},
 };
 use crate::{
     cli::{DEFAULT_RING_BYTES, EventsArgs, Source},
     config::{self, Environment, Overrides, PluginSources, accounting::ExactEnds},
-    export::{HEADING, UnixClock, Wall, event_json, event_text},
-    plugin::{Notice, Plugin},
+    export::{Columns, LiveEvent, Look, UnixClock, event_json},
+    plugin::{GroupId, Plugin},
+    procfs::HostReader,
     shown,
 };
 
@@ -27,8 +36,6 @@ use crate::{
 const DRAIN: Duration = Duration::from_millis(50);
 /// What the kernel lost is looked for, and ended processes are given up, this often.
 const TIDY: Duration = Duration::from_secs(1);
-/// Batches of lines that wait for a slow reader: about three seconds of them. Further ones are left out and counted.
-const WAITING: usize = 64;
 /// At the end, a reader that is slow may take this long for the last lines.
 const FINAL_OUTPUT: Duration = Duration::from_millis(500);
 
@@ -45,6 +52,24 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
     let Some(plugins) = plugins(args) else {
         return Ok(Exit::Usage);
     };
+    let arguments = match arguments(args, terminal::is_terminal()) {
+        Ok(arguments) => arguments,
+        Err(refusal) => {
+            shown::complain(refusal);
+            return Ok(Exit::Usage);
+        }
+    };
+    let filter = match Filter::new(args) {
+        Ok(filter) => filter,
+        Err(Refusal::Usage(why)) => {
+            shown::complain(why);
+            return Ok(Exit::Usage);
+        }
+        Err(Refusal::NoProcess(why)) => {
+            shown::complain(why);
+            return Ok(Exit::NothingFound);
+        }
+    };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let origin = Origin {
@@ -55,18 +80,23 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
         pinning: None,
         exact_ends: ExactEnds::Never,
     };
-    let watch = Watch::start(origin, plugins, &Kept::default())?;
+    let root = origin.root.clone();
+    let mut watch = Watch::start(origin, plugins, &Kept::default())?;
+    watch.observe();
     let mut live = Live {
         watch,
         boot: output::boot_clock(),
         wall: output::clock(),
-        json: args.json,
+        stream: Stream::new(root, arguments),
+        filter,
+        format: format(args),
         printer: Printer::start()?,
         lost: BTreeMap::new(),
         left_out: 0,
     };
-    if !args.json {
-        live.printer.push(format!("{HEADING}\n"));
+    if let Format::Text(columns, look) = live.format {
+        live.printer
+            .push(columns.heading().paint(look).as_str().to_owned());
     }
     let mut tidy_at = Instant::now() + TIDY;
     let mut drain_at = Instant::now();
@@ -82,7 +112,7 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
             live.watch.collect(&[]);
             tidy_at = Instant::now() + TIDY;
         }
-        live.print();
+        live.print(false);
         live.say_what_was_lost();
         drain_at = if all {
             Instant::now() + DRAIN
@@ -91,11 +121,40 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
         };
     }
     live.watch.drain();
-    live.print();
+    live.print(true);
     live.say_what_was_lost();
     live.say_what_was_left_out();
     live.printer.finish(FINAL_OUTPUT).await;
     Ok(Exit::Success)
+}
+
+/// A terminal narrower than this wraps each line.
+const NARROW: usize = 60;
+
+fn format(args: &EventsArgs) -> Format {
+    if args.json {
+        return Format::Json;
+    }
+    let look = terminal::look(args.color);
+    if let Some(width) = look.width.filter(|&width| width < NARROW) {
+        eprintln!(
+            "kevmon: the terminal has {width} columns, and lines are wrapped; widen it to {NARROW} or more, or use --json"
+        );
+    }
+    Format::Text(Columns::new(look.width, args.tree), look)
+}
+
+/// Which arguments are shown; the error says why none can be.
+fn arguments(args: &EventsArgs, is_terminal: bool) -> std::result::Result<ShownArguments, &'static str> {
+    match (args.args, args.argument.as_slice()) {
+        (true, _) if !is_terminal => Err(
+            "--args: standard output is not a terminal, and command lines may hold secrets, which are not to end up in a file; \
+             name the arguments to show with --argument",
+        ),
+        (true, _) => Ok(ShownArguments::All),
+        (false, []) => Ok(ShownArguments::None),
+        (false, names) => Ok(ShownArguments::Named(names.to_vec())),
+    }
 }
 
 /// A plugin for each pattern; `None` where one is no pattern, which has been said then.
@@ -136,7 +195,9 @@ struct Live {
     boot: UnixClock,
     /// For when something happened.
     wall: UnixClock,
-    json: bool,
+    stream: Stream,
+    filter: Filter,
+    format: Format,
     printer: Printer,
     /// Losses that were said, by program.
     lost: BTreeMap<&'static str, u64>,
@@ -144,22 +205,48 @@ struct Live {
     left_out: usize,
 }
 
+/// How events are written.
+#[derive(Debug, Clone, Copy)]
+enum Format {
+    Json,
+    Text(Columns, Look),
+}
+
 impl Live {
-    fn print(&mut self) {
-        let notices = self.watch.take_notices();
-        if notices.is_empty() {
+    /// Prints what has been held for long enough, or all of it.
+    fn print(&mut self, all: bool) {
+        let plugins: Vec<Arc<Plugin>> = self
+            .watch
+            .plugins()
+            .map(|(_, plugin)| Arc::clone(plugin))
+            .collect();
+        let plugin = |group: GroupId| plugins.get(group.0);
+        for observed in self.watch.take_observed() {
+            self.stream.observe(observed, |group| plugin(group).cloned());
+        }
+        for notice in self.watch.take_notices() {
+            self.stream.note(notice);
+        }
+        let events = self.stream.take(HostReader::now(), all);
+        if events.is_empty() {
             return;
         }
         self.wall = self.wall.follow(output::clock());
-        let plugins: Vec<&Plugin> = self.watch.plugins().map(|(_, plugin)| &**plugin).collect();
-        let lines: String = notices
-            .iter()
-            .filter_map(|notice| Some(self.line(notice, plugins.get(notice.group.0)?, plugins.len()) + "\n"))
-            .collect();
-        if self.printer.push(lines) {
+        let (mut lines, mut count) = (String::new(), 0);
+        for mut event in events {
+            let Some(plugin) = plugin(event.group) else {
+                continue;
+            };
+            if self.filter.lets(&event) {
+                event.depth = self.stream.depth_of(&event);
+                self.write(&mut lines, &event, plugin, plugins.len() > 1);
+                count += 1;
+            }
+        }
+        if lines.is_empty() || self.printer.push(lines) {
             self.say_what_was_left_out();
         } else {
-            self.left_out += notices.len();
+            self.left_out += count;
         }
     }
 
@@ -170,11 +257,17 @@ impl Live {
         }
     }
 
-    fn line(&self, notice: &Notice, plugin: &Plugin, plugins: usize) -> String {
-        if self.json {
-            shown::json(&event_json(notice, plugin, self.boot, self.wall)).into_owned()
-        } else {
-            event_text(notice, (plugins > 1).then_some(plugin), self.wall, local)
+    fn write(&self, lines: &mut String, event: &LiveEvent, plugin: &Plugin, are_several: bool) {
+        match self.format {
+            Format::Json => {
+                lines.push_str(&shown::json(&event_json(event, plugin, self.boot, self.wall)));
+                lines.push('\n');
+            }
+            Format::Text(columns, look) => {
+                let plugin = are_several.then_some(plugin);
+                let line = columns.line(event, plugin, self.wall, local_time::wall);
+                lines.push_str(line.paint(look).as_str());
+            }
         }
     }
 
@@ -210,79 +303,6 @@ fn newly_lost(
         .collect()
 }
 
-/// Writes to standard output from a thread of its own: a reader that does not read must not hold the events up.
-struct Printer {
-    queue: mpsc::Sender<String>,
-    thread: JoinHandle<()>,
-}
-
-impl Printer {
-    fn start() -> Result<Self> {
-        let (queue, mut waiting) = mpsc::channel::<String>(WAITING);
-        let thread = std::thread::Builder::new()
-            .name("stdout".to_owned())
-            .spawn(move || {
-                while let Some(lines) = waiting.blocking_recv() {
-                    match output::print(&lines) {
-                        Ok(true) => {}
-                        Ok(false) => break,
-                        Err(error) => {
-                            eprintln!("kevmon: standard output: {error}");
-                            break;
-                        }
-                    }
-                }
-            })
-            .context("a thread for standard output")?;
-        Ok(Self { queue, thread })
-    }
-
-    /// Hands lines over; false when the reader is too slow for them.
-    fn push(&self, lines: String) -> bool {
-        !matches!(
-            self.queue.try_send(lines),
-            Err(mpsc::error::TrySendError::Full(_))
-        )
-    }
-
-    /// Completes when nobody reads any more.
-    async fn closed(&self) {
-        self.queue.closed().await;
-    }
-
-    /// Waits until all lines are written, for `limit` at most.
-    async fn finish(self, limit: Duration) {
-        drop(self.queue);
-        let end = Instant::now() + limit;
-        while !self.thread.is_finished() && Instant::now() < end {
-            sleep(Duration::from_millis(2)).await;
-        }
-    }
-}
-
-/// Unix seconds by the clock on the wall here; UTC where the time zone cannot be had.
-fn local(unix: u64) -> Wall {
-    let seconds = i64::try_from(unix).unwrap_or(i64::MAX);
-    let mut fields = MaybeUninit::<libc::tm>::uninit();
-    // SAFETY: both pointers are to values of the right types that live until the call returns; it writes the second.
-    let told = unsafe { libc::localtime_r(&raw const seconds, fields.as_mut_ptr()) };
-    let part = |value: u64| u32::try_from(value).unwrap_or_default();
-    if told.is_null() {
-        return Wall {
-            hour: part(unix / 3600 % 24),
-            minute: part(unix / 60 % 60),
-            second: part(unix % 60),
-        };
-    }
-    // SAFETY: localtime_r(3) fills the structure when it does not return null.
-    let fields = unsafe { fields.assume_init() };
-    Wall {
-        hour: fields.tm_hour.unsigned_abs(),
-        minute: fields.tm_min.unsigned_abs(),
-        second: fields.tm_sec.unsigned_abs(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,11 +320,22 @@ mod tests {
     }
 
     #[test]
-    fn local_time_is_that_of_the_time_zone() {
-        // Zones differ from UTC in whole quarters of an hour, so seconds agree everywhere.
-        let Wall { hour, minute, second } = local(1_700_558_772);
-        assert_eq!((minute % 15, second), (26 % 15, 12), "09:26:12 UTC");
-        assert!(hour < 24);
+    fn whole_command_lines_are_for_terminals_alone() {
+        let asked = |args: bool, argument: &[&str]| EventsArgs {
+            args,
+            argument: argument.iter().map(|&name| name.to_owned()).collect(),
+            ..EventsArgs::default()
+        };
+        let named = ShownArguments::Named(vec!["--port".to_owned()]);
+        for (asked, is_terminal, expected) in [
+            (asked(false, &[]), true, Some(ShownArguments::None)),
+            (asked(false, &["--port"]), false, Some(named)),
+            (asked(true, &[]), true, Some(ShownArguments::All)),
+            (asked(true, &[]), false, None),
+            (asked(true, &["--port"]), false, None),
+        ] {
+            assert_eq!(arguments(&asked, is_terminal).ok(), expected, "{asked:?}");
+        }
     }
 
     #[test]
@@ -312,7 +343,7 @@ mod tests {
         let names = |patterns: &[&str]| {
             let args = EventsArgs {
                 process_name: patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
-                json: false,
+                ..EventsArgs::default()
             };
             let plugins = plugins(&args)?;
             Some(plugins.into_iter().map(|plugin| plugin.name).collect::<Vec<_>>())
@@ -323,10 +354,7 @@ mod tests {
             Some(vec!["web".to_owned(), "db".to_owned()])
         );
         assert_eq!(names(&["("]), None);
-        let all = plugins(&EventsArgs {
-            process_name: Vec::new(),
-            json: false,
-        });
+        let all = plugins(&EventsArgs::default());
         assert!(all.is_some_and(|all| all[0].patterns[0].is_match("x")));
     }
 }
