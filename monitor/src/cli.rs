@@ -1,6 +1,7 @@
 //! The command line: its flags, their help and their bounds, and what they set in configuration.
 
 mod events;
+mod history;
 mod install;
 mod plugin;
 
@@ -21,6 +22,7 @@ use crate::config::{
 use crate::plugin::Detail;
 
 pub use self::events::{EventKind, EventsArgs};
+pub use self::history::{HistoryArgs, WhyArgs};
 pub use self::install::{GenerateArgs, VerifyInstallArgs};
 pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
 
@@ -152,6 +154,12 @@ pub enum Command {
     Events(EventsArgs),
     /// Print what became of the plugins' processes: starts, ends, reasons and downtimes
     History(HistoryArgs),
+    /// Tell the story of a process: who started it, what it executed and used, how it ended, what took its place
+    #[command(
+        after_help = "It tells what the history knows: processes that a plugin watched. Exit status: 0 told, 1 the history knows no \
+                            such process, 2 bad usage, 4 there is no history that can be read."
+    )]
+    Why(WhyArgs),
     /// Remove what an ended kevmon has left in the kernel: programs, ring and maps
     #[command(
         after_help = "Refused while a kevmon runs on the state. Without this command the programs stop [state] \
@@ -185,22 +193,6 @@ pub enum Command {
     /// Make, check, list, try and import plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-}
-
-/// The flags of `kevmon history`.
-#[derive(Debug, Clone, PartialEq, Eq, ClapArgs)]
-pub struct HistoryArgs {
-    /// Show the plugin NAME alone [default: all]
-    #[arg(long, value_name = "NAME")]
-    pub plugin: Option<String>,
-
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
-
-    /// The file that kevmon keeps its state in [default: as the main command's]
-    #[arg(long, value_name = "FILE")]
-    pub metadata_db_path: Option<PathBuf>,
 }
 
 /// The flags of `kevmon unpin`.

@@ -1,32 +1,67 @@
 //! `kevmon history`: what the store has kept, as a table for people and as JSON lines, in the words of `kevmon events`.
 //! The JSON is documented in docs/store.md and stable: keys are added, never changed.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Exit, output, state_path};
+use super::{
+    Exit,
+    local_time::{self, Local},
+    output, state_path, terminal,
+};
 use crate::{
     cli::HistoryArgs,
     config::Environment,
-    export::{Previous, death, iso8601_millis, known, previous_json, reason_keys, restart, span},
+    export::{
+        Column, Page, Piece, Precision, Previous, Table, Tone, death, known, previous_json, reason_keys,
+        restart, span,
+    },
+    process::Reason,
     shown::{self, printable},
     store::{self, Event, History, HistoryRow, Outage, PreviousRow, StoreError},
 };
-
-const HEADING: [&str; 6] = ["TIME (UTC)", "PLUGIN", "EVENT", "PID", "NAME", "WHAT"];
 
 /// Prints what the store has kept.
 ///
 /// # Errors
 /// There is no store that can be read.
 pub(super) fn run(args: &HistoryArgs) -> Result<Exit> {
-    let asked = args.metadata_db_path.as_deref();
-    let Some(path) = state_path(asked, &Environment::of_this_process()) else {
+    let Some((mut history, _)) = read(args.metadata_db_path.as_deref(), args.plugin.as_deref())? else {
         return Ok(Exit::Usage);
     };
-    let history = match store::history(&path, args.plugin.as_deref()) {
+    let oldest = history.rows.iter().map(|row| row.time).min();
+    if let Some(since) = args.since {
+        let length = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        keep_since(&mut history, output::unix_now().saturating_sub(length));
+    }
+    if args.json {
+        output::print(&shown::json(&json(&history))).context("standard output")?;
+        return Ok(Exit::Success);
+    }
+    let mut page = page(&history, &local_time::date);
+    if history.rows.is_empty() && history.outages.is_empty() {
+        page.line(0, Tone::Plain, nothing(args.since, oldest, &local_time::date));
+    }
+    output::print_painted(&page.paint(terminal::look(args.color))).context("standard output")?;
+    Ok(Exit::Success)
+}
+
+/// The history of one plugin or of all, and where it was read; `None`: there is no place for it, or it knows no such plugin, which
+/// has been said then.
+///
+/// # Errors
+/// There is no store that can be read.
+pub(super) fn read(asked: Option<&Path>, plugin: Option<&str>) -> Result<Option<(History, PathBuf)>> {
+    let Some(path) = state_path(asked, &Environment::of_this_process()) else {
+        return Ok(None);
+    };
+    let history = match store::history(&path, plugin) {
         Ok(history) => history,
         // Nothing was asked for by name: the one that is meant may be root's.
         Err(error @ StoreError::Missing { .. })
@@ -38,19 +73,35 @@ pub(super) fn run(args: &HistoryArgs) -> Result<Exit> {
         }
         Err(error) => return Err(error.into()),
     };
-    if let Some(plugin) = &args.plugin
+    if let Some(plugin) = plugin
         && let Some(complaint) = unknown_plugin(plugin, &history, &path)
     {
         shown::complain(complaint);
-        return Ok(Exit::Usage);
+        return Ok(None);
     }
-    let text = if args.json {
-        shown::json(&json(&history)).into_owned()
-    } else {
-        text(&history)
-    };
-    output::print(&text).context("standard output")?;
-    Ok(Exit::Success)
+    Ok(Some((history, path)))
+}
+
+/// Leaves out what was over before `cutoff`, Unix ns.
+fn keep_since(history: &mut History, cutoff: u64) {
+    history.rows.retain(|row| row.time >= cutoff);
+    history
+        .outages
+        .retain(|outage| outage.to.max(outage.from) >= cutoff);
+}
+
+/// What to say where there is nothing to show.
+fn nothing(since: Option<Duration>, oldest: Option<u64>, date: &dyn Fn(u64) -> Local) -> String {
+    match (since, oldest) {
+        (Some(since), Some(oldest)) => {
+            let Local { text, zone } = date(oldest);
+            format!(
+                "nothing has happened in the last {}; the history goes back to {text} {zone}",
+                span(since)
+            )
+        }
+        _ => "nothing has happened yet".to_owned(),
+    }
 }
 
 /// What to say of a plugin that the store does not know.
@@ -92,65 +143,116 @@ fn lines(history: &History) -> Vec<Line<'_>> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-/// A table.
-fn text(history: &History) -> String {
-    let cells: Vec<[String; 6]> = lines(history).iter().map(cells).collect();
-    if cells.is_empty() {
-        return "nothing has happened yet\n".to_owned();
+/// A table, with times as `date` tells them.
+fn page(history: &History, date: &dyn Fn(u64) -> Local) -> Page {
+    let mut page = Page::default();
+    let lines = lines(history);
+    if lines.is_empty() {
+        return page;
     }
-    let heading = HEADING.map(str::to_owned);
-    let rows = || std::iter::once(&heading).chain(&cells);
-    let mut widths = [0; 6];
-    for row in rows() {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    // One zone stands above; where it changed meanwhile, each time has its own.
+    let zones: BTreeSet<String> = lines.iter().map(|line| date(line.time()).zone).collect();
+    let is_one = zones.len() == 1;
+    let heading = match zones.first().filter(|_| is_one) {
+        Some(zone) => format!("TIME ({})", printable(zone)),
+        None => "TIME".to_owned(),
+    };
+    let columns = [
+        (heading.as_str(), false),
+        ("PLUGIN", false),
+        ("EVENT", false),
+        ("PID", true),
+        ("NAME", false),
+        ("WHAT", false),
+    ];
+    let mut table = Table::new(&columns.map(|(title, is_right)| Column { title, is_right }));
+    for line in &lines {
+        let Local { text, zone } = date(line.time());
+        let time = if is_one { text } else { format!("{text} {zone}") };
+        let mut cells = vec![Piece::new(Tone::Faint, time)];
+        cells.extend(line.cells(date));
+        table.row(cells);
     }
-    let mut table = String::new();
-    for row in rows() {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            // Writing to a String does not fail.
-            let _: std::fmt::Result = write!(line, "{cell:width$}  ");
-        }
-        table.push_str(line.trim_end());
-        table.push('\n');
-    }
-    table
+    table.put(&mut page, 0);
+    page
 }
 
-fn cells(line: &Line<'_>) -> [String; 6] {
-    match line {
-        Line::Outage(outage) => {
-            let boot = if outage.same_boot {
-                ""
-            } else {
-                ", the host booted in between"
-            };
-            [
-                iso8601_millis(outage.from),
-                String::new(),
-                "OUTAGE".to_owned(),
-                String::new(),
-                "kevmon".to_owned(),
-                format!("away until {}{boot}", iso8601_millis(outage.to)),
-            ]
+impl Line<'_> {
+    /// When, Unix ns.
+    fn time(&self) -> u64 {
+        match self {
+            Self::Row(row) => row.time,
+            Self::Outage(outage) => outage.from,
         }
-        Line::Row(row) => [
-            iso8601_millis(row.time),
-            printable(&row.group.plugin).into_owned(),
-            row.event.name().to_uppercase(),
-            row.pid.to_string(),
-            printable(&row.name).into_owned(),
-            what(&row.event),
-        ],
+    }
+
+    /// What stands in the columns behind the time.
+    fn cells(&self, date: &dyn Fn(u64) -> Local) -> Vec<Piece> {
+        let plain = |text: &str| Piece::new(Tone::Plain, text);
+        match self {
+            Self::Outage(outage) => vec![
+                plain(""),
+                Piece::new(Tone::Warning, "OUTAGE"),
+                plain(""),
+                plain("kevmon"),
+                plain(&away(outage, date)),
+            ],
+            Self::Row(row) => vec![
+                plain(&row.group.plugin),
+                Piece::new(tone(&row.event), row.event.name().to_uppercase()),
+                plain(&row.pid.to_string()),
+                Piece::new(Tone::Strong, &row.name),
+                plain(&what(row)),
+            ],
+        }
     }
 }
 
-fn what(event: &Event) -> String {
-    let length = |nanos: u64| span(Duration::from_nanos(nanos));
+/// How long kevmon was away, and until when.
+fn away(outage: &Outage, date: &dyn Fn(u64) -> Local) -> String {
+    let boot = if outage.same_boot {
+        ""
+    } else {
+        ", the host booted in between"
+    };
+    let Local { text, zone } = date(outage.to);
+    let until = format!("{text} {zone}");
+    match outage.to.checked_sub(outage.from) {
+        Some(length) => format!(
+            "away for {}, until {until}{boot}",
+            span(Duration::from_nanos(length))
+        ),
+        None => format!("away until {until}; for how long is not known, as the clock was set back{boot}"),
+    }
+}
+
+fn tone(event: &Event) -> Tone {
     match event {
-        Event::Start { worker } => worker_word(*worker).unwrap_or_default().to_owned(),
+        Event::Start { .. } => Tone::Good,
+        Event::Restart { .. } => Tone::Warning,
+        Event::Exit { reason, .. } => match reason {
+            Reason::Exit { code: 0 } => Tone::Faint,
+            Reason::Exit { .. } | Reason::Unknown => Tone::Warning,
+            Reason::Signal { .. } | Reason::Oom => Tone::Bad,
+        },
+    }
+}
+
+fn what(row: &HistoryRow) -> String {
+    let length = |nanos: u64| span(Duration::from_nanos(nanos));
+    let details = &row.details;
+    match &row.event {
+        Event::Start { worker } => {
+            let by = details.parent.as_ref().map(|parent| match &parent.name {
+                Some(name) => format!("by {} ({name})", parent.pid),
+                None => format!("by {}", parent.pid),
+            });
+            let parts: Vec<String> = by
+                .into_iter()
+                .chain(worker_word(*worker).map(str::to_owned))
+                .collect();
+            parts.join(", ")
+        }
         Event::Exit {
             worker,
             reason,
@@ -158,8 +260,12 @@ fn what(event: &Event) -> String {
             lifetime,
         } => {
             let sender = sender.as_ref().map(|(pid, comm)| (*pid, comm.as_str()));
+            let at_least = if details.settled == Some(false) { "≥" } else { "" };
             let mut parts = vec![death(*reason, sender)];
             parts.extend(lifetime.map(|lifetime| format!("lived {}", length(lifetime))));
+            parts.extend(details.cpu.map(|cpu| format!("cpu {at_least}{}", length(cpu))));
+            let peak = details.peak_rss.map(|bytes| Precision::Human.bytes(bytes));
+            parts.extend(peak.map(|peak| format!("peak {peak}")));
             parts.extend(worker_word(*worker).map(str::to_owned));
             parts.join(", ")
         }
@@ -210,6 +316,12 @@ fn json(history: &History) -> String {
     text
 }
 
+/// The rows of some processes, one JSON object a line.
+pub(super) fn rows_json<'a>(rows: impl Iterator<Item = &'a HistoryRow>) -> String {
+    let lines = rows.map(|row| Json::Object(row_json(row)).to_string() + "\n");
+    lines.collect()
+}
+
 fn row_json(row: &HistoryRow) -> Map<String, Json> {
     let role = match row.event {
         Event::Start { worker: true } | Event::Exit { worker: true, .. } => "worker",
@@ -223,6 +335,23 @@ fn row_json(row: &HistoryRow) -> Map<String, Json> {
         ("start_time", row.start_time.map(Json::from)),
         ("name", Some(json!(row.name))),
         ("role", Some(json!(role))),
+    ]);
+    let parent = row.details.parent.as_ref();
+    let programs = &row.details.programs;
+    let details = known([
+        ("uid", row.user.map(Json::from)),
+        ("parent_pid", parent.map(|parent| json!(parent.pid.0))),
+        (
+            "parent_name",
+            parent
+                .and_then(|parent| parent.name.as_ref())
+                .map(|name| json!(name)),
+        ),
+        ("exe", row.details.exe.as_ref().map(|exe| json!(exe))),
+        ("programs", (!programs.is_empty()).then(|| json!(programs))),
+        ("cpu_time_ns", row.details.cpu.map(Json::from)),
+        ("peak_rss_bytes", row.details.peak_rss.map(Json::from)),
+        ("settled", row.details.settled.map(Json::from)),
     ]);
     match &row.event {
         Event::Start { .. } => {}
@@ -256,185 +385,9 @@ fn row_json(row: &HistoryRow) -> Map<String, Json> {
             ),
         ])),
     }
+    object.extend(details);
     object
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::{
-        plugin::RestartKind,
-        process::{Reason, Tgid},
-        store::GroupKey,
-    };
-
-    const SECOND: u64 = 1_000_000_000;
-    const NOW: u64 = 1_795_231_679 * SECOND;
-
-    fn exit(reason: Reason, sender: Option<u32>, lifetime: Option<u64>, worker: bool) -> Event {
-        Event::Exit {
-            worker,
-            reason,
-            sender: sender.map(|pid| (Tgid(pid), "ba\u{1b}sh".to_owned())),
-            lifetime,
-        }
-    }
-
-    fn signal(number: u8, core_dumped: bool) -> Reason {
-        Reason::Signal { number, core_dumped }
-    }
-
-    /// One event a second, and an outage between the third and the fourth.
-    fn all() -> History {
-        let restart = |kind, downtime| Event::Restart {
-            kind,
-            downtime,
-            previous: None,
-        };
-        let previous = PreviousRow {
-            pid: Tgid(815),
-            start_time: Some(NOW - 60 * SECOND),
-            name: "old\u{1b}nginx".to_owned(),
-            reason: signal(9, false),
-            sender: Some((Tgid(1), "systemd".to_owned())),
-            ago: Some(250_000_000),
-        };
-        let events = [
-            Event::Start { worker: false },
-            Event::Start { worker: true },
-            exit(Reason::Exit { code: 7 }, None, Some(3_250_000_000), false),
-            exit(signal(11, true), None, None, true),
-            exit(signal(9, false), Some(123), Some(340_000), false),
-            exit(Reason::Oom, None, Some(312 * SECOND), false),
-            exit(Reason::Unknown, None, None, false),
-            restart(RestartKind::Respawn, Some(250_000_000)),
-            restart(RestartKind::Reexec, None),
-            Event::Restart {
-                kind: RestartKind::Respawn,
-                downtime: previous.ago,
-                previous: Some(Box::new(previous)),
-            },
-        ];
-        let group = Arc::new(GroupKey {
-            plugin: "web".to_owned(),
-            key: "web/x".to_owned(),
-        });
-        let row = |(second, event)| HistoryRow {
-            group: Arc::clone(&group),
-            time: NOW + second * SECOND,
-            pid: Tgid(4_321),
-            start_time: (second != 6).then_some(NOW - SECOND),
-            name: "nginx\u{1b}[2J".to_owned(),
-            user: Some(33),
-            event,
-        };
-        History {
-            rows: (0..).zip(events).map(row).collect(),
-            outages: vec![Outage {
-                from: NOW + 2 * SECOND + 1,
-                to: NOW + 100 * SECOND,
-                same_boot: false,
-            }],
-            plugins: ["web".to_owned()].into(),
-        }
-    }
-
-    #[test]
-    fn a_table_for_people() {
-        let name = "nginx\\u{1b}[2J";
-        let expected = [
-            "TIME (UTC)                PLUGIN  EVENT    PID   NAME            WHAT".to_owned(),
-            format!("2026-11-21T03:27:59.000Z  web     START    4321  {name}"),
-            format!("2026-11-21T03:28:00.000Z  web     START    4321  {name}  worker"),
-            format!("2026-11-21T03:28:01.000Z  web     EXIT     4321  {name}  exit 7, lived 3.250 s"),
-            "2026-11-21T03:28:01.000Z          OUTAGE         kevmon          \
-             away until 2026-11-21T03:29:39.000Z, the host booted in between"
-                .to_owned(),
-            format!("2026-11-21T03:28:02.000Z  web     EXIT     4321  {name}  SIGSEGV (core dumped), worker"),
-            format!(
-                "2026-11-21T03:28:03.000Z  web     EXIT     4321  {name}  \
-                 SIGKILL by 123 (ba\\u{{1b}}sh), lived 0.3 ms"
-            ),
-            format!("2026-11-21T03:28:04.000Z  web     EXIT     4321  {name}  OOM kill, lived 5m 12s"),
-            format!("2026-11-21T03:28:05.000Z  web     EXIT     4321  {name}  unknown"),
-            format!("2026-11-21T03:28:06.000Z  web     RESTART  4321  {name}  respawn, down 250 ms"),
-            format!("2026-11-21T03:28:07.000Z  web     RESTART  4321  {name}  reexec"),
-            format!(
-                "2026-11-21T03:28:08.000Z  web     RESTART  4321  {name}  \
-                 respawn of 815 (old\\u{{1b}}nginx): SIGKILL by 1 (systemd), down 250 ms"
-            ),
-        ];
-        let told = text(&all());
-        assert_eq!(told.lines().collect::<Vec<_>>(), expected, "{told}");
-        assert_eq!(text(&History::default()), "nothing has happened yet\n");
-    }
-
-    #[test]
-    fn lines_for_programs() {
-        let told = json(&all());
-        let told: Vec<&str> = told.lines().collect();
-        let beginning = |second: u64, event: &str, role: &str| {
-            format!(
-                r#"{{"time":{},"event":"{event}","plugin":"web","pid":4321,"start_time":1795231678000000000,"name":"nginx\u001b[2J","role":"{role}""#,
-                NOW + second * SECOND
-            )
-        };
-        for (line, beginning, rest) in [
-            (0, beginning(0, "start", "root"), ""),
-            (1, beginning(1, "start", "worker"), ""),
-            (
-                2,
-                beginning(2, "exit", "root"),
-                r#","reason":"exit","code":7,"lifetime_ns":3250000000"#,
-            ),
-            (
-                4,
-                beginning(3, "exit", "worker"),
-                r#","reason":"signal","signal":11,"signal_name":"SIGSEGV","core_dumped":true"#,
-            ),
-            (
-                5,
-                beginning(4, "exit", "root"),
-                r#","reason":"signal","signal":9,"signal_name":"SIGKILL","core_dumped":false,"sender":{"pid":123,"name":"ba\u001bsh"},"lifetime_ns":340000"#,
-            ),
-            (
-                8,
-                beginning(7, "restart", "root"),
-                r#","kind":"respawn","downtime_ns":250000000"#,
-            ),
-            (9, beginning(8, "restart", "root"), r#","kind":"reexec""#),
-            (
-                10,
-                beginning(9, "restart", "root"),
-                r#","kind":"respawn","downtime_ns":250000000,"previous":{"pid":815,"start_time":1795231619000000000,"name":"old\u001bnginx","reason":"signal","signal":9,"signal_name":"SIGKILL","core_dumped":false,"sender":{"pid":1,"name":"systemd"},"ended_ago_ns":250000000}"#,
-            ),
-        ] {
-            assert_eq!(told[line], format!("{beginning}{rest}}}"));
-        }
-        assert_eq!(
-            told[3],
-            r#"{"time":1795231681000000001,"event":"outage","until":1795231779000000000,"same_boot":false}"#
-        );
-        assert_eq!(
-            told[7],
-            r#"{"time":1795231685000000000,"event":"exit","plugin":"web","pid":4321,"name":"nginx\u001b[2J","role":"root","reason":"unknown"}"#,
-            "when it started is not known"
-        );
-    }
-
-    #[test]
-    fn a_plugin_that_the_store_does_not_know() {
-        let path = Path::new("/x/y.db");
-        let mut history = all();
-        assert_eq!(unknown_plugin("web", &history, path), None);
-        history.plugins.insert("db".to_owned());
-        assert_eq!(
-            unknown_plugin("nope", &history, path).as_deref(),
-            Some("--plugin nope: store /x/y.db knows no plugin of that name; it knows db, web")
-        );
-        let none = unknown_plugin("nope", &History::default(), path).unwrap_or_default();
-        assert!(none.ends_with("; it knows none yet"), "{none}");
-    }
-}
+mod tests;

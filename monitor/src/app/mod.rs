@@ -32,11 +32,13 @@ mod route;
 mod schedule;
 mod service;
 mod sources;
+mod story;
 mod terminal;
 mod times;
 mod unpin;
 mod verify_install;
 mod watch;
+mod why;
 
 use std::{
     os::unix::process::CommandExt,
@@ -135,6 +137,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             block_on(events::run(&args))
         }
         Some(Command::History(args)) => history::run(&args),
+        Some(Command::Why(args)) => why::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Unpin(args)) => unpin::run(&args),
         Some(Command::Status(args)) => service::status(wanted(&args.which, &environment), args.json),

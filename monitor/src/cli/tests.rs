@@ -34,8 +34,10 @@ fn subcommands() {
     let history = |plugin: Option<&str>, json, path: Option<&str>| {
         Some(Command::History(HistoryArgs {
             plugin: plugin.map(str::to_owned),
+            since: None,
             json,
             metadata_db_path: path.map(PathBuf::from),
+            color: ColorChoice::Auto,
         }))
     };
     for (line, expected) in [
@@ -84,6 +86,35 @@ fn which_events_are_shown() {
         "events --color blue",
     ] {
         parse_all(line).expect_err(line);
+    }
+}
+
+#[test]
+fn how_far_the_history_reaches_back() {
+    let since = |text: &str| {
+        let line = ["kevmon", "history", "--since", text];
+        let cli = Cli::try_parse_from(line).map_err(|error| error.to_string())?;
+        match cli.command {
+            Some(Command::History(args)) => Ok::<_, String>(args.since.map(|since| since.as_secs())),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (text, seconds) in [
+        ("2h", 7_200),
+        ("90m", 5_400),
+        ("1d", 86_400),
+        ("1h30m", 5_400),
+        ("1h 30m", 5_400),
+        ("2 weeks", 1_209_600),
+    ] {
+        assert_eq!(since(text), Ok(Some(seconds)), "{text}");
+    }
+    for text in ["soon", "", "60", "-2h", "0s", "2h later", "yesterday"] {
+        let error = since(text).expect_err(text);
+        assert!(
+            error.contains("--since") && error.contains("write 2h, 90m, 1d or 1h30m"),
+            "{text}: {error}"
+        );
     }
 }
 

@@ -38,6 +38,7 @@ fn notice(group: usize, time: u64, what: What) -> Notice {
         name: "job.sh".into(),
         exe: "bash".into(),
         user: None,
+        programs: Vec::new(),
         what,
     }
 }

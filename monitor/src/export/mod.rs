@@ -33,7 +33,7 @@ pub use json::{json_line, json_line_continued, known, plugin as plugin_json, pre
 pub use logs::{log_events, log_requests, log_values};
 pub use otlp::{HistogramForm, MetricRequests, Rhythm, Temporality, series_text};
 pub use otlp_json::otlp_json_line;
-pub use page::{Look, Painted};
+pub use page::{Column, Line, Look, Page, Painted, Piece, Table, Tone};
 pub use resource::{HostIdentity, Run, own_instance_id, service_instance_id};
 pub use since::{Continued, LastRun};
 pub use telemetry::{CollectionSpan, ExportSpan, Telemetry, TelemetryError};

@@ -89,6 +89,9 @@ pub struct Notice {
     pub exe: Arc<str>,
     /// Its effective user when it was looked at, where that is known.
     pub user: Option<u32>,
+    /// Of an end: its names with each program that it executed, in their order, as far as kevmon saw them; see
+    /// [`crate::process::Process::programs`].
+    pub programs: Vec<Arc<str>>,
     /// What happened.
     pub what: What,
 }

@@ -1,8 +1,11 @@
 //! The process table: every process that was ever of interest, until the kernel has let go of it.
 
-use std::collections::hash_map::Entry;
+use std::{collections::hash_map::Entry, sync::Arc};
 
 use super::{BootTime, Counter, Ending, Identity, KeyMap, KeySet, ProcessKey, Usage, usage::CpuSplit};
+
+/// Programs of a process whose names are kept.
+const PROGRAMS: usize = 8;
 
 /// Where a process is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub struct Process {
     pub read_after_end: bool,
     /// Whoever wants to know has been told of its end.
     pub exit_told: bool,
+    /// Its names with each program that it has executed since it is known, in their order; of many the first ones and the last.
+    pub programs: Vec<Arc<str>>,
     raw: Usage,
     split: CpuSplit,
 }
@@ -62,9 +67,20 @@ impl Process {
             uid: None,
             read_after_end: false,
             exit_told: false,
+            programs: Vec::new(),
             raw: Usage::UNKNOWN,
             split: CpuSplit::default(),
         }
+    }
+
+    /// It has executed a program, and goes by its name now.
+    pub fn note_program(&mut self) {
+        let name = self.identity.name();
+        if self.programs.last().is_some_and(|last| **last == *name) {
+            return;
+        }
+        self.programs.truncate(PROGRAMS - 1);
+        self.programs.push(name.into());
     }
 
     /// Its parent when it was last told.
@@ -242,6 +258,17 @@ mod tests {
             tgid: Tgid(tgid),
             start: BootTime(u64::from(tgid)),
         }
+    }
+
+    #[test]
+    fn programs_are_kept_in_their_order_the_first_and_the_last() {
+        let mut process = Process::new(Identity::default(), None, BootTime(0));
+        for name in ["sh", "sh", "a", "b", "c", "d", "e", "f", "g", "h"] {
+            process.identity.exe = name.to_owned();
+            process.note_program();
+        }
+        let names: Vec<&str> = process.programs.iter().map(|name| &**name).collect();
+        assert_eq!(names, ["sh", "a", "b", "c", "d", "e", "f", "h"]);
     }
 
     /// Whatever is added, given another parent and forgotten: the children are those that a look at each process finds.

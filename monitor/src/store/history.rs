@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use super::{
     claim,
     columns::{optional, parse_reason, reason_numbers, unsigned},
+    details::Details,
     error::{Doing, StoreError},
     files,
     groups::for_each,
@@ -112,6 +113,8 @@ pub struct HistoryRow {
     pub user: Option<u32>,
     /// What happened.
     pub event: Event,
+    /// What else is known of the process.
+    pub details: Details,
 }
 
 impl HistoryRow {
@@ -158,6 +161,7 @@ impl HistoryRow {
             name: notice.name.to_string(),
             user: notice.user,
             event,
+            details: Details::of(notice),
         }
     }
 }
@@ -190,6 +194,7 @@ impl HistoryRow {
                     sender: exit.and_then(|exit| killer(&exit.ending)),
                     lifetime: exit.map(|exit| exit.time.0.saturating_sub(exit.key.start.0)),
                 },
+                details: Details::default(),
             })
             .collect()
     }
@@ -250,8 +255,10 @@ pub(super) fn write(
     let mut insert = transaction.prepare_cached(
         "INSERT INTO history (group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
              core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns, previous_pid, previous_start_time,
-             previous_name, previous_ago_ns, uid)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+             previous_name, previous_ago_ns, uid, parent_pid, parent_name, exe, programs, cpu_time_ns, peak_rss_bytes,
+             settled)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+             ?24, ?25, ?26, ?27, ?28)",
     )?;
     for row in rows {
         let (mut worker, mut kind, mut reason, mut sender, mut lifetime, mut downtime, mut old) =
@@ -282,6 +289,8 @@ pub(super) fn write(
                 sender = old.and_then(|old| old.sender.as_ref());
             }
         }
+        let details = &row.details;
+        let parent = details.parent.as_ref();
         let (number, core_dumped) = reason.map_or((None, None), reason_numbers);
         let is_signal = matches!(reason, Some(Reason::Signal { .. }));
         insert.execute(params![
@@ -306,6 +315,13 @@ pub(super) fn write(
             old.map(|old| &old.name),
             old.and_then(|old| old.ago).map(u64::cast_signed),
             row.user,
+            parent.map(|parent| parent.pid.0),
+            parent.and_then(|parent| parent.name.as_deref()),
+            details.exe,
+            details.programs_text(),
+            details.cpu.map(u64::cast_signed),
+            details.peak_rss.map(u64::cast_signed),
+            details.settled,
         ])?;
     }
     trim(transaction, id)
@@ -455,7 +471,8 @@ fn read_rows(
     let sql =
         "SELECT group_id, time, pid, start_time, name, event, worker, restart_kind, reason, code, signal,
                    core_dumped, sender_pid, sender_comm, lifetime_ns, downtime_ns, previous_pid, previous_start_time,
-                   previous_name, previous_ago_ns, uid
+                   previous_name, previous_ago_ns, uid, parent_pid, parent_name, exe, programs, cpu_time_ns, peak_rss_bytes,
+                   settled
                FROM history ORDER BY id";
     for_each(connection, sql, doing, |row| {
         if let Some(group) = groups.get(&row.get(0)?) {
@@ -468,6 +485,7 @@ fn read_rows(
                     name: text(row, 4)?,
                     user: row.get(20)?,
                     event,
+                    details: Details::read(row)?,
                 }),
                 None => wrong = Some(doing.damaged("a row of the history that no kevmon wrote")),
             }

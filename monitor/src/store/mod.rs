@@ -5,6 +5,7 @@ mod boot;
 mod claim;
 mod columns;
 mod connection;
+mod details;
 mod elsewhere;
 mod error;
 mod files;
@@ -38,6 +39,8 @@ use tracing::warn;
 
 pub use boot::ThisBoot;
 pub use claim::{Claim, Wanted};
+#[cfg(test)]
+pub use details::{Details, Parent};
 pub use error::StoreError;
 pub use history::{Event, GroupKey, History, HistoryRow, Outage, PreviousRow, history};
 pub use holder::Named;

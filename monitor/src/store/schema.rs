@@ -38,10 +38,14 @@ pub(super) const STEPS: &[Step] = &[
         to: 8,
         statements: VERSION_8,
     },
+    Step {
+        to: 9,
+        statements: VERSION_9,
+    },
 ];
 
 /// The version that this kevmon writes.
-pub(super) const PRESENT: u32 = 8;
+pub(super) const PRESENT: u32 = 9;
 
 /// `PRAGMA application_id` of kevmon's databases: "kevm".
 pub(super) const APPLICATION_ID: i32 = 0x6b65_766d;
@@ -322,6 +326,17 @@ const VERSION_8: &[&str] = &[
     "ALTER TABLE history ADD COLUMN uid INTEGER CHECK (uid BETWEEN 0 AND 4294967295)",
     "ALTER TABLE unpaired_end ADD COLUMN uid INTEGER CHECK (uid BETWEEN 0 AND 4294967295)",
     "ALTER TABLE member ADD COLUMN uid INTEGER CHECK (uid BETWEEN 0 AND 4294967295)",
+];
+
+/// What `kevmon why` tells: who started a process, what it executed, what it used. `programs` is a JSON array of names.
+const VERSION_9: &[&str] = &[
+    "ALTER TABLE history ADD COLUMN parent_pid INTEGER CHECK (parent_pid BETWEEN 0 AND 4294967295)",
+    "ALTER TABLE history ADD COLUMN parent_name TEXT",
+    "ALTER TABLE history ADD COLUMN exe TEXT",
+    "ALTER TABLE history ADD COLUMN programs TEXT",
+    "ALTER TABLE history ADD COLUMN cpu_time_ns INTEGER",
+    "ALTER TABLE history ADD COLUMN peak_rss_bytes INTEGER",
+    "ALTER TABLE history ADD COLUMN settled INTEGER CHECK (settled IN (0, 1))",
 ];
 
 /// What the tables of the original hold goes into kevmon's own; they themselves stay as they are. Each with the

@@ -102,3 +102,4 @@ mod store;
 mod titles;
 mod units;
 mod victoria_metrics;
+mod why;

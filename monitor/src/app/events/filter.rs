@@ -163,6 +163,7 @@ mod tests {
             name: "x".into(),
             exe: "x".into(),
             user: Some(33),
+            programs: Vec::new(),
             what,
         })
     }

@@ -333,6 +333,7 @@ mod tests {
             name: name.into(),
             exe: name.into(),
             user: Some(33),
+            programs: Vec::new(),
             what,
         }
     }

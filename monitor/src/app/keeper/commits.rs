@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{Keeper, Place, writer::Written};
+use super::{Keeper, Place, parents::Parents, writer::Written};
 use crate::{
     app::exports::Began,
     export::{Collection, UnixClock},
@@ -64,12 +64,17 @@ impl Keeper {
             wall,
             is_durable,
         } = collected;
+        let mut parents = Parents::new(&self.proc, &outgoing.notices);
         let told = outgoing.notices.iter().filter_map(|notice| {
             let unix = |time| wall.unix(Moment::Boot(time));
-            Some(HistoryRow {
+            let mut row = HistoryRow {
                 start_time: Some(boot.unix(notice.key.start)),
                 ..HistoryRow::of(notice, self.keys.get(&notice.group)?, unix)
-            })
+            };
+            if let (Some(known), Some(parent)) = (notice.parent, &mut row.details.parent) {
+                parent.name = parents.name_of(known);
+            }
+            Some(row)
         });
         let history = self.closed.drain(..).chain(told).collect();
         let groups = groups.into_iter();

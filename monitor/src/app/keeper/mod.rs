@@ -3,6 +3,7 @@
 mod commits;
 mod kept;
 mod key;
+mod parents;
 mod writer;
 
 use std::{
@@ -86,6 +87,8 @@ pub(super) struct Keeper {
     keys: BTreeMap<GroupId, Arc<GroupKey>>,
     /// Ends that the opening brought to light; the first commit takes them.
     closed: Vec<HistoryRow>,
+    /// Where proc is mounted: the names of parents are read there.
+    proc: PathBuf,
     /// Runs of collectors that the next commit takes.
     runs: Vec<CollectorRun>,
     failing: Episode,
@@ -118,6 +121,7 @@ impl Keeper {
             ),
             keys,
             closed: Vec::new(),
+            proc: boot.proc.clone(),
             runs: Vec::new(),
             failing: Episode::default(),
             unwritten: false,

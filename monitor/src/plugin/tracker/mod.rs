@@ -236,6 +236,7 @@ impl Tracker {
         // The new image has a peak of its own; the old one's counted where it belonged.
         if let Some(process) = self.table.get_mut(key) {
             process.peak_rss = None;
+            process.note_program();
         }
         keep
     }

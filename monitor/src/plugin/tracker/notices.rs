@@ -248,6 +248,7 @@ impl Notices {
                     name: Arc::clone(&member.name),
                     exe: Arc::clone(&member.exe),
                     user: member.user,
+                    programs: Vec::new(),
                     what: What::Exit {
                         ending: exit.ending.clone(),
                         lifetime: exit.ending.status.map(|_| exit.time.since(exit.key.start)),
@@ -276,6 +277,11 @@ impl Notices {
         let user = table.get(key).and_then(|process| process.uid);
         self.hold(group, time, user, || {
             let process = table.get(key)?;
+            let what = what();
+            let programs = match what {
+                What::Exit { .. } => process.programs.clone(),
+                What::Start { .. } | What::Restart { .. } => Vec::new(),
+            };
             Some(Notice {
                 group,
                 time,
@@ -284,7 +290,8 @@ impl Notices {
                 name: Arc::from(plugin.name_of(&process.identity)),
                 exe: Arc::from(process.identity.exe.as_str()),
                 user,
-                what: what(),
+                programs,
+                what,
             })
         });
     }
@@ -305,6 +312,7 @@ impl Notices {
                 name: Arc::clone(&successor.identity.name),
                 exe: Arc::clone(&successor.identity.exe),
                 user: successor.identity.user,
+                programs: Vec::new(),
                 what: What::Restart {
                     kind: RestartKind::Respawn,
                     downtime,

@@ -31,6 +31,7 @@ fn start(group: &Arc<GroupKey>, pid: u32) -> HistoryRow {
         name: "nginx".to_owned(),
         user: None,
         event: Event::Start { worker: false },
+        details: crate::store::Details::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     plugin::{GroupId, Notice, Predecessor, RestartKind, What},
     process::{BootTime, Ending, ProcessKey, Reason, Sender, Tgid, Usage},
     store::{
-        Commit, HistoryRow, Store, StoreError, history,
+        Commit, Details, HistoryRow, Parent, Store, StoreError, history,
         history::{Event, KEPT},
     },
 };
@@ -24,10 +24,14 @@ fn notice(seconds: u64, what: What) -> Notice {
             tgid: Tgid(4_321),
             start: BootTime(90 * SECOND),
         },
-        parent: None,
+        parent: Some(ProcessKey {
+            tgid: Tgid(1),
+            start: BootTime(0),
+        }),
         name: "nginx\u{1b}[2J".into(),
         exe: "nginx".into(),
         user: Some(33),
+        programs: vec!["sh".into(), "nginx".into()],
         what,
     }
 }
@@ -41,7 +45,7 @@ fn exit(status: Option<u32>, sender: Option<Sender>, lifetime: Option<u64>) -> W
         },
         lifetime: lifetime.map(Duration::from_nanos),
         usage: Usage::ZERO,
-        peak_rss: None,
+        peak_rss: Some(7 << 20),
         settled: true,
         worker: false,
     }
@@ -130,6 +134,29 @@ fn a_notice_becomes_a_row() {
         (NOW + 100 * SECOND, Some(NOW + 90 * SECOND))
     );
     assert_eq!(rows[0].pid, Tgid(4_321));
+    let parent = Parent {
+        pid: Tgid(1),
+        name: None,
+    };
+    assert_eq!(
+        rows[0].details,
+        Details {
+            parent: Some(parent),
+            exe: Some("nginx".to_owned()),
+            ..Details::default()
+        }
+    );
+    assert_eq!(
+        rows[2].details,
+        Details {
+            exe: Some("nginx".to_owned()),
+            programs: vec!["sh".to_owned(), "nginx".to_owned()],
+            cpu: Some(0),
+            peak_rss: Some(7 << 20),
+            settled: Some(true),
+            ..Details::default()
+        }
+    );
 }
 
 #[test]
@@ -214,6 +241,7 @@ fn members_that_are_closed_have_rows() {
             sender: None,
             lifetime: None,
         },
+        details: Details::default(),
     };
     assert_eq!(rows, [expected], "what had ended or left has been told");
     let scratch = Scratch::new();

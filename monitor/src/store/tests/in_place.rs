@@ -74,6 +74,7 @@ fn row(plugin: &str, time: u64) -> HistoryRow {
             sender: None,
             lifetime: None,
         },
+        details: crate::store::Details::default(),
     }
 }
 

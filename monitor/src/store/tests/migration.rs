@@ -26,8 +26,9 @@ const LATER: &[Step] = &[
     STEPS[3],
     STEPS[4],
     STEPS[5],
+    STEPS[6],
     Step {
-        to: 9,
+        to: 10,
         statements: &[
             "ALTER TABLE accumulator ADD COLUMN later INTEGER",
             "UPDATE accumulator SET later = starts",
@@ -109,7 +110,7 @@ fn assert_migrated(fixture: &Fixture, scratch: &Scratch, before: &[Table]) {
     );
     let metrics = services * METRIC_ROWS.len() as i64;
     assert_eq!(count(&path, "SELECT count(*) FROM metric"), metrics, "{name}");
-    let ours = "SELECT count(*) FROM schema_version WHERE version = '8.0' AND updated_date = '2026-11-21T03:26:19.000'";
+    let ours = "SELECT count(*) FROM schema_version WHERE version = '9.0' AND updated_date = '2026-11-21T03:26:19.000'";
     assert_eq!(count(&path, ours), 1, "{name}");
     let copies = scratch
         .files()
@@ -143,7 +144,7 @@ fn the_versions_of_the_original_stay_recorded() {
     let scratch = Scratch::new();
     ORIGINALS[6].create(&scratch.store());
     open(&scratch.store());
-    let versions = "SELECT group_concat(version) = '1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0' FROM (SELECT version FROM schema_version ORDER BY id)";
+    let versions = "SELECT group_concat(version) = '1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0' FROM (SELECT version FROM schema_version ORDER BY id)";
     assert_eq!(count(&scratch.store(), versions), 1);
 }
 
@@ -168,11 +169,11 @@ fn our_own_older_version() {
     let groups = filled(&scratch.store());
     let before = dump(&scratch.store());
     let loaded = run(&scratch.store(), LATER, &mut |_| Ok(())).unwrap();
-    let copy = backup(&scratch, "8.0");
+    let copy = backup(&scratch, "9.0");
     assert_eq!(
         loaded.notes,
         [Note::Migrated {
-            from: "8.0".to_owned(),
+            from: "9.0".to_owned(),
             copy: copy.clone()
         }]
     );
@@ -312,7 +313,7 @@ fn interrupted(interrupt: &dyn Fn(&Path, &'static [Step], usize) -> bool) {
         match ORIGINALS.get(number) {
             Some(fixture) => assert_migrated(fixture, &scratch, &before),
             None if existed => {
-                assert_eq!(dump(&backup(&scratch, "8.0")), before);
+                assert_eq!(dump(&backup(&scratch, "9.0")), before);
                 assert_eq!(count(&scratch.store(), "SELECT count(*) FROM addition"), 3);
                 assert_eq!(count(&scratch.store(), "SELECT count(*) FROM member"), 60);
             }
