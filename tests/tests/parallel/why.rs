@@ -180,6 +180,10 @@ fn times_are_local_with_the_zone_named() {
         let (hour, minute) = (line[11..13].to_owned(), line[14..16].to_owned());
         hour.parse::<u32>().unwrap() * 60 + minute.parse::<u32>().unwrap()
     };
+    let first = kevmon::run(&["history", "--json", "--metadata-db-path", &database]);
+    let first: serde_json::Value = serde_json::from_str(first.stdout.lines().next().unwrap()).unwrap();
+    let minutes = first["time"].as_u64().unwrap() / 60_000_000_000 % (24 * 60);
+    assert_eq!(u64::from(hours(table("UTC"))), minutes, "{first}");
     let ahead = (24 * 60 + hours(table("XYZ-5:30")) - hours(table("UTC"))) % (24 * 60);
     assert_eq!(ahead, 5 * 60 + 30);
     daemon.terminate();
