@@ -17,6 +17,8 @@ const PER_OCTAVE: usize = 4;
 const UNIT: i32 = -30;
 /// The highest bit of the shortest time in those units that has a bucket.
 const LOWEST_BIT: u32 = (SHORTEST - UNIT) as u32;
+/// The bit above the longest one.
+const TOP_BIT: u32 = LOWEST_BIT + (BUCKETS / PER_OCTAVE) as u32;
 /// 2^30 / 10^9 - 1, times 2^30: what a number of nanoseconds grows by in units of 2^-30 s.
 const GROWTH: u64 = 79_179_681;
 /// ns, beyond the last bucket, and few enough to be multiplied.
@@ -40,6 +42,13 @@ const fn bucket_of(units: u64) -> Option<usize> {
     if units >> LOWEST_BIT == 0 {
         return None;
     }
+    // Before the search for the highest bit: a verifier that knows the bound follows no way that would lead beyond the last
+    // bucket. (Behind it, 6.1's takes a comparison that cannot hold for one that does.)
+    let units = if units < 1 << TOP_BIT {
+        units
+    } else {
+        (1 << TOP_BIT) - 1
+    };
     // The highest bit: BPF has no instruction for it.
     let (mut rest, mut bit) = (units, 0);
     if rest >> 32 != 0 {
@@ -68,6 +77,7 @@ const fn bucket_of(units: u64) -> Option<usize> {
         + (mantissa >= QUARTERS[1]) as usize
         + (mantissa >= QUARTERS[2]) as usize;
     let bucket = (bit - LOWEST_BIT) as usize * PER_OCTAVE + quarter;
+    // What newer verifiers have forgotten by here.
     Some(if bucket < BUCKETS { bucket } else { BUCKETS - 1 })
 }
 
@@ -123,7 +133,7 @@ pub struct Preemptor {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadTimes {
-    /// Since when it is tracked, ns of CLOCK_BOOTTIME.
+    /// Since when it is tracked, ns of CLOCK_BOOTTIME; 0: nothing else here is written yet.
     pub since: u64,
     /// Its CPU time as of the last switch, ns.
     pub runtime: u64,
@@ -139,8 +149,8 @@ pub struct ThreadTimes {
     pub cpu: u32,
     /// Of `TRACK_*`.
     pub flags: u32,
-    /// Zero.
-    pub pad: u32,
+    /// The thread's id when tracking began: one that executes takes its leader's.
+    pub tid: u32,
     /// From ready to running.
     pub run_queue: Spread,
     /// On the CPU, from switch to switch.
@@ -159,6 +169,8 @@ pub struct ThreadTimes {
     pub unknown_time: u64,
 }
 
+/// [`ThreadTimes::flags`]: all of it has been sent, as the thread has left for the last time.
+pub const TRACK_ENDED: u32 = 2;
 /// [`ThreadTimes::flags`]: userspace has said that its process is to be tracked, or that its parent is.
 pub const TRACK_WANTED: u32 = 1;
 

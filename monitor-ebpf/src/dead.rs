@@ -41,6 +41,11 @@ fn try_dead(task: Task) {
     if offset!(signal_stats_sequence) == ABSENT || task.threads() > 1 || task.live_threads() > 0 {
         return;
     }
+    // The leader may be on its way out still, and then tells itself.
+    let leader = task.leader();
+    if !task.is_leader() && !leader.is_reaped() && leader.state() & TASK_DEAD == 0 {
+        return;
+    }
     let key = task.key();
     let Some(mark) = maps::mark(&key) else { return };
     // SAFETY: a live map value, which the threads that exit write, and no one else by now.

@@ -32,12 +32,12 @@ fn wake_up() -> u64 {
     }
 }
 
-/// Tells what was measured of a thread.
+/// Tells what was measured of a thread. False: there was no room.
 #[inline(always)]
-pub(crate) fn thread(kind: EndKind, task: Task, times: *const ThreadTimes) {
+pub(crate) fn thread(kind: EndKind, task: Task, times: *const ThreadTimes) -> bool {
     let Some(mut entry) = ENDS.reserve::<ThreadEnd>(0) else {
         threads::count(|counters| &raw mut counters.ends_lost);
-        return;
+        return false;
     };
     let record = entry.as_mut_ptr();
     // SAFETY: reserved ring space of this size, and a live map value.
@@ -53,6 +53,7 @@ pub(crate) fn thread(kind: EndKind, task: Task, times: *const ThreadTimes) {
         );
     }
     entry.submit(wake_up());
+    true
 }
 
 #[inline(always)]

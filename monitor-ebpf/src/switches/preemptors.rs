@@ -99,10 +99,14 @@ pub(crate) fn note(task: Task, now: u64) {
 unsafe fn keep(turns: *mut Turns, task: Task, now: u64) {
     // SAFETY: the caller's word.
     unsafe {
+        let from = arrival(task);
+        if from == 0 {
+            return; // the idle task, whose arrivals the kernel does not note (kernel/sched/stats.h, sched_info_switch)
+        }
         let at = (*turns).count as usize & (TURNS - 1);
         (*turns).count += 1;
         let turn = &raw mut (*turns).turns[at];
-        (*turn).from = arrival(task);
+        (*turn).from = from;
         (*turn).to = now;
         (*turn).comm = task.comm_words();
     }
@@ -148,8 +152,8 @@ pub(crate) unsafe fn blame(times: *mut ThreadTimes, arrived: u64, waited: u64, m
     }
 }
 
-/// Adds to the time of who is called `comm`, in one of [`PROBES`] places that the name chooses. Where others have them all, the
-/// time counts among that of others.
+/// Adds to the time of who is called `comm`, in one of [`PROBES`] places that the name chooses. Where others have them all, it
+/// takes that of the one with the least, whose time then counts among that of others.
 ///
 /// # Safety
 /// As for `blame`.
@@ -158,6 +162,7 @@ unsafe fn name(times: *mut ThreadTimes, comm: [u64; 2], time: u64) {
     let first = (comm[0] ^ comm[1].rotate_left(23)).wrapping_mul(MIX) >> 32;
     // SAFETY: the caller's word; a name is as long as two words (asserted below).
     unsafe {
+        let mut least = &raw mut (*times).preemptors[first as usize & (PREEMPTORS - 1)];
         let mut probe = 0;
         while probe < PROBES {
             let at = first.wrapping_add(probe) as usize & (PREEMPTORS - 1);
@@ -174,8 +179,16 @@ unsafe fn name(times: *mut ThreadTimes, comm: [u64; 2], time: u64) {
                 (*entry).count = (*entry).count.wrapping_add(1);
                 return;
             }
+            if (*entry).time < (*least).time {
+                least = entry;
+            }
         }
-        (*times).others_time = (*times).others_time.wrapping_add(time);
+        (*times).others_time = (*times).others_time.wrapping_add((*least).time);
+        let words = (&raw mut (*least).comm).cast::<u64>();
+        *words = comm[0];
+        *words.add(1) = comm[1];
+        (*least).time = time;
+        (*least).count = 1;
     }
 }
 

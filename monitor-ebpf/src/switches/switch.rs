@@ -12,7 +12,7 @@
 use aya_ebpf::{
     helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use kevmon_common::{EndKind, Left, Spread, ThreadTimes, bucket};
+use kevmon_common::{EndKind, Left, Spread, TRACK_ENDED, ThreadTimes, bucket};
 
 use crate::{
     ends, preemptors,
@@ -48,7 +48,13 @@ fn switches_switch(ctx: BtfTracePointContext) -> i32 {
     }
     preemptors::note(task, now);
     if state & TASK_DEAD != 0 {
-        ends::thread(EndKind::Thread, task, times);
+        if ends::thread(EndKind::Thread, task, times) {
+            // A leader may stay as a zombie, and is not to be told again.
+            // SAFETY: a live map value that only this thread's own switches write.
+            unsafe {
+                (*times).flags |= TRACK_ENDED;
+            }
+        }
         threads::note_tracked(u64::MAX);
     }
     0
@@ -84,6 +90,9 @@ pub(crate) fn arrival(task: Task) -> u64 {
 unsafe fn left(task: Task, times: *mut ThreadTimes, now: u64, preempted: bool, state: u32) {
     // SAFETY: the caller's word.
     unsafe {
+        if core::ptr::read_volatile(&raw const (*times).since) == 0 {
+            return; // another program is about to write what it begins with
+        }
         let (runtime, run_delay) = (task.runtime(), task.run_delay());
         let ran = runtime.wrapping_sub((*times).runtime);
         let waited = run_delay.wrapping_sub((*times).run_delay);
@@ -139,7 +148,11 @@ unsafe fn add(spread: *mut Spread, nanos: u64, bucket: Option<usize>) {
             (*spread).not_min = !nanos;
         }
         match bucket {
-            Some(bucket) => (*spread).buckets[bucket] = (*spread).buckets[bucket].wrapping_add(1),
+            Some(bucket) => {
+                // `bucket` is below the number of buckets, which the verifier sees, too.
+                let count = (&raw mut (*spread).buckets).cast::<u32>().add(bucket);
+                *count = (*count).wrapping_add(1);
+            }
             None => (*spread).shorter = (*spread).shorter.wrapping_add(1),
         }
     }

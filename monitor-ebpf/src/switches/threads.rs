@@ -93,7 +93,11 @@ pub(crate) fn is_wanted(key: &Key) -> bool {
 pub(crate) fn track(task: Task, flags: u32) -> bool {
     // SAFETY: a static that the loader writes.
     let most = unsafe { core::ptr::read_volatile(&THREADS_AT_MOST) };
-    if TRACKED.get(0).is_none_or(|tracked| *tracked >= most) {
+    // Signed: what died while nobody looked may have been taken away twice.
+    if TRACKED
+        .get(0)
+        .is_none_or(|tracked| *tracked as i64 >= most as i64)
+    {
         count(|counters| &raw mut counters.refused);
         return false;
     }
@@ -101,9 +105,11 @@ pub(crate) fn track(task: Task, flags: u32) -> bool {
         count(|counters| &raw mut counters.refused);
         return false;
     };
-    // SAFETY: new storage, which is all zeros; a thread that runs elsewhere may leave its CPU meanwhile, and is then measured from
-    // that moment on.
+    // SAFETY: a live map value; new storage is all zeros, and a thread that runs elsewhere leaves it alone until it has begun.
     unsafe {
+        if (*times).since != 0 {
+            return true;
+        }
         begin(task, times, flags);
     }
     note_tracked(1);
@@ -120,7 +126,9 @@ unsafe fn begin(task: Task, times: *mut ThreadTimes, flags: u32) {
         (*times).run_delay = task.run_delay();
         (*times).migrations = load_or_zero(task.0, offset!(task_migrations));
         (*times).flags = flags;
-        (*times).since = now();
+        (*times).tid = task.pid();
+        // Last: a thread that leaves its CPU before that is not measured yet.
+        core::ptr::write_volatile(&raw mut (*times).since, now());
     }
 }
 

@@ -2,7 +2,7 @@
 //! gives up those that nobody wants.
 
 use aya_ebpf::{macros::map, maps::Array};
-use kevmon_common::{EndKind, Header, TRACK_WANTED, ThreadEnd, ThreadTimes};
+use kevmon_common::{EndKind, Header, TRACK_ENDED, TRACK_WANTED, ThreadEnd, ThreadTimes};
 use kevmon_ebpf::iterator::{IterContext, write};
 
 use crate::{
@@ -51,7 +51,10 @@ fn try_walk(meta: Kernel, task: Task) {
     };
     // SAFETY: a live map value; only the thread itself writes it, but for these flags.
     unsafe {
-        (*times).flags = TRACK_WANTED;
+        if (*times).flags & TRACK_ENDED != 0 {
+            return; // told
+        }
+        (*times).flags |= TRACK_WANTED;
     }
     let head = ThreadHead {
         header: Header {

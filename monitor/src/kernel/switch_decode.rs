@@ -24,11 +24,16 @@ pub(super) fn since(now: &ThreadTimes, before: Option<&ThreadTimes>) -> SwitchTi
     };
     for index in 0..PREEMPTORS {
         let preemptor = &now.preemptors[index];
-        // A place is never given to another name.
-        let known = before.map_or((0, 0), |before| {
-            let known: &Preemptor = &before.preemptors[index];
-            (known.time, known.count)
-        });
+        let known = before.map(|before| before.preemptors[index]);
+        let known = match known {
+            Some(Preemptor { comm, time, count }) if comm == preemptor.comm => (time, count),
+            // Another name had the place: what it had until the last look was told by its name, and is among the others now.
+            Some(gone) => {
+                times.others_time = times.others_time.saturating_sub(gone.time);
+                (0, 0)
+            }
+            None => (0, 0),
+        };
         let more = Preempted {
             time: preemptor.time.wrapping_sub(known.0),
             switches: preemptor.count.wrapping_sub(known.1),

@@ -15,7 +15,7 @@ use aya::{
     Btf, EbpfLoader,
     maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray},
 };
-use kevmon_common::{Key, Offsets, SwitchCounters, ThreadEnd, ThreadTimes};
+use kevmon_common::{EndKind, Key, Offsets, SwitchCounters, ThreadEnd, ThreadTimes};
 
 use super::{
     decode,
@@ -37,8 +37,8 @@ const PROGRAMS: [(&str, &str); 3] = [
 ];
 /// The iterator.
 const WALK: &str = "walk";
-/// Bytes of the ring: about 260 threads that end between two looks.
-const RING_BYTES: u32 = 1 << 20;
+/// Bytes of the ring: about a thousand threads that end between two looks.
+const RING_BYTES: u32 = 4 << 20;
 /// Threads tracked at most: 4 KiB of kernel memory each.
 const THREADS: u64 = 1 << 14;
 /// A thread that was not seen is remembered for so many looks.
@@ -55,6 +55,8 @@ pub struct ThreadEnded {
     pub time: BootTime,
     /// What is new since the last look.
     pub times: SwitchTimes,
+    /// It goes on, as another program.
+    pub executes: bool,
 }
 
 /// What the programs could not do.
@@ -78,8 +80,8 @@ pub struct Switches {
     wants: KeySet,
     decided_until: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Shared<SwitchCounters>>,
-    /// As of the last look, by thread id.
-    last: HashMap<u32, Box<Last>>,
+    /// As of the last look, by the thread's id when tracking began and when that was.
+    last: HashMap<(u32, u64), Box<Last>>,
     buffer: Vec<u8>,
     /// Looks so far.
     looks: u64,
@@ -164,6 +166,7 @@ impl Switches {
     fn forget(&mut self) -> io::Result<()> {
         self.want(&KeySet::default());
         self.look(BootTime(u64::MAX))?;
+        while self.next_end().is_some() {}
         self.last.clear();
         Ok(())
     }
@@ -207,11 +210,12 @@ impl Switches {
         loop {
             let end: Option<ThreadEnd> = decode::record(self.ring.next()?);
             let ended = end.map(|end| {
-                let last = self.last.remove(&end.tid);
+                let last = self.last.remove(&(end.times.tid, end.times.since));
                 ThreadEnded {
                     key: decode::key(&end.header.key),
                     time: BootTime(end.header.time),
                     times: new_since(&end, last.as_deref()),
+                    executes: end.header.kind == EndKind::Exec as u32,
                 }
             });
             let position = self.ring.position();
@@ -282,38 +286,39 @@ impl Switches {
 
 /// Takes a thread as a walk shows it.
 fn note(
-    last: &mut HashMap<u32, Box<Last>>,
+    last: &mut HashMap<(u32, u64), Box<Last>>,
     end: &ThreadEnd,
     look: u64,
     found: &mut Vec<(ProcessKey, SwitchTimes)>,
 ) {
     let key = decode::key(&end.header.key);
-    let before = last.get(&end.tid).map(Box::as_ref);
-    let has_switched = before.is_none_or(|before| {
-        before.times.since != end.times.since || before.times.left_at != end.times.left_at
-    });
-    if has_switched {
-        let new = new_since(end, before);
-        match found.last_mut() {
-            // A process's threads come one after the other, mostly.
-            Some((known, times)) if *known == key => times.add(&new),
-            _ => found.push((key, new)),
-        }
+    let id = (end.times.tid, end.times.since);
+    if let Some(before) = last.get_mut(&id)
+        && before.times.left_at == end.times.left_at
+    {
+        // It has not left its CPU since, or is about to: the copy may have been made in the middle of that.
+        before.look = look;
+        return;
+    }
+    let new = new_since(end, last.get(&id).map(Box::as_ref));
+    match found.last_mut() {
+        // A process's threads come one after the other, mostly.
+        Some((known, times)) if *known == key => times.add(&new),
+        _ => found.push((key, new)),
     }
     let now = Last {
         times: end.times,
         migrations: end.migrations,
         look,
     };
-    match last.get_mut(&end.tid) {
+    match last.get_mut(&id) {
         Some(kept) => **kept = now,
-        None => drop(last.insert(end.tid, Box::new(now))),
+        None => drop(last.insert(id, Box::new(now))),
     }
 }
 
 /// What is new of a thread since the last look at it, if it has been tracked since then without a break.
 fn new_since(end: &ThreadEnd, last: Option<&Last>) -> SwitchTimes {
-    let last = last.filter(|last| last.times.since == end.times.since);
     let mut times = switch_decode::since(&end.times, last.map(|last| &last.times));
     let migrations = last.map_or(end.times.migrations, |last| last.migrations);
     times.migrations = end.migrations.saturating_sub(migrations);

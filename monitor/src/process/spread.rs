@@ -109,6 +109,10 @@ impl Spread {
         let last = self.buckets.last_key_value().map(|(&bucket, _)| bucket);
         self.min = self.min.filter(|&min| Some(self.bucket(min)) == first);
         self.max = self.max.filter(|&max| self.bucket(max) == last);
+        // Of different parts both.
+        if self.min.zip(self.max).is_some_and(|(min, max)| min > max) {
+            (self.min, self.max) = (None, None);
+        }
     }
 
     /// The bucket that a value falls into; `None`: it counts as zero.
@@ -145,7 +149,7 @@ impl Spread {
             return None;
         }
         let rank = (share * self.count as f64).ceil().clamp(1.0, self.count as f64) as u64;
-        let bounded = |value: u64| value.clamp(self.min.unwrap_or(0), self.max.unwrap_or(u64::MAX));
+        let bounded = |value: u64| value.max(self.min.unwrap_or(0)).min(self.max.unwrap_or(u64::MAX));
         if rank <= self.zero {
             return Some(bounded(0));
         }
@@ -171,12 +175,12 @@ pub fn lower_bound(bucket: i32) -> f64 {
     2_f64.powf(f64::from(bucket) / f64::from(PER_OCTAVE))
 }
 
-/// The bucket of a whole number; `None` for 0.
+/// The bucket of a whole number, which a bucket's upper bound belongs to: exactly 4 is in the one that ends there. `None` for 0.
 fn index_of(value: u64) -> Option<i32> {
     let bit = i32::try_from(value.checked_ilog2()?).unwrap_or(0);
-    let within = |quarter: i32| value as f64 >= lower_bound(bit * PER_OCTAVE + quarter);
-    let quarter = (1..PER_OCTAVE).filter(|&quarter| within(quarter)).count();
-    Some(bit * PER_OCTAVE + i32::try_from(quarter).unwrap_or(0))
+    let is_above = |quarter: i32| value as f64 > lower_bound(bit * PER_OCTAVE + quarter);
+    let quarters = (0..PER_OCTAVE).filter(|&quarter| is_above(quarter)).count();
+    Some(bit * PER_OCTAVE - 1 + i32::try_from(quarters).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -195,8 +199,15 @@ mod tests {
     fn a_value_lies_in_its_bucket() {
         for value in (1..2_000).chain([1 << 20, (1 << 40) - 1, 987_654_321]) {
             let bucket = index_of(value).expect("not 0");
-            assert!(lower_bound(bucket) <= value as f64, "{value}");
+            assert!(lower_bound(bucket) < value as f64, "{value}");
             assert!(value as f64 <= lower_bound(bucket + 1) * 1.000_001, "{value}");
+        }
+        for power in 0..40 {
+            assert_eq!(
+                index_of(1 << power),
+                Some(power * PER_OCTAVE - 1),
+                "the upper bound belongs to it"
+            );
         }
         assert_eq!(index_of(0), None);
     }
@@ -238,6 +249,18 @@ mod tests {
             (again.count, again.sum, &again.buckets, again.zero),
             (all.count, all.sum, &all.buckets, all.zero)
         );
+    }
+
+    #[test]
+    fn ends_of_different_parts_are_not_believed() {
+        // A group that begins late: of one thread the smallest is new, of another one the largest, in one bucket.
+        let mut first = of(Quantity::Time, &[10_024_831]);
+        first.max = None;
+        let mut second = of(Quantity::Time, &[9_526_993]);
+        second.min = None;
+        first.add(&second);
+        assert_eq!((first.min, first.max), (None, None));
+        assert!(first.percentile(0.5).is_some(), "no panic");
     }
 
     #[test]

@@ -72,16 +72,27 @@ impl SwitchTimes {
         }
     }
 
-    /// Adds to the time of one name; names beyond the bound count together.
+    /// Adds to the time of one name; beyond the bound, the one with the least counts among others.
     pub fn add_preemptor(&mut self, name: &str, more: Preempted) {
         if let Some(known) = self.preemptors.get_mut(name) {
             known.time += more.time;
             known.switches += more.switches;
-        } else if self.preemptors.len() < NAMES {
-            self.preemptors.insert(name.to_owned(), more);
-        } else {
-            self.others_time += more.time;
+            return;
         }
+        if self.preemptors.len() >= NAMES {
+            let least = self.preemptors.iter().min_by_key(|(_, known)| known.time);
+            match least.map(|(name, known)| (name.clone(), known.time)) {
+                Some((least, time)) if time < more.time => {
+                    self.preemptors.remove(&least);
+                    self.others_time += time;
+                }
+                _ => {
+                    self.others_time += more.time;
+                    return;
+                }
+            }
+        }
+        self.preemptors.insert(name.to_owned(), more);
     }
 
     /// Those that ran longest while the threads waited.
@@ -129,5 +140,14 @@ mod tests {
             )
         );
         assert_eq!(top[1], ("hog-0", one), "the same time: by name");
+        times.add_preemptor(
+            "late",
+            Preempted {
+                time: 50,
+                switches: 9,
+            },
+        );
+        assert_eq!(times.top_preemptors(2)[1].0, "late", "it takes a place");
+        assert_eq!((times.preemptors.len(), times.others_time), (NAMES, 33));
     }
 }

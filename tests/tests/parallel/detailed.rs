@@ -606,3 +606,35 @@ fn a_reload_begins_and_ends_it() {
     running.finish();
     watch.finish();
 }
+
+#[test]
+fn threads_that_execute_or_outlive_their_leader_count_once() {
+    if !measures() {
+        return;
+    }
+    let program = Program::new(WORKLOAD, "detail-once-each");
+    let folder = folder(&program, "");
+    let mut watch = Watch::plugin(&folder, "detail");
+    // The leader is a zombie while its threads go on, and is looked at all that time.
+    let running = program.start(&["threads", "4", "--cpu-ms", "50", "--leader-exits-first"]);
+    watch.expect(1, &[]);
+    for _ in 0..3 {
+        watch.settled(wait::unix_now());
+    }
+    running.finish();
+    // A chain of programs in one process: what each did counts for the group once.
+    let chain = program.start(&["exec-chain", "5"]);
+    chain.finish();
+    let tick = watch.settled(wait::unix_now());
+    let group = watch.group(&tick);
+    let (told, cpu) = (of(group, "on_cpu", "sum_ns"), group.int("cpu_time_ns"));
+    assert!(told.abs_diff(cpu) < cpu / 20, "{told} of {cpu}: {}", group.0);
+    let switches = group.int("voluntary_ctx_switches") + group.int("nonvoluntary_ctx_switches");
+    let counted = of(group, "on_cpu", "count");
+    assert!(
+        counted.abs_diff(switches) <= 20,
+        "{counted} of {switches}: {}",
+        group.0
+    );
+    watch.finish();
+}

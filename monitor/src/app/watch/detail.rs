@@ -21,6 +21,10 @@ use crate::{
 /// A process that is new in a group and older than this may have been found running, or given up as a stranger.
 const YOUNG: Duration = Duration::from_secs(1);
 
+/// Threads that have ended and are held at once until it is known whose they were: strangers' too.
+const WAITING: usize = 8192;
+/// Time between two looks because of members' names.
+const BETWEEN_RENAMES: Duration = Duration::from_millis(100);
 /// A child executes something within this time of its fork, or not at all: until then it is nobody's, and not given up.
 const UNTIL_EXEC: Duration = Duration::from_secs(2);
 
@@ -32,10 +36,17 @@ pub(super) struct Detail {
     /// Threads are measured.
     measures: bool,
     /// Of threads that have ended, until it is known whose they were.
-    pending: Vec<ThreadEnded>,
+    pending: KeyMap<Vec<ThreadEnded>>,
+    /// How many those are, and how many found no room.
+    waiting: usize,
+    crowded: u64,
+    /// When threads were last looked at because a member took another name.
+    looked: Option<Instant>,
     /// The groups of those who were freed since the last full drain, and since the one before: a dying thread's own record may
     /// come after the one that frees its process.
     freed: [KeyMap<Vec<GroupId>>; 2],
+    /// The same of those that have executed something.
+    executed: [KeyMap<Vec<GroupId>>; 2],
     /// As of the last look.
     missed: Missed,
     /// Something was missed, which the log has said.
@@ -51,47 +62,90 @@ impl Detail {
     /// Takes the ends that wait.
     pub(super) fn take_ends(&mut self, kernel: &mut KernelSource) {
         while let Some(ended) = kernel.next_thread_end() {
-            self.pending.push(ended);
+            if self.waiting >= WAITING {
+                self.crowded += 1;
+                continue;
+            }
+            self.waiting += 1;
+            self.pending.entry(ended.key).or_default().push(ended);
         }
     }
 
     /// `event` is about to change whose the process's threads are.
     pub(super) fn before(&mut self, kernel: &mut KernelSource, tracker: &mut Tracker, event: &Event) {
-        let (key, until) = match event {
-            Event::Free { key, .. } => (*key, BootTime(u64::MAX)),
-            Event::Exec { key, time, .. } | Event::Rename { key, time, .. } => (*key, *time),
+        let (key, until, executes) = match event {
+            Event::Free { key, .. } => (*key, BootTime(u64::MAX), false),
+            Event::Exec { key, time, .. } => (*key, *time, true),
+            Event::Rename { key, time, .. } => (*key, *time, false),
             _ => return,
         };
         self.take_ends(kernel);
-        self.pending.retain(|ended| {
-            let is_over = ended.key == key && ended.time <= until;
-            if is_over {
-                tracker.note_switches(key, &ended.times);
-            }
-            !is_over
-        });
-        if matches!(event, Event::Free { .. }) {
-            let groups = tracker.groups_of(key);
-            if !groups.is_empty() {
-                self.freed[0].insert(key, groups.to_vec());
-            }
+        let groups = tracker.groups_of(key).to_vec();
+        // The other object's program comes second: the exec's own record bears a later time.
+        let mut is_awaited = executes;
+        if let Some(waiting) = self.pending.get_mut(&key) {
+            let before = waiting.len();
+            waiting.retain(|ended| {
+                let is_of_exec = ended.time > until && ended.executes && std::mem::take(&mut is_awaited);
+                let is_over = ended.time <= until || is_of_exec;
+                if is_over {
+                    tracker.note_switches(key, &ended.times);
+                }
+                !is_over
+            });
+            self.waiting -= before - waiting.len();
+        }
+        if groups.is_empty() {
+            return;
+        }
+        if matches!(event, Event::Rename { .. }) {
+            self.look_before_a_rename(kernel, tracker);
+        } else if matches!(event, Event::Free { .. }) {
+            self.freed[0].insert(key, groups);
+        } else if is_awaited {
+            self.executed[0].insert(key, groups);
+        }
+    }
+
+    /// What a member did under the name that it has had is its group's. Whoever renames itself all the time is looked at as often as
+    /// [`BETWEEN_RENAMES`] lets.
+    fn look_before_a_rename(&mut self, kernel: &mut KernelSource, tracker: &mut Tracker) {
+        let now = Instant::now();
+        if self.looked.is_some_and(|looked| now - looked < BETWEEN_RENAMES) {
+            return;
+        }
+        self.looked = Some(now);
+        // The next look tells the error.
+        for (key, times) in kernel.look_at_threads(BootTime(0)).unwrap_or_default() {
+            tracker.note_switches(key, &times);
         }
     }
 
     /// All that was told before `drained` has been taken.
     fn give_out(&mut self, tracker: &mut Tracker, drained: Option<BootTime>) {
-        let freed = &self.freed;
-        self.pending.retain(|ended| {
-            let of_freed = freed.iter().find_map(|freed| freed.get(&ended.key));
-            let is_known = !tracker.groups_of(ended.key).is_empty() || of_freed.is_some();
-            match of_freed {
-                Some(groups) => tracker.note_switches_in(groups, &ended.times),
-                None => drop(tracker.note_switches(ended.key, &ended.times)),
-            }
-            !is_known && drained.is_none_or(|drained| ended.time > drained)
+        let (freed, executed) = (&self.freed, &mut self.executed);
+        let mut waiting = 0;
+        self.pending.retain(|&key, of_process| {
+            of_process.retain(|ended| {
+                let of_before = ended
+                    .executes
+                    .then(|| executed.iter_mut().find_map(|executed| executed.remove(&key)))
+                    .flatten();
+                let before = of_before.or_else(|| freed.iter().find_map(|freed| freed.get(&key)).cloned());
+                let is_known = before.is_some() || !tracker.groups_of(key).is_empty();
+                match before {
+                    Some(groups) => tracker.note_switches_in(&groups, &ended.times),
+                    None => drop(tracker.note_switches(key, &ended.times)),
+                }
+                !is_known && drained.is_none_or(|drained| ended.time > drained)
+            });
+            waiting += of_process.len();
+            !of_process.is_empty()
         });
+        self.waiting = waiting;
         if drained.is_some() {
             self.freed[1] = std::mem::take(&mut self.freed[0]);
+            self.executed[1] = std::mem::take(&mut self.executed[0]);
         }
     }
 }
@@ -141,8 +195,8 @@ impl Watch {
             if *at <= now {
                 due.push(*group);
                 *at += detail.sample_interval;
-                if *at <= now {
-                    // Late: those that were left out are not made up for.
+                // Late: those that were left out are not made up for, and the next one has a time of its own before it.
+                if *at < now + detail.sample_interval / 2 {
                     *at = now + detail.sample_interval;
                 }
             }
@@ -204,6 +258,7 @@ impl Watch {
         };
         self.detail.take_ends(kernel);
         let mut missed = kernel.missed_of_threads();
+        missed.ends_lost += self.detail.crowded;
         match kernel.look_at_threads(decided) {
             Ok(found) => {
                 for (key, times) in found {

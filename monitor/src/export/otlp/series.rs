@@ -74,11 +74,12 @@ impl Series {
             });
         let measure = value.measure.clone();
         match Told::tell(&mut of_metric[index].1, now, measure.clone()) {
-            Some(before) => Delta {
+            // A series that has begun anew since is not the one that was told.
+            Some(before) if start <= before.time => Delta {
                 start: before.time,
                 value: gained(measure, before.value),
             },
-            None => Delta {
+            _ => Delta {
                 start,
                 value: measure,
             },

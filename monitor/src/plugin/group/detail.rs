@@ -38,10 +38,13 @@ impl Shared {
         {
             let grown = now.grown(before);
             self.sums = Some(self.sums.unwrap_or_default().plus(&grown));
-        } else if now.is_none() {
-            self.sums = None;
         }
         self.last = now;
+    }
+
+    /// The sums, while the members share a cgroup. They go on when they share one again.
+    fn told(&self) -> Option<Contention> {
+        self.sums.filter(|_| self.last.is_some())
     }
 }
 
@@ -122,6 +125,10 @@ impl Group {
         if self.detailed.is_none() {
             return;
         }
+        let measures = self
+            .detailed
+            .as_ref()
+            .is_some_and(|detailed| detailed.times.is_some());
         let members = self.members_now(now, table);
         let own = members.usage.since(&self.brought);
         let live = members.live;
@@ -142,6 +149,8 @@ impl Group {
             .filter_map(|process| samples.get(&process.key))
             .map(|sample| sample.runnable)
             .sum::<Option<u64>>();
+        // A source that tells it of no process does not say that there is none.
+        let runnable = runnable.filter(|_| measures || !live.is_empty());
         let (threads, fds) = (sum(|gauges| gauges.threads), sum(|gauges| gauges.fds));
         let Some(detailed) = &mut self.detailed else {
             return;
@@ -168,7 +177,7 @@ impl Group {
             times: detailed.times.clone(),
             samples: detailed.samples.clone(),
             memory: detailed.memory,
-            contention: detailed.contention.sums,
+            contention: detailed.contention.told(),
             is_complete: !detailed.missed,
         };
         detailed.samples.forget_peaks();

@@ -174,7 +174,7 @@ fn a_newer_one_is_left_untouched() {
     };
     type Case<'a> = (&'a str, &'a dyn Fn(&std::path::Path));
     let cases: [Case<'_>; 2] = [
-        ("9.0", &ours("PRAGMA user_version = 9; CREATE TABLE news (a)")),
+        ("10.0", &ours("PRAGMA user_version = 10; CREATE TABLE news (a)")),
         ("3.0", &original),
     ];
     for (version, create) in cases {
@@ -197,7 +197,7 @@ fn the_log_of_a_newer_one_is_left_untouched_too() {
     // Killed while its last commits were in the log alone.
     let writer = Connection::open(scratch.store()).unwrap();
     writer
-        .execute_batch("PRAGMA user_version = 9; CREATE TABLE news (a)")
+        .execute_batch("PRAGMA user_version = 10; CREATE TABLE news (a)")
         .unwrap();
     let elsewhere = Scratch::new();
     for (path, Content(content)) in scratch.files() {
