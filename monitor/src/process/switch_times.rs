@@ -75,8 +75,8 @@ impl SwitchTimes {
     /// Adds to the time of one name; beyond the bound, the one with the least counts among others.
     pub fn add_preemptor(&mut self, name: &str, more: Preempted) {
         if let Some(known) = self.preemptors.get_mut(name) {
-            known.time += more.time;
-            known.switches += more.switches;
+            known.time = known.time.saturating_add(more.time);
+            known.switches = known.switches.saturating_add(more.switches);
             return;
         }
         if self.preemptors.len() >= NAMES {
