@@ -36,7 +36,7 @@ const TESTS_PER_PROCESSOR: usize = 5;
 const TIMES: &str = "test-times";
 
 /// End-to-end tests that are run once more by themselves where they fail, at most: more of them are no accident.
-const AGAIN: usize = 8;
+const AGAIN: usize = 16;
 
 /// The flag of test programs that says how many tests run at the same time.
 const TEST_THREADS: &str = "--test-threads";

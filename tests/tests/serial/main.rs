@@ -2,6 +2,8 @@
 //! or need a processor to themselves. A test that only waits belongs to the parallel ones, however long it takes.
 
 mod cpu_usage;
+mod detailed;
+mod exact_ends;
 mod harness_times;
 mod hostile_collector;
 mod large_groups;

