@@ -4,6 +4,9 @@ use crate::{COMM_LEN, Header, Key};
 
 /// Buckets of a [`Spread`]: four for each power of two, from 2^-24 s (60 ns) to 2^14 s (four and a half hours).
 pub const BUCKETS: usize = 152;
+/// Places for them: a power of two, so that a mask bounds an index. 6.1's verifier follows a comparison that cannot hold, and finds an
+/// index of no value behind it.
+pub const PLACES: usize = 256;
 /// `scale` of an OpenTelemetry exponential histogram with these buckets: each is 2^(2^-2) = 1.189 times as wide as the one
 /// before (opentelemetry-proto, metrics.proto, ExponentialHistogramDataPoint).
 pub const SCALE: i32 = 2;
@@ -42,8 +45,6 @@ const fn bucket_of(units: u64) -> Option<usize> {
     if units >> LOWEST_BIT == 0 {
         return None;
     }
-    // Before the search for the highest bit: a verifier that knows the bound follows no way that would lead beyond the last
-    // bucket. (Behind it, 6.1's takes a comparison that cannot hold for one that does.)
     let units = if units < 1 << TOP_BIT {
         units
     } else {
@@ -76,9 +77,7 @@ const fn bucket_of(units: u64) -> Option<usize> {
     let quarter = (mantissa >= QUARTERS[0]) as usize
         + (mantissa >= QUARTERS[1]) as usize
         + (mantissa >= QUARTERS[2]) as usize;
-    let bucket = (bit - LOWEST_BIT) as usize * PER_OCTAVE + quarter;
-    // What newer verifiers have forgotten by here.
-    Some(if bucket < BUCKETS { bucket } else { BUCKETS - 1 })
+    Some((bit - LOWEST_BIT) as usize * PER_OCTAVE + quarter)
 }
 
 /// Lengths of time, by bucket. They only grow, but for `min`.
@@ -95,8 +94,8 @@ pub struct Spread {
     pub shorter: u32,
     /// Zero.
     pub pad: u32,
-    /// How many fell into each bucket.
-    pub buckets: [u32; BUCKETS],
+    /// How many fell into each bucket; those behind [`BUCKETS`] are not used.
+    pub buckets: [u32; PLACES],
 }
 
 /// How a thread left the CPU.
@@ -213,7 +212,7 @@ pub struct SwitchCounters {
 }
 
 const _: () = {
-    assert!(size_of::<Spread>() == 32 + 4 * BUCKETS);
+    assert!(size_of::<Spread>() == 32 + 4 * PLACES);
     assert!(size_of::<Preemptor>() == COMM_LEN + 16);
     assert!(size_of::<ThreadTimes>() == 56 + 5 * size_of::<Spread>() + PREEMPTORS * 32 + 16);
     assert!(size_of::<ThreadEnd>() == 32 + 16 + size_of::<ThreadTimes>());

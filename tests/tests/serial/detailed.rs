@@ -34,9 +34,9 @@ fn folder(program: &Program, further: &str) -> PluginDir {
     folder
 }
 
-/// Whether this kernel keeps what tracing programs note of a thread with the thread (5.13 and newer).
+/// Whether this kernel takes the program on context switches: 6.18 does, 6.1 and older ones do not.
 fn measures() -> bool {
-    let measures = features::kernel() >= (5, 13);
+    let measures = features::kernel() >= (6, 18);
     let state = if measures {
         "measured"
     } else {
