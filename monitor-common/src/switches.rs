@@ -4,8 +4,8 @@ use crate::{COMM_LEN, Header, Key};
 
 /// Buckets of a [`Spread`]: four for each power of two, from 2^-24 s (60 ns) to 2^14 s (four and a half hours).
 pub const BUCKETS: usize = 152;
-/// Places for them: a power of two, so that a mask bounds an index. 6.1's verifier follows a comparison that cannot hold, and finds an
-/// index of no value behind it.
+/// Places of a [`Spread`]: for what is shorter than the first bucket's, for the buckets, and unused ones up to a power of two, so
+/// that a mask bounds an index.
 pub const PLACES: usize = 256;
 /// `scale` of an OpenTelemetry exponential histogram with these buckets: each is 2^(2^-2) = 1.189 times as wide as the one
 /// before (opentelemetry-proto, metrics.proto, ExponentialHistogramDataPoint).
@@ -31,25 +31,25 @@ const QUARTERS: [u32; 3] = [2_553_802_834, 3_037_000_500, 3_611_622_603];
 
 /// The bucket of a length of time, ns; `None` when it is shorter than the first one's. What is longer than the last one's goes
 /// there. The bounds hold to within three nanoseconds, or a billionth.
-#[inline(always)]
 pub const fn bucket(nanos: u64) -> Option<usize> {
+    place(nanos).checked_sub(1)
+}
+
+/// The same as an index of [`Spread::places`]. One number and no `Option`, so that its user compares nothing again: the verifier of
+/// Linux 6.1 follows a comparison of a constant with a register both ways, also where it has been decided before.
+#[inline(always)]
+pub const fn place(nanos: u64) -> usize {
     let nanos = if nanos < LONGEST { nanos } else { LONGEST };
     let growth = ((nanos >> 16) * GROWTH) >> 14;
     let units = nanos + growth + (((nanos & 0xffff) * GROWTH) >> 30);
-    bucket_of(units)
-}
-
-/// The bucket of a number of units of 2^-30.
-#[inline(always)]
-const fn bucket_of(units: u64) -> Option<usize> {
-    if units >> LOWEST_BIT == 0 {
-        return None;
-    }
     let units = if units < 1 << TOP_BIT {
         units
     } else {
         (1 << TOP_BIT) - 1
     };
+    if units >> LOWEST_BIT == 0 {
+        return 0;
+    }
     // The highest bit: BPF has no instruction for it.
     let (mut rest, mut bit) = (units, 0);
     if rest >> 32 != 0 {
@@ -77,7 +77,7 @@ const fn bucket_of(units: u64) -> Option<usize> {
     let quarter = (mantissa >= QUARTERS[0]) as usize
         + (mantissa >= QUARTERS[1]) as usize
         + (mantissa >= QUARTERS[2]) as usize;
-    Some((bit - LOWEST_BIT) as usize * PER_OCTAVE + quarter)
+    1 + (bit - LOWEST_BIT) as usize * PER_OCTAVE + quarter
 }
 
 /// Lengths of time, by bucket. They only grow, but for `min`.
@@ -90,12 +90,8 @@ pub struct Spread {
     pub not_min: u64,
     /// The longest one, ns.
     pub max: u64,
-    /// How many were shorter than the first bucket's.
-    pub shorter: u32,
-    /// Zero.
-    pub pad: u32,
-    /// How many fell into each bucket; those behind [`BUCKETS`] are not used.
-    pub buckets: [u32; PLACES],
+    /// How many were shorter than the first bucket's, and then how many fell into each bucket: see [`place`].
+    pub places: [u32; PLACES],
 }
 
 /// How a thread left the CPU.
@@ -179,7 +175,7 @@ pub const TRACK_WANTED: u32 = 1;
 pub enum EndKind {
     /// A [`ThreadEnd`]: a tracked thread has left its CPU for the last time.
     Thread = 1,
-    /// A [`ThreadEnd`]: a tracked thread executes a program; it is tracked anew from there on.
+    /// A [`ThreadEnd`]: a tracked thread executes a program; from there on it is tracked as a new one.
     Exec = 2,
 }
 
@@ -212,11 +208,12 @@ pub struct SwitchCounters {
 }
 
 const _: () = {
-    assert!(size_of::<Spread>() == 32 + 4 * PLACES);
+    assert!(size_of::<Spread>() == 24 + 4 * PLACES);
     assert!(size_of::<Preemptor>() == COMM_LEN + 16);
     assert!(size_of::<ThreadTimes>() == 56 + 5 * size_of::<Spread>() + PREEMPTORS * 32 + 16);
     assert!(size_of::<ThreadEnd>() == 32 + 16 + size_of::<ThreadTimes>());
     assert!(size_of::<Key>() == 16);
+    assert!(BUCKETS < PLACES && PLACES.is_power_of_two());
 };
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 mod events;
 mod history;
 mod install;
+mod paint;
 mod plugin;
 
 use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
     self, LogFilter, Overrides, PluginSources, Warning,
@@ -24,6 +25,7 @@ use crate::plugin::Detail;
 pub use self::events::{EventKind, EventsArgs};
 pub use self::history::{HistoryArgs, WhyArgs};
 pub use self::install::{GenerateArgs, VerifyInstallArgs};
+pub use self::paint::Paint;
 pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
 
 /// How long `--run-once` measures when `--window` is not given.
@@ -369,15 +371,9 @@ pub struct Args {
     #[arg(long)]
     pub all: bool,
 
-    /// Whether text is coloured [default: auto: on a terminal, unless NO_COLOR is set]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        default_value_t,
-        hide_default_value = true
-    )]
-    pub color: ColorChoice,
+    /// How text is coloured.
+    #[command(flatten)]
+    pub paint: Paint,
 
     /// Least severity logged: off, error, warn, info, debug, trace; CRITICAL and WARNING too, in any
     /// case. Libraries log warnings alone; TARGET=LEVEL after a comma asks for more: debug,hyper=info

@@ -39,7 +39,7 @@ fn switches_exec(ctx: BtfTracePointContext) -> i32 {
     // becomes, as its usage does.
     if flags_of(times) & TRACK_WANTED != 0 || threads::is_wanted(&task.key()) {
         ends::thread(EndKind::Exec, task, times);
-        threads::begin_anew(task, times, 0);
+        threads::begin_again(task, times, 0);
     }
     0
 }

@@ -12,7 +12,7 @@
 use aya_ebpf::{
     helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use kevmon_common::{EndKind, Left, PLACES, Spread, TRACK_ENDED, ThreadTimes, bucket};
+use kevmon_common::{EndKind, Left, PLACES, Spread, TRACK_ENDED, ThreadTimes, place};
 
 use crate::{
     ends, preemptors,
@@ -99,11 +99,11 @@ unsafe fn left(task: Task, times: *mut ThreadTimes, now: u64, preempted: bool, s
         let arrived = arrival(task);
         let last = (*times).left;
         let cpu = bpf_get_smp_processor_id();
-        add(&raw mut (*times).on_cpu, ran, bucket(ran));
-        let waited_bucket = bucket(waited);
-        add(&raw mut (*times).run_queue, waited, waited_bucket);
+        add(&raw mut (*times).on_cpu, ran, place(ran));
+        let waited_place = place(waited);
+        add(&raw mut (*times).run_queue, waited, waited_place);
         if last == Left::Preempted as u32 {
-            add(&raw mut (*times).preempted, waited, waited_bucket);
+            add(&raw mut (*times).preempted, waited, waited_place);
         } else if last != Left::Unseen as u32 && now != 0 {
             let away = arrived.wrapping_sub((*times).left_at).wrapping_sub(waited);
             // Clocks of two CPUs may differ by little.
@@ -113,7 +113,7 @@ unsafe fn left(task: Task, times: *mut ThreadTimes, now: u64, preempted: bool, s
             } else {
                 &raw mut (*times).sleep
             };
-            add(spread, away, bucket(away));
+            add(spread, away, place(away));
         }
         if waited != 0 {
             // Whoever was moved while it waited did so on two CPUs.
@@ -137,7 +137,7 @@ unsafe fn left(task: Task, times: *mut ThreadTimes, now: u64, preempted: bool, s
 /// # Safety
 /// Nobody else writes `spread`.
 #[inline(always)]
-unsafe fn add(spread: *mut Spread, nanos: u64, bucket: Option<usize>) {
+unsafe fn add(spread: *mut Spread, nanos: u64, place: usize) {
     // SAFETY: the caller's word.
     unsafe {
         (*spread).sum = (*spread).sum.wrapping_add(nanos);
@@ -147,14 +147,9 @@ unsafe fn add(spread: *mut Spread, nanos: u64, bucket: Option<usize>) {
         if !nanos > (*spread).not_min {
             (*spread).not_min = !nanos;
         }
-        match bucket {
-            Some(bucket) => {
-                // The mask changes nothing. It is for the verifier, behind a wall for the compiler, which might find that out.
-                let bucket = core::hint::black_box(bucket) & (PLACES - 1);
-                let count = (&raw mut (*spread).buckets).cast::<u32>().add(bucket);
-                *count = (*count).wrapping_add(1);
-            }
-            None => (*spread).shorter = (*spread).shorter.wrapping_add(1),
-        }
+        // The mask changes nothing. It is for the verifier, behind a wall for the compiler, which might find that out.
+        let place = core::hint::black_box(place) & (PLACES - 1);
+        let count = (&raw mut (*spread).places).cast::<u32>().add(place);
+        *count = (*count).wrapping_add(1);
     }
 }

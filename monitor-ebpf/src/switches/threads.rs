@@ -132,9 +132,9 @@ unsafe fn begin(task: Task, times: *mut ThreadTimes, flags: u32) {
     }
 }
 
-/// Tracks a thread anew, from what it has used by now.
+/// Tracks a thread as a new one, from what it has used by now.
 #[inline(always)]
-pub(crate) fn begin_anew(task: Task, times: *mut ThreadTimes, flags: u32) {
+pub(crate) fn begin_again(task: Task, times: *mut ThreadTimes, flags: u32) {
     let Some(zeros) = ZEROS.get_ptr(0) else { return };
     // SAFETY: a live map value of this size, and another one that nobody writes.
     unsafe {

@@ -48,7 +48,7 @@ pub(super) fn run(args: &HistoryArgs) -> Result<Exit> {
     if history.rows.is_empty() && history.outages.is_empty() {
         page.line(0, Tone::Plain, nothing(args.since, oldest, &local_time::date));
     }
-    output::print_painted(&page.paint(terminal::look(args.color))).context("standard output")?;
+    output::print_painted(&page.paint(terminal::look(args.paint.color))).context("standard output")?;
     Ok(Exit::Success)
 }
 

@@ -134,7 +134,7 @@ fn print(window: &Collection, continued: Option<Continued<'_>>, args: &Args) -> 
         },
         all: args.all,
     };
-    let look = terminal::look(args.color);
+    let look = terminal::look(args.paint.color);
     let mut text = render(window, detail).paint(look);
     if let Some(continued) = &continued {
         text.append(&continued.text(detail).paint(look));

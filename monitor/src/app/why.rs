@@ -65,7 +65,7 @@ pub(super) fn run(args: &WhyArgs) -> Result<Exit> {
         let text = format!("{workers} workers of theirs are not listed; `kevmon why PID` tells of one");
         page.line(0, Tone::Faint, text);
     }
-    output::print_painted(&page.paint(terminal::look(args.color))).context("standard output")?;
+    output::print_painted(&page.paint(terminal::look(args.paint.color))).context("standard output")?;
     Ok(Exit::Success)
 }
 

@@ -1,6 +1,8 @@
 //! The flags of `kevmon events`.
 
-use clap::{Args as ClapArgs, ColorChoice, ValueEnum};
+use clap::{Args as ClapArgs, ValueEnum};
+
+use super::Paint;
 
 /// What `kevmon events` may be asked for alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,13 +64,7 @@ pub struct EventsArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Whether text is coloured [default: auto: on a terminal, unless NO_COLOR is set]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        default_value_t,
-        hide_default_value = true
-    )]
-    pub color: ColorChoice,
+    /// How text is coloured.
+    #[command(flatten)]
+    pub paint: Paint,
 }

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, ColorChoice};
+use clap::Args as ClapArgs;
+
+use super::Paint;
 
 /// A length of time that reaches back: humantime's notation, so that days and sums of units are one.
 fn parse_since(text: &str) -> Result<Duration, String> {
@@ -31,15 +33,9 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "FILE")]
     pub metadata_db_path: Option<PathBuf>,
 
-    /// Whether text is coloured [default: auto: on a terminal, unless NO_COLOR is set]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        default_value_t,
-        hide_default_value = true
-    )]
-    pub color: ColorChoice,
+    /// How text is coloured.
+    #[command(flatten)]
+    pub paint: Paint,
 }
 
 /// The flags of `kevmon why`.
@@ -61,13 +57,7 @@ pub struct WhyArgs {
     #[arg(long, value_name = "FILE")]
     pub metadata_db_path: Option<PathBuf>,
 
-    /// Whether text is coloured [default: auto: on a terminal, unless NO_COLOR is set]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        default_value_t,
-        hide_default_value = true
-    )]
-    pub color: ColorChoice,
+    /// How text is coloured.
+    #[command(flatten)]
+    pub paint: Paint,
 }

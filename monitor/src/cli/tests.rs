@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{CommandFactory, error::ErrorKind};
+use clap::{ColorChoice, CommandFactory, error::ErrorKind};
 
 use super::*;
 
@@ -37,7 +37,9 @@ fn subcommands() {
             since: None,
             json,
             metadata_db_path: path.map(PathBuf::from),
-            color: ColorChoice::Auto,
+            paint: Paint {
+                color: ColorChoice::Auto,
+            },
         }))
     };
     for (line, expected) in [
@@ -74,7 +76,9 @@ fn which_events_are_shown() {
             failed: true,
             tree: true,
             argument: words(&["--port", "-p"]),
-            color: ColorChoice::Never,
+            paint: Paint {
+                color: ColorChoice::Never,
+            },
             ..EventsArgs::default()
         }
     );
@@ -122,7 +126,7 @@ fn how_far_the_history_reaches_back() {
 fn how_much_a_single_run_prints() {
     let args = parse("--run-once --exact --all --color always").expect("valid");
     assert!(args.exact && args.all && args.warnings().is_empty());
-    assert_eq!(args.color, ColorChoice::Always);
+    assert_eq!(args.paint.color, ColorChoice::Always);
     for (line, warning) in [
         (
             "--exact",

@@ -369,7 +369,7 @@ impl Native {
                     continue;
                 }
                 let message = "belongs to the detailed mode, which is off".to_owned();
-                let remedy = "write mode = \"detailed\" beside it, or remove it";
+                let remedy = "write mode = \"detailed\" in the same table, or remove it";
                 faults.push(fault(path, line, &format!("{table}.{name}"), message, remedy));
             }
         }

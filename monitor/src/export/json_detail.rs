@@ -12,7 +12,7 @@ use crate::{
 /// Percentiles that are told.
 const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
 
-/// The keys beside a plugin's `metrics`.
+/// The keys that stand next to a plugin's `metrics`.
 pub(super) fn keys(collection: &Collection, detail: &DetailReading) -> Vec<(&'static str, Json)> {
     let mut keys = vec![
         ("detail_start_time", json!(collection.clock.unix(detail.since))),

@@ -52,14 +52,11 @@ pub(super) fn since(now: &ThreadTimes, before: Option<&ThreadTimes>) -> SwitchTi
 
 fn spread_since(now: &RawSpread, before: Option<&RawSpread>) -> Spread {
     let mut spread = Spread::new(Quantity::Time);
-    let none = |before: Option<u32>| before.unwrap_or(0);
-    spread.zero = now
-        .shorter
-        .wrapping_sub(none(before.map(|before| before.shorter)))
-        .into();
+    let more = |place: usize| now.places[place].wrapping_sub(before.map_or(0, |before| before.places[place]));
+    spread.zero = more(0).into();
     spread.count = spread.zero;
     for index in 0..BUCKETS {
-        let more = now.buckets[index].wrapping_sub(none(before.map(|before| before.buckets[index])));
+        let more = more(1 + index);
         if more > 0 {
             let bucket = FIRST_INDEX + i32::try_from(index).unwrap_or(i32::MAX);
             spread.buckets.insert(bucket, more.into());

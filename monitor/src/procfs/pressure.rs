@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::{facts, open};
 use crate::process::{Contention, ProcessKey, Stall};
 
-/// Where systemd mounts the unified hierarchy, alone or beside those of version 1 (systemd, src/basic/cgroup-util.c).
+/// Where systemd mounts the unified hierarchy, alone or with those of version 1 (systemd, src/basic/cgroup-util.c).
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// The cgroup that all of these processes live in or below, from the unified hierarchy's root; `None` where that is the root itself,

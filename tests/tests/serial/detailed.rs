@@ -34,9 +34,9 @@ fn folder(program: &Program, further: &str) -> PluginDir {
     folder
 }
 
-/// Whether this kernel takes the program on context switches: 6.18 does, 6.1 and older ones do not.
+/// Whether this kernel keeps what tracing programs note of a thread with the thread (5.13 and newer).
 fn measures() -> bool {
-    let measures = features::kernel() >= (6, 18);
+    let measures = features::kernel() >= (5, 13);
     let state = if measures {
         "measured"
     } else {
@@ -91,6 +91,54 @@ fn both(watch: &mut Watch, running: &Running) -> (Scheduled, serde_json::Value) 
     })
 }
 
+/// What the kernel and kevmon have counted of a process while it did something.
+struct Done {
+    before: Scheduled,
+    after: Scheduled,
+    first: serde_json::Value,
+    second: serde_json::Value,
+}
+
+impl Done {
+    /// Has it do `work`, line by line.
+    fn of(watch: &mut Watch, running: &mut Running, work: &[&str]) -> Self {
+        let (before, first) = both(watch, running);
+        for line in work {
+            assert_eq!(running.ask(line), "ok", "{line}");
+        }
+        let (after, second) = both(watch, running);
+        Self {
+            before,
+            after,
+            first,
+            second,
+        }
+    }
+
+    /// By how much a number of a distribution has grown.
+    fn grown(&self, distribution: &str, key: &str) -> u64 {
+        of(Group(&self.second), distribution, key) - of(Group(&self.first), distribution, key)
+    }
+
+    /// kevmon's turns are the kernel's, to the last switch and nanosecond.
+    #[track_caller]
+    fn assert_turns(&self) {
+        let (before, after) = (&self.before, &self.after);
+        assert_eq!(
+            self.grown("on_cpu", "count"),
+            left(after) - left(before),
+            "{}",
+            self.second
+        );
+        assert_eq!(
+            self.grown("on_cpu", "sum_ns"),
+            after.runtime - before.runtime,
+            "{}",
+            self.second
+        );
+    }
+}
+
 #[test]
 fn a_thread_s_counts_and_sums_are_the_kernel_s() {
     if !measures() {
@@ -102,25 +150,17 @@ fn a_thread_s_counts_and_sums_are_the_kernel_s() {
     let mut running = program.start(&["switches"]);
     watch.expect(1, &[]);
     assert_eq!(running.ask("pin 0"), "ok");
-    let (before, first) = both(&mut watch, &running);
-    assert_eq!(running.ask("sleep 200 3000"), "ok");
-    assert_eq!(running.ask("spin 100"), "ok");
-    let (after, second) = both(&mut watch, &running);
-    let (first, second) = (Group(&first), Group(&second));
-    let grown = |distribution: &str, key: &str| of(second, distribution, key) - of(first, distribution, key);
-    assert_eq!(
-        grown("on_cpu", "count"),
-        left(&after) - left(&before),
-        "{}",
-        second.0
-    );
+    let done = Done::of(&mut watch, &mut running, &["sleep 200 3000", "spin 100"]);
+    done.assert_turns();
+    let Done { before, after, .. } = &done;
+    let grown = |distribution: &str, key: &str| done.grown(distribution, key);
+    let second = Group(&done.second);
     assert_eq!(
         grown("run_queue_latency", "count"),
         after.turns - before.turns,
         "{}",
         second.0
     );
-    assert_eq!(grown("on_cpu", "sum_ns"), after.runtime - before.runtime);
     assert_eq!(
         grown("run_queue_latency", "sum_ns"),
         after.run_delay - before.run_delay
@@ -163,17 +203,12 @@ fn what_was_found_running_is_measured_from_then_on() {
     assert_eq!(running.ask("sleep 50 1000"), "ok");
     let mut watch = Watch::plugin(&folder, "detail");
     watch.expect(1, &[]);
-    let (before, first) = both(&mut watch, &running);
-    assert_eq!(running.ask("sleep 100 1000"), "ok");
-    let (after, second) = both(&mut watch, &running);
-    let grown = |distribution: &str, key: &str| {
-        of(Group(&second), distribution, key) - of(Group(&first), distribution, key)
-    };
-    assert_eq!(grown("on_cpu", "count"), left(&after) - left(&before), "{second}");
-    assert_eq!(grown("on_cpu", "sum_ns"), after.runtime - before.runtime);
+    let done = Done::of(&mut watch, &mut running, &["sleep 100 1000"]);
+    done.assert_turns();
     assert!(
-        of(Group(&first), "on_cpu", "count") < 20,
-        "not what was before: {first}"
+        of(Group(&done.first), "on_cpu", "count") < 20,
+        "not what was before: {}",
+        done.first
     );
     running.finish();
     watch.finish();
@@ -576,11 +611,8 @@ fn a_reload_begins_and_ends_it() {
     watch.until("the detailed mode", |group| {
         group.0.get("distributions").is_some()
     });
-    let (before, first) = both(&mut watch, &running);
-    assert_eq!(running.ask("sleep 20 1000"), "ok");
-    let (after, second) = both(&mut watch, &running);
-    let grown = of(Group(&second), "on_cpu", "count") - of(Group(&first), "on_cpu", "count");
-    assert_eq!(grown, left(&after) - left(&before), "{second}");
+    let measured = Done::of(&mut watch, &mut running, &["sleep 20 1000"]);
+    measured.assert_turns();
     folder.write("detail", &plain("standard"));
     assert_eq!(running.ask("spin 50"), "ok");
     watch.until("the standard mode", |group| {
@@ -592,18 +624,13 @@ fn a_reload_begins_and_ends_it() {
     });
     let again = watch.group(&tick);
     assert!(
-        of(again, "on_cpu", "count") < of(Group(&second), "on_cpu", "count"),
-        "anew: {}",
+        of(again, "on_cpu", "count") < of(Group(&measured.second), "on_cpu", "count"),
+        "from its beginning: {}",
         again.0
     );
     assert_eq!(again.int("starts"), 1, "{}", again.0);
     // What it used while nobody measured is in no turn.
-    let (before, third) = both(&mut watch, &running);
-    assert_eq!(running.ask("sleep 20 1000"), "ok");
-    let (after, fourth) = both(&mut watch, &running);
-    let grown = |key: &str| of(Group(&fourth), "on_cpu", key) - of(Group(&third), "on_cpu", key);
-    assert_eq!(grown("count"), left(&after) - left(&before), "{fourth}");
-    assert_eq!(grown("sum_ns"), after.runtime - before.runtime, "{fourth}");
+    Done::of(&mut watch, &mut running, &["sleep 20 1000"]).assert_turns();
     running.finish();
     watch.finish();
 }

@@ -71,7 +71,9 @@ fn orphans_that_process_1_reaps_have_their_totals_at_once() {
     });
     let group = tick.expect_group(&plugin);
     assert!(group.int("cpu_time_ns") >= 400_000_000, "{}", group.0);
-    assert!(group.int("voluntary_ctx_switches") >= 400 * 3, "{}", group.0);
+    // Each leaves its CPU for the last time at least; a sleep that is over before it begins is none.
+    let switches = group.int("voluntary_ctx_switches") + group.int("nonvoluntary_ctx_switches");
+    assert!(switches >= 400 * 2, "{}", group.0);
     daemon.terminate();
 }
 

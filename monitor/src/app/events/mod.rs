@@ -135,7 +135,7 @@ fn format(args: &EventsArgs) -> Format {
     if args.json {
         return Format::Json;
     }
-    let look = terminal::look(args.color);
+    let look = terminal::look(args.paint.color);
     if let Some(width) = look.width.filter(|&width| width < NARROW) {
         eprintln!(
             "kevmon: the terminal has {width} columns, and lines are wrapped; widen it to {NARROW} or more, or use --json"

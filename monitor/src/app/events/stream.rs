@@ -1,6 +1,6 @@
 //! Events in the order of time, with what is known of their processes.
 //!
-//! An end is told once the totals are final, some 10 to 200 ms late, and a process has its parent's name until it executes a
+//! An end is shown when its totals are final, some 10 to 200 ms late, and a process has its parent's name until it executes a
 //! program. So events are held for a moment: long enough for an end to stand where it belongs, and for a start to have the name
 //! of what was executed. What comes later than that (the end of a process that nobody reaps, a hand-over that shows itself when
 //! the old process ends) is shown when it comes, with its own time.
@@ -43,7 +43,7 @@ pub(super) enum ShownArguments {
 struct Known {
     /// As records told it.
     name: Option<Arc<str>>,
-    /// As /proc showed it last, of one that no record told of.
+    /// As /proc showed it last, of a process without a record of its own.
     found: Option<Arc<str>>,
     user: Option<u32>,
     cgroup: Option<Arc<str>>,

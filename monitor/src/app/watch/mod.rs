@@ -4,10 +4,12 @@
 mod arguments;
 mod completeness;
 mod detail;
+mod drain;
 mod ends;
 mod facts;
 mod forks;
 mod live;
+mod outlive;
 pub(super) mod reconcile;
 mod reload;
 mod restore;
@@ -25,13 +27,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tracing::{debug, info, warn};
 
+use self::facts::FactReader;
 pub(super) use self::{
     completeness::Next,
     live::{Happening, Observed},
-};
-use self::{
-    facts::FactReader,
-    verdicts::{judged, say_verdict},
 };
 use super::{
     keeper::Kept,
@@ -44,20 +43,16 @@ use crate::{
     episode::Episode,
     export::{Extra, ServiceReading, UnixClock},
     health::{Health, Pulse, Soft},
-    kernel::{KernelSource, Pinning, ProgramTime, Settings, Takeover},
+    kernel::{KernelSource, Pinning, ProgramTime, Settings},
     limits::{self, CacheShare},
     metrics::{HealthReading, TelemetryReading},
     plugin::{Completeness, GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
-    process::{BootTime, Event, FactIds, KeyMap, KeySet, Moment, ProcessKey, Progress, Recovered, Sample},
+    process::{BootTime, FactIds, KeyMap, KeySet, Moment, ProcessKey, Recovered, Sample},
     procfs::{self, GaugeReader, Hidden, HostReader, ProcSource},
 };
 
-/// A drain ends after this long, so that a storm does not keep the ticks and signals waiting.
-const DRAIN_FOR: Duration = Duration::from_millis(50);
 /// Members of which a group is large.
 const LARGE: usize = 1000;
-/// Events between two looks at the clock.
-const EVENTS_AT_ONCE: usize = 256;
 
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,63 +251,6 @@ impl Watch {
         Ok(watch)
     }
 
-    /// What the kernel side held when this run took it over; `None` where this run took nothing over.
-    pub fn takeover(&self) -> Option<&Takeover> {
-        match &self.source {
-            Source::Ebpf(kernel) => kernel.takeover(),
-            Source::Proc(_) => None,
-        }
-    }
-
-    /// Whether this process could use its source once it has executed kevmon again.
-    pub fn may_begin_again(&self) -> bool {
-        match &self.source {
-            Source::Ebpf(kernel) => kernel.may_load_again(),
-            Source::Proc(_) => true,
-        }
-    }
-
-    /// How far this run has come, for the state, and whether all losses have been reported; `None` where nothing outlives this run.
-    pub fn progress(&self) -> Option<Progress> {
-        match &self.source {
-            Source::Ebpf(kernel) => {
-                let lost = kernel.losses().total() + self.health.get(Soft::Undecodable);
-                let is_told = |group| {
-                    let told = self.lost_at_reading.get(&group).copied().unwrap_or_default();
-                    told == self.lost_so_far(group)
-                };
-                let progress = kernel.progress()?;
-                Some(Progress {
-                    is_told: lost == self.lost && self.tracker.plugins().all(|(group, _)| is_told(group)),
-                    ..progress
-                })
-            }
-            Source::Proc(_) => None,
-        }
-    }
-
-    /// Whether the next commit should come at once.
-    pub fn is_pressed(&self) -> bool {
-        match &self.source {
-            Source::Ebpf(kernel) => kernel.is_pressed(),
-            Source::Proc(_) => false,
-        }
-    }
-
-    /// Releases what the kernel side holds up to `progress`, as the state has it.
-    pub fn release(&mut self, progress: &Progress) {
-        if let Source::Ebpf(kernel) = &mut self.source {
-            kernel.release(progress);
-        }
-    }
-
-    /// This run ends in order. The kernel side goes on without it where `another_follows`.
-    pub fn leave(&mut self, another_follows: bool) {
-        if let Source::Ebpf(kernel) = &mut self.source {
-            kernel.stay(another_follows);
-        }
-    }
-
     /// Execs send no more of long arguments than plugins look at.
     fn tell_how_much_of_arguments(&mut self) {
         let all = self.tracker.reads_command_lines();
@@ -343,99 +281,6 @@ impl Watch {
             Source::Ebpf(kernel) => kernel.ask_thread(),
             Source::Proc(_) => None,
         }
-    }
-
-    /// Takes the events that wait.
-    pub fn drain(&mut self) -> Drained {
-        let mut drained = Drained { taken: 0, all: true };
-        let (began, begins) = (Instant::now(), HostReader::now());
-        let Source::Ebpf(kernel) = &mut self.source else {
-            return drained;
-        };
-        kernel.beat();
-        if self.detail.is_on() {
-            self.detail.take_ends(kernel);
-        }
-        while let Some((mut event, ids)) = kernel.next_event(&mut self.health) {
-            self.first_taken.get_or_insert(event.time());
-            if let Event::Rename {
-                key,
-                threads,
-                comm,
-                unheard,
-                found,
-                usage,
-                ..
-            } = &mut event
-            {
-                if *unheard {
-                    *found = procfs::identity(&self.root, *key).ok();
-                }
-                // What is not known has been judged by all its names but this one.
-                if self.tracker.is_unconfirmed(*key) {
-                    *found = procfs::identity(&self.root, *key).ok();
-                } else if !self.tracker.knows(*key) {
-                    if self.tracker.matches_name(comm) {
-                        *found = procfs::identity(&self.root, *key).ok();
-                    }
-                } else if threads.is_none_or(|threads| threads > 1)
-                    && let Ok(Some(sample)) = kernel.sample_one(*key)
-                {
-                    // The record could not hold what the leader's siblings had used; a held name comes without usage.
-                    *usage = usage.at_least(&sample.usage);
-                }
-            }
-            titles::complete(&self.tracker, kernel, &self.root, &mut event);
-            if self.tracker.facts_matter() {
-                FactReader::new(&self.root, Some(kernel.cgroups())).learn(
-                    &mut self.tracker,
-                    &mut self.health,
-                    &event,
-                    ids,
-                );
-            }
-            if let Event::Free { .. } = &event {
-                self.ends.told += 1;
-            }
-            if self.detail.is_on() {
-                self.detail.before(kernel, &mut self.tracker, &event);
-            }
-            let judged = self
-                .verdicts_are_read
-                .then(|| judged(&self.tracker, &event))
-                .flatten();
-            let observed = self
-                .observed
-                .is_some()
-                .then(|| Observed::before(&self.tracker, &event, ids, kernel.cgroups()));
-            let judgement = self.tracker.apply_of(event, ids.uid);
-            if let (Some(all), Some(observed)) = (&mut self.observed, observed) {
-                all.push(observed.after(&self.tracker));
-            }
-            if let Some(judged) = judged {
-                say_verdict(&mut self.verdict_log, &self.tracker, judged);
-            }
-            if let Some(judgement) = judgement {
-                kernel.judge(&judgement);
-            }
-            drained.taken += 1;
-            if drained.taken.is_multiple_of(EVENTS_AT_ONCE) && began.elapsed() > DRAIN_FOR {
-                drained.all = false;
-                break;
-            }
-        }
-        if drained.all {
-            self.drained_at = begins;
-        }
-        self.look_at_starts();
-        if let Source::Ebpf(kernel) = &mut self.source {
-            for name in kernel.take_lost_names() {
-                self.tracker.lose_name(&name);
-            }
-            kernel.flush(&mut self.health);
-        }
-        self.end_drain_of_threads(drained.all.then_some(begins));
-        drained
     }
 
     /// Reads the groups in `due`, and no process of others: what it costs is up to their own members. With none, all

@@ -74,7 +74,7 @@ impl Series {
             });
         let measure = value.measure.clone();
         match Told::tell(&mut of_metric[index].1, now, measure.clone()) {
-            // A series that has begun anew since is not the one that was told.
+            // A series that has begun again since is another one.
             Some(before) if start <= before.time => Delta {
                 start: before.time,
                 value: gained(measure, before.value),

@@ -1,7 +1,7 @@
 //! `bench switch`: what a context switch costs with kevmon's programs on it.
 //!
-//! Two processes on one CPU wake each other through pipes. The same pair runs without kevmon, beside one in standard mode, beside one
-//! whose program looks for dying threads alone (next to an empty program: the floor), and beside one in detailed mode
+//! Two processes on one CPU wake each other through pipes. The same pair runs without kevmon, with one in standard mode, with one
+//! whose program looks for dying threads alone (close to an empty program: the floor), and with one in detailed mode
 //! that measures others, or these.
 
 use std::{fs, process::ExitCode, thread, time::Duration};
