@@ -4,9 +4,11 @@ use crate::{COMM_LEN, Header, Key};
 
 /// Buckets of a [`Spread`]: four for each power of two, from 2^-24 s (60 ns) to 2^14 s (four and a half hours).
 pub const BUCKETS: usize = 152;
-/// Places of a [`Spread`]: for what is shorter than the first bucket's, for the buckets, and unused ones up to a power of two, so
-/// that a mask bounds an index.
-pub const PLACES: usize = 256;
+/// Places of a [`Spread`]: for what is shorter than the first bucket's, for the buckets, and one unused, so that eight bytes divide
+/// the size.
+pub const PLACES: usize = BUCKETS + 2;
+/// Bounds an index of [`Spread::places`] for the verifier, which knows where a [`ThreadTimes`] ends and not where its fields do.
+pub const PLACE_MASK: usize = PLACES.next_power_of_two() - 1;
 /// `scale` of an OpenTelemetry exponential histogram with these buckets: each is 2^(2^-2) = 1.189 times as wide as the one
 /// before (opentelemetry-proto, metrics.proto, ExponentialHistogramDataPoint).
 pub const SCALE: i32 = 2;
@@ -213,7 +215,9 @@ const _: () = {
     assert!(size_of::<ThreadTimes>() == 56 + 5 * size_of::<Spread>() + PREEMPTORS * 32 + 16);
     assert!(size_of::<ThreadEnd>() == 32 + 16 + size_of::<ThreadTimes>());
     assert!(size_of::<Key>() == 16);
-    assert!(BUCKETS < PLACES && PLACES.is_power_of_two());
+    assert!(BUCKETS < PLACES);
+    let last = core::mem::offset_of!(ThreadTimes, preempted) + core::mem::offset_of!(Spread, places);
+    assert!(last + 4 * (PLACE_MASK + 1) <= size_of::<ThreadTimes>());
 };
 
 #[cfg(test)]
@@ -236,7 +240,11 @@ mod tests {
             assert_eq!(below, index.checked_sub(1), "just below bound {index}");
         }
         assert_eq!(bucket(0), None);
-        assert_eq!(bucket(u64::MAX >> 2), Some(BUCKETS - 1));
+        assert_eq!(bucket(u64::MAX), Some(BUCKETS - 1));
+        assert!(
+            place(u64::MAX) < PLACES,
+            "the mask bounds it for the verifier only"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use aya_ebpf::{
     helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use kevmon_common::{EndKind, Left, PLACES, Spread, TRACK_ENDED, ThreadTimes, place};
+use kevmon_common::{EndKind, Left, PLACE_MASK, Spread, TRACK_ENDED, ThreadTimes, place};
 
 use crate::{
     ends, preemptors,
@@ -148,7 +148,7 @@ unsafe fn add(spread: *mut Spread, nanos: u64, place: usize) {
             (*spread).not_min = !nanos;
         }
         // The mask changes nothing. It is for the verifier, behind a wall for the compiler, which might find that out.
-        let place = core::hint::black_box(place) & (PLACES - 1);
+        let place = core::hint::black_box(place) & PLACE_MASK;
         let count = (&raw mut (*spread).places).cast::<u32>().add(place);
         *count = (*count).wrapping_add(1);
     }
