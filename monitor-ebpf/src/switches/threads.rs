@@ -124,6 +124,16 @@ unsafe fn begin(task: Task, times: *mut ThreadTimes, flags: u32) {
     unsafe {
         (*times).runtime = task.runtime();
         (*times).run_delay = task.run_delay();
+        begin_since(task, times, flags);
+    }
+}
+
+/// # Safety
+/// `times` is the task's.
+#[inline(always)]
+unsafe fn begin_since(task: Task, times: *mut ThreadTimes, flags: u32) {
+    // SAFETY: the caller's word.
+    unsafe {
         (*times).migrations = load_or_zero(task.0, offset!(task_migrations));
         (*times).flags = flags;
         (*times).tid = task.pid();
@@ -132,14 +142,22 @@ unsafe fn begin(task: Task, times: *mut ThreadTimes, flags: u32) {
     }
 }
 
-/// Tracks a thread as a new one, from what it has used by now.
+/// Tracks a thread that executed as a new one. The turn that it is in goes on, and counts where it ends: so it is in one of the
+/// two, whole.
 #[inline(always)]
 pub(crate) fn begin_again(task: Task, times: *mut ThreadTimes, flags: u32) {
     let Some(zeros) = ZEROS.get_ptr(0) else { return };
-    // SAFETY: a live map value of this size, and another one that nobody writes.
+    // SAFETY: a live map value of this size that only this thread writes, and another one that nobody writes.
     unsafe {
+        let (runtime, run_delay) = ((*times).runtime, (*times).run_delay);
+        let (left, left_at, cpu) = ((*times).left, (*times).left_at, (*times).cpu);
         bpf_probe_read_kernel(times.cast(), size_of::<ThreadTimes>() as u32, zeros.cast());
-        begin(task, times, flags);
+        (*times).runtime = runtime;
+        (*times).run_delay = run_delay;
+        (*times).left = left;
+        (*times).left_at = left_at;
+        (*times).cpu = cpu;
+        begin_since(task, times, flags);
     }
 }
 
