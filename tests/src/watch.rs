@@ -9,7 +9,7 @@ use crate::{
     kevmon::Daemon,
     plugin_dir::PluginDir,
     tick::{Group, Tick},
-    workload,
+    wait, workload,
 };
 
 /// Deadline of everything that takes a few ticks.
@@ -48,11 +48,15 @@ impl Watch {
             .wait_until(what, LIMIT, |tick| condition(tick.expect_group(plugin)))
     }
 
-    /// Waits until so many processes live, then asserts that each of `expected` has its value.
+    /// Waits until so many processes live, then asserts that each of `expected` has its value. What a tick from before this call
+    /// told does not count: it may have seen a program on its way.
     pub fn expect(&mut self, processes: u64, expected: &[(&str, u64)]) -> Tick {
-        let tick = self.until(&format!("{processes} processes"), |group| {
-            group.int("process_count") == processes
-        });
+        let (plugin, since) = (&self.plugin, wait::unix_now());
+        let tick = self
+            .daemon
+            .wait_until(&format!("{processes} processes"), LIMIT, |tick| {
+                tick.time() >= since && tick.expect_group(plugin).int("process_count") == processes
+            });
         let group = tick.expect_group(&self.plugin);
         for (metric, value) in expected {
             assert_eq!(group.int(metric), *value, "{metric}; {}", group.0);

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -315,5 +316,69 @@ fn a_hangup_reads_everything_again_and_names_what_needs_a_restart() {
     });
     kevmon.next_tick(LIMIT);
     goes_on(&kevmon, "steady");
+    kevmon.terminate();
+}
+
+/// A file system that keeps whole seconds alone: ext2 with inodes of 128 bytes.
+struct WholeSeconds(Scratch);
+
+impl WholeSeconds {
+    fn mounted() -> Self {
+        let scratch = Scratch::new();
+        let image = scratch.path().join("image");
+        fs::File::create(&image)
+            .and_then(|file| file.set_len(2 << 20))
+            .expect("an image");
+        fs::create_dir(scratch.path().join("plugins")).expect("a folder");
+        let this = Self(scratch);
+        run(Command::new("mkfs.ext2").args(["-q", "-I", "128"]).arg(&image));
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&image)
+            .arg(this.folder()));
+        this
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.path().join("plugins")
+    }
+}
+
+impl Drop for WholeSeconds {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.folder()).status();
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+#[test]
+fn a_second_change_within_a_second_takes_effect_where_times_are_whole_seconds() {
+    let mounted = WholeSeconds::mounted();
+    let (folder, program) = (mounted.folder(), Program::new(WORKLOAD, "seconds"));
+    fs::create_dir(folder.join("seconds")).expect("a folder");
+    let file = folder.join("seconds/plugin.toml");
+    // Of one length.
+    let write = |name: &str| {
+        fs::write(&file, plugin(name, &program.pattern(), INTERVAL)).expect("a file");
+    };
+    write("z0");
+    let mut kevmon = Kevmon::start(&["--plugins-dir", folder.to_str().expect("UTF-8")]);
+    kevmon.next_tick(LIMIT);
+    for round in 1..4 {
+        // Both changes fall into one second of the file system.
+        let nanos = wait::unix_now() % 1_000_000_000;
+        std::thread::sleep(Duration::from_nanos(1_000_000_000 - nanos));
+        for change in ["a", "b"] {
+            let name = format!("{change}{round}");
+            write(&name);
+            after_change(&mut kevmon, &name, |tick| tick.group(&name).is_some());
+        }
+    }
     kevmon.terminate();
 }

@@ -209,7 +209,7 @@ impl Watcher {
                     Asked::Command(_) => "kevmon reload",
                 };
                 info!("{by}: the configuration is read again");
-            } else if survey == self.seen {
+            } else if survey == self.seen && !self.seen.is_fresh() {
                 self.watch_folders(); // a folder on the way to one that is missing may have appeared
                 continue;
             } else if is_idle_look {
