@@ -73,7 +73,11 @@ pub const MARK_JUDGED_BEFORE: u32 = 64;
 /// [`Mark::flags`]: its totals have been told before its free, which then has nothing more to tell.
 pub const MARK_SETTLED: u32 = 128;
 
-/// The value of the map `WATCHED_UNTIL` while the programs end with userspace.
+/// Key of the map `READER`: until when the programs watch, ns of CLOCK_MONOTONIC.
+pub const READER_WATCHED_UNTIL: u32 = 0;
+/// Key of the map `READER`: bytes waiting in the ring that wake the reader.
+pub const READER_CALL_AT: u32 = 1;
+/// The value at [`READER_WATCHED_UNTIL`] while the programs end with userspace.
 pub const WATCHED_ALWAYS: u64 = u64::MAX;
 
 /// Renames of one process that are sent as records within a second, at most: any program may rename itself in a loop,

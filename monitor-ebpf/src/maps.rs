@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use kevmon_common::{
     ARGUMENTS_MOST, COMM_LEN, Counters, Failure, HELD_AT_MOST, HeldRename, Key, LOST_NAMES_AT_MOST,
-    MARK_JUDGED_BEFORE, Mark, Verdict, WATCHED_ALWAYS,
+    MARK_JUDGED_BEFORE, Mark, READER_CALL_AT, READER_WATCHED_UNTIL, Verdict, WATCHED_ALWAYS,
 };
 use kevmon_ebpf::atomic::add;
 
@@ -42,17 +42,19 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static ARGUMENTS_LEFT_OUT: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Until when the programs work, ns of CLOCK_MONOTONIC, which stands still while the host sleeps. Userspace moves it on while
-/// it lives; [`WATCHED_ALWAYS`]: nothing outlives userspace, so that nobody has to look at the clock.
+/// Of the reader, in one line of the cache. At [`READER_WATCHED_UNTIL`]: until when the programs work, ns of CLOCK_MONOTONIC,
+/// which stands still while the host sleeps. Userspace moves it on while it lives; [`WATCHED_ALWAYS`]: nothing outlives
+/// userspace, so that nobody has to look at the clock. At [`READER_CALL_AT`]: bytes waiting in the ring that wake the reader.
+/// Userspace writes 1 when it goes to sleep; the record that wakes it puts [`WAKE_AT`] back, so that a burst wakes once.
 #[map]
-static WATCHED_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
+static READER: Array<u64> = Array::with_max_entries(2, 0);
 
 /// The newest sequence that userspace has written a verdict about, or is about to write one. Of a later identity there is
 /// none, and nobody has to look: a process that comes and goes between two drains ends without a search of `VERDICTS`.
 #[map]
 static JUDGED_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Bytes waiting in the ring that wake the reader; the loader sets it to a quarter of the ring.
+/// Bytes waiting in the ring that wake a reader who looks by himself as well; the loader sets it to a quarter of the ring.
 #[unsafe(no_mangle)]
 static WAKE_AT: u64 = 0;
 
@@ -60,7 +62,7 @@ static WAKE_AT: u64 = 0;
 /// userspace knows by the same value that it came too late.
 #[inline(always)]
 pub(crate) fn is_watched() -> bool {
-    let Some(until) = WATCHED_UNTIL.get(0) else {
+    let Some(until) = READER.get(READER_WATCHED_UNTIL) else {
         return false;
     };
     // SAFETY: a live map value; volatile, because userspace writes it at any time.
@@ -190,16 +192,25 @@ pub(crate) fn reserve<T: 'static>(failure: Failure) -> Option<RingBufEntry<T>> {
     entry
 }
 
-/// Flags for a submit: wake the reader only when a quarter of the ring is waiting; else its timer does.
+/// Flags for a submit: wake the reader only when a quarter of the ring is waiting, or where it asked for the next record; else
+/// its timer does.
 #[inline(always)]
 pub(crate) fn wake_up() -> u64 {
     // SAFETY: a reference; volatile, because the loader rewrites the static after compilation.
-    let wake_at = unsafe { core::ptr::read_volatile(&WAKE_AT) };
-    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= wake_at {
-        u64::from(BPF_RB_FORCE_WAKEUP)
-    } else {
-        u64::from(BPF_RB_NO_WAKEUP)
+    let usual = unsafe { core::ptr::read_volatile(&WAKE_AT) };
+    let Some(call_at) = READER.get_ptr_mut(READER_CALL_AT) else {
+        return u64::from(BPF_RB_NO_WAKEUP);
+    };
+    // SAFETY: a live map value; volatile, because userspace writes it at any time.
+    let wake_at = unsafe { core::ptr::read_volatile(call_at) };
+    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) < wake_at {
+        return u64::from(BPF_RB_NO_WAKEUP);
     }
+    if wake_at != usual {
+        // SAFETY: as above. Two CPUs may both get here: then the reader is woken twice.
+        unsafe { core::ptr::write_volatile(call_at, usual) };
+    }
+    u64::from(BPF_RB_FORCE_WAKEUP)
 }
 
 /// True while half of the ring is waiting: what can be had in another way is not sent then, so that long arguments never

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aya::maps::{Array, MapData};
-use kevmon_common::WATCHED_ALWAYS;
+use kevmon_common::{READER_WATCHED_UNTIL, WATCHED_ALWAYS};
 use tracing::{debug, warn};
 
 use crate::health::Vital;
@@ -30,10 +30,10 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Of programs that watch until the time in the map `until`, and `keep` beyond each beat.
+    /// Of programs that watch until the time in the map `READER`, and `keep` beyond each beat.
     pub fn start(until: Array<MapData, u64>, keep: Duration, ring: u32) -> Self {
         let period = keep / 4;
-        let told = until.get(&0, 0).unwrap_or(0);
+        let told = until.get(&READER_WATCHED_UNTIL, 0).unwrap_or(0);
         let watched = Arc::new(Mutex::new(Watched {
             told,
             until,
@@ -110,7 +110,7 @@ impl Watched {
         let now = monotonic();
         self.lapses += u64::from(now > self.told);
         let until = after(now, self.keep);
-        match self.until.set(0, until, 0) {
+        match self.until.set(READER_WATCHED_UNTIL, until, 0) {
             Ok(()) => self.told = until,
             Err(error) => debug!("the programs were not told that kevmon is there: {error}"),
         }

@@ -2,6 +2,7 @@
 //! their iterators, and answers with verdicts. Everything it hands on is in the process module's own types.
 
 mod btf;
+mod caller;
 mod cgroups;
 mod decode;
 #[cfg(any(test, fuzzing))]

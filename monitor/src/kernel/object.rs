@@ -12,8 +12,8 @@ use aya::{
     programs::{BtfTracePoint, Iter},
 };
 use kevmon_common::{
-    Counters, HeldRename, Key, Lives, LivesKey, LostEnd, Mark, Offsets, SwitchCounters, Verdict,
-    WATCHED_ALWAYS,
+    Counters, HeldRename, Key, Lives, LivesKey, LostEnd, Mark, Offsets, READER_CALL_AT, READER_WATCHED_UNTIL,
+    SwitchCounters, Verdict, WATCHED_ALWAYS,
 };
 
 use tracing::{debug, warn};
@@ -75,11 +75,11 @@ const MAPS: [&str; 12] = [
     "PENDING",
     "HELD",
     "LOST_NAMES",
-    "WATCHED_UNTIL",
+    READER,
 ];
 
-/// The map that says until when the programs watch, ns of CLOCK_MONOTONIC.
-pub const WATCHED_UNTIL: &str = "WATCHED_UNTIL";
+/// The map that says until when the programs watch, and when they call.
+pub const READER: &str = "READER";
 
 /// What else both sides have to agree on when one kevmon takes over from another: how positions, losses and sums are kept.
 const TAKEOVER: u32 = 1;
@@ -264,9 +264,9 @@ impl Attached {
     /// # Errors
     /// The map cannot be written.
     pub fn watch_always(&mut self) -> Result<(), LoadError> {
-        if let Some(map) = self.maps.get_mut(WATCHED_UNTIL) {
+        if let Some(map) = self.maps.get_mut(READER) {
             let mut watched: Array<&mut MapData, u64> = map.try_into()?;
-            watched.set(0, WATCHED_ALWAYS, 0)?;
+            watched.set(READER_WATCHED_UNTIL, WATCHED_ALWAYS, 0)?;
         }
         Ok(())
     }
@@ -304,7 +304,8 @@ fn link_file(name: &str) -> String {
     format!("link_{name}")
 }
 
-fn data(map: &Map) -> Option<&MapData> {
+/// What the kernel knows of a map; `None` of a kind that the object has none of.
+pub fn data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => Some(data),
         _ => None,
@@ -392,9 +393,9 @@ pub enum TakeoverError {
 
 /// Until when the programs of a set watch, ns of CLOCK_MONOTONIC; `None` where that cannot be read.
 pub fn watched_until(found: &Found) -> Option<u64> {
-    let map = MapData::from_fd(found.open(&map_file(WATCHED_UNTIL)).ok()?).ok()?;
+    let map = MapData::from_fd(found.open(&map_file(READER)).ok()?).ok()?;
     let array: Array<MapData, u64> = Map::from_map_data(map).ok()?.try_into().ok()?;
-    array.get(&0, 0).ok()
+    array.get(&READER_WATCHED_UNTIL, 0).ok()
 }
 
 /// Loads and attaches everything. The programs watch until `until`, ns of CLOCK_MONOTONIC.
@@ -430,9 +431,10 @@ pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
         maps.insert(name, ebpf.take_map(name).ok_or(LoadError::Foreign(name))?);
     }
     // Before the first of them runs.
-    if let Some(map) = maps.get_mut(WATCHED_UNTIL) {
-        let mut watched: Array<&mut MapData, u64> = map.try_into()?;
-        watched.set(0, until, 0)?;
+    if let Some(map) = maps.get_mut(READER) {
+        let mut reader: Array<&mut MapData, u64> = map.try_into()?;
+        reader.set(READER_WATCHED_UNTIL, until, 0)?;
+        reader.set(READER_CALL_AT, wake_at, 0)?;
     }
     let iterators = (
         load_iterator(&mut ebpf, ITERATORS[0], &btf)?,

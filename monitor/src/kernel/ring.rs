@@ -1,8 +1,8 @@
 //! Reads the ring. The loop takes the records itself as long as it comes by in time; while it does something else, a
 //! thread of the ring's own takes them out, so that the ring does not fill up.
 //!
-//! The thread waits for the kernel side's call, which comes once a quarter of the ring is waiting, and never for
-//! anything else: it holds the lock for no longer than reading takes. On a quiet host it does not run at all.
+//! The thread waits for the kernel side's call, which comes once a quarter of the ring is waiting or with the first record after the
+//! loop went to sleep, and never for anything else: it holds the lock for no longer than reading takes. On a quiet host it does not run at all.
 //!
 //! Where the ring outlives kevmon, a record's space is given back once the state has what the record told, so that the next
 //! kevmon finds in the ring what this one had read and not kept ([`Ring::release`]). A storm does not wait for that: once an

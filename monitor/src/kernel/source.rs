@@ -18,6 +18,7 @@ use log::Log;
 use tracing::{debug, info, warn};
 
 use super::{
+    caller::Caller,
     cgroups::Cgroups,
     decode::{self, Blind},
     heartbeat::{Heartbeat, after, monotonic},
@@ -25,7 +26,7 @@ use super::{
     iterator::Iterators,
     losses::{self, Losses, Records, ToldBefore},
     lost::Lost,
-    object::{self, Attached, LoadError, Shared, Sizes, TakeoverError, WATCHED_UNTIL},
+    object::{self, Attached, LoadError, READER, Shared, Sizes, TakeoverError},
     pins::{self, Found, PinError, Pins},
     refusal::Refusal,
     rights,
@@ -147,6 +148,8 @@ pub struct KernelSource {
     untold: KeyMap<u64>,
     /// Tells the programs that kevmon is there; `None` where they end with it.
     heartbeat: Option<Heartbeat>,
+    /// Has the kernel side call with the next record.
+    caller: Caller,
     /// What an earlier kevmon told of the counts.
     told_before: ToldBefore,
     /// Records that earlier kevmons received.
@@ -316,7 +319,9 @@ impl KernelSource {
                 let link = sys::link_full_iterator(attached.iterators.0.as_fd())?;
                 sys::open_iterator(link.as_fd()).map(drop)
             });
-        let until: Array<MapData, u64> = attached.take(WATCHED_UNTIL)?.try_into().map_err(LoadError::Map)?;
+        let reader = attached.take(READER)?;
+        let caller = Caller::of(&reader)?;
+        let until: Array<MapData, u64> = reader.try_into().map_err(LoadError::Map)?;
         let pinning = settings.pinning.filter(|_| is_held);
         let heartbeat = pinning.map(|pinning| Heartbeat::start(until, pinning.keep_watching, ring_id));
         let mut map = |name: &'static str| attached.take(name);
@@ -368,6 +373,7 @@ impl KernelSource {
             log,
             attached,
             heartbeat,
+            caller,
             told_before: ToldBefore::default(),
             received_before: 0,
             takeover: None,
@@ -438,6 +444,12 @@ impl KernelSource {
         }
     }
 
+    /// Has the kernel side call with the next record, and not only once a quarter of the ring is waiting. What was told before
+    /// that is to be taken after it. False where the kernel refuses, which is said once.
+    pub fn call_with_next(&mut self) -> bool {
+        self.caller.call_with_next()
+    }
+
     /// How often the programs had stopped, as kevmon did not say in time that it is there.
     pub fn lapses(&self) -> u64 {
         self.heartbeat.as_ref().map_or(0, Heartbeat::lapses)
@@ -483,7 +495,8 @@ impl KernelSource {
         }
     }
 
-    /// A descriptor that is readable once a quarter of the ring is waiting.
+    /// A descriptor that is readable once the kernel side has called: a quarter of the ring is waiting, or a record came that a
+    /// sleeping reader had asked for.
     ///
     /// # Errors
     /// No descriptor is left.

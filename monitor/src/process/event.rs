@@ -83,6 +83,17 @@ pub enum Event {
 }
 
 impl Event {
+    /// The process that it happened to.
+    pub fn key(&self) -> ProcessKey {
+        match self {
+            Self::Exec { key, .. }
+            | Self::Fork { key, .. }
+            | Self::Rename { key, .. }
+            | Self::Exit { key, .. }
+            | Self::Free { key, .. } => *key,
+        }
+    }
+
     /// When it happened.
     pub fn time(&self) -> BootTime {
         match self {

@@ -1,6 +1,8 @@
 //! The daemon: drains events, collects what is due, exports beside it, and ends in order.
 
+mod alarm;
 mod collecting;
+mod pace;
 mod reloading;
 mod service;
 mod start;
@@ -17,12 +19,14 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     signal::unix::Signal as Signals,
     sync::mpsc,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 use tracing::{error, info, warn};
 
 use self::{
+    alarm::Alarm,
     collecting::{BETWEEN_PRESSED, COMMIT_WITHIN, Onset},
+    pace::Pace,
     reloading::Reloading,
     service::Service,
 };
@@ -39,7 +43,7 @@ use super::{
     schedule::Schedule,
     service::control::Order,
     times::CollectionTimes,
-    watch::{Drained, Watch, reconcile::LAST_WORD},
+    watch::Watch,
 };
 use crate::{
     cli::Args,
@@ -49,11 +53,6 @@ use crate::{
     plugin::GroupId,
 };
 
-/// Events are taken this often while there are any …
-const DRAIN: Duration = Duration::from_millis(100);
-/// … and at least this often when there are none: an idle host costs next to nothing. Nothing waits for it: a
-/// collection takes the events first, and the kernel side calls when a quarter of the ring is full.
-const DRAIN_IDLE: Duration = Duration::from_millis(400);
 /// At the end, events are awaited this long at least …
 const FINAL_DRAIN: Duration = Duration::from_millis(100);
 /// … and this long when totals of what just ended have not settled by then.
@@ -111,8 +110,10 @@ struct Inputs {
     attempts: mpsc::Receiver<Attempt>,
     /// What operators ask for.
     orders: mpsc::Receiver<Order>,
-    /// Readable once a quarter of the ring is waiting.
+    /// Readable once the kernel side has called.
     ring: Option<AsyncFd<OwnedFd>>,
+    /// Rings when something is due.
+    alarm: Alarm,
 }
 
 struct Daemon {
@@ -178,8 +179,8 @@ impl Daemon {
     /// Goes on until it is told to end.
     async fn serve(&mut self, inputs: &mut Inputs) -> End {
         self.watch.never_wait();
-        let mut pause = DRAIN;
-        let mut drain_at = Instant::now() + pause;
+        let mut pace = Pace::new();
+        let mut drain_at = Instant::now() + pace::BUSY;
         let mut ask_at = self.service.next();
         loop {
             let tick_at = match self.schedule.next() {
@@ -188,12 +189,23 @@ impl Daemon {
             };
             let sample_at = self.watch.next_sample().map(Instant::from_std);
             let collect_at = self.collectors.next().map(Instant::from_std);
+            let times = [
+                Some(tick_at),
+                Some(ask_at),
+                Some(drain_at),
+                sample_at,
+                collect_at,
+                self.commit_at,
+            ];
+            let first = times.into_iter().flatten().min().unwrap_or(drain_at);
             tokio::select! {
+                // What is due is due in the next round.
+                () = inputs.alarm.wait(first.into_std()), if first > Instant::now() => {}
                 _ = inputs.terminate.recv() => return End::ForGood,
                 _ = inputs.interrupt.recv() => return End::ForGood,
                 _ = inputs.restart.recv() => return End::Restart,
                 Some(order) = inputs.orders.recv() => return End::from(order),
-                () = sleep_until(tick_at) => {
+                () = due(Some(tick_at)) => {
                     let due = self.schedule.take(std::time::Instant::now());
                     self.watch.health.add(Soft::TickSkipped, due.skipped);
                     if due.skipped > 0 {
@@ -206,15 +218,15 @@ impl Daemon {
                     self.service.attempted(&attempt);
                     self.exports.tell(attempt);
                 }
-                () = sleep_until(ask_at) => {
+                () = due(Some(ask_at)) => {
                     self.ask_threads();
                     ask_at = self.service.next();
                 }
-                () = at(sample_at) => self.watch.take_samples(),
-                () = at(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
+                () = due(sample_at) => self.watch.take_samples(),
+                () = due(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
                 () = self.collectors.ended() => {}
                 outgoing = self.keeper.written() => self.send(*outgoing),
-                () = at(self.commit_at) => self.commit_between(),
+                () = due(self.commit_at) => self.commit_between(),
                 Some(Change { configuration, asked }) = inputs.changes.recv(), if self.reloading.is_none() => {
                     self.asked = Some((asked, service::lines(configuration.faults())));
                     self.reload(configuration);
@@ -224,17 +236,16 @@ impl Daemon {
                     self.go_on(step);
                     self.say_reloaded();
                 }
-                () = either(sleep_until(drain_at), readable(inputs.ring.as_ref())) => {
-                    let drained = self.watch.drain();
+                () = either(due(Some(drain_at)), readable(inputs.ring.as_ref())) => {
+                    let mut drained = self.watch.drain();
                     self.service.drained(self.schedule.next());
-                    let is_missing = self.watch.call_missing();
-                    pause = match drained {
-                        Drained { all: false, .. } => Duration::ZERO,
-                        _ if is_missing => LAST_WORD,
-                        Drained { taken: 0, .. } => DRAIN_IDLE.min(pause * 2).max(DRAIN),
-                        Drained { .. } => DRAIN,
-                    };
-                    drain_at = Instant::now() + pause;
+                    let mut pause = pace.after(drained, &mut self.watch);
+                    if pause.is_none() {
+                        // What came before the kernel side was asked to call has not called.
+                        drained = self.watch.drain();
+                        pause = (drained.taken > 0).then_some(pace::BUSY);
+                    }
+                    drain_at = pause.map_or(ask_at, |pause| Instant::now() + pause);
                     if self.commits_between && self.commit_at.is_none() && self.watch.is_unsaved() {
                         self.commit_at = Some(Instant::now() + COMMIT_WITHIN);
                     }
@@ -393,11 +404,10 @@ impl Daemon {
     }
 }
 
-/// Completes then; never without a time.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
+/// Completes where that time has come, and else never: the alarm rings then, and this is asked again.
+async fn due(time: Option<Instant>) {
+    if time.is_none_or(|time| time > Instant::now()) {
+        std::future::pending().await
     }
 }
 

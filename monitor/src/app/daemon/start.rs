@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{
     Daemon, Inputs,
+    alarm::Alarm,
     collecting::Onset,
     register,
     service::{self, Service},
@@ -167,6 +168,7 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         attempts,
         orders,
         ring,
+        alarm: Alarm::new().context("a timer (timerfd_create(2))")?,
     };
     Ok((daemon, inputs))
 }

@@ -27,7 +27,11 @@ const EVENTS_AT_ONCE: usize = 256;
 impl Watch {
     /// Takes the events that wait.
     pub fn drain(&mut self) -> Drained {
-        let mut drained = Drained { taken: 0, all: true };
+        let mut drained = Drained {
+            taken: 0,
+            of_interest: 0,
+            all: true,
+        };
         let (began, begins) = (Instant::now(), HostReader::now());
         let Source::Ebpf(kernel) = &mut self.source else {
             return drained;
@@ -64,7 +68,10 @@ impl Watch {
                 .observed
                 .is_some()
                 .then(|| Observed::before(&self.tracker, &event, ids, kernel.cgroups()));
+            let key = event.key();
+            let was_known = self.tracker.knows(key);
             let judgement = self.tracker.apply_of(event, ids.uid);
+            drained.of_interest += usize::from(was_known || self.tracker.knows(key));
             if let (Some(all), Some(observed)) = (&mut self.observed, observed) {
                 all.push(observed.after(&self.tracker));
             }

@@ -59,6 +59,8 @@ const LARGE: usize = 1000;
 pub(super) struct Drained {
     /// Events taken.
     pub(super) taken: usize,
+    /// Those of them that concern processes of interest, or made them so.
+    pub(super) of_interest: usize,
     /// Nothing waited any more at its end.
     pub(super) all: bool,
 }
@@ -262,6 +264,20 @@ impl Watch {
     /// The plugins, by group.
     pub fn plugins(&self) -> impl Iterator<Item = (GroupId, &Arc<Plugin>)> {
         self.tracker.plugins()
+    }
+
+    /// Whether something waits for its time, for which a drain has to come by.
+    pub(super) fn has_looks(&self) -> bool {
+        self.detail.is_on() || !self.looks.is_empty()
+    }
+
+    /// Has the kernel side call with the next record. False where it does not, or where a record came before: then the caller
+    /// goes on by a timer.
+    pub(super) fn call_with_next(&mut self) -> bool {
+        match &mut self.source {
+            Source::Ebpf(kernel) => kernel.call_with_next(),
+            Source::Proc(_) => false,
+        }
     }
 
     /// Becomes readable when events wait; `None` when the source has none.

@@ -35,6 +35,11 @@ pub(super) struct Looks {
 }
 
 impl Looks {
+    /// No look is due, now or later.
+    pub(super) fn is_empty(&self) -> bool {
+        self.soon.is_empty() && self.again.is_empty() && self.once.is_empty()
+    }
+
     /// Takes processes that have come; returns how many found no place.
     fn plan(&mut self, new: Vec<(ProcessKey, Interest)>, interval: Duration) -> u64 {
         let now = Instant::now();
