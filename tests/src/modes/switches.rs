@@ -8,7 +8,8 @@ use std::{
 use super::{Args, checked, ready, say};
 
 /// `switches`: each line of its input is done and then answered with `ok`: `pin CPU`; `sleep COUNT US`; `spin MS`, of wall time;
-/// `threads COUNT US`, one after the other, each of which sleeps once and ends.
+/// `threads COUNT US`, one after the other, each of which sleeps once and ends; `allocate MIB MS`, all of it written, and given back
+/// after that time.
 pub(super) fn switches() -> i32 {
     ready();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -30,6 +31,12 @@ pub(super) fn switches() -> i32 {
                         .join()
                         .expect("it sleeps");
                 }
+            }
+            "allocate" => {
+                let size = usize::try_from(number(1) << 20).expect("it fits");
+                let memory = std::hint::black_box(vec![1_u8; size]);
+                sleep(number(2) * 1_000);
+                drop(memory);
             }
             _ => panic!("{line:?}"),
         }

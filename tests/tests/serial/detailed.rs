@@ -294,10 +294,11 @@ fn a_hog_is_named_with_its_time() {
 
 #[test]
 fn a_burst_between_two_collections_is_in_the_peaks() {
+    const MIB: u64 = 300;
     let program = Program::new(WORKLOAD, "detail-peak");
     let folder = PluginDir::new();
     let text = format!(
-        "schema = 1\n[plugin]\nname = \"peak\"\n[service]\nprocess_name = \"{}\"\n[monitoring]\ninterval = \"4s\"\n\
+        "schema = 1\n[plugin]\nname = \"peak\"\n[service]\nprocess_name = \"{}\"\n[monitoring]\ninterval = \"5s\"\n\
          mode = \"detailed\"\nsample_interval = \"50ms\"\n",
         program.pattern()
     );
@@ -311,6 +312,9 @@ fn a_burst_between_two_collections_is_in_the_peaks() {
     let (began, before) = (wait::unix_now(), process::scheduled(running.pid()));
     assert_eq!(running.ask("spin 300"), "ok");
     let (ended, after) = (wait::unix_now(), process::scheduled(running.pid()));
+    let asked = wait::unix_now();
+    assert_eq!(running.ask(&format!("allocate {MIB} 200")), "ok");
+    let freed = wait::unix_now();
     let tick = daemon.next_tick(Duration::from_secs(20));
     let group = tick.expect_group("peak");
     let peak = &group.0["peaks"]["cpu_utilization"];
@@ -330,8 +334,18 @@ fn a_burst_between_two_collections_is_in_the_peaks() {
         time > began && time < ended + sample,
         "{time}: {began} to {ended}"
     );
-    let rss = group.0["peaks"]["rss_bytes"]["value"].as_u64().expect("a number");
-    assert!(rss > 0, "{}", group.0);
+    let rss = &group.0["peaks"]["rss_bytes"];
+    let (value, time) = (rss["value"].as_u64(), rss["time"].as_u64());
+    let (value, time) = value.zip(time).expect("numbers");
+    assert!(
+        value > MIB << 20 && value < (MIB << 20) * 21 / 20,
+        "{MIB} MiB: {}",
+        group.0
+    );
+    assert!(
+        time > asked && time < freed + sample,
+        "{time}: {asked} to {freed}"
+    );
     let samples = group.0["sampled"]["threads"]["count"].as_u64().expect("a number");
     assert!(samples > 20, "{}", group.0);
     let memory = &group.0["memory"];

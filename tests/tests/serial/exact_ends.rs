@@ -60,9 +60,10 @@ fn unsettled(group: Group<'_>) -> u64 {
 
 #[test]
 fn orphans_that_process_1_reaps_have_their_totals_at_once() {
+    const ORPHANS: u64 = 2_000;
     let program = Program::new(WORKLOAD, "orphan");
     let (mut daemon, _settings) = daemon(&program, "always");
-    orphans(&mut daemon, &program, 400, "init");
+    orphans(&mut daemon, &program, ORPHANS, "init");
     let plugin = program.plugin();
     // Whether or not a free comes: what died has told its totals.
     // (Unless it is being reaped at that very moment: then the free is waited for.)
@@ -70,10 +71,10 @@ fn orphans_that_process_1_reaps_have_their_totals_at_once() {
         unsettled(tick.expect_group(&plugin)) == 0
     });
     let group = tick.expect_group(&plugin);
-    assert!(group.int("cpu_time_ns") >= 400_000_000, "{}", group.0);
+    assert!(group.int("cpu_time_ns") >= ORPHANS * 1_000_000, "{}", group.0);
     // Each leaves its CPU for the last time at least; a sleep that is over before it begins is none.
     let switches = group.int("voluntary_ctx_switches") + group.int("nonvoluntary_ctx_switches");
-    assert!(switches >= 400 * 2, "{}", group.0);
+    assert!(switches >= ORPHANS * 2, "{}", group.0);
     daemon.terminate();
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn run(this: &str, quick: bool) -> ExitCode {
     report(&whole, &nothing, quantile(&mut lifecycles, 0.5))
 }
 
-fn plugin_file(name: &str, pattern: &str, interval: &str, more: &str) -> String {
+pub(crate) fn plugin_file(name: &str, pattern: &str, interval: &str, more: &str) -> String {
     format!(
         "schema = 1\n[plugin]\nname = \"{name}\"\n[service]\nnamespace = \"bench\"\nprocess_name = \"{pattern}\"\n\
          [monitoring]\ninterval = \"{interval}\"\n{more}"
@@ -95,20 +95,20 @@ fn plugin_file(name: &str, pattern: &str, interval: &str, more: &str) -> String 
 
 /// Of one run of kevmon, after it has settled.
 #[derive(Debug, Clone, Copy)]
-struct Cost {
+pub(crate) struct Cost {
     /// Data points that arrived, a second.
     points: f64,
     /// Percent of one CPU.
-    cpu: f64,
+    pub(crate) cpu: f64,
     /// Highest resident set, MB.
-    rss: f64,
+    pub(crate) rss: f64,
     /// Most threads at once.
     threads: f64,
 }
 
-fn measure(plugins: &PluginDir, receiver: &Counting, length: Duration) -> Cost {
-    const SETTLE: Duration = Duration::from_secs(4);
-    let database = format!("{}/../{}.db", plugins.path(), std::process::id());
+/// Starts kevmon with these plugins and that receiver.
+pub(crate) fn start(plugins: &PluginDir, receiver: &Counting) -> Ending {
+    let database = database(plugins);
     let kevmon = command(&[
         "--plugins-dir",
         plugins.path(),
@@ -120,7 +120,18 @@ fn measure(plugins: &PluginDir, receiver: &Counting, length: Duration) -> Cost {
     .stdout(Stdio::null())
     .spawn()
     .expect("kevmon starts");
-    let kevmon = Ending(kevmon);
+    Ending(kevmon, database)
+}
+
+/// Where its state is.
+fn database(plugins: &PluginDir) -> String {
+    format!("{}/../{}.db", plugins.path(), std::process::id())
+}
+
+/// Starts it, lets it settle, and looks at it for so long.
+pub(crate) fn measure(plugins: &PluginDir, receiver: &Counting, length: Duration) -> Cost {
+    const SETTLE: Duration = Duration::from_secs(4);
+    let kevmon = start(plugins, receiver);
     let pid = kevmon.0.id();
     std::thread::sleep(SETTLE);
     let (began, cpu, points) = (Instant::now(), cpu_ns(pid), receiver.points.load(Relaxed));
@@ -137,9 +148,6 @@ fn measure(plugins: &PluginDir, receiver: &Counting, length: Duration) -> Cost {
         (receiver.points.load(Relaxed) - points) as f64,
     );
     drop(kevmon);
-    for suffix in ["", "-wal", "-shm", ".lock"] {
-        let _ = fs::remove_file(format!("{database}{suffix}"));
-    }
     Cost {
         points: points / elapsed,
         cpu: cpu / elapsed * 100.0,
@@ -149,7 +157,7 @@ fn measure(plugins: &PluginDir, receiver: &Counting, length: Duration) -> Cost {
 }
 
 /// A number of /proc/PID/status.
-fn status(pid: u32, field: &str) -> f64 {
+pub(crate) fn status(pid: u32, field: &str) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("kevmon runs");
     let line = text.lines().find_map(|line| line.strip_prefix(field));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
@@ -210,8 +218,8 @@ fn report(whole: &[Cost], nothing: &[Cost], lifecycle: f64) -> ExitCode {
     ])
 }
 
-/// Ends kevmon in order.
-struct Ending(Child);
+/// Ends kevmon in order, and removes its state.
+pub(crate) struct Ending(pub(crate) Child, String);
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -219,11 +227,14 @@ impl Drop for Ending {
         // SAFETY: kill(2) takes plain integers; the child has not been reaped, so the pid is its own.
         unsafe { libc::kill(pid, libc::SIGTERM) };
         let _ = self.0.wait();
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            let _ = fs::remove_file(format!("{}{suffix}", self.1));
+        }
     }
 }
 
 /// A receiver that counts data points and keeps nothing.
-struct Counting {
+pub(crate) struct Counting {
     address: SocketAddr,
     points: Arc<AtomicU64>,
 }
@@ -253,7 +264,7 @@ impl MetricsService for Counter {
 }
 
 impl Counting {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let points = Arc::<AtomicU64>::default();
         let service = MetricsServiceServer::new(Counter(Arc::clone(&points)));
         let (bound, address) = mpsc::channel();

@@ -1,16 +1,21 @@
 //! The benchmarks that the project's claims rest on: `bench tick`, `bench storm`, `bench export`, `bench fleet`,
-//! `bench plugins`, `bench orphans` and `bench switch`. Each interleaves what it compares, prints a table, and fails when a limit is not met.
+//! `bench plugins`, `bench orphans`, `bench switch`, `bench idle`, `bench startup`, `bench scale` and
+//! `bench detailed`. Each interleaves what it compares, prints a table, and fails when a limit is not met.
 #![expect(
     clippy::expect_used,
     clippy::panic,
     reason = "a failed assumption in a benchmark is a failed benchmark"
 )]
 
+mod detailed;
 mod export;
 mod fleet;
+mod idle;
 mod orphans;
 mod plugins;
 mod programs;
+mod scale;
+mod startup;
 mod storm;
 mod switch;
 mod tick;
@@ -20,7 +25,8 @@ use std::{fs, process::ExitCode};
 use kevmon_tests::modes;
 
 const USAGE: &str = "bench tick [--quick] | bench storm [--quick] | bench export [--quick] | bench fleet | \
-                     bench plugins | bench orphans [--quick] | bench switch [--quick]";
+                     bench plugins | bench orphans [--quick] | bench switch [--quick] | bench idle [--quick] | \
+                     bench startup [--quick] | bench scale [--quick] | bench detailed [--quick]";
 
 /// The workloads are copies of this very file: `cargo run --bin bench` builds no other one. A copy is
 /// told by its name.
@@ -43,6 +49,10 @@ fn main() -> ExitCode {
         Some("export") => export::run(this, quick),
         Some("orphans") => orphans::run(this, quick),
         Some("switch") => switch::run(this, quick),
+        Some("detailed") => detailed::run(this, quick),
+        Some("scale") => scale::run(this, quick),
+        Some("idle") => idle::run(quick),
+        Some("startup") => startup::run(quick),
         Some("fleet") => fleet::run(this),
         Some("plugins") => plugins::run(),
         _ => {
