@@ -1,4 +1,4 @@
-//! The limits that the host sets to kevmon: open files above all, and what a refused system call says about the others.
+//! The limits that the host sets to kevmon: open files above all, memory, and what a refused system call says about the others.
 //!
 //! Open files are shared out once, at the start. The soft limit is raised to the hard one. Of what the hard limit allows,
 //! [`RESERVE`] files and half of the rest are left to receivers, the store, the spool, listeners and collectors. The other
@@ -21,6 +21,16 @@ const SPARE: u64 = 32;
 const PROCESSES: usize = 1024;
 /// Links to iterators of one process that are kept open at most. Each takes one descriptor.
 const LINKS: usize = 128;
+
+/// Gives memory that is free back to the system, which the allocator would keep: after much was needed for once. Takes some
+/// milliseconds.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer and touches free memory only (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
 
 /// The hard limit of open files is too low to work with.
 #[derive(Debug, thiserror::Error)]

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     health::{Health, Pulse, Soft},
+    limits,
     process::{
         BootTime, Event, FactIds, Judgement, KeyMap, KeySet, ProcessKey, Progress, Recovered, Sample, Seen,
     },
@@ -293,7 +294,8 @@ impl KernelSource {
                 .inspect_err(|error| warn!("no log from the eBPF programs: {error}"))
                 .ok()
         });
-        give_back_memory();
+        // Loading takes some 40 MB for the kernel's types.
+        limits::give_back_memory();
         let is_held = pins.is_some();
         let ring = attached.take_ring("EVENTS")?;
         let ring_id = ring.info().map_err(LoadError::Map)?.id();
@@ -312,7 +314,7 @@ impl KernelSource {
             page_size: rustix::param::page_size() as u64,
         };
         let threads = Threads::load(settings.threads, &attached);
-        give_back_memory();
+        limits::give_back_memory();
         // Before there are other threads: each has capabilities of its own.
         let may_load_again = !settings.gives_up_rights
             || rights::give_up(|| {
@@ -778,15 +780,6 @@ impl KernelSource {
             .values()
             .min()
             .map(|since| BootTime(since.0.saturating_add(delay)))
-    }
-}
-
-/// Loading takes some 40 MB for the kernel's types, which the allocator would keep.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer and touches free memory only (malloc_trim(3)).
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

@@ -172,6 +172,19 @@ pub struct ProcessTable {
 }
 
 impl ProcessTable {
+    /// Gives back the room of processes that are gone, where there was much and most are. True where it did.
+    pub fn shrink(&mut self) -> bool {
+        /// Less is not worth the copying.
+        const MUCH: usize = 4096;
+        let (used, room) = (self.processes.len(), self.processes.capacity());
+        let shrinks = room > MUCH && used * 4 < room;
+        if shrinks {
+            self.processes.shrink_to_fit();
+            self.children.shrink_to_fit();
+        }
+        shrinks
+    }
+
     /// The process, if it is known.
     pub fn get(&self, key: ProcessKey) -> Option<&Process> {
         self.processes.get(&key)

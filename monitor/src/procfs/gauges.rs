@@ -12,7 +12,7 @@ use std::{
 use procfs::process::Process;
 use rustix::fs::{Dir, OFlags};
 
-use super::{Unread, living_thread, open};
+use super::{Unread, directory, living_thread, open};
 use crate::{
     health::{Health, Soft},
     process::{Gauges, KeyMap, ProcessKey, Sample},
@@ -127,6 +127,12 @@ impl GaugeReader {
         sample: Option<&Sample>,
         health: &mut Health,
     ) -> Result<Gauges, Unread> {
+        if !self.kept.contains_key(&key)
+            && self.kept.len() >= self.room
+            && let Some(gauges) = sample.and_then(|sample| self.with_sample(key, sample))
+        {
+            return Ok(gauges);
+        }
         let unkept;
         let opened = if let Some(kept) = self.kept.get(&key) {
             kept
@@ -182,16 +188,41 @@ impl GaugeReader {
                 ),
             },
             peak_rss: match sample.and_then(|sample| sample.noted_rss) {
-                // It ended since the sample. What the kernel noted is no peak without the present size: it notes when memory is
-                // unmapped, which an exec does while it has a single page (fs/exec.c, shift_arg_pages).
-                Some(_) if rss == 0 => None,
-                // As the kernel tells it itself (fs/proc/task_mmu.c, task_mem).
-                Some(noted) => Some(noted.max(rss)),
+                Some(noted) => peak_of(noted, rss),
                 None => known(peak_rss(process)),
             },
             address_space: sample.and_then(|sample| sample.address_space),
         })
     }
+
+    /// The gauges of a process of which the sample has all but the resident set, with three system calls instead of twelve. The
+    /// size that its `statm` tells is the one in the sample, of a moment ago: so the pid is still that process's. `None` where it
+    /// is not, or where the sample lacks something: then it is to be read as the others are.
+    fn with_sample(&self, key: ProcessKey, sample: &Sample) -> Option<Gauges> {
+        let (vms, noted) = (sample.vms?, sample.noted_rss?);
+        sample.fds.and(sample.threads)?;
+        let file = File::open(directory(&self.root, key.tgid).join("statm")).ok()?;
+        let statm = Statm::read(&file).ok()?;
+        if statm.size == 0 || statm.size.saturating_mul(self.page_size) != vms {
+            return None;
+        }
+        let rss = statm.resident.saturating_mul(self.page_size);
+        Some(Gauges {
+            rss: Some(rss),
+            vms: Some(vms),
+            fds: sample.fds,
+            threads: sample.threads,
+            peak_rss: peak_of(noted, rss),
+            address_space: sample.address_space,
+        })
+    }
+}
+
+/// The peak, as the kernel tells it itself (fs/proc/task_mmu.c, task_mem), of what it noted and the present size. Without that one
+/// the process ended since the sample, and what the kernel noted is no peak: it notes when memory is unmapped, which an exec does
+/// while it has a single page (fs/exec.c, shift_arg_pages).
+fn peak_of(noted: u64, rss: u64) -> Option<u64> {
+    (rss > 0).then(|| noted.max(rss))
 }
 
 /// The gauges of a process whose files in /proc cannot be read: what the sample holds. What /proc hides is not gone where
@@ -319,187 +350,5 @@ fn vm_hwm(status: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_peak_is_found_or_absent() {
-        let status = b"Name:\tapp\nVmPeak:\t  9000 kB\nVmHWM:\t    1234 kB\nVmRSS:\t 1000 kB\n";
-        assert_eq!(vm_hwm(status), Some(1234 * 1024));
-        for other in [&b"Name:\tkthreadd\n"[..], b"VmHWM:\t x kB\n", b"VmHWM:\t12", b""] {
-            assert_eq!(vm_hwm(other), None, "{other:?}");
-        }
-    }
-
-    #[test]
-    fn two_sizes_are_found_in_statm_or_it_makes_no_sense() {
-        for (text, sizes) in [
-            (&b"2345 678 9 0 0 0 0\n"[..], Some((2345, 678))),
-            (b"0 0 0 0 0 0 0\n", Some((0, 0))),
-            (b"12", None),
-            (b"1 x 3", None),
-            (b"", None),
-        ] {
-            let told = Statm::parse(text).map(|statm| (statm.size, statm.resident));
-            assert_eq!(told, sizes, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_sample_holds_is_not_read_again() {
-        let pid = std::process::id();
-        let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
-        let after_name = stat.rsplit(')').next().expect("a name in brackets");
-        let start: u64 = after_name
-            .split(' ')
-            .nth(20)
-            .and_then(|ticks| ticks.parse().ok())
-            .expect("field 22");
-        let me = ProcessKey {
-            tgid: crate::process::Tgid(pid),
-            start: crate::process::BootTime(start * ProcessKey::TICK_NANOS),
-        };
-        let read = |noted_rss, vms, fds| {
-            let sample = Sample {
-                facts: crate::process::FactIds::default(),
-                key: me,
-                usage: crate::process::Usage::ZERO,
-                threads: Some(5),
-                address_space: Some(1),
-                noted_rss,
-                vms,
-                fds,
-                runnable: None,
-                live: true,
-            };
-            let samples = KeyMap::from_iter([(me, sample)]);
-            let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
-            let mut health = Health::default();
-            // Twice: the second time through what was kept open.
-            reader.read(&[me], &samples, &mut health);
-            reader.read(&[me], &samples, &mut health)[&me]
-        };
-        let given = read(Some(1 << 50), Some(7), Some(9));
-        assert_eq!(
-            (given.peak_rss, given.vms, given.fds),
-            (Some(1 << 50), Some(7), Some(9))
-        );
-        let rss = given.rss.expect("known");
-        assert!(rss > 100_000, "{rss}");
-        let largest = read(Some(1), None, None);
-        assert_eq!(largest.peak_rss, largest.rss, "the set is at its largest");
-        let from_proc = read(None, None, None);
-        assert!(from_proc.peak_rss >= from_proc.rss, "{from_proc:?}");
-        assert!(
-            from_proc.vms > from_proc.rss && from_proc.fds > Some(2),
-            "{from_proc:?}"
-        );
-    }
-
-    /// It ended between the sample, which noted one page as it executed, and the look into /proc.
-    #[test]
-    fn a_process_without_memory_has_no_peak() {
-        let mut child = std::process::Command::new("true").spawn().expect("true(1)");
-        let stat = format!("/proc/{}/stat", child.id());
-        let start = loop {
-            let text = std::fs::read_to_string(&stat).expect("not reaped yet");
-            let fields = text.rsplit_once(") ").expect("a name in brackets").1;
-            if fields.starts_with('Z') {
-                break fields
-                    .split(' ')
-                    .nth(19)
-                    .and_then(|ticks| ticks.parse::<u64>().ok());
-            }
-            std::thread::yield_now();
-        };
-        let key = ProcessKey {
-            tgid: crate::process::Tgid(child.id()),
-            start: crate::process::BootTime(start.expect("field 22") * ProcessKey::TICK_NANOS),
-        };
-        let sample = Sample {
-            facts: crate::process::FactIds::default(),
-            key,
-            usage: crate::process::Usage::ZERO,
-            threads: Some(1),
-            address_space: Some(1),
-            noted_rss: Some(4096),
-            vms: Some(1),
-            fds: Some(1),
-            runnable: None,
-            live: true,
-        };
-        let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
-        let read = reader.read(
-            &[key],
-            &KeyMap::from_iter([(key, sample)]),
-            &mut Health::default(),
-        );
-        assert_eq!(
-            read.get(&key).and_then(|gauges| gauges.peak_rss),
-            None,
-            "{read:?}"
-        );
-        assert!(child.wait().expect("our child").success());
-    }
-
-    #[test]
-    fn descriptors_are_the_same_whichever_way_they_are_counted() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .expect("sleep(1)");
-        let process = Process::new(i32::try_from(child.id()).expect("a pid")).expect("our child");
-        // Its loader opens and closes files for a while.
-        while process.stat().expect("our child").state != 'S' {
-            std::thread::yield_now();
-        }
-        let listed = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
-            .expect("our child")
-            .count();
-        let counted = fd_count(&process, false).expect("our child");
-        assert_eq!(counted, Some(listed as u64));
-        let by_size = fd_count(&process, true).expect("our child");
-        // 0 before 6.2, where the reader does not ask for it.
-        assert!(by_size == counted || by_size == Some(0), "{by_size:?}");
-        child.kill().expect("our child");
-        child.wait().expect("our child");
-    }
-
-    #[test]
-    fn memory_shared_with_another_process_is_told() {
-        let me = ProcessKey {
-            tgid: crate::process::Tgid(std::process::id()),
-            start: crate::process::BootTime(1),
-        };
-        let same = ProcessKey {
-            start: crate::process::BootTime(2),
-            ..me
-        };
-        let init = ProcessKey {
-            tgid: crate::process::Tgid(1),
-            start: crate::process::BootTime(3),
-        };
-        let gauge = Gauges {
-            rss: Some(4096),
-            vms: Some(8192),
-            ..Gauges::default()
-        };
-        let mut gauges = KeyMap::from_iter([(me, gauge), (same, gauge), (init, gauge)]);
-        tell_shared_spaces(&mut gauges);
-        assert_eq!(gauges[&me].address_space, gauges[&same].address_space);
-        assert_ne!(gauges[&me].address_space, gauges[&init].address_space);
-    }
-
-    #[test]
-    fn a_pid_that_is_another_processs_is_gone() {
-        let mut reader = GaugeReader::new(PathBuf::from("/proc"), 1);
-        let mut health = Health::default();
-        let me = crate::process::Tgid(std::process::id());
-        let never = ProcessKey {
-            tgid: me,
-            start: crate::process::BootTime(10),
-        };
-        assert!(reader.read(&[never], &KeyMap::default(), &mut health).is_empty());
-        assert_eq!(health.get(Soft::Vanished), 1);
-    }
-}
+#[path = "gauges_tests.rs"]
+mod tests;

@@ -11,6 +11,7 @@ mod identity;
 mod memory;
 mod pressure;
 mod source;
+mod text;
 
 pub use facts::facts;
 pub use gauges::GaugeReader;
@@ -20,6 +21,7 @@ pub use identity::{arguments, executable_path, identity};
 pub use memory::rollup;
 pub use pressure::{common_cgroup, contention};
 pub use source::ProcSource;
+pub use text::TextReader;
 
 use std::{
     collections::HashMap,

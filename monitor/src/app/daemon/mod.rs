@@ -213,6 +213,7 @@ impl Daemon {
                     }
                     self.take_turns(due.groups);
                     self.commit_idle();
+                    self.watch.give_back_memory();
                 }
                 Some(attempt) = inputs.attempts.recv() => {
                     self.service.attempted(&attempt);

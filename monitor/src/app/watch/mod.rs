@@ -266,6 +266,13 @@ impl Watch {
         self.tracker.plugins()
     }
 
+    /// Gives back the memory of processes that are gone, where there were many.
+    pub(super) fn give_back_memory(&mut self) {
+        if self.tracker.shrink() {
+            limits::give_back_memory();
+        }
+    }
+
     /// Whether something waits for its time, for which a drain has to come by.
     pub(super) fn has_looks(&self) -> bool {
         self.detail.is_on() || !self.looks.is_empty()

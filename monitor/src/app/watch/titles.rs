@@ -12,7 +12,7 @@ use crate::{
     kernel::KernelSource,
     plugin::{Interest, tracker::Tracker},
     process::{Arguments, Event, Identity, ProcessKey, Seen},
-    procfs::{self, HostReader},
+    procfs::{self, HostReader, TextReader},
 };
 
 /// A program that writes its title does so before long: it is looked at so long after its start, …
@@ -92,7 +92,7 @@ impl Watch {
         }
         for key in self.looks.due() {
             if self.tracker.knows(key) {
-                self.look_at(key);
+                let _ = self.look_at(key);
             } else {
                 self.look_at_stranger(key);
             }
@@ -105,21 +105,31 @@ impl Watch {
             // A scan has just read them all.
             Source::Proc(_) => drop(self.tracker.take_looks()),
             Source::Ebpf(_) => {
+                let mut reader = TextReader::new(&self.root);
                 for key in self.tracker.with_titles() {
-                    self.look_at(key);
+                    // Most are what they were, which costs a fifth of a look.
+                    let text = reader.read(key);
+                    if text.is_some_and(|text| self.tracker.has_text(key, text)) {
+                        continue;
+                    }
+                    if self.look_at(key)
+                        && let Some(text) = reader.last()
+                    {
+                        self.tracker.note_text(key, text);
+                    }
                 }
                 self.look_at_forks();
             }
         }
     }
 
-    /// Looks at one that is followed.
-    fn look_at(&mut self, key: ProcessKey) {
+    /// Looks at one that is followed. True where it is known by just these arguments.
+    fn look_at(&mut self, key: ProcessKey) -> bool {
         let now = HostReader::now();
         match procfs::arguments(&self.root, key) {
             // On its way out, or just executing, which a record tells.
             Ok(None) => {}
-            Ok(Some(found)) if self.tracker.has_arguments(key, &found) => {}
+            Ok(Some(found)) if self.tracker.has_arguments(key, &found) => return true,
             // What it has executed since is told by a record, which waits to be taken; and so are its arguments.
             Ok(Some(_)) if self.has_changed_since_the_drain(key) => {}
             Ok(Some(found)) => self.tracker.retitle(key, found, now),
@@ -127,6 +137,7 @@ impl Watch {
             Err(procfs::Unread::Unreadable) => self.health.count(Soft::Unreadable),
             Err(procfs::Unread::OutOfFiles(_)) => self.health.count(Soft::OutOfFiles),
         }
+        false
     }
 
     fn has_changed_since_the_drain(&self, key: ProcessKey) -> bool {

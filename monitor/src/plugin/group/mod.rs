@@ -134,6 +134,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// Gives back the room of members that are gone.
+    pub fn shrink(&mut self) {
+        self.members.shrink_to_fit();
+        self.former.shrink_to_fit();
+    }
+
     /// An empty group, watched from `now` on.
     pub fn new(plugin: Arc<Plugin>, now: BootTime) -> Self {
         Self {

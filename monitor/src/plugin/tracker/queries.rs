@@ -16,6 +16,22 @@ impl Tracker {
         self.groups.get(&group).map(|group| Arc::clone(&group.plugin))
     }
 
+    /// Gives back the room of processes that are gone, where there was much and most are. True where it did.
+    pub fn shrink(&mut self) -> bool {
+        let shrinks = self.table.shrink();
+        if shrinks {
+            self.groups.values_mut().for_each(Group::shrink);
+            self.memberships.shrink_to_fit();
+            self.left.shrink_to_fit();
+            self.ended.shrink_to_fit();
+            self.facts.shrink_to_fit();
+            self.descent.shrink_to_fit();
+            self.closed.shrink_to_fit();
+            self.looks.shrink();
+        }
+        shrinks
+    }
+
     /// True when the process is in the table.
     pub fn knows(&self, key: ProcessKey) -> bool {
         self.table.get(key).is_some()

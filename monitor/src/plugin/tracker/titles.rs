@@ -1,17 +1,42 @@
 //! Arguments that become known later, or change: the rest of what was cut, and titles that programs write over them.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    hash::{Hash, Hasher},
+};
+
+use kevmon_common::ARGV_BOUND;
 
 use super::{Arrival, BootTime, GroupId, Identity, NAMED_AT_START, Process, ProcessKey, Tracker};
-use crate::{plugin::Interest, process::Arguments};
+use crate::{
+    plugin::Interest,
+    process::{Arguments, KeyMap},
+};
 
 /// Titles that are to be looked at. Whoever reads /proc takes them with [`Tracker::take_looks`].
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    /// Followed processes whose titles are looked at at each tick.
-    always: crate::process::KeySet,
+    /// Followed processes whose titles are looked at at each tick, each with a digest of the text that was found to be its
+    /// arguments, and of these; `None`: not yet.
+    always: KeyMap<Option<u64>>,
     /// Processes that came since the last call.
     new: Vec<(ProcessKey, Interest)>,
+}
+
+impl Looks {
+    /// Gives back the room of processes that are gone.
+    pub(super) fn shrink(&mut self) {
+        self.always.shrink_to_fit();
+        self.new.shrink_to_fit();
+    }
+}
+
+/// Of a text and the arguments that it was found to be: whichever of the two changes, another one. Nobody gains by two that
+/// collide but a process that hides its own title.
+fn digest(identity: &Identity, text: &[u8]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (&identity.argv, &identity.cut, text).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Tracker {
@@ -28,7 +53,7 @@ impl Tracker {
         }
         let of_family = !self.looks.always.is_empty()
             && parent.is_some_and(|parent| {
-                self.looks.always.contains(&parent)
+                self.looks.always.contains_key(&parent)
                     && self
                         .table
                         .get(parent)
@@ -48,7 +73,7 @@ impl Tracker {
             return; // all but always
         }
         let known_always = match interest {
-            Interest::Always => !self.looks.always.insert(key),
+            Interest::Always => self.looks.always.insert(key, None).is_some(),
             Interest::Once | Interest::None => {
                 self.looks.always.remove(&key);
                 false
@@ -66,12 +91,37 @@ impl Tracker {
 
     /// The live processes whose titles are looked at at each tick, and those of whose arguments a part is not known.
     pub fn with_titles(&self) -> Vec<ProcessKey> {
-        let keys = self.looks.always.iter().chain(self.unknown.keys()).copied();
+        let keys = self.looks.always.keys().chain(self.unknown.keys()).copied();
         let live = |key: &ProcessKey| self.table.get(*key).is_some_and(Process::is_live);
         let mut keys: Vec<ProcessKey> = keys.filter(live).collect();
         keys.sort_unstable();
         keys.dedup();
         keys
+    }
+
+    /// Whether this text of a process (the beginning of its `cmdline`, proc_pid_cmdline(5)) was found to be the arguments that
+    /// it is known by now. False where that has not been seen: then it is to be looked at.
+    pub fn has_text(&self, key: ProcessKey, text: &[u8]) -> bool {
+        let Some(Some(known)) = self.looks.always.get(&key) else {
+            return false;
+        };
+        self.table
+            .get(key)
+            .is_some_and(|process| digest(&process.identity, text) == *known)
+    }
+
+    /// Keeps in mind that a process has this text, if it is the arguments that it is known by.
+    pub fn note_text(&mut self, key: ProcessKey, text: &[u8]) {
+        let (Some(known), Some(process)) = (self.looks.always.get_mut(&key), self.table.get(key)) else {
+            return;
+        };
+        // It may have changed between two looks.
+        let is_cut = text.len() > ARGV_BOUND;
+        let arguments = Arguments::parse(text.get(..ARGV_BOUND).unwrap_or(text), is_cut);
+        *known = process
+            .identity
+            .has_arguments(&arguments)
+            .then(|| digest(&process.identity, text));
     }
 
     /// Whether the process has other arguments than these, as far as is known.
