@@ -318,35 +318,35 @@ pub struct Args {
     #[arg(long, value_name = "URL", value_parser = without_user_info, conflicts_with_all = ["agent_host", "agent_port"])]
     endpoint: Option<String>,
 
-    /// Its host or address, where it is not given as a URL
+    /// Host or address of the default OTLP receiver; not with --endpoint
     #[arg(long, value_name = "HOST", value_parser = without_user_info)]
     agent_host: Option<String>,
 
-    /// Its port, 1 to 65535 [default: 4317, for HTTP 4318]
+    /// Port of the default OTLP receiver, 1 to 65535; not with --endpoint [default: 4317, for HTTP 4318]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     agent_port: Option<u16>,
 
-    /// Its transport: grpc or http/protobuf [default: grpc]
+    /// Transport to the receiver: grpc or http/protobuf [default: grpc]
     #[arg(long, value_name = "PROTOCOL")]
     protocol: Option<Protocol>,
 
-    /// How requests to it are compressed: none or gzip [default: none]
+    /// Compression of requests to the receiver: none or gzip [default: none]
     #[arg(long, value_name = "NAME")]
     compression: Option<Compression>,
 
-    /// Certificates (PEM) that vouch for it [default: the system's]
+    /// Certificates (PEM) that vouch for the receiver [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
 
-    /// kevmon's own certificate (PEM), for mutual TLS, beside --client-key
+    /// kevmon's own certificate (PEM), for mutual TLS, with --client-key
     #[arg(long, value_name = "FILE")]
     client_cert: Option<PathBuf>,
 
-    /// The key (PEM) of that certificate
+    /// The key (PEM) of --client-cert
     #[arg(long, value_name = "FILE")]
     client_key: Option<PathBuf>,
 
-    /// A header of every request to it, its value read from file:PATH, env:VARIABLE or credential:NAME
+    /// A header of every request to the receiver, its value read from file:PATH, env:VARIABLE or credential:NAME
     /// (systemd's); repeatable. Never the value itself: every user of the host sees flags
     #[arg(long, value_name = "NAME=PLACE")]
     header: Vec<HeaderFlag>,
@@ -564,5 +564,7 @@ impl Args {
     }
 }
 
+#[cfg(test)]
+mod documented;
 #[cfg(test)]
 mod tests;

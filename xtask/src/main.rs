@@ -7,6 +7,7 @@ mod deb;
 mod deny;
 mod dist;
 mod distribution;
+mod docs;
 mod ebpf;
 mod fuzz;
 mod grpcio;
@@ -80,6 +81,8 @@ enum Command {
     Deny(DenyArgs),
     /// Check which module of monitor/src imports what (part of `test`)
     CheckImports,
+    /// Make a book of the documentation, in target/book (mdBook, built once), and follow its links
+    Docs,
     /// Write the dashboards and alerts of packaging/observability
     Observability,
     /// Extract the names that kevmon uses from a checkout of OpenTelemetry's semantic conventions, for the tests
@@ -274,8 +277,12 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Dist(args) => dist::run(&workspace, &args)?,
         Command::Deny(args) => deny::run(&workspace, args.where_possible)?,
         Command::CheckImports => return imports::run(&workspace),
+        Command::Docs => docs::run(&workspace)?,
         Command::Observability => observability::write(&workspace)?,
         Command::Conventions(args) => conventions::extract(&workspace, &args.source)?,
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The settings file, key by key.
 
+use std::fs;
+
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -133,20 +135,33 @@ fn every_key() {
     assert!(!format!("{file:?}").contains("s3cret"), "{file:?}");
 }
 
+/// Blocks of the documentation that are marked as settings files, or parts of one.
 #[test]
 fn the_documented_examples() {
-    let docs = include_str!("../../../docs/configuration.md");
-    let examples: Vec<&str> = docs.split("```toml\n").skip(1).collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
-        let example = example.split("```").next().expect("its end");
-        // A part of a file announces nothing.
-        let whole = example.starts_with("schema = 1");
-        let file = read(&format!("{}{example}", if whole { "" } else { "schema = 1\n" }));
-        assert!(file.faults.is_empty(), "{example}{:?}", lines(&file.faults));
-        assert_eq!(file.export.endpoint.is_some() && file.export.key.is_some(), whole);
-        assert_eq!(file.resource.contains_key("host.name"), !whole);
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+    let folders = [docs.to_owned(), format!("{docs}/guides")];
+    let entries = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).expect("a folder").flatten());
+    let mut count = 0;
+    for path in entries.map(|entry| entry.path()).filter(|path| path.is_file()) {
+        let page = fs::read_to_string(&path).expect("a page");
+        for example in page.split("```toml settings\n").skip(1) {
+            let example = example.split("```").next().expect("its end");
+            // A part of a file announces nothing.
+            let whole = example.starts_with("schema = 1");
+            let file = read(&format!("{}{example}", if whole { "" } else { "schema = 1\n" }));
+            let place = path.display();
+            assert!(
+                file.faults.is_empty(),
+                "{place}: {example}{:?}",
+                lines(&file.faults)
+            );
+            assert!(file.warnings.is_empty(), "{place}: {example}{:?}", file.warnings);
+            count += 1;
+        }
     }
+    assert_eq!(count, 5);
 }
 
 #[test]

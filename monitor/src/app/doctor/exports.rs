@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Finding, fault, fine, warning};
+use super::{Check, Finding, fault, fine, warning};
 use crate::{
     app::route,
     config::Settings,
@@ -26,12 +26,13 @@ pub(super) async fn checks(settings: &Settings, plugins: Vec<Plugin>) -> Vec<Fin
         .flatten();
     let mut findings = Vec::new();
     for to in route::destinations(&settings.receivers, &plugins, own) {
-        let check = format!("receiver {} ({})", to.receiver, to.signal.name());
+        let check = Check::Receiver;
+        let subject = format!("{} ({})", to.receiver, to.signal.name());
         let mut transport = Transport::new(to.connection, to.signal);
         let endpoint = transport.endpoint().to_owned();
         // Empty: the message of each signal without a field (protobuf).
         let sent = timeout(WITHIN, transport.send(bytes::Bytes::new())).await;
-        findings.push(match sent {
+        let finding = match sent {
             Ok(Ok(_)) => fine(check, format!("{endpoint} takes it")),
             Ok(Err(error)) if error.is_unsupported() && to.signal != Signal::Metrics => warning(
                 check,
@@ -48,10 +49,11 @@ pub(super) async fn checks(settings: &Settings, plugins: Vec<Plugin>) -> Vec<Fin
                 format!("{endpoint} does not answer within {WITHIN:?}"),
                 "what is exported waits in the spool until then",
             ),
-        });
+        };
+        findings.push(finding.of(subject));
     }
     if findings.is_empty() {
-        findings.push(fine("receivers", "none is sent anything: no plugin runs"));
+        findings.push(fine(Check::Receivers, "none is sent anything: no plugin runs"));
     }
     findings
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Finding, fault, fine, warning};
+use super::{Check, Finding, fault, fine, warning};
 use crate::{
     app::{exports::spool_path, sources::Sources},
     config::{self, Fault, Loaded, Settings},
@@ -19,23 +19,23 @@ pub(super) fn configuration(loaded: &Loaded, faults: Option<&Vec<Fault>>) -> Vec
     let mut findings: Vec<Finding> = faults
         .into_iter()
         .flatten()
-        .map(|one| fault("settings", one.to_string(), ""))
+        .map(|one| fault(Check::Settings, one.to_string(), ""))
         .collect();
     if findings.is_empty() {
-        findings.push(fine("settings", "read"));
+        findings.push(fine(Check::Settings, "read"));
     }
     findings.extend(
         loaded
             .faults
             .iter()
-            .map(|one| fault("plugins", one.to_string(), "")),
+            .map(|one| fault(Check::Plugins, one.to_string(), "")),
     );
     let warnings = loaded.warnings.iter().filter(|one| !one.harmless);
-    findings.extend(warnings.map(|one| warning("plugins", one.to_string(), "")));
+    findings.extend(warnings.map(|one| warning(Check::Plugins, one.to_string(), "")));
     let count = loaded.plugins.len();
     match &loaded.idle {
-        Some(idle) if count == 0 => findings.push(warning("plugins", idle.to_string(), "")),
-        _ => findings.push(fine("plugins", format!("{count} can run"))),
+        Some(idle) if count == 0 => findings.push(warning(Check::Plugins, idle.to_string(), "")),
+        _ => findings.push(fine(Check::Plugins, format!("{count} can run"))),
     }
     findings
 }
@@ -46,7 +46,7 @@ pub(super) fn state(sources: &Sources, settings: Option<&Settings>, fix: bool) -
     let asked = sources.args().metadata_db_path.as_deref();
     let path = match config::metadata_path(asked, sources.environment(), is_root) {
         Ok(path) => path,
-        Err(one) => return vec![fault("state", one.to_string(), "")],
+        Err(one) => return vec![fault(Check::State, one.to_string(), "")],
     };
     let mut findings = vec![database(&path), spool(&spool_path(&path))];
     findings.extend(space(&path, settings));
@@ -57,12 +57,12 @@ pub(super) fn state(sources: &Sources, settings: Option<&Settings>, fix: bool) -
 fn database(path: &Path) -> Finding {
     let shown = path.display();
     match store::history(path, None) {
-        Ok(_) => fine("state", format!("{shown} can be read")),
+        Ok(_) => fine(Check::State, format!("{shown} can be read")),
         Err(StoreError::Missing { .. }) => match Folder::holding(path, Missing::Fail) {
-            Err(error) if files::refusal(&error).is_some() => fault("state", error.to_string(), ""),
-            _ => fine("state", format!("{shown} does not exist yet")),
+            Err(error) if files::refusal(&error).is_some() => fault(Check::State, error.to_string(), ""),
+            _ => fine(Check::State, format!("{shown} does not exist yet")),
         },
-        Err(error) => fault("state", error.to_string(), ""),
+        Err(error) => fault(Check::State, error.to_string(), ""),
     }
 }
 
@@ -70,12 +70,15 @@ fn spool(path: &Path) -> Finding {
     let found =
         Folder::holding(path, Missing::Fail).and_then(|(folder, name)| folder.check(&name, Accepts::File));
     match found {
-        Ok(Some(stat)) => fine("spool", format!("{}, {} bytes", path.display(), stat.st_size)),
-        Ok(None) => fine("spool", format!("{} does not exist yet", path.display())),
+        Ok(Some(stat)) => fine(
+            Check::Spool,
+            format!("{}, {} bytes", path.display(), stat.st_size),
+        ),
+        Ok(None) => fine(Check::Spool, format!("{} does not exist yet", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fine("spool", format!("{} does not exist yet", path.display()))
+            fine(Check::Spool, format!("{} does not exist yet", path.display()))
         }
-        Err(error) => fault("spool", error.to_string(), ""),
+        Err(error) => fault(Check::Spool, error.to_string(), ""),
     }
 }
 
@@ -88,18 +91,18 @@ fn space(path: &Path, settings: Option<&Settings>) -> Option<Finding> {
     let found = format!("{} MiB free in {}", free >> 20, folder.display());
     Some(if free < needed {
         let remedy = format!(
-            "state and spool may take {} MiB: make room, or lessen [spool] size",
+            "state and spool may take {} MiB: make room, or lessen [spool] max_bytes",
             needed >> 20
         );
-        warning("disk", found, remedy)
+        warning(Check::Disk, found, remedy)
     } else {
-        fine("disk", found)
+        fine(Check::Disk, found)
     })
 }
 
 /// What a kevmon on this state left in the kernel that nobody goes on from.
 fn pins(path: &Path, fix: bool) -> Finding {
-    const CHECK: &str = "left in the kernel";
+    const CHECK: Check = Check::LeftInKernel;
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let state = match kernel::state_name(&path) {
         Ok(state) => state,

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Finding, fault, fine, warning};
+use super::{Check, Finding, fault, fine, warning};
 use crate::{
     kernel::{KernelSource, Settings},
     procfs::Hidden,
@@ -18,7 +18,7 @@ pub(super) fn checks() -> Vec<Finding> {
     let mut findings = vec![kernel(&release), btf(), programs()];
     findings.extend(namespaces());
     findings.push(lockdown());
-    findings.extend(["unprivileged_bpf_disabled", "perf_event_paranoid"].map(sysctl));
+    findings.extend([Check::UnprivilegedBpf, Check::PerfEventParanoid].map(sysctl));
     findings.push(landlock());
     findings.push(hidepid());
     findings.push(cgroups());
@@ -32,19 +32,19 @@ fn kernel(release: &str) -> Finding {
     let mut next = || numbers.next()?.parse::<u32>().ok();
     match next().zip(next()) {
         Some(version) if version < LEAST => warning(
-            "kernel",
+            Check::Kernel,
             release,
             "eBPF needs Linux 5.10 or newer; until then the source is /proc, which misses short lives",
         ),
-        _ => fine("kernel", release),
+        _ => fine(Check::Kernel, release),
     }
 }
 
 fn btf() -> Finding {
     match fs::File::open(BTF) {
-        Ok(_) => fine("BTF", BTF),
+        Ok(_) => fine(Check::Btf, BTF),
         Err(error) => fault(
-            "BTF",
+            Check::Btf,
             format!("{BTF}: {error}"),
             "eBPF needs a kernel with CONFIG_DEBUG_INFO_BTF=y, and a unit that does not hide /sys/kernel/btf",
         ),
@@ -62,11 +62,11 @@ fn programs() -> Finding {
     };
     match KernelSource::attach(settings) {
         Ok(source) => fine(
-            "eBPF programs",
+            Check::Programs,
             format!("load and attach: {}", source.programs().join(", ")),
         ),
         Err(refusal) => fault(
-            "eBPF programs",
+            Check::Programs,
             refusal.to_string(),
             "until then the source is /proc, which misses short lives",
         ),
@@ -74,13 +74,15 @@ fn programs() -> Finding {
 }
 
 /// The initial ones' inodes (include/linux/proc_ns.h).
-const INITIAL: [(&str, &str, &str); 2] = [
+const INITIAL: [(Check, &str, &str, &str); 2] = [
     (
+        Check::PidNamespace,
         "pid",
         "pid:[4026531836]",
         "run kevmon on the host (docker: --pid=host)",
     ),
     (
+        Check::UserNamespace,
         "user",
         "user:[4026531837]",
         "eBPF needs the initial one (systemd: PrivateUsers=no; docker: no userns-remap)",
@@ -88,8 +90,7 @@ const INITIAL: [(&str, &str, &str); 2] = [
 ];
 
 fn namespaces() -> impl Iterator<Item = Finding> {
-    INITIAL.into_iter().map(|(kind, initial, remedy)| {
-        let check = format!("{kind} namespace");
+    INITIAL.into_iter().map(|(check, kind, initial, remedy)| {
         match fs::read_link(format!("/proc/self/ns/{kind}")) {
             Ok(own) if own == Path::new(initial) => fine(check, "the initial one"),
             Ok(own) => fault(check, format!("{} is not the initial one", own.display()), remedy),
@@ -102,19 +103,19 @@ fn lockdown() -> Finding {
     const FILE: &str = "/sys/kernel/security/lockdown";
     match fs::read_to_string(FILE) {
         Ok(text) if text.contains("[confidentiality]") => fault(
-            "lockdown",
+            Check::Lockdown,
             text.trim_end(),
             "it forbids eBPF to read the kernel: boot with lockdown=integrity or none",
         ),
-        Ok(text) => fine("lockdown", text.trim_end()),
-        Err(_) => fine("lockdown", "this kernel has none, or does not show it"),
+        Ok(text) => fine(Check::Lockdown, text.trim_end()),
+        Err(_) => fine(Check::Lockdown, "this kernel has none, or does not show it"),
     }
 }
 
 /// Neither keeps a kevmon with CAP_BPF and CAP_PERFMON from anything: shown because it is asked for first.
-fn sysctl(name: &str) -> Finding {
-    let check = format!("kernel.{name}");
-    match fs::read_to_string(format!("/proc/sys/kernel/{name}")) {
+fn sysctl(check: Check) -> Finding {
+    let file = check.name().replace('.', "/");
+    match fs::read_to_string(format!("/proc/sys/{file}")) {
         Ok(value) => fine(
             check,
             format!("{} (kevmon does not depend on it)", value.trim_end()),
@@ -130,7 +131,7 @@ fn landlock() -> Finding {
     let modules = fs::read_to_string("/sys/kernel/security/lsm");
     let modules = modules.as_deref().map_or("", str::trim_end);
     if modules.split(',').any(|module| module == "landlock") {
-        return fine("security modules", modules);
+        return fine(Check::SecurityModules, modules);
     }
     let found = if modules.is_empty() {
         "not shown (securityfs is not mounted)"
@@ -138,7 +139,7 @@ fn landlock() -> Finding {
         modules
     };
     warning(
-        "security modules",
+        Check::SecurityModules,
         found,
         "command and file collectors need landlock: add it to lsm= on the kernel's command line; nothing else does",
     )
@@ -146,18 +147,18 @@ fn landlock() -> Finding {
 
 fn hidepid() -> Finding {
     match Hidden::from(Path::new("/proc")) {
-        None => fine("/proc", "shows the processes of all users"),
-        Some(hidden) => warning("/proc", hidden.to_string(), ""),
+        None => fine(Check::Proc, "shows the processes of all users"),
+        Some(hidden) => warning(Check::Proc, hidden.to_string(), ""),
     }
 }
 
 fn cgroups() -> Finding {
     if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        return fine("cgroups", "version 2");
+        return fine(Check::Cgroups, "version 2");
     }
     warning(
-        "cgroups",
+        Check::Cgroups,
         "version 1, or none at /sys/fs/cgroup",
-        "units and containers of processes are read from version 2 alone: boot with systemd.unified_cgroup_hierarchy=1",
+        "units and containers are read from /proc then, as long as the process is there: boot with systemd.unified_cgroup_hierarchy=1",
     )
 }

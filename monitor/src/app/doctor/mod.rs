@@ -3,6 +3,7 @@
 //! Each check asks for the very thing that the daemon needs, and in the daemon's own way: it loads the programs, connects to the
 //! receivers, reads the files. Nothing that a running daemon holds is taken, and nothing is changed without `--fix`.
 
+mod check;
 mod exports;
 mod files;
 mod kernel;
@@ -11,6 +12,7 @@ mod rights;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use self::check::Check;
 use super::{
     Exit, block_on, output,
     sources::{Configuration, Sources},
@@ -52,8 +54,9 @@ impl Outcome {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
-    /// What was looked at.
-    check: String,
+    check: Check,
+    /// Which one, where a check is made of several: a receiver's name and signal. Else empty.
+    subject: String,
     outcome: Outcome,
     /// What was found.
     found: String,
@@ -61,16 +64,17 @@ struct Finding {
     remedy: String,
 }
 
-fn fine(check: impl Into<String>, found: impl Into<String>) -> Finding {
+fn fine(check: Check, found: impl Into<String>) -> Finding {
     Finding {
-        check: check.into(),
+        check,
+        subject: String::new(),
         outcome: Outcome::Fine,
         found: found.into(),
         remedy: String::new(),
     }
 }
 
-fn warning(check: impl Into<String>, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+fn warning(check: Check, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding {
         outcome: Outcome::Warning,
         remedy: remedy.into(),
@@ -78,7 +82,7 @@ fn warning(check: impl Into<String>, found: impl Into<String>, remedy: impl Into
     }
 }
 
-fn fault(check: impl Into<String>, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+fn fault(check: Check, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding {
         outcome: Outcome::Fault,
         ..warning(check, found, remedy)
@@ -86,12 +90,25 @@ fn fault(check: impl Into<String>, found: impl Into<String>, remedy: impl Into<S
 }
 
 impl Finding {
+    /// The same, made of one of several.
+    fn of(self, subject: String) -> Self {
+        Self { subject, ..self }
+    }
+
+    /// What was looked at, as it is printed.
+    fn name(&self) -> String {
+        match self.subject.as_str() {
+            "" => self.check.to_string(),
+            subject => format!("{} {subject}", self.check),
+        }
+    }
+
     fn line(&self) -> String {
         let remedy = match self.remedy.as_str() {
             "" => String::new(),
             remedy => format!("; {remedy}"),
         };
-        let text = format!("{} {}: {}{remedy}", self.outcome.mark(), self.check, self.found);
+        let text = format!("{} {}: {}{remedy}", self.outcome.mark(), self.name(), self.found);
         shown::one_line(&text).into_owned()
     }
 }
@@ -141,7 +158,7 @@ fn print(findings: &[Finding], is_json: bool) -> Result<()> {
             .iter()
             .map(|finding| {
                 let mut object = json!({
-                    "check": finding.check,
+                    "check": finding.name(),
                     "result": finding.outcome.name(),
                     "found": finding.found,
                 });

@@ -4,21 +4,21 @@ use std::fs;
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
-use super::{Finding, fault, fine, warning};
+use super::{Check, Finding, fault, fine, warning};
 use crate::limits;
 
 /// Capability, its number (include/uapi/linux/capability.h), whether kevmon needs it, and for what.
-const CAPABILITIES: [(&str, u32, bool, &str); 4] = [
-    ("CAP_BPF", 39, true, "to load the programs"),
-    ("CAP_PERFMON", 38, true, "to have them read the kernel"),
+const CAPABILITIES: [(Check, u32, bool, &str); 4] = [
+    (Check::Bpf, 39, true, "to load the programs"),
+    (Check::Perfmon, 38, true, "to have them read the kernel"),
     (
-        "CAP_SYS_PTRACE",
+        Check::SysPtrace,
         19,
         false,
         "to read descriptors and paths of other users' processes in /proc",
     ),
     (
-        "CAP_DAC_READ_SEARCH",
+        Check::DacReadSearch,
         2,
         false,
         "to read files of other users, such as those that collectors name",
@@ -29,7 +29,7 @@ const SYS_ADMIN: u32 = 21;
 
 pub(super) fn checks() -> Vec<Finding> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mut findings = vec![fine("user", format!("uid {}", geteuid().as_raw()))];
+    let mut findings = vec![fine(Check::User, format!("uid {}", geteuid().as_raw()))];
     findings.extend(capabilities(&status));
     findings.push(open_files());
     findings.push(locked_memory());
@@ -42,13 +42,13 @@ fn capabilities(status: &str) -> Vec<Finding> {
     let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
     let Some(effective) = effective else {
         return vec![warning(
-            "capabilities",
+            Check::Capabilities,
             "not known: /proc/self/status cannot be read",
             "mount /proc",
         )];
     };
     let has = |number: u32| effective & (1 << number) != 0;
-    let of = |(name, number, is_needed, what): (&str, u32, bool, &str)| {
+    let of = |(name, number, is_needed, what): (Check, u32, bool, &str)| {
         if has(number) || (is_needed && has(SYS_ADMIN)) {
             fine(name, "held")
         } else if is_needed {
@@ -75,7 +75,7 @@ fn open_files() -> Finding {
     let found = hard.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
     if hard.is_some_and(|limit| limit < limits::LEAST) {
         return fault(
-            "open files",
+            Check::OpenFiles,
             found,
             format!(
                 "kevmon needs {} (systemd: LimitNOFILE=, ulimit -Hn)",
@@ -83,14 +83,14 @@ fn open_files() -> Finding {
             ),
         );
     }
-    fine("open files", found)
+    fine(Check::OpenFiles, found)
 }
 
 fn locked_memory() -> Finding {
     match getrlimit(Resource::Memlock).current {
-        None => fine("locked memory", "no limit"),
+        None => fine(Check::LockedMemory, "no limit"),
         Some(bytes) => fine(
-            "locked memory",
+            Check::LockedMemory,
             format!("{bytes} bytes, which counts before Linux 5.11 alone (systemd: LimitMEMLOCK=infinity)"),
         ),
     }
@@ -103,16 +103,16 @@ fn clock() -> Finding {
     // SAFETY: a place of that type.
     match unsafe { libc::adjtimex(&raw mut state) } {
         libc::TIME_ERROR => warning(
-            "clock",
+            Check::Clock,
             "not synchronised",
             "times in the export are this host's own: start chrony or systemd-timesyncd",
         ),
         -1 => warning(
-            "clock",
+            Check::Clock,
             format!("not known: {}", std::io::Error::last_os_error()),
             "a seccomp filter may refuse adjtimex, which kevmon itself does not call",
         ),
-        _ => fine("clock", "synchronised"),
+        _ => fine(Check::Clock, "synchronised"),
     }
 }
 
