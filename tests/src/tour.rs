@@ -185,6 +185,16 @@ pub fn shape(line: &str) -> String {
         let last = words.last().map_or("", |last| last.trim_start_matches('('));
         let bare = word.trim_end_matches([',', ':', ';', ')']);
         let rest = &word[bare.len()..];
+        if is_part_of_a_time(bare) {
+            // `1m 40s` is a length of time like `4.3 s`.
+            if words.last().is_some_and(|last| last == "TIME") {
+                words.pop();
+            } else {
+                words.push("0".to_owned());
+            }
+            words.push(format!("TIME{rest}"));
+            continue;
+        }
         let shaped = match bare {
             "s" | "ms" | "µs" | "ns" | "min" | "h" | "d" if last == "0" => format!("TIME{rest}"),
             "B" | "KiB" | "MiB" | "GiB" if last == "0" => format!("SIZE{rest}"),
@@ -194,6 +204,12 @@ pub fn shape(line: &str) -> String {
         words.push(shaped);
     }
     words.join(" ")
+}
+
+/// `40s`, `3h`.
+fn is_part_of_a_time(word: &str) -> bool {
+    let number = word.strip_suffix(['s', 'm', 'h', 'd']);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A word with each number as 0.

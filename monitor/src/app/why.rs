@@ -62,7 +62,11 @@ pub(super) fn run(args: &WhyArgs) -> Result<Exit> {
     let mut page = teller.tell(last, earlier);
     if workers > 0 {
         page.gap();
-        let text = format!("{workers} workers of theirs are not listed; `kevmon why PID` tells of one");
+        let count = match workers {
+            1 => "1 worker of theirs is".to_owned(),
+            more => format!("{more} workers of theirs are"),
+        };
+        let text = format!("{count} not listed; `kevmon why PID` tells of one");
         page.line(0, Tone::Faint, text);
     }
     output::print_painted(&page.paint(terminal::look(args.paint.color))).context("standard output")?;

@@ -103,6 +103,7 @@ const RUN: [&str; 4] = [
 #[test]
 fn what_may_differ() {
     for (documented, real) in [
+        ("it lived 4.3 s, then", "it lived 1m 40s, then"),
         (
             "exit 3, lived 4.376 s, cpu 1.2 ms",
             "exit 3, lived 950 ms, cpu 17 µs",
