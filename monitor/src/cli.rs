@@ -5,6 +5,7 @@ mod history;
 mod install;
 mod paint;
 mod plugin;
+mod top;
 
 use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
@@ -27,6 +28,7 @@ pub use self::history::{HistoryArgs, WhyArgs};
 pub use self::install::{GenerateArgs, VerifyInstallArgs};
 pub use self::paint::Paint;
 pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
+pub use self::top::TopArgs;
 
 /// How long `--run-once` measures when `--window` is not given.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(1);
@@ -162,6 +164,13 @@ pub enum Command {
                             such process, 2 bad usage, 4 there is no history that can be read."
     )]
     Why(WhyArgs),
+    /// Show live what the processes of each plugin do: CPU, memory, switches, starts, restarts, ends
+    #[command(
+        after_help = "Asks the running kevmon, or with --process-name or --plugin watches by itself. Press ? for the keys. Exit status: \
+                            0 ended by a key or a signal, 2 bad usage or no terminal, 3 no kevmon runs, 4 it cannot be asked, or nothing can be \
+                            watched."
+    )]
+    Top(TopArgs),
     /// Remove what an ended kevmon has left in the kernel: programs, ring and maps
     #[command(
         after_help = "Refused while a kevmon runs on the state. Without this command the programs stop [state] \

@@ -56,6 +56,7 @@ pub mod port;
 pub mod proc_mount;
 pub mod process;
 pub mod prometheus;
+pub mod pty;
 pub mod push;
 pub mod receiver;
 pub mod rotel;

@@ -35,6 +35,7 @@ mod sources;
 mod story;
 mod terminal;
 mod times;
+mod top;
 mod unpin;
 mod verify_install;
 mod watch;
@@ -136,6 +137,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
             limits::raise_open_files()?;
             block_on(events::run(&args))
         }
+        Some(Command::Top(args)) => top::run(&args, &environment),
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Why(args)) => why::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),

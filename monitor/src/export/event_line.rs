@@ -1,10 +1,13 @@
 //! One event as one line, for the terminal and for programs. The JSON is documented in docs/events.md and stable: keys
 //! are added, never changed.
 
+mod parse;
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value as Json, json};
 
+pub use self::parse::event_from_json;
 use super::{
     amounts::Precision,
     collection::UnixClock,

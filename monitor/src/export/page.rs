@@ -134,6 +134,11 @@ impl Line {
         self.add(Tone::Plain, " ".repeat(spaces))
     }
 
+    /// Its text, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = (Tone, &str)> {
+        self.pieces.iter().map(|piece| (piece.tone, piece.text.as_str()))
+    }
+
     /// Continuation lines begin where this line ends now.
     pub fn hang(&mut self) -> &mut Self {
         self.hang = self.width();

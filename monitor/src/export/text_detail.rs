@@ -111,7 +111,7 @@ fn peaks(lines: &mut Vec<String>, samples: &Samples) {
 }
 
 /// A length of time in the unit that leaves one to three digits before the point.
-fn time(nanos: u64) -> String {
+pub fn time(nanos: u64) -> String {
     let value = nanos as f64;
     match nanos {
         0..1_000 => format!("{nanos} ns"),

@@ -6,6 +6,7 @@ pub mod definition;
 pub mod detail;
 pub mod durations;
 pub mod group;
+pub mod live;
 pub mod matcher;
 pub mod notice;
 mod partial;

@@ -101,6 +101,7 @@ mod slow_disk;
 mod state_deleted;
 mod store;
 mod titles;
+mod top;
 mod units;
 mod victoria_metrics;
 mod why;

@@ -95,7 +95,7 @@ enum Place {
 }
 
 /// Swapping one of these dependencies changes one folder.
-pub(super) const CRATES: [CrateRule; 22] = [
+pub(super) const CRATES: [CrateRule; 23] = [
     CrateRule {
         name: "anstyle",
         is_prefix: false,
@@ -180,6 +180,11 @@ pub(super) const CRATES: [CrateRule; 22] = [
         name: "prost",
         is_prefix: false,
         place: Place::OnlyIn("export"),
+    },
+    CrateRule {
+        name: "ratatui",
+        is_prefix: false,
+        place: Place::OnlyIn("app"),
     },
     CrateRule {
         name: "regex_syntax",

@@ -88,6 +88,14 @@ impl Daemon {
         if let Some(progress) = progress.filter(|_| is_committed || !self.commits_between) {
             self.watch.release(&progress);
         }
+        let clocks = (self.boot, self.wall);
+        let plugin = |group: GroupId| {
+            let services = collection.iter().flat_map(|collection| &collection.services);
+            let of = services.filter(|service| service.group == group);
+            let known = of.map(|service| Arc::clone(&service.plugin)).next();
+            known.or_else(|| self.watch.plugin(group))
+        };
+        self.service.happened(&notices, plugin, clocks);
         let Some(collection) = collection else {
             self.exports.send_events(notices, (self.boot, self.wall), time);
             return;

@@ -41,7 +41,7 @@ use super::{
     process_series::ProcessSeries,
     reload::{Applied, Asked, Change},
     schedule::Schedule,
-    service::control::Order,
+    service::{control::Order, view::Ask},
     times::CollectionTimes,
     watch::Watch,
 };
@@ -110,6 +110,8 @@ struct Inputs {
     attempts: mpsc::Receiver<Attempt>,
     /// What operators ask for.
     orders: mpsc::Receiver<Order>,
+    /// Looks that clients of `kevmon top` ask for.
+    asks: mpsc::Receiver<Ask>,
     /// Readable once the kernel side has called.
     ring: Option<AsyncFd<OwnedFd>>,
     /// Rings when something is due.
@@ -205,6 +207,7 @@ impl Daemon {
                 _ = inputs.interrupt.recv() => return End::ForGood,
                 _ = inputs.restart.recv() => return End::Restart,
                 Some(order) = inputs.orders.recv() => return End::from(order),
+                Some(ask) = inputs.asks.recv() => self.answer(ask),
                 () = due(Some(tick_at)) => {
                     let due = self.schedule.take(std::time::Instant::now());
                     self.watch.health.add(Soft::TickSkipped, due.skipped);

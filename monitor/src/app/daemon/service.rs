@@ -26,12 +26,14 @@ use crate::{
             control::{self, Control, Desk, Order},
             notify::Notifier,
             status::{self, Fixed, Status},
+            view::{self, Ask, Recent, Views},
         },
         watch::Watch,
     },
     config::Fault,
-    export::Collection,
+    export::{Collection, UnixClock},
     health::{Pulse, Pulses},
+    plugin::{GroupId, Notice, Plugin},
     procfs::HostReader,
 };
 
@@ -52,6 +54,8 @@ pub(super) struct Service {
     /// Threads are stuck, which the log has said.
     is_stuck: bool,
     status: Status,
+    /// The latest events, for those who look.
+    recent: Recent,
     /// Answers commands; ends with it.
     control: Option<Control>,
 }
@@ -97,6 +101,7 @@ impl Service {
             alive_at: None,
             is_stuck: false,
             status,
+            recent: Recent::default(),
             control: None,
         }
     }
@@ -105,12 +110,17 @@ impl Service {
     pub(super) fn take_commands(
         &mut self,
         wanted: &Wanted<'_>,
-        (orders, reloads): (mpsc::Sender<Order>, mpsc::Sender<oneshot::Sender<Reloaded>>),
+        (orders, reloads, asks): (
+            mpsc::Sender<Order>,
+            mpsc::Sender<oneshot::Sender<Reloaded>>,
+            mpsc::Sender<Ask>,
+        ),
         may_begin_again: bool,
     ) {
         let desk = Desk {
             status: self.status.clone(),
             pulses: self.pulses.clone(),
+            views: Views::new(asks, self.recent.clone()),
             orders,
             reloads,
             may_begin_again,
@@ -177,9 +187,20 @@ impl Service {
         self.notifier.status(self.status.line());
     }
 
+    /// These have happened. `plugin` finds a group's; the clocks tell starts of processes, and what happened.
+    pub(super) fn happened(
+        &self,
+        notices: &[Notice],
+        plugin: impl Fn(GroupId) -> Option<Arc<Plugin>>,
+        clocks: (UnixClock, UnixClock),
+    ) {
+        self.recent.add(notices, plugin, clocks);
+    }
+
     /// A reload has ended, and these are the plugins that run.
     pub(super) fn reloaded(&self, asked: Option<Asked>, labels: &BTreeSet<String>, faults: Vec<String>) {
         self.status.retain(labels);
+        self.recent.retain(labels);
         let Some(asked) = asked else { return };
         if let Asked::Command(answer) = asked {
             let plugins = labels.len();
@@ -237,6 +258,13 @@ impl Daemon {
         if let Some((asked, faults)) = self.asked.take() {
             self.service.reloaded(asked, &self.labels(), faults);
         }
+    }
+
+    /// Looks at all groups for somebody who asks. Whoever asked may have gone; nobody is waited for.
+    pub(super) fn answer(&mut self, ask: Ask) {
+        self.wall = self.wall.follow(output::clock());
+        let clocks = (self.boot, self.wall);
+        drop(ask.send(view::found(|| self.watch.look(), clocks)));
     }
 
     /// The plugins that run, by their labels.

@@ -121,7 +121,8 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         environment: &environment,
     };
     let (order, orders) = mpsc::channel(1);
-    service.take_commands(&wanted, (order, reload), watch.may_begin_again());
+    let (ask, asks) = mpsc::channel(1);
+    service.take_commands(&wanted, (order, reload, ask), watch.may_begin_again());
     let lines = args.output == Output::Json;
     let lines = lines.then(|| Lines::start(LineTarget::Stdout)).transpose()?;
     let mut daemon = Daemon {
@@ -167,6 +168,7 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         changes,
         attempts,
         orders,
+        asks,
         ring,
         alarm: Alarm::new().context("a timer (timerfd_create(2))")?,
     };

@@ -2,7 +2,7 @@
 
 mod filter;
 mod printer;
-mod stream;
+pub(super) mod stream;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 

@@ -30,7 +30,7 @@ const MOST_KNOWN: usize = 1 << 17;
 
 /// Which arguments are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ShownArguments {
+pub(in crate::app) enum ShownArguments {
     None,
     /// These alone, with their values.
     Named(Vec<String>),
@@ -60,7 +60,7 @@ type Named = (GroupId, Arc<str>, Arc<str>);
 type Place = (BootTime, u8, u64);
 
 /// The events that are held.
-pub(super) struct Stream {
+pub(in crate::app) struct Stream {
     root: PathBuf,
     arguments: ShownArguments,
     held: BTreeMap<Place, LiveEvent>,
@@ -73,7 +73,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(root: PathBuf, arguments: ShownArguments) -> Self {
+    pub(in crate::app) fn new(root: PathBuf, arguments: ShownArguments) -> Self {
         Self {
             root,
             arguments,
@@ -86,7 +86,11 @@ impl Stream {
     }
 
     /// Takes what a record told. `plugin` finds a group's plugin.
-    pub(super) fn observe(&mut self, observed: Observed, plugin: impl Fn(GroupId) -> Option<Arc<Plugin>>) {
+    pub(in crate::app) fn observe(
+        &mut self,
+        observed: Observed,
+        plugin: impl Fn(GroupId) -> Option<Arc<Plugin>>,
+    ) {
         let Observed {
             time,
             key,
@@ -149,7 +153,7 @@ impl Stream {
     }
 
     /// Takes a notice.
-    pub(super) fn note(&mut self, notice: Notice) {
+    pub(in crate::app) fn note(&mut self, notice: Notice) {
         let mut event = LiveEvent::of(notice);
         if matches!(event.what, Happened::Life(What::Start { .. })) {
             // Now, while the parent is there.
@@ -161,7 +165,7 @@ impl Stream {
     }
 
     /// The events that have been held for long enough, or all that are left.
-    pub(super) fn take(&mut self, now: BootTime, all: bool) -> Vec<LiveEvent> {
+    pub(in crate::app) fn take(&mut self, now: BootTime, all: bool) -> Vec<LiveEvent> {
         let mut ripe = Vec::new();
         while let Some(entry) = self.held.first_entry() {
             let (time, ..) = *entry.key();

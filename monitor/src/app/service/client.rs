@@ -41,11 +41,11 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One socket that somebody listened at, and what came of asking there.
-struct Instance {
-    path: PathBuf,
+pub(in crate::app) struct Instance {
+    pub(in crate::app) path: PathBuf,
     /// The process that listens there; `None` where it has no pid in this namespace.
     pid: Option<Pid>,
-    status: Json,
+    pub(in crate::app) status: Json,
 }
 
 /// Prints what runs.
@@ -219,7 +219,11 @@ fn is_dead(error: &io::Error) -> bool {
     )
 }
 
-fn the_one(wanted: &Wanted<'_>) -> Result<std::result::Result<Instance, Exit>> {
+/// The one instance that a command is for; or what the command ends with where there is none, or several, which has been said.
+///
+/// # Errors
+/// A socket cannot be asked.
+pub(in crate::app) fn the_one(wanted: &Wanted<'_>) -> Result<std::result::Result<Instance, Exit>> {
     let mut instances = match running(wanted)? {
         Found::Running(instances) => instances,
         Found::None(exit) => return Ok(Err(exit)),
@@ -248,34 +252,41 @@ fn order(instance: &Instance, command: &str) -> Result<Json> {
 
 /// Asks whoever listens at `path`: the reply, and who that is.
 fn ask(path: &Path, command: &str) -> io::Result<(Json, Option<Pid>)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (reply, pid) = runtime.block_on(ask_for(path, &json!({ "command": command })))?;
+    Ok((serde_json::from_slice(&reply)?, pid))
+}
+
+/// Sends a request to whoever listens at `path`: the reply as it came, and who that is.
+///
+/// # Errors
+/// Nobody listens, this user may not connect, or no reply comes in time.
+pub(in crate::app) async fn ask_for(path: &Path, request: &Json) -> io::Result<(Vec<u8>, Option<Pid>)> {
     // Never through a link: another service's socket would get the request.
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let socket = open(path, flags, Mode::empty())?;
     let place = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&socket));
     let owner = fstat(&socket)?.st_uid;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let asking = async {
-            let mut stream = UnixStream::connect(place).await?;
-            let peer = stream.peer_cred()?;
-            if peer.uid() != owner && peer.uid() != 0 {
-                return Err(io::Error::other(
-                    "the socket is another user's than who listens at it",
-                ));
-            }
-            let request = json!({ "command": command }).to_string() + "\n";
-            stream.write_all(request.as_bytes()).await?;
-            let mut reply = Vec::new();
-            stream.take(LONGEST_REPLY).read_to_end(&mut reply).await?;
-            if reply.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let pid = peer.pid().and_then(Pid::from_raw);
-            Ok((serde_json::from_slice(&reply)?, pid))
-        };
-        let late = || io::Error::other(format!("no answer within {ANSWER_WITHIN:?}"));
-        timeout(ANSWER_WITHIN, asking).await.map_err(|_| late())?
-    })
+    let asking = async {
+        let mut stream = UnixStream::connect(place).await?;
+        let peer = stream.peer_cred()?;
+        if peer.uid() != owner && peer.uid() != 0 {
+            return Err(io::Error::other(
+                "the socket is another user's than who listens at it",
+            ));
+        }
+        let request = request.to_string() + "\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut reply = Vec::new();
+        stream.take(LONGEST_REPLY).read_to_end(&mut reply).await?;
+        if reply.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let pid = peer.pid().and_then(Pid::from_raw);
+        Ok((reply, pid))
+    };
+    let late = || io::Error::other(format!("no answer within {ANSWER_WITHIN:?}"));
+    timeout(ANSWER_WITHIN, asking).await.map_err(|_| late())?
 }
 
 /// The unit that an instance says it is, and whether it is a user's.

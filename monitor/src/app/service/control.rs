@@ -27,9 +27,9 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{place, status::Status};
+use super::{place, status::Status, view::Views};
 use crate::{
-    app::reload::Reloaded,
+    app::{reload::Reloaded, top::Members},
     files::{self, Socket},
     health::Pulses,
     users,
@@ -53,11 +53,23 @@ const CLIENTS: usize = 128;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a client asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields, tag = "command")]
 enum Request {
     /// What runs, and how it fares.
     Status {},
+    /// What every group has and does at this moment: a frame of `kevmon top`.
+    Top {
+        /// The number of the last event that is known; 0: none is.
+        #[serde(default)]
+        since: u64,
+        /// Whether the processes of all groups are asked for …
+        #[serde(default)]
+        all: bool,
+        /// … or of these.
+        #[serde(default)]
+        groups: Vec<u64>,
+    },
     /// To end.
     Stop {},
     /// To end and to begin again in the same process.
@@ -78,6 +90,7 @@ pub(in crate::app) enum Order {
 pub(in crate::app) struct Desk {
     pub(in crate::app) status: Status,
     pub(in crate::app) pulses: Pulses,
+    pub(in crate::app) views: Views,
     pub(in crate::app) orders: mpsc::Sender<Order>,
     pub(in crate::app) reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
     /// Whether kevmon has what it needs to begin again in the same process.
@@ -197,7 +210,7 @@ async fn converse(mut stream: UnixStream, peer: UCred, desk: Desk) {
         return;
     }
     let answer = desk.answer(&line, &peer).await;
-    let mut text = answer.reply.to_string();
+    let mut text = answer.reply;
     text.push('\n');
     let replying = async {
         stream.write_all(text.as_bytes()).await?;
@@ -212,13 +225,16 @@ async fn converse(mut stream: UnixStream, peer: UCred, desk: Desk) {
 
 /// A reply, and the order that goes to the loop once the reply is written: the loop may end kevmon at once.
 struct Answer {
-    reply: Json,
+    reply: String,
     order: Option<(mpsc::OwnedPermit<Order>, Order)>,
 }
 
 impl From<Json> for Answer {
     fn from(reply: Json) -> Self {
-        Self { reply, order: None }
+        Self {
+            reply: reply.to_string(),
+            order: None,
+        }
     }
 }
 
@@ -233,22 +249,22 @@ impl Desk {
             Err(error) => {
                 return refusal(
                     &format!("the request cannot be read: {error}"),
-                    "send one line such as {\"command\":\"status\"}; commands are status, stop, restart and reload",
+                    "send one line such as {\"command\":\"status\"}; commands are status, top, stop, restart and reload",
                 );
             }
         };
-        if request == (Request::Status {}) {
-            return self.status.json(&self.pulses.stuck()).into();
-        }
         let own = rustix::process::geteuid().as_raw();
-        if peer.uid() != 0 && peer.uid() != own {
-            return refusal(
-                &format!("user {} may read and nothing else", peer.uid()),
-                "give the command as root, or as the user that kevmon runs as",
-            );
-        }
+        let may_change = peer.uid() == 0 || peer.uid() == own;
         match request {
             Request::Status {} => self.status.json(&self.pulses.stuck()).into(),
+            Request::Top { since, all, groups } => {
+                let members = if all { Members::All } else { Members::Of(groups) };
+                self.top(since, &members).await
+            }
+            _ if !may_change => refusal(
+                &format!("user {} may read and nothing else", peer.uid()),
+                "give the command as root, or as the user that kevmon runs as",
+            ),
             Request::Reload {} => self.reload().await,
             Request::Stop {} => self.order(Order::Stop),
             Request::Restart {} if !self.may_begin_again => refusal(
@@ -259,10 +275,20 @@ impl Desk {
         }
     }
 
+    async fn top(&self, since: u64, members: &Members) -> Answer {
+        match self.views.reply(since, members, &self.status).await {
+            Some(reply) => Answer { reply, order: None },
+            None => refusal(
+                "kevmon is busy, and has not looked at its processes in time",
+                "ask again; kevmon status names threads that are stuck",
+            ),
+        }
+    }
+
     fn order(&self, order: Order) -> Answer {
         match self.orders.clone().try_reserve_owned() {
             Ok(permit) => Answer {
-                reply: json!({ "accepted": true }),
+                reply: json!({ "accepted": true }).to_string(),
                 order: Some((permit, order)),
             },
             Err(_) => refusal("kevmon is about to end already", "wait for that"),

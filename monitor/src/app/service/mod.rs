@@ -6,6 +6,7 @@ pub(super) mod notify;
 mod place;
 mod report;
 pub(super) mod status;
+pub(super) mod view;
 
-pub(super) use client::{reload, restart, status, stop};
+pub(super) use client::{ask_for, reload, restart, status, stop, the_one};
 pub(super) use place::Wanted;

@@ -9,9 +9,10 @@ use std::{
 
 use serde_json::{Value as Json, json};
 
+use super::view::gauges_of;
 use crate::{
-    app::output,
-    export::{Collection, iso8601_millis, plugin_json},
+    app::{output, top::Has},
+    export::{Collection, ServiceReading, iso8601_millis, plugin_json},
 };
 
 /// Plugins of which a reply has the values at most.
@@ -85,6 +86,22 @@ impl Status {
     /// A receiver has taken a request.
     pub(in crate::app) fn exported(&self) {
         self.latest().exported = Some(Instant::now());
+    }
+
+    /// Which run this is.
+    pub(in crate::app) fn run(&self) -> u64 {
+        self.fixed.run
+    }
+
+    /// What each group had at its last collection, by the plugin's label.
+    pub(in crate::app) fn gauges(&self) -> BTreeMap<String, Has> {
+        let latest = self.latest();
+        let groups = latest.plugins.iter().filter_map(|(label, collection)| {
+            let of = |service: &&ServiceReading| service.plugin.label() == *label;
+            let service = collection.services.iter().find(of)?;
+            Some((label.clone(), gauges_of(&service.reading)))
+        });
+        groups.collect()
     }
 
     /// One line for the service manager.

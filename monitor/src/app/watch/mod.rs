@@ -9,6 +9,7 @@ mod ends;
 mod facts;
 mod forks;
 mod live;
+mod look;
 mod outlive;
 pub(super) mod reconcile;
 mod reload;
@@ -31,6 +32,7 @@ use self::facts::FactReader;
 pub(super) use self::{
     completeness::Next,
     live::{Happening, Observed},
+    look::Looked,
 };
 use super::{
     keeper::Kept,
@@ -454,6 +456,13 @@ impl Watch {
             );
         }
         self.health.count(Soft::IteratorFailed);
+    }
+
+    /// Looks for what events do not tell: with /proc for processes that came and went, with eBPF for records that were lost.
+    pub fn keep_up(&mut self) {
+        if let Err(error) = self.catch_up() {
+            self.not_read(&error);
+        }
     }
 
     /// What has been lost since the start, by what lost it.

@@ -4,7 +4,8 @@ use super::{Group, read::Spaces};
 use crate::{
     plugin::detail::{DetailReading, MemoryDetail, Samples},
     process::{
-        BootTime, Contention, Counter, Gauges, KeyMap, ProcessKey, ProcessTable, Sample, SwitchTimes, Usage,
+        BootTime, Contention, Counter, Gauges, KeyMap, ProcessKey, ProcessTable, Sample, Spread, SwitchTimes,
+        Usage,
     },
 };
 
@@ -91,6 +92,11 @@ impl Group {
         {
             times.add(new);
         }
+    }
+
+    /// Run-queue latency at each switch; `None`: nobody measures.
+    pub(super) fn run_queue(&self) -> Option<&Spread> {
+        Some(&self.detailed.as_ref()?.times.as_ref()?.run_queue)
     }
 
     /// Something of what its threads did was missed.

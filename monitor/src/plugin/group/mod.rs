@@ -1,6 +1,7 @@
 //! One plugin's group: its members, and totals that never fall.
 
 mod detail;
+mod live;
 mod outlive;
 mod places;
 mod read;

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Group, GroupId, Identity, Irregularities, Plugin, Process, ProcessKey, Tracker};
-use crate::process::Counter;
+use crate::{
+    plugin::live::LiveReading,
+    process::{BootTime, Counter, Gauges, KeyMap, Sample},
+};
 
 impl Tracker {
     /// The groups, in the order of their ids.
@@ -112,6 +115,25 @@ impl Tracker {
             .iter()
             .filter(|(_, group)| group.plugin.detail.is_some());
         detailed.map(|(&id, _)| id).collect()
+    }
+
+    /// A group as it is now, without a trace in it; `None` for one that is no more. See [`LiveReading`].
+    pub fn live(
+        &self,
+        group: GroupId,
+        now: BootTime,
+        samples: &KeyMap<Sample>,
+        gauges: &KeyMap<Gauges>,
+    ) -> Option<LiveReading> {
+        let group = self.groups.get(&group)?;
+        Some(group.live(now, samples, gauges, &self.table))
+    }
+
+    /// The live members of all groups, each once.
+    pub fn all_live_members(&self) -> Vec<ProcessKey> {
+        let keys = self.memberships.keys().copied();
+        keys.filter(|&key| self.table.get(key).is_some_and(Process::is_live))
+            .collect()
     }
 
     /// The live members of `groups`.
