@@ -51,11 +51,14 @@ pub(in crate::app) struct Found {
 /// What the loop is asked for, with the place for its answer.
 pub(in crate::app) type Ask = oneshot::Sender<Found>;
 
+/// The latest look, and when it was had.
+type Latest = (Instant, Arc<Found>);
+
 /// Replies to those who look.
 #[derive(Clone)]
 pub(in crate::app) struct Views {
     asks: mpsc::Sender<Ask>,
-    latest: Arc<AsyncMutex<Option<(Instant, Arc<Found>)>>>,
+    latest: Arc<AsyncMutex<Option<Latest>>>,
     recent: Recent,
 }
 

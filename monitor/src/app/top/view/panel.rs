@@ -20,6 +20,9 @@ const NUMBERS: u16 = 24;
 const LEAST_SECONDS: u64 = 300;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// A row of the ribbon: its name, how its numbers stand out, and what it counts.
+type RibbonRow = (&'static str, Tone, fn(&Lives) -> u32);
+
 pub(super) fn draw(buffer: &mut Buffer, state: &State, look: Look, area: Rect) {
     let Some(group) = state.selected_group() else {
         rule(buffer, area.y, "", look);
@@ -58,7 +61,7 @@ pub(super) fn draw(buffer: &mut Buffer, state: &State, look: Look, area: Rect) {
     }
     let step = LEAST_SECONDS.div_ceil(u64::from(room).max(1));
     let ribbon = history.ribbon(state.time / 1_000_000_000, step, cells);
-    let rows: [(&str, Tone, fn(&Lives) -> u32); 3] = [
+    let rows: [RibbonRow; 3] = [
         ("starts", Tone::Good, |lives| lives.starts),
         ("ends", Tone::Warning, |lives| lives.ends),
         ("restarts", Tone::Warning, |lives| lives.restarts),
