@@ -12,8 +12,11 @@ use crate::{
     task::{self, ABSENT, TASK_DEAD, Task, offset},
 };
 
-/// How often sums that are being written are looked at.
-const LOOKS: u32 = 3;
+/// How often sums that were written meanwhile are read again.
+const LOOKS: u32 = 4;
+/// How often the sequence is looked at while they are being written: a microsecond or so, while others wait for this CPU's run
+/// queue. A writer holds it for less, unless its own CPU is taken from it by a hypervisor.
+const SPINS: u32 = 128;
 
 /// `TP_PROTO(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)` since 5.18, without the
 /// last one before (include/trace/events/sched.h). Runs on the CPU that is switched, while `prev` is still the current task.
@@ -66,7 +69,7 @@ fn tell(task: Task, mark: *mut Mark) {
     let mut look = 0;
     while look < LOOKS {
         look += 1;
-        let before = leader.stats_sequence();
+        let before = unwritten(leader);
         // SAFETY: a live map value.
         let run_delay = unsafe { (*mark).dead_run_delay };
         let usage = if leader.is_reaped() {
@@ -96,4 +99,18 @@ fn tell(task: Task, mark: *mut Mark) {
         entry.submit(maps::wake_up());
         return;
     }
+}
+
+/// The sequence of a process's sums once nobody writes them; odd where somebody still does.
+#[inline(always)]
+fn unwritten(leader: Task) -> u32 {
+    let mut spins = 0;
+    while spins < SPINS {
+        let sequence = leader.stats_sequence();
+        if sequence & 1 == 0 {
+            return sequence;
+        }
+        spins += 1;
+    }
+    1
 }
