@@ -5,6 +5,7 @@ mod history;
 mod install;
 mod paint;
 mod plugin;
+mod recorder;
 
 use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
@@ -27,6 +28,7 @@ pub use self::history::{HistoryArgs, WhyArgs};
 pub use self::install::{GenerateArgs, VerifyInstallArgs};
 pub use self::paint::Paint;
 pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
+pub use self::recorder::{IncidentsArgs, ReportArgs};
 
 /// How long `--run-once` measures when `--window` is not given.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(1);
@@ -162,6 +164,18 @@ pub enum Command {
                             such process, 2 bad usage, 4 there is no history that can be read."
     )]
     Why(WhyArgs),
+    /// List what the flight recorder kept of crashes: the minute before each and the minute after
+    #[command(
+        after_help = "Exit status: 0 shown, 1 there is no such incident, 2 bad usage, 4 the recorder's files cannot be read. What is \
+                            recorded is said in [recorder] of kevmon.toml."
+    )]
+    Incidents(IncidentsArgs),
+    /// Write a page (HTML) about an incident or a length of time: restarts, ends, charts, and what is missing
+    #[command(
+        after_help = "The page is one file that loads nothing. Exit status: 0 written, 1 there is no such incident, 2 bad usage, 4 \
+                            the state cannot be read, or the page not be written."
+    )]
+    Report(ReportArgs),
     /// Remove what an ended kevmon has left in the kernel: programs, ring and maps
     #[command(
         after_help = "Refused while a kevmon runs on the state. Without this command the programs stop [state] \

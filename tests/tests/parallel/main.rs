@@ -81,6 +81,7 @@ mod prometheus;
 mod prometheus_access;
 mod prometheus_otlp;
 mod reasons;
+mod recorder;
 mod reexecuted;
 mod reload;
 mod resource;

@@ -334,6 +334,7 @@ mod tests {
             exe: name.into(),
             user: Some(33),
             programs: Vec::new(),
+            incident: None,
             what,
         }
     }
