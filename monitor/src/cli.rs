@@ -5,6 +5,7 @@ mod history;
 mod install;
 mod paint;
 mod plugin;
+mod recorder;
 mod top;
 
 use std::{convert::Infallible, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
@@ -28,6 +29,7 @@ pub use self::history::{HistoryArgs, WhyArgs};
 pub use self::install::{GenerateArgs, VerifyInstallArgs};
 pub use self::paint::Paint;
 pub use self::plugin::{CheckArgs, ImportArgs, ListArgs, NewArgs, PluginCommand, RunArgs, UnitArgs};
+pub use self::recorder::{IncidentsArgs, ReportArgs};
 pub use self::top::TopArgs;
 
 /// How long `--run-once` measures when `--window` is not given.
@@ -171,6 +173,18 @@ pub enum Command {
                             watched."
     )]
     Top(TopArgs),
+    /// List what the flight recorder kept of crashes: the minute before each and the minute after
+    #[command(
+        after_help = "Exit status: 0 shown, 1 there is no such incident, 2 bad usage, 4 the recorder's files cannot be read. What is \
+                            recorded is said in [recorder] of kevmon.toml."
+    )]
+    Incidents(IncidentsArgs),
+    /// Write a page (HTML) about an incident or a length of time: restarts, ends, charts, and what is missing
+    #[command(
+        after_help = "The page is one file that loads nothing. Exit status: 0 written, 1 there is no such incident, 2 bad usage, 4 \
+                            the state cannot be read, or the page not be written."
+    )]
+    Report(ReportArgs),
     /// Remove what an ended kevmon has left in the kernel: programs, ring and maps
     #[command(
         after_help = "Refused while a kevmon runs on the state. Without this command the programs stop [state] \

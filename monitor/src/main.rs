@@ -20,6 +20,7 @@ mod metrics;
 mod plugin;
 mod process;
 mod procfs;
+mod recorder;
 mod shown;
 mod store;
 mod users;

@@ -13,6 +13,7 @@ mod exports;
 mod generate;
 mod history;
 mod host;
+mod incidents;
 mod keeper;
 mod lines;
 mod local_time;
@@ -27,7 +28,9 @@ mod planted_tests;
 mod plugin_tool;
 mod process_series;
 mod progress;
+mod recorder;
 mod reload;
+mod report;
 mod route;
 mod schedule;
 mod service;
@@ -140,6 +143,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
         Some(Command::Top(args)) => top::run(&args, &environment),
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Why(args)) => why::run(&args),
+        Some(Command::Incidents(args)) => incidents::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Unpin(args)) => unpin::run(&args),
         Some(Command::Status(args)) => service::status(wanted(&args.which, &environment), args.json),

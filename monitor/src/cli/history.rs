@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use super::Paint;
 
 /// A length of time that reaches back: humantime's notation, so that days and sums of units are one.
-fn parse_since(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_since(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(length) if !length.is_zero() => Ok(length),
         _ => Err("not a length of time; write 2h, 90m, 1d or 1h30m".to_owned()),

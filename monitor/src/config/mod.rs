@@ -10,6 +10,7 @@ pub mod header;
 pub mod log_filter;
 pub mod log_level;
 pub mod receiver;
+pub mod recorder;
 pub mod schema;
 pub mod settings;
 pub mod settings_example;

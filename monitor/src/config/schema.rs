@@ -107,6 +107,16 @@ pub enum Role {
     KeepWatching,
     /// When dying threads tell totals.
     ExactEnds,
+    /// Whether the flight recorder runs.
+    Recorder,
+    /// Whether it records groups in standard mode.
+    RecorderStandard,
+    /// How often.
+    RecorderStep,
+    /// How much it holds.
+    RecorderBytes,
+    /// How far it reaches back.
+    RecorderAge,
     /// Whether there is telemetry of kevmon's own.
     Telemetry,
     /// How often.

@@ -16,6 +16,7 @@ use super::{
     given::{Given, Origin},
     header::{self, HeaderValue, SecretPlace},
     receiver::{Compression, JsonTarget, Protocol, Signals, SpoolLimits, Telemetry, Temporality},
+    recorder::Recorder,
     schema::{ENDPOINTS, Role, Schema},
     value::Value,
     walk::{self, Content, Entry},
@@ -44,6 +45,8 @@ pub struct SettingsFile {
     pub(crate) keep_watching: Option<Duration>,
     /// `[accounting] exact_ends`.
     pub(crate) exact_ends: Option<ExactEnds>,
+    /// `[recorder]`.
+    pub(crate) recorder: Recorder,
     pub(crate) telemetry: Telemetry,
     pub(crate) otlp_json: Option<JsonTarget>,
     pub(crate) prometheus: Option<Given<SocketAddr>>,
@@ -264,6 +267,11 @@ impl Content for Reading<'_> {
             (Role::SpoolAge, Value::Duration(age)) => self.file.spool.age = age,
             (Role::KeepWatching, Value::Duration(time)) => self.file.keep_watching = Some(time),
             (Role::ExactEnds, Value::Text(when)) => self.file.exact_ends = when.parse().ok(),
+            (Role::Recorder, Value::Flag(enabled)) => self.file.recorder.enabled = enabled,
+            (Role::RecorderStandard, Value::Flag(standard)) => self.file.recorder.standard = standard,
+            (Role::RecorderStep, Value::Duration(step)) => self.file.recorder.step = step,
+            (Role::RecorderBytes, Value::Bytes(bytes)) => self.file.recorder.bytes = bytes,
+            (Role::RecorderAge, Value::Duration(age)) => self.file.recorder.age = age,
             (Role::Telemetry, Value::Flag(enabled)) => self.file.telemetry.enabled = enabled,
             (Role::TelemetryInterval, Value::Duration(interval)) => self.file.telemetry.interval = interval,
             (Role::CollectorUser, Value::Text(user)) => self.file.collector_user = Some(user),

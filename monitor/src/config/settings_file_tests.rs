@@ -206,7 +206,7 @@ fn faults() {
         (
             "schema = 1\n[service]",
             &[
-                "kevmon.toml:2: service: unknown table; known tables: export, endpoints.NAME, spool, state, accounting, telemetry, otlp_json, prometheus, collectors, resource",
+                "kevmon.toml:2: service: unknown table; known tables: export, endpoints.NAME, spool, state, accounting, recorder, telemetry, otlp_json, prometheus, collectors, resource",
             ],
         ),
         (

@@ -2,6 +2,7 @@
 
 use super::{
     duration::{KEEP_WATCHING_BOUNDS, SPOOL_AGE_BOUNDS, TELEMETRY_BOUNDS, TIMEOUT_BOUNDS},
+    recorder::{AGE_BOUNDS, BYTES_BOUNDS, STEP_BOUNDS},
     schema::{ENDPOINTS, Key, Kind, Role, Schema, key},
     size::{REQUEST_BOUNDS, SPOOL_BOUNDS},
 };
@@ -46,6 +47,11 @@ pub(crate) const SETTINGS_KEYS: &[Key] = &[
     key(FILE, "spool", "max_age", Kind::Length(&SPOOL_AGE_BOUNDS), Role::SpoolAge, "`\"24h\"`"),
     key(FILE, "state", "keep_watching", Kind::Length(&KEEP_WATCHING_BOUNDS), Role::KeepWatching, "`\"10m\"`"),
     key(FILE, "accounting", "exact_ends", EXACT_ENDS, Role::ExactEnds, "`\"auto\"`"),
+    key(FILE, "recorder", "enabled", Kind::Flag, Role::Recorder, "`true`"),
+    key(FILE, "recorder", "standard", Kind::Flag, Role::RecorderStandard, "`false`"),
+    key(FILE, "recorder", "step", Kind::Length(&STEP_BOUNDS), Role::RecorderStep, "`\"1s\"`"),
+    key(FILE, "recorder", "max_bytes", Kind::Bytes(&BYTES_BOUNDS), Role::RecorderBytes, "`\"64MiB\"`"),
+    key(FILE, "recorder", "max_age", Kind::Length(&AGE_BOUNDS), Role::RecorderAge, "`\"1h\"`"),
     key(FILE, "telemetry", "enabled", Kind::Flag, Role::Telemetry, "`true`"),
     key(FILE, "telemetry", "interval", Kind::Length(&TELEMETRY_BOUNDS), Role::TelemetryInterval, "`\"60s\"`"),
     key(FILE, "otlp_json", "path", Kind::Target, Role::OtlpJson, "none"),
@@ -66,6 +72,7 @@ mod tests {
     use super::*;
     use crate::config::{
         receiver::{DEFAULT_TIMEOUT, SpoolLimits, Telemetry},
+        recorder::Recorder,
         settings_file::{DEFAULT_KEEP_WATCHING, DEFAULT_LISTEN},
     };
 
@@ -99,6 +106,12 @@ mod tests {
         let spool = SpoolLimits::default();
         assert_eq!((spool.bytes, spool.age.as_secs()), (64 << 20, 24 * 3600));
         assert_eq!(DEFAULT_KEEP_WATCHING.as_secs(), 600);
+        let recorder = Recorder::default();
+        assert_eq!((recorder.enabled, recorder.standard), (true, false));
+        assert_eq!(
+            (recorder.step.as_secs(), recorder.bytes, recorder.age.as_secs()),
+            (1, 64 << 20, 3600)
+        );
         let telemetry = Telemetry::default();
         assert_eq!((telemetry.enabled, telemetry.interval.as_secs()), (true, 60));
         assert_eq!(DEFAULT_LISTEN.to_string(), "127.0.0.1:9464");

@@ -251,6 +251,8 @@ fn record(event: &LogEvent) -> LogRecord {
         } => {
             attributes.push(("process.exit.time", iso8601(wall.unix(notice.time)).into()));
             attributes.extend(exit(ending, *lifetime, usage, *peak_rss, *settled));
+            let incident = notice.incident.as_deref();
+            attributes.extend(incident.map(|id| ("kevmon.incident.id", id.into())));
             let after = lifetime.map_or_else(String::new, |lifetime| format!(" after {}", span(lifetime)));
             let body = format!("{who} ended{after}: {}", words::ending(ending));
             ("kevmon.process.exit", !ending.reason().is_success(), body)

@@ -39,6 +39,7 @@ fn notice(group: usize, time: u64, what: What) -> Notice {
         exe: "bash".into(),
         user: None,
         programs: Vec::new(),
+        incident: None,
         what,
     }
 }

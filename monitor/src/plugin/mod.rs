@@ -26,7 +26,7 @@ pub use definition::{
 pub use durations::Durations;
 pub use group::told_arguments;
 pub use notice::{Notice, Predecessor, RestartKind, What};
-pub use reading::{Completeness, Reading};
+pub use reading::{Completeness, Reading, StepReading};
 pub use saved::{KeptGroup, Programs, SavedEnd, SavedExit, SavedGroup, SavedMember};
 pub use titles::Interest;
 pub use tracker::Tracker;

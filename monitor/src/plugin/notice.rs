@@ -94,4 +94,6 @@ pub struct Notice {
     pub programs: Vec<Arc<str>>,
     /// What happened.
     pub what: What,
+    /// The incident that the flight recorder keeps of it; `None`: none.
+    pub incident: Option<Arc<str>>,
 }

@@ -185,6 +185,34 @@ pub struct Reading {
     pub detail: Option<Box<DetailReading>>,
 }
 
+/// One group between two collections, for the flight recorder. Values that could not be known are `None`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReading {
+    /// Usage sums.
+    pub usage: Usage,
+    /// Events.
+    pub happened: Happened,
+    /// Ends by reason.
+    pub exits: Vec<(Reason, u64)>,
+    /// Live members.
+    pub process_count: Option<u64>,
+    /// Sum of resident sets, bytes; address spaces shared by members count once.
+    pub rss: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Open file descriptors.
+    pub fds: Option<u64>,
+}
+
+impl StepReading {
+    /// Says that processes could not be listed and no member was found: its members, if there are any, are not 0.
+    pub fn set_unlisted(&mut self) {
+        self.usage = Usage::UNKNOWN;
+        (self.rss, self.fds, self.threads) = (None, None, None);
+        self.process_count = None;
+    }
+}
+
 impl Reading {
     /// Says that processes could not be listed and no member was found: its members, if there are any, are not 0.
     pub fn set_unlisted(&mut self) {

@@ -42,7 +42,7 @@ pub use claim::{Claim, Wanted};
 #[cfg(test)]
 pub use details::{Details, Parent};
 pub use error::StoreError;
-pub use history::{Event, GroupKey, History, HistoryRow, Outage, PreviousRow, history};
+pub use history::{Event, GroupKey, History, HistoryRow, KEPT, Outage, PreviousRow, history};
 pub use holder::Named;
 pub use host::{HostChange, IdHost};
 pub use open::Note;

@@ -58,6 +58,17 @@ pub(super) fn kill(args: &Args<'_>) -> i32 {
 
 /// `eat`: at the first line of its input it takes memory until somebody ends it.
 pub(super) fn eat() -> i32 {
+    grow(Duration::ZERO)
+}
+
+/// `leak MILLISECONDS`: the same, a mebibyte each so many milliseconds.
+pub(super) fn leak(args: &Args<'_>) -> i32 {
+    grow(Duration::from_millis(
+        u64::try_from(code(args, 0)).expect("a pause"),
+    ))
+}
+
+fn grow(pause: Duration) -> i32 {
     const PIECE: usize = 1 << 20;
     ready();
     let mut line = String::new();
@@ -67,6 +78,7 @@ pub(super) fn eat() -> i32 {
     let mut eaten = Vec::new();
     loop {
         eaten.push(std::hint::black_box(vec![b'k'; PIECE]));
+        std::thread::sleep(pause);
     }
 }
 

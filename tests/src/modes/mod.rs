@@ -18,7 +18,7 @@ use std::{
 
 const USAGE: &str = "workload MODE: burn | threads | idle | exit | signal | mem | fds | rename | exec | exec-chain | \
                      title | forks | prefork | double-fork | vfork-hold | zombie | herd | storm | orphans | pulse | on-term | \
-                     alarm | segfault | kill | eat | thread-exits | leader-first | rename-storm | work | switches | ping-pong";
+                     alarm | segfault | kill | eat | leak | thread-exits | leader-first | rename-storm | work | switches | ping-pong";
 
 /// Runs the mode that `args` (without argv[0]) name and returns the exit code.
 pub fn run(args: &[String]) -> i32 {
@@ -48,6 +48,7 @@ pub fn run(args: &[String]) -> i32 {
         "segfault" => endings::segfault(),
         "kill" => endings::kill(&args),
         "eat" => endings::eat(),
+        "leak" => endings::leak(&args),
         "thread-exits" => endings::thread_exits(&args),
         "leader-first" => endings::leader_first(&args),
         "forks" => family::forks(&args),

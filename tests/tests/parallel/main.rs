@@ -84,6 +84,7 @@ mod prometheus;
 mod prometheus_access;
 mod prometheus_otlp;
 mod reasons;
+mod recorder;
 mod reexecuted;
 mod reload;
 mod resource;

@@ -17,6 +17,7 @@ const EVERY_MODULE: &[&str] = &[
     "episode",
     "collector",
     "import",
+    "recorder",
     "app",
     "cli",
     "fuzz",
@@ -24,7 +25,7 @@ const EVERY_MODULE: &[&str] = &[
 ];
 
 /// Each top-level module of the daemon and the modules that it may import.
-const MODULES: [(&str, &[&str]); 20] = [
+const MODULES: [(&str, &[&str]); 21] = [
     ("process", &[]),
     ("shown", &[]),
     ("import", &["shown"]),
@@ -51,7 +52,8 @@ const MODULES: [(&str, &[&str]); 20] = [
             "metrics", "plugin", "process", "health", "limits", "files", "episode", "shown",
         ],
     ),
-    ("cli", &["config", "plugin"]),
+    ("recorder", &["process", "files", "limits", "episode"]),
+    ("cli", &["config", "plugin", "recorder"]),
     ("app", EVERY_MODULE),
     ("fuzz", EVERY_MODULE),
     ("main", &["app", "cli", "shown"]),

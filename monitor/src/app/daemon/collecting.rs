@@ -44,10 +44,12 @@ impl Daemon {
         self.commit_at = None;
         self.wall = self.wall.follow(output::clock());
         let time = self.times.next(output::boot_clock(), HostReader::now());
+        let mut notices = self.watch.take_notices();
+        self.recorder.note(&mut notices, &self.watch, self.wall);
         let outgoing = Outgoing {
             time,
             collection: None,
-            notices: self.watch.take_notices(),
+            notices,
             began: Began::now(),
             progress: self.watch.progress(),
             is_committed: false,
@@ -167,7 +169,8 @@ impl Daemon {
         collection.health.clock_offset = self.times.offset();
         custom::add(&mut self.collectors, &mut collection);
         let cpu = output::cpu_time();
-        let notices = self.watch.take_notices();
+        let mut notices = self.watch.take_notices();
+        self.recorder.note(&mut notices, &self.watch, self.wall);
         let mut saved = self.watch.saved(due, self.clock, self.wall);
         for (group, saved) in &mut saved {
             match collection.services.iter().find(|service| service.group == *group) {

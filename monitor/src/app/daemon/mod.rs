@@ -39,6 +39,7 @@ use super::{
     keeper::Keeper,
     lines::Lines,
     process_series::ProcessSeries,
+    recorder::Recorder,
     reload::{Applied, Asked, Change},
     schedule::Schedule,
     service::{control::Order, view::Ask},
@@ -169,6 +170,8 @@ struct Daemon {
     is_behind: bool,
     /// By which attributes receivers know single processes.
     series: ProcessSeries,
+    /// The flight recorder.
+    recorder: Recorder,
     /// A change of the configuration that waits for the state; `None` while there is none.
     reloading: Option<Reloading>,
     /// Who asked for the present change, and the faults of the configuration; `None` once its end has been said.
@@ -226,7 +229,10 @@ impl Daemon {
                     self.ask_threads();
                     ask_at = self.service.next();
                 }
-                () = due(sample_at) => self.watch.take_samples(),
+                () = due(sample_at) => {
+                    self.watch.take_samples();
+                    self.recorder.take(&mut self.watch, self.wall);
+                }
                 () = due(collect_at) => custom::start_due(&mut self.collectors, &self.watch),
                 () = self.collectors.ended() => {}
                 outgoing = self.keeper.written() => self.send(*outgoing),
@@ -396,6 +402,7 @@ impl Daemon {
         // Where the last commit failed, the next run goes on from the one before.
         self.watch
             .leave(end != End::ForGood || self.keeper.is_failing() || left > 0);
+        self.recorder.finish();
         self.exports.finish(time, left == 0).await;
         if let Some(lines) = self.lines {
             lines.finish(FINAL_OUTPUT);

@@ -190,6 +190,7 @@ impl Daemon {
         };
         self.applied.apply(prepared, known, parts);
         self.leaving.clear();
+        self.recorder.plan(&mut self.watch);
         self.collectors
             .update(self.watch.plugins(), std::time::Instant::now());
         self.note_idle(idle.as_ref());

@@ -30,6 +30,7 @@ use crate::{
         output,
         phase::Phase,
         process_series::ProcessSeries,
+        recorder::Recorder,
         reload::{Applied, Watcher},
         schedule::Schedule,
         service::Wanted,
@@ -84,7 +85,7 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         exact_ends: settings.exact_ends,
         ..Origin::from(&args)
     };
-    let watch = Watch::start(origin, loaded.plugins, &kept)?;
+    let mut watch = Watch::start(origin, loaded.plugins, &kept)?;
     keeper.attached(output::unix_now(), HostReader::now());
     keeper.say_outage(watch.takeover());
     keeper.offer_original(&environment);
@@ -111,6 +112,8 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
     drop(kept);
     exports.look_for_unconfirmed(keeper.last_commit());
     let commits_between = settings.temporality == receiver::Temporality::Cumulative && keeper.has_store();
+    let mut recorder = Recorder::new(settings.recorder, keeper.path());
+    recorder.plan(&mut watch);
     let collectors = start_collectors(&keeper, &watch, (&args, &state, &settings));
     keeper.write_beside().context("a thread that writes the state")?;
     let stored_at = keeper.path().map(Path::to_owned);
@@ -155,6 +158,7 @@ pub(super) fn start(setup: Setup) -> Result<(Daemon, Inputs)> {
         may_press_at: Instant::now(),
         is_behind: false,
         series,
+        recorder,
         reloading: None,
         asked: None,
         leaving: BTreeSet::new(),

@@ -164,6 +164,7 @@ mod tests {
             exe: "x".into(),
             user: Some(33),
             programs: Vec::new(),
+            incident: None,
             what,
         })
     }

@@ -338,6 +338,7 @@ mod tests {
             exe: name.into(),
             user: Some(33),
             programs: Vec::new(),
+            incident: None,
             what,
         }
     }

@@ -74,6 +74,7 @@ mod tests {
             exe: "shop".into(),
             user: None,
             programs: Vec::new(),
+            incident: None,
             what: What::Start { worker: false },
         }];
         let mut parents = Parents::new(root, &notices);

@@ -140,6 +140,11 @@ impl Applied {
             ),
             ("[spool]", format!("{:?}", old.spool), format!("{:?}", new.spool)),
             (
+                "[recorder]",
+                format!("{:?}", old.recorder),
+                format!("{:?}", new.recorder),
+            ),
+            (
                 "[telemetry]",
                 format!("{:?}", old.telemetry),
                 format!("{:?}", new.telemetry),

@@ -251,6 +251,7 @@ mod tests {
             name: "x".into(),
             exe: "x".into(),
             user: None,
+            incident: None,
             programs: Vec::new(),
             what: if is_end {
                 What::Exit {

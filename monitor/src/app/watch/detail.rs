@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::{Source, Watch};
+use super::{LARGE, Source, Watch};
 use crate::{
     episode::Episode,
     kernel::{KernelSource, Missed, ThreadEnded},
@@ -179,14 +179,14 @@ impl Watch {
         self.want_threads();
     }
 
-    /// When the next sample is due; `None` where no group is watched in detail.
+    /// When the next sample or step is due; `None` where no group is watched in detail or recorded.
     pub(in crate::app) fn next_sample(&self) -> Option<Instant> {
-        self.detail.groups.iter().map(|(_, at)| *at).min()
+        let detailed = self.detail.groups.iter().map(|(_, at)| *at).min();
+        detailed.into_iter().chain(self.record.next()).min()
     }
 
-    /// Takes the samples that are due.
-    pub(in crate::app) fn take_samples(&mut self) {
-        let now = Instant::now();
+    /// The groups of which a sample is due.
+    fn due_samples(&mut self, now: Instant) -> Vec<GroupId> {
         let mut due = Vec::new();
         for (group, at) in &mut self.detail.groups {
             let Some(detail) = self.tracker.plugin(*group).and_then(|plugin| plugin.detail) else {
@@ -201,20 +201,35 @@ impl Watch {
                 }
             }
         }
-        if due.is_empty() {
+        due
+    }
+
+    /// Takes the samples that are due, and the flight recorder's steps.
+    pub(in crate::app) fn take_samples(&mut self) {
+        let now = Instant::now();
+        let sampled = self.due_samples(now);
+        let steps = self
+            .record
+            .due(now, |group| self.tracker.member_count(group) > LARGE);
+        let recorded = self.record.of(&sampled, &steps);
+        let all: Vec<GroupId> = sampled.iter().chain(&steps).copied().collect();
+        if all.is_empty() {
             return;
         }
         self.drain();
-        let wanted: KeySet = self.tracker.tracked_of(&due).collect();
+        let wanted: KeySet = self.tracker.tracked_of(&all).collect();
         let Ok(samples) = self.sample(&wanted) else {
+            self.record.misses();
             return; // the next collection says so
         };
         self.tracker.observe(&samples, &wanted, HostReader::now());
         let gauges = self
             .gauges
-            .read(&self.tracker.live_members(&due), &samples, &mut self.health);
-        self.tracker
-            .take_samples(&due, HostReader::now(), &samples, &gauges);
+            .read(&self.tracker.live_members(&all), &samples, &mut self.health);
+        let at = HostReader::now();
+        self.tracker.take_samples(&sampled, at, &samples, &gauges);
+        self.take_step(&recorded, at, &gauges);
+        self.record.took(&steps, now.elapsed());
     }
 
     /// At the end of a drain.

@@ -12,6 +12,7 @@ mod live;
 mod look;
 mod outlive;
 pub(super) mod reconcile;
+pub(super) mod record;
 mod reload;
 mod restore;
 mod titles;
@@ -166,6 +167,8 @@ pub(super) struct Watch {
     first_taken: Option<BootTime>,
     /// The detailed mode.
     detail: detail::Detail,
+    /// What the flight recorder is told.
+    record: record::Record,
     /// Whether dying threads tell their processes' totals.
     ends: ends::Ends,
     /// What the kernel side kept of lost records, until all that was told before it has been taken.
@@ -233,6 +236,7 @@ impl Watch {
             drained_at: began,
             first_taken: None,
             detail: detail::Detail::default(),
+            record: record::Record::default(),
             ends,
             recovered: Recovered::default(),
             observed: None,

@@ -55,6 +55,7 @@ impl Watch {
             self.find_members(now);
         }
         self.follow_detail();
+        self.follow_record();
         Ok(ids)
     }
 

@@ -21,6 +21,7 @@ use super::{
     given::Given,
     log_filter::LogFilter,
     receiver::{Outputs, Receiver, SpoolLimits, Telemetry, Temporality},
+    recorder::Recorder,
     settings_file::{DEFAULT_KEEP_WATCHING, SettingsFile},
 };
 use crate::files;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub keep_watching: Duration,
     /// When dying threads tell their processes' totals.
     pub exact_ends: ExactEnds,
+    /// What the flight recorder writes.
+    pub recorder: Recorder,
     /// kevmon's own telemetry.
     pub telemetry: Telemetry,
     /// Outputs beside the receivers.
@@ -130,6 +133,7 @@ pub fn settle(sources: &SettingSources<'_>) -> Result<Settings, Vec<Fault>> {
             .or_else(|| sources.file?.keep_watching)
             .unwrap_or(DEFAULT_KEEP_WATCHING),
         exact_ends: sources.file.and_then(|file| file.exact_ends).unwrap_or_default(),
+        recorder: sources.file.map_or_else(Recorder::default, |file| file.recorder),
         telemetry: sources
             .file
             .map_or_else(Telemetry::default, |file| file.telemetry),

@@ -7,6 +7,7 @@ mod places;
 mod read;
 mod roots;
 mod single;
+mod step;
 
 pub use single::told as told_arguments;
 

@@ -249,6 +249,7 @@ impl Notices {
                     exe: Arc::clone(&member.exe),
                     user: member.user,
                     programs: Vec::new(),
+                    incident: None,
                     what: What::Exit {
                         ending: exit.ending.clone(),
                         lifetime: exit.ending.status.map(|_| exit.time.since(exit.key.start)),
@@ -291,6 +292,7 @@ impl Notices {
                 exe: Arc::from(process.identity.exe.as_str()),
                 user,
                 programs,
+                incident: None,
                 what,
             })
         });
@@ -313,6 +315,7 @@ impl Notices {
                 exe: Arc::clone(&successor.identity.exe),
                 user: successor.identity.user,
                 programs: Vec::new(),
+                incident: None,
                 what: What::Restart {
                     kind: RestartKind::Respawn,
                     downtime,

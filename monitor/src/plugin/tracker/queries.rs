@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Group, GroupId, Identity, Irregularities, Plugin, Process, ProcessKey, Tracker};
 use crate::{
-    plugin::live::LiveReading,
+    plugin::{live::LiveReading, reading::StepReading},
     process::{BootTime, Counter, Gauges, KeyMap, Sample},
 };
 
@@ -12,6 +12,17 @@ impl Tracker {
     /// The groups, in the order of their ids.
     pub fn plugins(&self) -> impl Iterator<Item = (GroupId, &Arc<Plugin>)> {
         self.groups.iter().map(|(&id, group)| (id, &group.plugin))
+    }
+
+    /// A group between two collections, for the flight recorder; `None` for a group that is no more.
+    pub fn step(&self, group: GroupId, now: BootTime, gauges: &KeyMap<Gauges>) -> Option<StepReading> {
+        Some(self.groups.get(&group)?.step(now, gauges, &self.table))
+    }
+
+    /// Whether a program of the group keeps failing and being replaced.
+    pub fn in_crash_loop(&self, group: GroupId, now: BootTime) -> bool {
+        let group = self.groups.get(&group);
+        group.is_some_and(|group| group.in_crash_loop(now))
     }
 
     /// A group's plugin; `None` for a group that is no more.

@@ -32,6 +32,7 @@ fn notice(seconds: u64, what: What) -> Notice {
         exe: "nginx".into(),
         user: Some(33),
         programs: vec!["sh".into(), "nginx".into()],
+        incident: None,
         what,
     }
 }

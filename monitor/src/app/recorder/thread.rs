@@ -1,0 +1,206 @@
+//! The thread that writes the ring and cuts incidents from it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tracing::{error, warn};
+
+use crate::{
+    app::output,
+    config::recorder::Recorder as Settings,
+    episode::Episode,
+    health::Vital,
+    recorder::{Bounds, Event, Group, Incidents, Ring, Trigger, Values},
+};
+
+/// Messages that wait for the disk: some seconds of a group at 10 ms.
+const WAITING: usize = 1024;
+/// An incident is made whole so long after its last step: what happened in it has been told by then.
+const LATE: Duration = Duration::from_secs(2);
+/// An incident that could not be written is tried again after this time …
+const AGAIN: Duration = Duration::from_secs(10);
+/// … and given up when the ring does not have it any more, or after this time.
+const GIVEN_UP: Duration = Duration::from_hours(1);
+/// The end of kevmon waits so long for what waits to be written.
+const FINISH: Duration = Duration::from_secs(1);
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// These groups are recorded from now on.
+    Plan(Vec<(usize, Group)>),
+    /// So many steps and events were lost before they came here.
+    Lost(u64),
+    Step {
+        /// Unix ns.
+        time: u64,
+        is_lossy: bool,
+        groups: Vec<(usize, Values)>,
+    },
+    /// Something happened to a member of a group.
+    Event(usize, Event),
+    /// An incident of a group begins.
+    Freeze(usize, Trigger),
+}
+
+/// The thread, while it is wanted.
+#[derive(Debug)]
+pub(super) struct Thread {
+    queue: SyncSender<Message>,
+    thread: JoinHandle<()>,
+}
+
+impl Thread {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn start(folder: &Path, settings: Settings) -> std::io::Result<Self> {
+        let (queue, messages) = sync_channel(WAITING);
+        let folder = folder.to_owned();
+        let thread = thread::Builder::new()
+            .name("kevmon-recorder".to_owned())
+            .spawn(move || {
+                let _vital = Vital("kevmon-recorder");
+                Work::new(folder, settings).serve(&messages);
+            })?;
+        Ok(Self { queue, thread })
+    }
+
+    /// False where there is no room.
+    pub(super) fn send(&self, message: Message) -> bool {
+        self.queue.try_send(message).is_ok()
+    }
+
+    /// Writes what waits, unless the disk takes too long: that is left to itself then.
+    pub(super) fn finish(self) {
+        drop(self.queue);
+        let end = Instant::now() + FINISH;
+        while !self.thread.is_finished() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+struct Work {
+    ring: Ring,
+    incidents: Incidents,
+    /// Incidents that are not whole, with the time of the next look at each, Unix ns.
+    open: Vec<(Group, Trigger, u64)>,
+    trouble: Episode,
+}
+
+impl Work {
+    fn new(folder: PathBuf, settings: Settings) -> Self {
+        let bounds = Bounds {
+            bytes: settings.bytes,
+            age: settings.age,
+        };
+        let ring = Ring::open(&folder, bounds);
+        let incidents = Incidents::new(&folder);
+        let unfinished = incidents.unfinished().unwrap_or_else(|error| {
+            warn!("flight recorder: the incidents of earlier runs cannot be looked at: {error}");
+            Vec::new()
+        });
+        let open = unfinished.into_iter();
+        let open = open.map(|(group, trigger)| {
+            let at = whole_at(&trigger);
+            (group, trigger, at)
+        });
+        Self {
+            ring,
+            incidents,
+            open: open.collect(),
+            trouble: Episode::default(),
+        }
+    }
+
+    /// Until nobody sends any more.
+    fn serve(&mut self, messages: &Receiver<Message>) {
+        loop {
+            let next = self.open.iter().map(|(_, _, at)| *at).min();
+            let message = match next {
+                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => {
+                    let wait = Duration::from_nanos(at.saturating_sub(output::unix_now()));
+                    messages.recv_timeout(wait)
+                }
+            };
+            match message {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look_at_open();
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Plan(groups) => self.ring.plan(groups),
+            Message::Lost(steps) => self.ring.note_lost(steps),
+            Message::Step {
+                time,
+                is_lossy,
+                groups,
+            } => self.ring.step(time, is_lossy, &groups),
+            Message::Event(group, event) => self.ring.event(group, &event),
+            Message::Freeze(index, trigger) => {
+                // The ring has it first: a kill from here on loses nothing of it.
+                self.ring.trigger(index, &trigger);
+                if let Some(group) = self.ring.group(index).cloned() {
+                    self.freeze(&group, &trigger, false);
+                    let at = whole_at(&trigger);
+                    self.open.push((group, trigger, at));
+                }
+            }
+        }
+    }
+
+    /// Makes incidents whole whose time is over.
+    fn look_at_open(&mut self) {
+        let now = output::unix_now();
+        let (due, open) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition(|(_, _, at)| *at <= now);
+        self.open = open;
+        let due: Vec<(Group, Trigger, u64)> = due;
+        for (group, trigger, _) in due {
+            if !self.freeze(&group, &trigger, true) && now.saturating_sub(trigger.until) < nanos(GIVEN_UP) {
+                self.open.push((group, trigger, now + nanos(AGAIN)));
+            }
+        }
+    }
+
+    /// False where that failed.
+    fn freeze(&mut self, group: &Group, trigger: &Trigger, is_whole: bool) -> bool {
+        let frozen = self.incidents.freeze(group, trigger, is_whole);
+        match frozen {
+            Ok(()) => {
+                self.trouble.works(Instant::now());
+                true
+            }
+            Err(error) => {
+                if self.trouble.fails(Instant::now()) {
+                    error!(
+                        "incident {}: {error}; it is tried again, and the flight recorder has it meanwhile",
+                        trigger.id
+                    );
+                }
+                false
+            }
+        }
+    }
+}
+
+fn whole_at(trigger: &Trigger) -> u64 {
+    trigger.until.saturating_add(nanos(LATE))
+}
+
+fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
