@@ -56,7 +56,7 @@ pub(super) fn page(report: &Report, date: &dyn Fn(u64) -> Local) -> String {
     };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'nonce-{nonce}'; \
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'nonce-{nonce}'; \
          script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style nonce=\"{nonce}\">{STYLE}</style></head>\n<body>\n\
@@ -237,8 +237,9 @@ fn ends(service: &Service) -> String {
         let all: u64 = service.exits.values().sum();
         let _ = write!(
             out,
-            "<div class=\"scroll\"><table><caption class=\"soft\">{all} ends by reason</caption><tr><th>Reason</th><th \
-             class=\"n\">Ends</th><th>Share</th></tr>"
+            "<div class=\"scroll\"><table><caption class=\"soft\">{all} {} by reason</caption><tr><th>Reason</th><th \
+             class=\"n\">Ends</th><th>Share</th></tr>",
+            if all == 1 { "end" } else { "ends" }
         );
         let mut exits: Vec<(&String, &u64)> = service.exits.iter().collect();
         exits.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
