@@ -5,18 +5,18 @@
 //! nothing else has to happen. Each switch of the host runs this program, so it is attached only where frees are missed.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kevmon_common::{EndRecord, Failure, Kind, MARK_SETTLED, MARK_TOLD, Mark};
+use kevmon_common::{EndRecord, Failure, Kind, MARK_SETTLED, MARK_TOLD, Mark, Usage};
 
 use crate::{
     end, maps,
-    task::{self, ABSENT, TASK_DEAD, Task, offset},
+    task::{self, ABSENT, TASK_DEAD, Task, load, offset},
 };
 
 /// How often sums that were written meanwhile are read again.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 2;
 /// How often the sequence is looked at while they are being written: a microsecond or so, while others wait for this CPU's run
 /// queue. A writer holds it for less, unless its own CPU is taken from it by a hypervisor.
-const SPINS: u32 = 128;
+const SPINS: u32 = 64;
 
 /// `TP_PROTO(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)` since 5.18, without the
 /// last one before (include/trace/events/sched.h). Runs on the CPU that is switched, while `prev` is still the current task.
@@ -65,48 +65,58 @@ fn try_dead(task: Task) {
 
 #[inline(always)]
 fn tell(task: Task, mark: *mut Mark) {
-    let leader = task.leader();
+    // SAFETY: a live map value.
+    let Some(usage) = whole_usage(task.leader(), unsafe { (*mark).dead_run_delay }) else {
+        return; // the free tells it
+    };
+    let Some(mut entry) = maps::reserve::<EndRecord>(Failure::DeadReserve) else {
+        return; // likewise
+    };
+    // SAFETY: reserved ring space of this size, and a live map value, whose flags only this thread writes by now.
+    unsafe {
+        end::fill(
+            entry.as_mut_ptr(),
+            Kind::Dead,
+            task::now(),
+            &task.key(),
+            task,
+            mark,
+            usage,
+        );
+        (*mark).flags |= MARK_SETTLED;
+    }
+    entry.submit(maps::wake_up());
+}
+
+/// What all threads of a process have used; `None` where somebody writes the sums all the while.
+#[inline(always)]
+fn whole_usage(leader: Task, dead_run_delay: u64) -> Option<Usage> {
     let mut look = 0;
     while look < LOOKS {
         look += 1;
         let before = unwritten(leader);
-        // SAFETY: a live map value.
-        let run_delay = unsafe { (*mark).dead_run_delay };
         let usage = if leader.is_reaped() {
-            leader.ended_usage(run_delay)
+            leader.ended_usage(dead_run_delay)
         } else {
-            leader.total_usage(run_delay)
+            leader.total_usage(dead_run_delay)
         };
-        if before & 1 != 0 || leader.stats_sequence() != before {
-            continue;
+        if before & 1 == 0 && leader.stats_sequence() == before {
+            return Some(usage);
         }
-        let Some(mut entry) = maps::reserve::<EndRecord>(Failure::DeadReserve) else {
-            return; // the free tells it
-        };
-        // SAFETY: reserved ring space of this size, and a live map value, whose flags only this thread writes by now.
-        unsafe {
-            end::fill(
-                entry.as_mut_ptr(),
-                Kind::Dead,
-                task::now(),
-                &task.key(),
-                task,
-                mark,
-                usage,
-            );
-            (*mark).flags |= MARK_SETTLED;
-        }
-        entry.submit(maps::wake_up());
-        return;
     }
+    None
 }
 
 /// The sequence of a process's sums once nobody writes them; odd where somebody still does.
 #[inline(always)]
 fn unwritten(leader: Task) -> u32 {
+    // Once: each look at a pointer of a task has the verifier of Linux 6.12 and later search the names of all the kernel's types
+    // (kernel/bpf/verifier.c, btf_nested_type_is_trusted), which takes it a millisecond or two.
+    let signal = leader.signal();
     let mut spins = 0;
     while spins < SPINS {
-        let sequence = leader.stats_sequence();
+        // SAFETY: a task's signal_struct.
+        let sequence: u32 = unsafe { load(signal, offset!(signal_stats_sequence)) };
         if sequence & 1 == 0 {
             return sequence;
         }
