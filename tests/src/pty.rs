@@ -147,11 +147,21 @@ impl Pty {
         }
     }
 
-    /// Waits for the program's end.
+    /// Waits for the program's end, and for all that it wrote.
     pub fn ended(&mut self, limit: Duration) -> ExitStatus {
-        wait::until("the program to end", limit, || {
+        // A sequence that no terminal knows: what comes before it has been read once it has.
+        const LAST: &[u8] = b"\x1b]kvt-last\x07";
+        let status = wait::until("the program to end", limit, || {
             self.child.0.try_wait().expect("our child")
-        })
+        });
+        let inner = self.inner.try_clone().expect("a descriptor");
+        File::from(inner).write_all(LAST).expect("a terminal");
+        wait::until("what it wrote", limit, || {
+            let mut written = self.written.lock().expect("no panic");
+            let at = written.len().checked_sub(LAST.len())?;
+            (&written[at..] == LAST).then(|| written.truncate(at))
+        });
+        status
     }
 }
 
