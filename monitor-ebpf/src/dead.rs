@@ -9,14 +9,11 @@ use kevmon_common::{EndRecord, Failure, Kind, MARK_SETTLED, MARK_TOLD, Mark, Usa
 
 use crate::{
     end, maps,
-    task::{self, ABSENT, TASK_DEAD, Task, load, offset},
+    task::{self, ABSENT, TASK_DEAD, Task, offset},
 };
 
-/// How often sums that were written meanwhile are read again.
-const LOOKS: u32 = 2;
-/// How often the sequence is looked at while they are being written: a microsecond or so, while others wait for this CPU's run
-/// queue. A writer holds it for less, unless its own CPU is taken from it by a hypervisor.
-const SPINS: u32 = 64;
+/// How often sums that are being written are looked at.
+const LOOKS: u32 = 3;
 
 /// `TP_PROTO(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)` since 5.18, without the
 /// last one before (include/trace/events/sched.h). Runs on the CPU that is switched, while `prev` is still the current task.
@@ -88,13 +85,15 @@ fn tell(task: Task, mark: *mut Mark) {
     entry.submit(maps::wake_up());
 }
 
-/// What all threads of a process have used; `None` where somebody writes the sums all the while.
+/// What all threads of a process have used; `None` where somebody writes the sums all the while. Nothing else is in the loop: each
+/// load of a pointer from a task has the verifier of Linux 6.12 and later search the names of all the kernel's types
+/// (kernel/bpf/verifier.c, btf_nested_type_is_trusted).
 #[inline(always)]
 fn whole_usage(leader: Task, dead_run_delay: u64) -> Option<Usage> {
     let mut look = 0;
     while look < LOOKS {
         look += 1;
-        let before = unwritten(leader);
+        let before = leader.stats_sequence();
         let usage = if leader.is_reaped() {
             leader.ended_usage(dead_run_delay)
         } else {
@@ -105,22 +104,4 @@ fn whole_usage(leader: Task, dead_run_delay: u64) -> Option<Usage> {
         }
     }
     None
-}
-
-/// The sequence of a process's sums once nobody writes them; odd where somebody still does.
-#[inline(always)]
-fn unwritten(leader: Task) -> u32 {
-    // Once: each look at a pointer of a task has the verifier of Linux 6.12 and later search the names of all the kernel's types
-    // (kernel/bpf/verifier.c, btf_nested_type_is_trusted), which takes it a millisecond or two.
-    let signal = leader.signal();
-    let mut spins = 0;
-    while spins < SPINS {
-        // SAFETY: a task's signal_struct.
-        let sequence: u32 = unsafe { load(signal, offset!(signal_stats_sequence)) };
-        if sequence & 1 == 0 {
-            return sequence;
-        }
-        spins += 1;
-    }
-    1
 }

@@ -222,7 +222,8 @@ impl Watch {
             self.record.misses();
             return; // the next collection says so
         };
-        self.tracker.observe(&samples, &wanted, HostReader::now());
+        let applied = self.applied();
+        self.tracker.observe(&samples, &wanted, applied);
         let gauges = self
             .gauges
             .read(&self.tracker.live_members(&all), &samples, &mut self.health);

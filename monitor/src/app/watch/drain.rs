@@ -15,7 +15,7 @@ use super::{
 use crate::{
     kernel::KernelSource,
     plugin::Tracker,
-    process::Event,
+    process::{BootTime, Event},
     procfs::{self, HostReader},
 };
 
@@ -25,6 +25,15 @@ const DRAIN_FOR: Duration = Duration::from_millis(50);
 const EVENTS_AT_ONCE: usize = 256;
 
 impl Watch {
+    /// All that happened before this time has been applied.
+    pub(super) fn applied(&self) -> BootTime {
+        match &self.source {
+            Source::Ebpf(_) => self.drained_at,
+            // A scan tells all at once.
+            Source::Proc(_) => HostReader::now(),
+        }
+    }
+
     /// Takes the events that wait.
     pub fn drain(&mut self) -> Drained {
         let mut drained = Drained {

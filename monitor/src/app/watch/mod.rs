@@ -345,7 +345,8 @@ impl Watch {
         wanted.extend(&with_facts);
         let samples = match self.sample(&wanted) {
             Ok(samples) => {
-                self.tracker.observe(&samples, &wanted, HostReader::now());
+                let applied = self.applied();
+                self.tracker.observe(&samples, &wanted, applied);
                 samples
             }
             Err(error) => {

@@ -82,7 +82,10 @@ impl Watch {
         self.drain();
         let tracked: KeySet = self.tracker.followed().collect();
         match self.sample(&tracked) {
-            Ok(samples) => self.tracker.observe(&samples, &tracked, HostReader::now()),
+            Ok(samples) => {
+                let applied = self.applied();
+                self.tracker.observe(&samples, &tracked, applied);
+            }
             Err(error) => self.not_read(&error),
         }
     }

@@ -461,9 +461,10 @@ impl Tracker {
         room
     }
 
-    /// Takes readings of the processes in `wanted`, and gives up on those of them that have ended and are gone without a
-    /// free.
-    pub fn observe(&mut self, samples: &KeyMap<Sample>, wanted: &KeySet, now: BootTime) {
+    /// Takes readings of the processes in `wanted`, and gives up on those of them that have ended and are gone without final
+    /// totals. All that happened before `applied` has been applied: of a process that ended later, or while the loop stood still,
+    /// the totals may wait to be taken.
+    pub fn observe(&mut self, samples: &KeyMap<Sample>, wanted: &KeySet, applied: BootTime) {
         for (&key, sample) in samples {
             let Some(process) = self.table.get_mut(key) else {
                 continue;
@@ -481,7 +482,7 @@ impl Tracker {
             Some(State::Ended { at, .. }) => {
                 // What is a member of nothing is nobody's to read.
                 let read = wanted.contains(key) || !self.memberships.contains_key(key);
-                read && now.since(*at) > SETTLE_WITHIN && !samples.contains_key(key)
+                read && applied.since(*at) > SETTLE_WITHIN && !samples.contains_key(key)
             }
             _ => false,
         };

@@ -177,6 +177,24 @@ fn an_ended_process_whose_free_never_comes_keeps_its_last_values() {
     assert_eq!(tracker.given_up(GroupId(0)), 1);
 }
 
+/// The loop stood still for a minute: the exit was told, and the totals wait behind it to be taken.
+#[test]
+fn nobody_is_given_up_whose_totals_may_wait_to_be_taken() {
+    let mut tracker = tracker(&["^app$"]);
+    let process = key(10, 100);
+    tracker.apply(exec(100, process, INIT, "app", 0));
+    tracker.apply(exit(200, process, 42));
+    let wanted = KeySet::from_iter([process]);
+    for applied in [200, 15_000] {
+        tracker.observe(&KeyMap::default(), &wanted, BootTime(applied * MS));
+        assert_eq!(read(&mut tracker, 0, 70_000).unsettled, 1, "it may come yet");
+    }
+    tracker.apply(free(210, process, 43));
+    let reading = read(&mut tracker, 0, 70_100);
+    assert_eq!((reading.unsettled, written(&reading)), (0, 43));
+    assert_eq!(tracker.irregularities().unsettled, 0);
+}
+
 #[test]
 fn a_name_that_is_not_utf8_is_counted() {
     let mut tracker = tracker(&["app"]);
