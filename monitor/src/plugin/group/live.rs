@@ -50,7 +50,7 @@ impl Group {
             sum.filter(|_| is_read)
         };
         LiveReading {
-            usage: usage.since(&self.brought),
+            usage: self.own(&usage),
             happened: self.happened,
             last_exit: self.last_exit,
             crash_loop: self.pairing.in_crash_loop(now),
@@ -151,6 +151,13 @@ mod tests {
             "as of the last reading"
         );
         assert_eq!((unread.rss, unread.fds), (None, None), "absent is not zero");
+    }
+
+    #[test]
+    fn a_step_has_no_use_from_before_members_joined() {
+        let (group, table, _) = group();
+        let step = group.step(BootTime(9), &KeyMap::default(), &table);
+        assert_eq!(step.usage.get(Counter::Runtime), Some(500), "1,000 were brought");
     }
 
     #[test]

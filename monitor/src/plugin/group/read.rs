@@ -34,6 +34,7 @@ impl Group {
     pub(super) fn members_now(&self, now: BootTime, table: &ProcessTable) -> Members {
         let mut sums = Members {
             usage: self.left_behind,
+            own: Usage::ZERO,
             lived: self.lived,
             unsettled: self.given_up,
             live: Vec::new(),
@@ -56,7 +57,14 @@ impl Group {
             }
         }
         sums.live.sort_unstable_by_key(|process| process.key);
+        sums.own = self.own(&sums.usage);
         sums
+    }
+
+    /// The part of these sums that was used in the group's time: rates are made of it. A process that joins after hours of work
+    /// brings its CPU time into the sums, and is no peak.
+    pub(super) fn own(&self, usage: &Usage) -> Usage {
+        usage.since(&self.brought)
     }
 
     /// The group as it is now. `gauges` holds what could be read of the live members.
@@ -71,6 +79,7 @@ impl Group {
         let usage_start = self.usage_start();
         let Members {
             usage,
+            own,
             lived,
             unsettled,
             live,
@@ -87,7 +96,6 @@ impl Group {
             .max(read.iter().filter_map(|gauges| gauges.peak_rss).max());
 
         let lives_lost = std::mem::take(&mut self.lives_lost);
-        let own = usage.since(&self.brought);
         let last = self.last.replace(Last {
             time: now,
             own,
@@ -160,6 +168,8 @@ impl Group {
 /// What a group has used and how long its processes lived, ns, up to now; who of them lives, by pid.
 pub(super) struct Members {
     pub(super) usage: Usage,
+    /// As [`Group::own`] says.
+    pub(super) own: Usage,
     lived: u64,
     unsettled: u64,
     pub(super) live: Vec<ProcessReading>,

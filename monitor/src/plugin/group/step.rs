@@ -23,7 +23,7 @@ impl Group {
             sum.filter(|_| is_read)
         };
         StepReading {
-            usage: members.usage,
+            usage: members.own,
             happened: self.happened,
             exits: self
                 .exits
