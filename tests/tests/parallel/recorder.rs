@@ -231,6 +231,16 @@ fn a_kill_of_kevmon_in_a_freeze_loses_the_step_in_progress_at_most() {
     for line in &first[1..] {
         assert!(all.contains(line), "lost: {line}");
     }
+    let begins = |line: &&&Value| line["begins"] == true;
+    let begins: Vec<u64> = of_kind(&all, "step")
+        .iter()
+        .filter(begins)
+        .map(|line| time(line))
+        .collect();
+    assert!(
+        matches!(begins[..], [first, second] if first < before && second > killed),
+        "the sums begin with each run: {begins:?}"
+    );
     daemon.terminate();
     // What another kill left of a file in the making is no incident, and torn ends of files are cut off.
     let folder = recorded.path("state/metadata.db.recorder");
