@@ -1,6 +1,6 @@
 //! What a look between two collections says of a group.
 
-use super::{Group, Role, read::Spaces};
+use super::{Group, Role, read::Sums};
 use crate::{
     plugin::live::{LiveMember, LiveReading},
     process::{BootTime, Gauges, KeyMap, Process, ProcessKey, ProcessTable, Sample, Usage},
@@ -44,19 +44,15 @@ impl Group {
             .iter()
             .filter_map(|member| gauges.get(&member.key))
             .collect();
-        let is_read = !read.is_empty() || members.is_empty();
-        let sum = |of: fn(&Gauges) -> Option<u64>| {
-            let sum = read.iter().map(|gauges| of(gauges)).sum::<Option<u64>>();
-            sum.filter(|_| is_read)
-        };
+        let sums = Sums::of(&read, members.len());
         LiveReading {
             usage: self.own(&usage),
             happened: self.happened,
             last_exit: self.last_exit,
             crash_loop: self.pairing.in_crash_loop(now),
-            rss: Spaces::of(&read).rss.filter(|_| is_read),
-            fds: sum(|gauges| gauges.fds),
-            threads: sum(|gauges| gauges.threads),
+            rss: sums.rss,
+            fds: sums.fds,
+            threads: sums.threads,
             run_queue: self.run_queue().cloned(),
             members,
         }

@@ -116,11 +116,7 @@ impl Group {
         Reading {
             usage_start,
             watch_start: self.watch_start,
-            exits: self
-                .exits
-                .iter()
-                .map(|(&reason, &count)| (reason, count))
-                .collect(),
+            exits: self.exit_counts(),
             downtime: self.downtime,
             lifetime: self.lifetime,
             last_start: self.last_start,
@@ -200,6 +196,29 @@ impl Last {
                 ))
             })
             .flatten()
+    }
+}
+
+/// Sums over the live members of a group; `None` where one is not known, or no member could be read.
+pub(super) struct Sums {
+    pub(super) rss: Option<u64>,
+    pub(super) threads: Option<u64>,
+    pub(super) fds: Option<u64>,
+}
+
+impl Sums {
+    /// `read`: the gauges of those that could be read, of so many live members.
+    pub(super) fn of(read: &[&Gauges], live: usize) -> Self {
+        let is_read = !read.is_empty() || live == 0;
+        let sum = |of: fn(&Gauges) -> Option<u64>| {
+            let sum = read.iter().map(|gauges| of(gauges)).sum::<Option<u64>>();
+            sum.filter(|_| is_read)
+        };
+        Self {
+            rss: Spaces::of(read).rss.filter(|_| is_read),
+            threads: sum(|gauges| gauges.threads),
+            fds: sum(|gauges| gauges.fds),
+        }
     }
 }
 
