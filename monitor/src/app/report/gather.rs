@@ -21,6 +21,8 @@ use crate::{
 const PARTS: u64 = 24;
 /// Holes that are drawn in the charts of one service.
 const HOLES: usize = 500;
+/// Steps of earlier parts that tell how far steps are apart.
+const RECENT: usize = 16;
 
 /// What a page is made of.
 #[derive(Debug)]
@@ -351,6 +353,24 @@ struct Lacks {
     faults: Vec<recorder::Fault>,
 }
 
+/// How far a service's steps are apart. A part may have too few of them to tell.
+#[derive(Default)]
+struct Pace {
+    /// Usual time between two steps, ns.
+    usual: u64,
+    /// Times of the last steps, Unix ns.
+    recent: Vec<u64>,
+}
+
+impl Pace {
+    /// Goes on with steps at these times; `asked`: the time between two steps that was asked for, ns.
+    fn follow(&mut self, asked: u64, times: impl Iterator<Item = u64>) {
+        self.recent.extend(times);
+        self.usual = spacing(asked, self.recent.iter().copied());
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+    }
+}
+
 /// Reads the recorder part by part, as a day of many groups would not fit into memory.
 fn add_steps(
     services: &mut BTreeMap<String, Service>,
@@ -361,12 +381,12 @@ fn add_steps(
 ) -> io::Result<()> {
     let length = range.end().saturating_sub(*range.start()) / PARTS + 1;
     let mut lacks = Lacks::default();
-    let mut apart: BTreeMap<String, u64> = BTreeMap::new();
+    let mut paces: BTreeMap<String, Pace> = BTreeMap::new();
     for part in 0..PARTS {
         let from = range.start().saturating_add(part * length);
         let until = from.saturating_add(length - 1).min(*range.end());
         let recording = recorder::read(folder, from..=until)?;
-        add_part(services, &mut apart, &recording, range, wanted);
+        add_part(services, &mut paces, &recording, range, wanted);
         lacks.lost = lacks.lost.saturating_add(lost(&recording.gaps));
         lacks.is_lossy |= recording.steps.iter().any(|step| step.flags.is_lossy);
         for fault in recording.faults {
@@ -375,9 +395,9 @@ fn add_steps(
             }
         }
     }
-    for (label, apart) in apart {
+    for (label, pace) in paces {
         if let Some(service) = services.get_mut(&label) {
-            service.charts.end(range, apart);
+            service.charts.end(range, pace.usual);
             service.missing.extend(service.charts.missing());
         }
     }
@@ -394,10 +414,10 @@ fn add_steps(
     Ok(())
 }
 
-/// Adds the steps of a part. `apart`: the usual time between two steps of each service, ns.
+/// Adds the steps of a part.
 fn add_part(
     services: &mut BTreeMap<String, Service>,
-    apart: &mut BTreeMap<String, u64>,
+    paces: &mut BTreeMap<String, Pace>,
     recording: &Recording,
     range: &RangeInclusive<u64>,
     wanted: &dyn Fn(&recorder::Group) -> bool,
@@ -414,8 +434,9 @@ fn add_part(
         if steps.is_empty() || !wanted(group) {
             continue;
         }
-        let usual = spacing(group.step, steps.iter().map(|(time, _)| *time));
-        apart.insert(group.label.clone(), usual);
+        let pace = paces.entry(group.label.clone()).or_default();
+        pace.follow(group.step, steps.iter().map(|(time, _)| *time));
+        let usual = pace.usual;
         let service = services.entry(group.label.clone());
         let service = service.or_insert_with(|| Service::new(&group.label, range));
         for (time, step) in steps {

@@ -321,3 +321,24 @@ fn a_range_counts_all_holes_and_says_whose_rows_were_cut() {
         "{said}"
     );
 }
+
+#[test]
+fn slow_steps_are_no_holes_though_a_part_has_few_of_them() {
+    let folder = std::env::temp_dir().join(format!("kevmon-report-slow-{}", std::process::id()));
+    let mut ring = Ring::open(
+        &folder,
+        Bounds {
+            bytes: 1 << 30,
+            age: Duration::from_hours(2),
+        },
+    );
+    ring.plan([(0, group())]);
+    let began = NOW - 3_600 * SECOND;
+    for second in (0..=3_600).step_by(60) {
+        ring.step(began + second * SECOND, false, &[(0, values(second))]);
+    }
+    let report = gather::of_range(&History::default(), &folder, began..=NOW, None).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let holes = report.services[0].charts.holes.len();
+    assert!(holes <= 4, "{holes}, until their pace is known");
+}
