@@ -19,7 +19,7 @@ use super::{
 use crate::files::{Accepts, Folder, Missing, Open};
 
 /// Bytes of a file that are read at most. Segments and incidents are shorter.
-const LONGEST_FILE: u64 = 32 << 20;
+pub(super) const LONGEST_FILE: u64 = 32 << 20;
 /// Fewer distances than this tell nothing of what is usual.
 const TELLING: usize = 4;
 

@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use super::{
     decode::{Decoder, Item},
     encode::{self, Encoder, Kind},
-    read::{Recording, Step},
+    read::{LONGEST_FILE, Opened, Recording, Step, existing},
     *,
 };
 
