@@ -34,11 +34,7 @@ impl Recorded {
     fn new(stem: &str, settings: &str, monitoring: &str) -> Self {
         let program = Program::new(WORKLOAD, stem);
         let plugins = PluginDir::new();
-        let text = format!(
-            "schema = 1\n\n[service]\nprocess_name = \"{}\"\n\n[monitoring]\ninterval = 1\n{monitoring}\n\n[events]\nenabled = true\n",
-            program.pattern()
-        );
-        plugins.write(stem, &text);
+        plugins.write(stem, &plugin(&program, monitoring));
         let scratch = Scratch::new();
         fs::create_dir(scratch.path().join("state")).expect("a folder");
         fs::write(scratch.path().join("kevmon.toml"), settings).expect("a file");
@@ -98,6 +94,14 @@ impl Recorded {
         running.tell("");
         running
     }
+}
+
+/// A plugin file of `program`, with events.
+fn plugin(program: &Program, monitoring: &str) -> String {
+    format!(
+        "schema = 1\n\n[service]\nprocess_name = \"{}\"\n\n[monitoring]\ninterval = 1\n{monitoring}\n\n[events]\nenabled = true\n",
+        program.pattern()
+    )
 }
 
 fn text(path: &Path) -> &str {
@@ -337,6 +341,38 @@ fn readers_and_the_daemon_do_not_mind_each_other() {
     }
     assert!(counts.is_sorted(), "it grows: {counts:?}");
     assert!(counts[counts.len() - 1] > counts[0] + 100, "{counts:?}");
+    daemon.terminate();
+}
+
+#[test]
+fn a_plugin_that_comes_with_a_reload_is_recorded_and_breaks_no_other() {
+    let recorded = Recorded::new("first", STANDARD, "");
+    let daemon = recorded.start();
+    let _holds = recorded
+        .program
+        .start(&["pulse", "--busy-ms", "1", "--idle-ms", "40"]);
+    std::thread::sleep(Duration::from_secs(3));
+    let second = Program::new(WORKLOAD, "second");
+    recorded.plugins.write("second", &plugin(&second, ""));
+    let incident = wait::until("an incident of the new plugin", LIMIT, || {
+        truth::spawn(&second, &["exit", "7"]).reap();
+        std::thread::sleep(Duration::from_secs(1));
+        recorded.incidents(None).into_iter().next()
+    });
+    assert_eq!(incident["plugin"], "second");
+    truth::spawn(&recorded.program, &["exit", "7"]).reap();
+    let listed = wait::until("one of each", LIMIT, || {
+        Some(recorded.incidents(None)).filter(|listed| listed.len() == 2)
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    for incident in listed {
+        let lines = recorded.incidents(Some(&id(&incident)));
+        let steps = of_kind(&lines, "step");
+        let begins = steps.iter().filter(|line| line["begins"] == true);
+        assert_eq!(begins.count(), 1, "the sums of each begin once: {steps:?}");
+        assert!(steps.len() >= 3, "{steps:?}");
+        assert_eq!(lines[0]["lost"], 0);
+    }
     daemon.terminate();
 }
 
