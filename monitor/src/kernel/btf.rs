@@ -10,6 +10,9 @@ use std::rc::Rc;
 use btf_rs::{Backend, Btf, BtfType, FuncProto, Struct, Type};
 use kevmon_common::{ABSENT, Offsets, RSS_COUNTERS};
 
+/// What makes an untrusted pointer of a trusted one.
+const CAST: &str = "bpf_rdonly_cast";
+
 /// The kernel's BTF does not hold what the programs need.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
@@ -56,6 +59,15 @@ fn resolve_from(known: &Known) -> Result<Offsets, BtfError> {
     offsets.exit_has_group_dead = u32::from(arguments(btf, "btf_trace_sched_process_exit") == Some(2));
     offsets.mark_victim_has_task = u32::from(first_argument_is_pointer(btf, "btf_trace_mark_victim"));
     offsets.switch_has_state = u32::from(arguments(btf, "btf_trace_sched_switch") == Some(4));
+    // All of them, or the call is left out.
+    let (cast, task, bprm) = (
+        type_id(btf, CAST, |found| matches!(found, Type::Func(_))),
+        type_id(btf, "task_struct", |found| matches!(found, Type::Struct(_))),
+        type_id(btf, "linux_binprm", |found| matches!(found, Type::Struct(_))),
+    );
+    if let (Some(cast), Some(task), Some(bprm)) = (cast, task, bprm) {
+        (offsets.cast, offsets.task_type, offsets.bprm_type) = (cast, task, bprm);
+    }
     offsets.mm_rss = resident_counters(known).unwrap_or([ABSENT; RSS_COUNTERS]);
     Ok(offsets)
 }
@@ -165,6 +177,13 @@ fn as_struct(btf: &Btf, type_id: u32) -> Option<Struct> {
             _ => return None,
         }
     }
+}
+
+/// The id of what has this name and is of the kind that is looked for.
+fn type_id(btf: &Btf, name: &str, is_it: impl Fn(&Type) -> bool) -> Option<u32> {
+    let ids = btf.resolve_ids_by_name(name).ok()?;
+    ids.into_iter()
+        .find(|id| btf.resolve_type_by_id(*id).is_ok_and(|found| is_it(&found)))
 }
 
 /// Number of arguments of a tracepoint: those of its prototype less the leading `void *`.
