@@ -9,7 +9,7 @@ const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const QUIET: Duration = Duration::from_secs(3);
 /// A call takes effect at once. Without one, the loop looks when it asks its threads whether they move, every five seconds.
 const SEEN: Duration = Duration::from_millis(1_500);
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 3;
 
 /// Whether the ring is held for the state, or given back as it is read: the thread of the ring must not take the record that
 /// the loop is called for.
