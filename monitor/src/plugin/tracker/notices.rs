@@ -5,7 +5,7 @@
 //! floods takes the room of one, the next one half as much, the next one a quarter; so there is always some left.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +14,10 @@ use super::{
     BootTime, Change, Group, GroupId, Notice, Plugin, Process, ProcessKey, ProcessTable, Role, State,
     Tracker, What,
 };
-use crate::plugin::{RestartKind, SavedGroup, restarts::Replaced};
+use crate::{
+    plugin::{RestartKind, SavedGroup, restarts::Replaced},
+    process::UserMap,
+};
 
 /// Notices of one user's processes in a group whose every event is exported or shown, at once.
 const HELD_FOR_EXPORT: u64 = 4096;
@@ -53,7 +56,7 @@ struct Waiting {
     /// … as of then.
     as_of: BootTime,
     /// By user; the unknown ones are one.
-    users: HashMap<Option<u32>, Taken>,
+    users: UserMap<Taken>,
 }
 
 /// What one user's processes have taken.
@@ -125,7 +128,7 @@ impl Notices {
             plugin: Arc::clone(plugin),
             room: 0,
             as_of: BootTime(0),
-            users: HashMap::new(),
+            users: UserMap::default(),
             notices: Vec::new(),
         };
         if let Some(known) = known {
