@@ -84,11 +84,14 @@ fn read(path: &Path) -> Result<Btf, btf_rs::Error> {
     Btf::from_bytes(&std::fs::read(path)?)
 }
 
-/// BTF, and the structures that were found in it, with their ids: a mapped file is searched from its beginning for each name. Those
+/// A structure with its id; `None`: there is none of its name.
+type Found = Option<Rc<(u32, Struct)>>;
+
+/// BTF, and the structures that were found in it by their names: a mapped file is searched from its beginning for each name. Those
 /// that members point to are known without a search.
 struct Known {
     btf: Btf,
-    structures: RefCell<HashMap<String, Option<Rc<(u32, Struct)>>>>,
+    structures: RefCell<HashMap<String, Found>>,
 }
 
 impl Known {
@@ -99,7 +102,7 @@ impl Known {
         }
     }
 
-    fn structure(&self, name: &str) -> Option<Rc<(u32, Struct)>> {
+    fn structure(&self, name: &str) -> Found {
         if let Some(found) = self.structures.borrow().get(name) {
             return found.clone();
         }
