@@ -20,6 +20,12 @@ macro_rules! offsets {
             pub mark_victim_has_task: u32,
             /// `sched_switch` passes the state of the task that leaves as its fourth argument (5.18 and newer): 1, else 0.
             pub switch_has_state: u32,
+            /// BTF id of the kernel function `bpf_rdonly_cast` (6.2 and newer); 0: there is none, or none is to be called.
+            pub cast: u32,
+            /// BTF id of `task_struct`.
+            pub task_type: u32,
+            /// BTF id of `linux_binprm`.
+            pub bprm_type: u32,
             /// Mask of `task_struct::in_execve` in its byte; 0 when the field is absent.
             pub in_execve_mask: u32,
             /// Offset of `in_execve`'s byte in `task_struct`.
@@ -35,6 +41,9 @@ macro_rules! offsets {
                 exit_has_group_dead: 0,
                 mark_victim_has_task: 0,
                 switch_has_state: 0,
+                cast: 0,
+                task_type: 0,
+                bprm_type: 0,
                 in_execve_mask: 0,
                 in_execve_byte: ABSENT,
                 mm_rss: [ABSENT; RSS_COUNTERS],

@@ -26,7 +26,7 @@ fn task_dead(ctx: BtfTracePointContext) -> i32 {
         task.state()
     };
     if state & TASK_DEAD != 0 && maps::is_watched() {
-        try_dead(task);
+        try_dead(Task::of(task.0));
     }
     0
 }

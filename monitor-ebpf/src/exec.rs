@@ -24,8 +24,8 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if !maps::is_watched() {
         return 0;
     }
-    let task = Task(ctx.arg(0));
-    if !try_exec(task, ctx.arg(2)) {
+    let task = Task::of(ctx.arg(0));
+    if !try_exec(task, task::binprm(ctx.arg(2))) {
         // Off unless kevmon logs at `debug`: the verifier then drops it.
         debug!(&ctx, "exec of pid {} not told: no ring space", task.tgid());
     }

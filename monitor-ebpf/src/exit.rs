@@ -14,7 +14,7 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     // As in `free`, nobody asks whether kevmon still watches.
-    let task = Task(ctx.arg(0));
+    let task = Task::of(ctx.arg(0));
     let group_dead = if offset!(exit_has_group_dead) != 0 {
         ctx.arg::<u64>(1) & 0xff != 0
     } else {

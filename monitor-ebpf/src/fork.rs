@@ -16,7 +16,7 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     if !maps::is_watched() {
         return 0;
     }
-    try_fork(Task(ctx.arg(0)), Task(ctx.arg(1)));
+    try_fork(Task::of(ctx.arg(0)), Task::of(ctx.arg(1)));
     0
 }
 

@@ -14,7 +14,7 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_free")]
 fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
     // Nobody asks whether kevmon still watches: without it no process gets a mark, and without a mark nothing is done.
-    try_free(Task(ctx.arg(0)));
+    try_free(Task::of(ctx.arg(0)));
     0
 }
 

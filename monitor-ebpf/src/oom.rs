@@ -29,7 +29,7 @@ fn mark_victim(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     if offset!(mark_victim_has_task) != 0 {
-        mark(Task(ctx.arg(0)));
+        mark(Task::of(ctx.arg(0)));
     } else {
         remember(ctx.arg::<u64>(0) as u32);
     }

@@ -17,7 +17,7 @@ use crate::{
 /// changes; also for every exec and for kernel threads.
 #[btf_tracepoint(function = "task_rename")]
 fn task_rename(ctx: BtfTracePointContext) -> i32 {
-    let task = Task(ctx.arg(0));
+    let task = Task::of(ctx.arg(0));
     // A thread's name is not the process's; an exec's rename is told by the exec.
     if task.is_leader() && !task.in_execve() && maps::is_watched() {
         try_rename(task, ctx.arg(1));

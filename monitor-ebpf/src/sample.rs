@@ -18,7 +18,7 @@ extern "C" fn sample(ctx: *const IterContext) -> i32 {
     // SAFETY: the kernel passes a valid context; `meta` is never NULL.
     let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
     if !task.is_null() {
-        try_sample(meta, Task(task));
+        try_sample(meta, Task::of(task));
     }
     0
 }

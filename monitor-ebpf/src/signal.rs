@@ -52,7 +52,7 @@ fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     let result = ctx.arg::<u64>(4) as u32;
     // As in `free`, nobody asks whether kevmon still watches.
     if result == DELIVERED || result == LOSE_INFO {
-        try_signal(&ctx, signal, Task(ctx.arg(2)));
+        try_signal(&ctx, signal, Task::of(ctx.arg(2)));
     }
     0
 }

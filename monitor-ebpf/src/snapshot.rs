@@ -26,7 +26,7 @@ extern "C" fn snapshot(ctx: *const IterContext) -> i32 {
     // SAFETY: the kernel passes a valid context; `meta` is never NULL.
     let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
     if !task.is_null() {
-        try_snapshot(meta, Task(task));
+        try_snapshot(meta, Task::of(task));
     }
     0
 }

@@ -35,8 +35,10 @@ const TESTS_PER_PROCESSOR: usize = 5;
 /// Under the target folder: how long the parallel end-to-end tests took in the last run of all of them.
 const TIMES: &str = "test-times";
 
-/// End-to-end tests that are run once more by themselves where they fail, at most: more of them are no accident.
+/// Tests that are run again by themselves where they fail, at most: more of them are no accident.
 const AGAIN: usize = 16;
+/// How often they are.
+const TRIES: usize = 2;
 
 /// The flag of test programs that says how many tests run at the same time.
 const TEST_THREADS: &str = "--test-threads";
@@ -242,7 +244,11 @@ impl Run<'_> {
                 }
                 Ok(())
             }
-            Stage::UnitTests => self.unit_tests(),
+            Stage::UnitTests => {
+                let threads = at_the_same_time();
+                self.unit_tests(self.filters, threads)
+                    .or_else(|error| self.again_alone(|run, tests| run.unit_tests(&tests, 1), error))
+            }
             Stage::Preflight => {
                 let root = Root::obtain("the end-to-end tests (they load eBPF programs)")?;
                 preflight::check(&root)?;
@@ -252,7 +258,7 @@ impl Run<'_> {
             Stage::ParallelTests => {
                 self.times.take_failed();
                 self.parallel_tests()
-                    .or_else(|error| self.again_alone(parallel, error))
+                    .or_else(|error| self.again_alone(|run, tests| run.alone(parallel, tests), error))
             }
             Stage::SerialTests => {
                 self.times.take_failed();
@@ -261,7 +267,7 @@ impl Run<'_> {
                     threads: 1,
                 }];
                 self.end_to_end(serial, &all)
-                    .or_else(|error| self.again_alone(serial, error))
+                    .or_else(|error| self.again_alone(|run, tests| run.alone(serial, tests), error))
             }
         }
     }
@@ -282,45 +288,65 @@ impl Run<'_> {
     }
 
     /// Runs every unit test, also after a program of which some failed.
-    fn unit_tests(&mut self) -> Result<()> {
+    fn unit_tests(&mut self, filters: &[OsString], threads: usize) -> Result<()> {
         let mut failed = Ok(());
         for Program { executable, folder } in self.programs()?.unit.clone() {
             let mut command = shell::command(&executable);
-            command.current_dir(folder).args(self.filters);
-            let threads = at_the_same_time();
-            let result = self
-                .times
-                .run(&mut [with_threads(command, self.filters, threads)]);
+            command.current_dir(folder).args(filters);
+            let result = self.times.run(&mut [with_threads(command, filters, threads)]);
             failed = failed.and(result);
         }
         failed
     }
 
-    /// Runs the tests that failed once more, by themselves: what others take of the machine is no fault of kevmon's. Which
-    /// tests these were is said at the end.
+    /// Runs the tests that failed again, by themselves, and a last time those that fail again: what others take of the machine
+    /// is no fault of kevmon's. Which tests these were is said at the end.
     fn again_alone(
         &mut self,
-        choose: impl Fn(&Programs) -> Option<&Program>,
-        error: anyhow::Error,
+        run: impl Fn(&mut Self, Vec<OsString>) -> Result<()>,
+        mut error: anyhow::Error,
     ) -> Result<()> {
-        let failed = self.times.take_failed();
-        if failed.is_empty() || failed.len() > AGAIN {
-            return Err(error);
+        let mut before = Vec::new();
+        for _ in 0..TRIES {
+            let failed = self.times.take_failed();
+            if failed.is_empty() || failed.len() > AGAIN {
+                return Err(error);
+            }
+            shell::say(format_args!(
+                "test: {} failed; once more, by themselves",
+                failed.len()
+            ));
+            let exactly = lanes::exactly(&failed);
+            if before.is_empty() {
+                before = failed;
+            }
+            match run(self, exactly) {
+                Ok(()) => {
+                    self.alone.extend(before);
+                    return Ok(());
+                }
+                Err(again) => error = again,
+            }
         }
-        shell::say(format_args!(
-            "test: {} failed; once more, by themselves",
-            failed.len()
-        ));
-        let alone = Lane {
-            arguments: lanes::exactly(&failed),
-            threads: 1,
-        };
-        self.end_to_end(choose, &[alone])?;
-        self.alone.extend(failed);
-        Ok(())
+        Err(error)
     }
 
-    /// Runs the parallel end-to-end tests, the longest first; those that were asked for in the order of their names.
+    /// Runs some tests of a program, one after the other.
+    fn alone(
+        &mut self,
+        choose: impl Fn(&Programs) -> Option<&Program>,
+        arguments: Vec<OsString>,
+    ) -> Result<()> {
+        self.end_to_end(
+            choose,
+            &[Lane {
+                arguments,
+                threads: 1,
+            }],
+        )
+    }
+
+    /// Makes the packages that the tests of packages install, where such a test was asked for.
     fn make_packages(&mut self) -> Result<()> {
         let is_asked = |filter: &OsString| filter.to_string_lossy().contains("packages");
         if self.filters.is_empty() || self.filters.iter().any(is_asked) {
@@ -331,6 +357,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Runs the parallel end-to-end tests, the longest first; those that were asked for in the order of their names.
     fn parallel_tests(&mut self) -> Result<()> {
         let threads = at_the_same_time();
         if !self.filters.is_empty() {

@@ -10,6 +10,9 @@ use std::rc::Rc;
 use btf_rs::{Backend, Btf, BtfType, FuncProto, Struct, Type};
 use kevmon_common::{ABSENT, Offsets, RSS_COUNTERS};
 
+/// What makes an untrusted pointer of a trusted one.
+const CAST: &str = "bpf_rdonly_cast";
+
 /// The kernel's BTF does not hold what the programs need.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
@@ -56,6 +59,15 @@ fn resolve_from(known: &Known) -> Result<Offsets, BtfError> {
     offsets.exit_has_group_dead = u32::from(arguments(btf, "btf_trace_sched_process_exit") == Some(2));
     offsets.mark_victim_has_task = u32::from(first_argument_is_pointer(btf, "btf_trace_mark_victim"));
     offsets.switch_has_state = u32::from(arguments(btf, "btf_trace_sched_switch") == Some(4));
+    // All of them, or the call is left out.
+    let cast = type_id(btf, CAST, |found| matches!(found, Type::Func(_)));
+    if let (Some(cast), Some(task), Some(bprm)) = (
+        cast,
+        known.structure("task_struct"),
+        known.structure("linux_binprm"),
+    ) {
+        (offsets.cast, offsets.task_type, offsets.bprm_type) = (cast, task.0, bprm.0);
+    }
     offsets.mm_rss = resident_counters(known).unwrap_or([ABSENT; RSS_COUNTERS]);
     Ok(offsets)
 }
@@ -72,10 +84,14 @@ fn read(path: &Path) -> Result<Btf, btf_rs::Error> {
     Btf::from_bytes(&std::fs::read(path)?)
 }
 
-/// BTF, and the structures that were looked up in it: a mapped file is searched from its beginning for each name.
+/// A structure with its id; `None`: there is none of its name.
+type Found = Option<Rc<(u32, Struct)>>;
+
+/// BTF, and the structures that were found in it by their names: a mapped file is searched from its beginning for each name. Those
+/// that members point to are known without a search.
 struct Known {
     btf: Btf,
-    structures: RefCell<HashMap<String, Option<Rc<Struct>>>>,
+    structures: RefCell<HashMap<String, Found>>,
 }
 
 impl Known {
@@ -86,7 +102,7 @@ impl Known {
         }
     }
 
-    fn structure(&self, name: &str) -> Option<Rc<Struct>> {
+    fn structure(&self, name: &str) -> Found {
         if let Some(found) = self.structures.borrow().get(name) {
             return found.clone();
         }
@@ -95,6 +111,20 @@ impl Known {
             .borrow_mut()
             .insert(name.to_owned(), found.clone());
         found
+    }
+
+    /// Notes the structure that a member of this type points to, or has several of.
+    fn note(&self, member: u32) {
+        let Some((id, structure)) = element(&self.btf, member) else {
+            return;
+        };
+        let name = self.btf.resolve_name(&structure).unwrap_or_default();
+        if !name.is_empty() {
+            let mut structures = self.structures.borrow_mut();
+            structures
+                .entry(name)
+                .or_insert_with(|| Some(Rc::new((id, structure))));
+        }
     }
 }
 
@@ -108,28 +138,42 @@ struct Bits {
 fn member_bits(known: &Known, path: &str) -> Option<Bits> {
     let btf = &known.btf;
     let mut names = path.split('.');
-    let mut structure = known.structure(names.next()?)?;
-    let mut offset = 0;
-    let mut names = names.peekable();
-    while let Some(name) = names.next() {
-        let member = find_member(btf, &structure, name)?;
-        offset += member.offset;
-        if names.peek().is_none() {
-            return Some(Bits { offset, ..member });
-        }
-        structure = Rc::new(as_struct(btf, member.type_id)?);
+    let outermost = known.structure(names.next()?)?;
+    let mut member = find_member(btf, &outermost.1, names.next()?)?;
+    for name in names {
+        let inner = find_member(btf, &as_struct(btf, member.type_id)?, name)?;
+        member = Bits {
+            offset: member.offset + inner.offset,
+            ..inner
+        };
     }
-    None
+    known.note(member.type_id);
+    Some(member)
 }
 
-fn named_struct(btf: &Btf, name: &str) -> Option<Struct> {
-    btf.resolve_types_by_name(name)
-        .ok()?
-        .into_iter()
-        .find_map(|found| match found {
-            Type::Struct(structure) => Some(structure),
+fn named_struct(btf: &Btf, name: &str) -> Option<(u32, Struct)> {
+    let ids = btf.resolve_ids_by_name(name).ok()?;
+    ids.into_iter()
+        .find_map(|id| match btf.resolve_type_by_id(id).ok()? {
+            Type::Struct(structure) => Some((id, structure)),
             _ => None,
         })
+}
+
+/// The structure that a pointer points to, or that an array is made of, with its id.
+fn element(btf: &Btf, type_id: u32) -> Option<(u32, Struct)> {
+    let mut id = type_id;
+    loop {
+        id = match btf.resolve_type_by_id(id).ok()? {
+            Type::Struct(structure) if id != type_id => return Some((id, structure)),
+            Type::Ptr(pointer) => pointer.get_type_id()?,
+            Type::Array(array) => array.get_type_id()?,
+            Type::Const(qualified) => qualified.get_type_id()?,
+            Type::Volatile(qualified) => qualified.get_type_id()?,
+            Type::TypeTag(tagged) => tagged.get_type_id()?,
+            _ => return None,
+        };
+    }
 }
 
 fn find_member(btf: &Btf, structure: &Struct, name: &str) -> Option<Bits> {
@@ -165,6 +209,13 @@ fn as_struct(btf: &Btf, type_id: u32) -> Option<Struct> {
             _ => return None,
         }
     }
+}
+
+/// The id of what has this name and is of the kind that is looked for.
+fn type_id(btf: &Btf, name: &str, is_it: impl Fn(&Type) -> bool) -> Option<u32> {
+    let ids = btf.resolve_ids_by_name(name).ok()?;
+    ids.into_iter()
+        .find(|id| btf.resolve_type_by_id(*id).is_ok_and(|found| is_it(&found)))
 }
 
 /// Number of arguments of a tracepoint: those of its prototype less the leading `void *`.
@@ -203,7 +254,7 @@ fn resident_counters(known: &Known) -> Option<[u32; RSS_COUNTERS]> {
     const INDICES: [u32; RSS_COUNTERS] = [0, 1, 3];
     let array = member_bits(known, "mm_struct.rss_stat")?;
     let count = member_bits(known, "percpu_counter.count")?.offset / 8;
-    let size = u32::try_from(known.structure("percpu_counter")?.size()).ok()?;
+    let size = u32::try_from(known.structure("percpu_counter")?.1.size()).ok()?;
     matches!(known.btf.resolve_type_by_id(array.type_id).ok()?, Type::Array(_))
         .then(|| INDICES.map(|index| array.offset / 8 + index * size + count))
 }
@@ -256,6 +307,20 @@ mod tests {
         std::fs::remove_file(&copy).unwrap();
         let of = |btf: Btf| format!("{:?}", resolve_from(&Known::new(btf)).unwrap());
         assert_eq!(of(mapped), of(read));
+    }
+
+    #[test]
+    fn structures_that_members_point_to_are_those_of_their_names() {
+        let known = Known::new(parse(Path::new("/sys/kernel/btf/vmlinux")).unwrap());
+        resolve_from(&known).unwrap();
+        let structures = known.structures.borrow();
+        for (name, found) in structures.iter() {
+            let by_name = named_struct(&known.btf, name).map(|(id, _)| id);
+            assert_eq!(found.as_ref().map(|found| found.0), by_name, "{name}");
+        }
+        for name in ["signal_struct", "dentry", "cgroup", "upid", "pid_namespace"] {
+            assert!(structures.contains_key(name), "{name}");
+        }
     }
 
     #[test]

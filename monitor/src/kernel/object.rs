@@ -403,7 +403,21 @@ pub fn watched_until(found: &Found) -> Option<u64> {
 /// # Errors
 /// The kernel lacks something, or refuses.
 pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
-    let offsets = btf::resolve(Path::new(VMLINUX_BTF))?;
+    attach_with(btf::resolve(Path::new(VMLINUX_BTF))?, sizes, until)
+}
+
+fn attach_with(offsets: Offsets, sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
+    match attach_at(offsets, sizes, until) {
+        // Calls of kernel functions need the JIT compiler (kernel/bpf/verifier.c, add_kfunc_call), which may be switched off.
+        Err(error @ LoadError::Program { .. }) if offsets.cast != 0 => {
+            debug!("{error}; once more without calls of kernel functions");
+            attach_at(Offsets { cast: 0, ..offsets }, sizes, until)
+        }
+        done => done,
+    }
+}
+
+fn attach_at(offsets: Offsets, sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
     let (object, placed) = placeholders::replace(OBJECT, &offsets)?;
     if placed == 0 {
         return Err(LoadError::Foreign("place for the kernel's offsets"));
@@ -517,3 +531,7 @@ fn attach_tracepoint(
     let link = sys::attach_tracepoint(loaded.as_fd()).map_err(|refused| error(refused.into()))?;
     Ok((loaded, link))
 }
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

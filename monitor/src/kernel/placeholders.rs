@@ -15,6 +15,12 @@ use object::{Object, ObjectSection, SectionKind};
 const INSTRUCTION: usize = 8;
 /// `BPF_ALU64 | BPF_MOV | BPF_K`: a register becomes the immediate, whose sign is extended.
 const MOVE_IMMEDIATE: u8 = 0xb7;
+/// `BPF_JMP | BPF_CALL`: a helper, or, with [`KERNEL_FUNCTION`] as its source register, the kernel function with that BTF id.
+const CALL: u8 = 0x85;
+/// `BPF_PSEUDO_KFUNC_CALL`.
+const KERNEL_FUNCTION: u8 = 2;
+/// `r0 = r1`: what a cast comes to.
+const MOVE_ARGUMENT: [u8; INSTRUCTION] = [0xbf, 0x10, 0, 0, 0, 0, 0, 0];
 /// `BPF_LD | BPF_DW | BPF_IMM`: the only instruction that takes two places.
 const LOAD_IMMEDIATE: u8 = 0x18;
 
@@ -45,6 +51,7 @@ fn in_section(code: &mut [u8], offsets: &Offsets) -> usize {
         match instruction[0] {
             LOAD_IMMEDIATE => drop(instructions.next()),
             MOVE_IMMEDIATE => count += usize::from(in_move(instruction, offsets)),
+            CALL => count += usize::from(in_call(instruction, offsets)),
             _ => {}
         }
     }
@@ -61,6 +68,19 @@ fn in_move(instruction: &mut [u8], offsets: &Offsets) -> bool {
         *immediate = word.to_le_bytes();
     }
     word.is_some()
+}
+
+/// False when no placeholder is called.
+fn in_call(instruction: &mut [u8], offsets: &Offsets) -> bool {
+    if !in_move(instruction, offsets) {
+        return false;
+    }
+    if offsets.cast == 0 {
+        instruction.copy_from_slice(&MOVE_ARGUMENT);
+    } else {
+        instruction[1] = KERNEL_FUNCTION << 4;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -106,6 +126,25 @@ mod tests {
         expected[0].1 = 2468;
         expected[8].1 = 2468;
         assert_eq!(code, bytes(&expected));
+    }
+
+    #[test]
+    fn a_cast_is_a_call_of_the_kernel_or_a_move() {
+        let mut offsets = Offsets::UNRESOLVED;
+        let cast = placeholder(std::mem::offset_of!(Offsets, cast));
+        let call = |immediate: i32| {
+            let mut instruction = [CALL, 0, 0, 0, 0, 0, 0, 0];
+            instruction[4..].copy_from_slice(&immediate.to_le_bytes());
+            instruction
+        };
+        let (helper, before) = (call(125), call(cast));
+        let mut code = [helper, before].concat();
+        assert_eq!(in_section(&mut code, &offsets), 1);
+        assert_eq!(code, [helper, MOVE_ARGUMENT].concat());
+        offsets.cast = 0x1234;
+        let mut code = [helper, before].concat();
+        assert_eq!(in_section(&mut code, &offsets), 1);
+        assert_eq!(code, [helper, [CALL, 0x20, 0, 0, 0x34, 0x12, 0, 0]].concat());
     }
 
     #[test]

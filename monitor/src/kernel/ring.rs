@@ -1,8 +1,9 @@
 //! Reads the ring. The loop takes the records itself as long as it comes by in time; while it does something else, a
 //! thread of the ring's own takes them out, so that the ring does not fill up.
 //!
-//! The thread waits for the kernel side's call, which comes once a quarter of the ring is waiting or with the first record after the
-//! loop went to sleep, and never for anything else: it holds the lock for no longer than reading takes. On a quiet host it does not run at all.
+//! The thread waits for the kernel side's call, and never for anything else: it holds the lock for no longer than reading takes. A
+//! call comes once a quarter of the ring is waiting, and with the first record after the loop went to sleep; that one the thread
+//! leaves to the loop, which a ring that has been emptied meanwhile would not wake (epoll(7) looks once more before it tells).
 //!
 //! Where the ring outlives kevmon, a record's space is given back once the state has what the record told, so that the next
 //! kevmon finds in the ring what this one had read and not kept ([`Ring::release`]). A storm does not wait for that: once an
@@ -217,7 +218,7 @@ impl Ring {
         })
     }
 
-    /// A descriptor that is readable once a quarter of the ring is waiting.
+    /// A descriptor that is readable once the kernel side has called.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -269,6 +270,18 @@ impl Ring {
         }
     }
 
+    /// The position up to which the kernel side has taken space.
+    pub fn produced(&self) -> u64 {
+        lock(&self.shared).ring.produced()
+    }
+
+    /// Whether everything up to `position` has been taken and handed out, and nothing has come since.
+    pub fn ends_at(&self, position: u64) -> bool {
+        let reader = lock(&self.shared);
+        let is_empty = self.batch.is_empty() && reader.waiting.is_empty();
+        is_empty && reader.ring.position() == position && reader.ring.produced() == position
+    }
+
     /// Records that have come since this reader began, those that wait in the ring among them.
     pub fn come(&self) -> u64 {
         let reader = lock(&self.shared);
@@ -294,6 +307,11 @@ impl Ring {
 }
 
 impl Reader {
+    /// A quarter of the ring is not released, which is when the kernel side calls a loop that does not sleep.
+    fn is_filling(&self) -> bool {
+        self.ring.produced().saturating_sub(self.ring.released()) >= self.ring.size() / 4
+    }
+
     /// Takes some records out for the loop; returns whether there may be more, and room for them.
     fn hold(&mut self) -> bool {
         if self.held >= HELD {
@@ -402,6 +420,9 @@ fn keep_room(shared: &Mutex<Reader>, wakers: &OwnedFd, pulse: &Pulse) {
             pulse.answer();
         }
         if !is_woken_by(RING) {
+            continue;
+        }
+        if !lock(shared).is_filling() {
             continue;
         }
         while lock(shared).hold() {

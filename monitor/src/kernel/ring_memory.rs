@@ -89,7 +89,8 @@ impl RingMemory {
         self.consumer.position().load(Ordering::Acquire)
     }
 
-    fn produced(&self) -> u64 {
+    /// The position up to which the kernel side has taken space, for records that it may still be writing.
+    pub fn produced(&self) -> u64 {
         self.producer.position().load(Ordering::Acquire)
     }
 

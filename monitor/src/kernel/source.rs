@@ -446,10 +446,17 @@ impl KernelSource {
         }
     }
 
-    /// Has the kernel side call with the next record, and not only once a quarter of the ring is waiting. What was told before
-    /// that is to be taken after it. False where the kernel refuses, which is said once.
-    pub fn call_with_next(&mut self) -> bool {
-        self.caller.call_with_next()
+    /// Has the kernel side call with the next record, and not only once a quarter of the ring is waiting. Returns the position in
+    /// the ring from which on records call; `None` where the kernel refuses, which is said once.
+    pub fn call_with_next(&mut self) -> Option<u64> {
+        let position = self.ring.produced();
+        self.caller.call_with_next().then_some(position)
+    }
+
+    /// Whether all records before `position` have been taken, and none has come since. One that is still being written has
+    /// come: it may have been decided before the call was asked for that it does not call.
+    pub fn ends_at(&self, position: u64) -> bool {
+        self.ring.ends_at(position)
     }
 
     /// How often the programs had stopped, as kevmon did not say in time that it is there.

@@ -67,6 +67,9 @@ pub type KeyMap<V> = HashMap<ProcessKey, V, foldhash::fast::RandomState>;
 /// Of processes, likewise.
 pub type KeySet = HashSet<ProcessKey, foldhash::fast::RandomState>;
 
+/// By effective user, `None` for unknown ones; looked up for each event as well.
+pub type UserMap<V> = HashMap<Option<u32>, V, foldhash::fast::RandomState>;
+
 #[cfg(test)]
 mod tests {
     use super::*;

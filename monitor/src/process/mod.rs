@@ -26,7 +26,7 @@ pub use event::{Event, Judgement, LostEnd, LostLives, Recovered, Sample, Seen, S
 pub use facts::{FactIds, Facts};
 pub use gauges::{Gauges, Host};
 pub use identity::{COMM_BYTES, Identity, executable_name};
-pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid};
+pub use key::{BootTime, KeyMap, KeySet, Moment, ProcessKey, Tgid, UserMap};
 pub use paths::end_of_a_path;
 pub use program::{Likeness, Program};
 pub use progress::Progress;

@@ -56,13 +56,15 @@ mod tests {
 
     #[test]
     fn memory_of_its_own_is_private_and_dirty() {
-        let before = rollup(Path::new("/proc"), &[own()]).expect("its own process is readable");
-        let filled = std::hint::black_box(vec![7_u8; 32 << 20]);
-        let after = rollup(Path::new("/proc"), &[own()]).expect("still");
-        let more = after.private_dirty.saturating_sub(before.private_dirty);
-        assert!(more >= 30 << 20, "{more}");
-        assert!(after.pss >= before.pss + (30 << 20), "{before:?} {after:?}");
-        drop(filled);
+        // Other tests fill and free memory of this process meanwhile.
+        let is_told = |_| {
+            let before = rollup(Path::new("/proc"), &[own()]).expect("its own process is readable");
+            let filled = std::hint::black_box(vec![7_u8; 32 << 20]);
+            let after = rollup(Path::new("/proc"), &[own()]).expect("still");
+            drop(filled);
+            after.private_dirty >= before.private_dirty + (30 << 20) && after.pss >= before.pss + (30 << 20)
+        };
+        assert!((0..100).any(is_told));
     }
 
     #[test]

@@ -288,29 +288,54 @@ fn interrupt_each(stride: usize, prepare: impl Fn(&Home), archive: impl Fn(&Home
             comparable(&home)
         );
     }
-    assert!(kills > 5, "only {kills} changes were interrupted");
+    assert!(kills >= 3, "only {kills} changes were interrupted");
 }
 
-#[test]
-fn a_first_installation_that_is_killed_goes_on_at_the_next_run() {
-    interrupt_each(17, |_| {}, |home| home.older.clone(), &["--user"]);
+fn first_installations(stride: usize) {
+    interrupt_each(stride, |_| {}, |home| home.older.clone(), &["--user"]);
 }
 
-#[test]
-fn an_upgrade_that_is_killed_at_any_change_goes_on_at_the_next_run() {
+fn upgrades(stride: usize) {
     let prepare = |home: &Home| {
         succeeded(home.run(&home.older, &["--user"]));
         fs::write(home.path().join(".config/kevmon/kevmon.toml"), "schema = 1\n").expect("the settings");
     };
-    interrupt_each(11, prepare, |home| home.newer.clone(), &["--user"]);
+    interrupt_each(stride, prepare, |home| home.newer.clone(), &["--user"]);
+}
+
+fn uninstallations(stride: usize) {
+    let prepare = |home: &Home| {
+        succeeded(home.run(&home.older, &["--user"]));
+    };
+    interrupt_each(
+        stride,
+        prepare,
+        |home| home.older.clone(),
+        &["--user", "--uninstall"],
+    );
+}
+
+#[test]
+fn a_first_installation_that_is_killed_goes_on_at_the_next_run() {
+    first_installations(43);
+}
+
+#[test]
+fn an_upgrade_that_is_killed_at_any_change_goes_on_at_the_next_run() {
+    upgrades(31);
 }
 
 #[test]
 fn an_uninstallation_that_is_killed_goes_on_at_the_next_run() {
-    let prepare = |home: &Home| {
-        succeeded(home.run(&home.older, &["--user"]));
-    };
-    interrupt_each(13, prepare, |home| home.older.clone(), &["--user", "--uninstall"]);
+    uninstallations(33);
+}
+
+#[test]
+#[ignore = "half an hour: cargo xtask test --e2e -- --ignored packages_installer::"]
+fn each_change_may_be_the_last_before_a_kill() {
+    first_installations(1);
+    upgrades(1);
+    uninstallations(1);
 }
 
 #[test]

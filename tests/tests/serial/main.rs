@@ -14,6 +14,7 @@ mod overflow;
 mod pid_reuse;
 mod pins;
 mod renames;
+mod sleep;
 mod soak_receivers;
 mod soak_steady;
 mod storm;

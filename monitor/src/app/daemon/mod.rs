@@ -185,13 +185,21 @@ impl Daemon {
     async fn serve(&mut self, inputs: &mut Inputs) -> End {
         self.watch.never_wait();
         let mut pace = Pace::new();
-        let mut drain_at = Instant::now() + pace::BUSY;
+        let mut drained_at = Instant::now();
+        let mut drain_at = drained_at + pace::BUSY;
         let mut ask_at = self.service.next();
         loop {
             let tick_at = match self.schedule.next() {
                 _ if !self.late.is_empty() => Instant::now(),
                 next => next.map(Instant::from_std).or(self.idle_at).unwrap_or(drain_at),
             };
+            if let Some(pause) = self.watch.wants_drain(pace::BUSY) {
+                drain_at = drain_at.min(Instant::now() + pause);
+            }
+            if let Some(look_at) = self.watch.next_look() {
+                // Not for each of many by itself.
+                drain_at = drain_at.min(Instant::from_std(look_at).max(drained_at + pace::BUSY));
+            }
             let sample_at = self.watch.next_sample().map(Instant::from_std);
             let collect_at = self.collectors.next().map(Instant::from_std);
             let times = [
@@ -237,8 +245,11 @@ impl Daemon {
                 () = self.collectors.ended() => {}
                 outgoing = self.keeper.written() => self.send(*outgoing),
                 () = due(self.commit_at) => self.commit_between(),
-                Some(Change { configuration, asked }) = inputs.changes.recv(), if self.reloading.is_none() => {
+                Some(Change { configuration, asked, looks_same }) = inputs.changes.recv(), if self.reloading.is_none() => {
                     self.asked = Some((asked, service::lines(configuration.faults())));
+                    if !looks_same {
+                        self.exports.ask_again();
+                    }
                     self.reload(configuration);
                     self.say_reloaded();
                 }
@@ -247,28 +258,30 @@ impl Daemon {
                     self.say_reloaded();
                 }
                 () = either(due(Some(drain_at)), readable(inputs.ring.as_ref())) => {
-                    let mut drained = self.watch.drain();
-                    self.service.drained(self.schedule.next());
-                    let mut pause = pace.after(drained, &mut self.watch);
-                    if pause.is_none() {
-                        // What came before the kernel side was asked to call has not called.
-                        drained = self.watch.drain();
-                        pause = (drained.taken > 0).then_some(pace::BUSY);
-                    }
-                    drain_at = pause.map_or(ask_at, |pause| Instant::now() + pause);
-                    if self.commits_between && self.commit_at.is_none() && self.watch.is_unsaved() {
-                        self.commit_at = Some(Instant::now() + COMMIT_WITHIN);
-                    }
-                    let may_commit = self.commits_between && self.keeper.under_way() == 0;
-                    let now = Instant::now();
-                    if may_commit && !self.keeper.is_failing() && now >= self.may_press_at && self.watch.is_pressed()
-                    {
-                        self.may_press_at = now + BETWEEN_PRESSED;
-                        self.commit_at = Some(now);
-                    }
+                    let pause = self.drain(&mut pace);
+                    drained_at = Instant::now();
+                    drain_at = pause.map_or(ask_at, |pause| drained_at + pause);
                 }
             }
         }
+    }
+
+    /// Takes what has been told; returns the pause until the next time, `None`: until the kernel side calls.
+    fn drain(&mut self, pace: &mut Pace) -> Option<Duration> {
+        let drained = self.watch.drain();
+        self.keeper.read_names(self.watch.take_parents());
+        self.service.drained(self.schedule.next());
+        let pause = pace.after(drained, &mut self.watch);
+        if self.commits_between && self.commit_at.is_none() && self.watch.is_unsaved() {
+            self.commit_at = Some(Instant::now() + COMMIT_WITHIN);
+        }
+        let may_commit = self.commits_between && self.keeper.under_way() == 0;
+        let now = Instant::now();
+        if may_commit && !self.keeper.is_failing() && now >= self.may_press_at && self.watch.is_pressed() {
+            self.may_press_at = now + BETWEEN_PRESSED;
+            self.commit_at = Some(now);
+        }
+        pause
     }
 
     /// Says once that no plugin runs, with `why` where that is known, and where plugins are looked for.

@@ -6,14 +6,19 @@
 
 use std::time::Duration;
 
-use crate::app::watch::{Drained, Watch, reconcile::LAST_WORD};
+use crate::{
+    app::watch::{Drained, Watch, reconcile::LAST_WORD},
+    plugin::NAMED_AT_START,
+};
 
 /// While something happens to processes of interest, and after the kernel side has called.
 pub(super) const BUSY: Duration = Duration::from_millis(100);
-/// At least this often while something waits for its time: a title that is to be looked at, threads that end.
-const WATCHFUL: Duration = Duration::from_millis(400);
-/// At least this often while something happens to others.
-const FOREIGN: Duration = Duration::from_secs(1);
+/// At least this often while threads are measured.
+const MEASURING: Duration = Duration::from_millis(400);
+/// At least this often while something happens to others. A title that a program writes within a second of its start is the name
+/// that it started with ([`NAMED_AT_START`]): the start has to be taken, and looked at, before.
+const FOREIGN: Duration = Duration::from_millis(700);
+const _: () = assert!(FOREIGN.as_millis() + BUSY.as_millis() * 2 < NAMED_AT_START.as_millis());
 
 /// The pause before the next drain.
 pub(super) struct Pace {
@@ -28,6 +33,7 @@ impl Pace {
     /// The pause after a drain; `None`: the kernel side calls.
     pub(super) fn after(&mut self, drained: Drained, watch: &mut Watch) -> Option<Duration> {
         let is_missing = watch.call_missing();
+        watch.note_paced();
         if !drained.all {
             return Some(Duration::ZERO);
         }
@@ -35,14 +41,22 @@ impl Pace {
             self.pause = LAST_WORD;
             return Some(LAST_WORD);
         }
-        let longest = if watch.has_looks() { WATCHFUL } else { FOREIGN };
-        let was_longest = self.pause >= longest;
+        let longest = if watch.measures_threads() {
+            MEASURING
+        } else {
+            FOREIGN
+        };
+        if drained.taken == 0 && self.pause >= longest && longest == FOREIGN {
+            let found = watch.sleep()?;
+            watch.note_paced();
+            self.pause = if found.taken > 0 { BUSY } else { longest };
+            return Some(if found.all { self.pause } else { Duration::ZERO });
+        }
         self.pause = if drained.of_interest > 0 {
             BUSY
         } else {
             (self.pause * 2).clamp(BUSY, longest)
         };
-        let sleeps = drained.taken == 0 && was_longest && longest == FOREIGN && watch.call_with_next();
-        (!sleeps).then_some(self.pause)
+        Some(self.pause)
     }
 }

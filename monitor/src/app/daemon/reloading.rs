@@ -65,7 +65,6 @@ pub(super) async fn next(reloading: &mut Option<Reloading>) -> Step {
 impl Daemon {
     /// Goes on by another configuration: what it does not concern goes on as it was.
     pub(super) fn reload(&mut self, configuration: Configuration) {
-        self.exports.ask_again();
         let running = reload::plugins(&self.watch);
         let running: BTreeSet<String> = running.values().map(|plugin| plugin.label()).collect();
         let loaded = configuration.loaded.plugins.iter().map(Plugin::label);

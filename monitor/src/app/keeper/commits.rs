@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{Keeper, Place, parents::Parents, writer::Written};
+use super::{Keeper, Place, writer::Written};
 use crate::{
     app::exports::Began,
     export::{Collection, UnixClock},
@@ -64,7 +64,7 @@ impl Keeper {
             wall,
             is_durable,
         } = collected;
-        let mut parents = Parents::new(&self.proc, &outgoing.notices);
+        let mut parents = self.names.of_commit(&outgoing.notices);
         let told = outgoing.notices.iter().filter_map(|notice| {
             let unix = |time| wall.unix(Moment::Boot(time));
             let mut row = HistoryRow {
@@ -77,6 +77,7 @@ impl Keeper {
             Some(row)
         });
         let history = self.closed.drain(..).chain(told).collect();
+        drop(parents);
         let groups = groups.into_iter();
         let commit = Commit {
             time,

@@ -16,12 +16,12 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use self::writer::Writer;
 pub(super) use self::{
     commits::{Collected, Outgoing},
     kept::{Compared, Kept},
     key::key,
 };
+use self::{parents::Names, writer::Writer};
 use super::{
     host,
     original::{self, Who},
@@ -35,7 +35,7 @@ use crate::{
     health::Pulse,
     kernel::Takeover,
     plugin::{GroupId, Plugin, Plugins, collector::CollectorRun},
-    process::BootTime,
+    process::{BootTime, ProcessKey},
     procfs::HostReader,
     store::{Claim, GroupKey, HistoryRow, KeptGroup, Opened, Outage, Store, StoreError, ThisBoot},
 };
@@ -87,8 +87,8 @@ pub(super) struct Keeper {
     keys: BTreeMap<GroupId, Arc<GroupKey>>,
     /// Ends that the opening brought to light; the first commit takes them.
     closed: Vec<HistoryRow>,
-    /// Where proc is mounted: the names of parents are read there.
-    proc: PathBuf,
+    /// Names of who started what the next commit tells of.
+    names: Names,
     /// Runs of collectors that the next commit takes.
     runs: Vec<CollectorRun>,
     failing: Episode,
@@ -121,7 +121,7 @@ impl Keeper {
             ),
             keys,
             closed: Vec::new(),
-            proc: boot.proc.clone(),
+            names: Names::new(boot.proc.clone()),
             runs: Vec::new(),
             failing: Episode::default(),
             unwritten: false,
@@ -198,6 +198,13 @@ impl Keeper {
             other => other,
         };
         Ok(())
+    }
+
+    /// Reads the names of processes that have started others, for the next commit: many have ended by then.
+    pub(super) fn read_names(&mut self, keys: Vec<ProcessKey>) {
+        if self.store.is_some() {
+            keys.into_iter().for_each(|key| drop(self.names.read(key)));
+        }
     }
 
     /// Asks the thread that writes whether it still moves; `None` where there is none.

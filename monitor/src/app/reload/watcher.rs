@@ -38,6 +38,9 @@ const QUIET: Duration = Duration::from_millis(250);
 /// … and after this time at the latest, so that a change takes effect within two seconds.
 const PATIENCE: Duration = Duration::from_millis(1_000);
 
+/// Times of files are whole seconds at the coarsest: what was read so long after it looked like that is what stands there.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// The same while no plugin runs: then whatever appears is started within two seconds, also behind links and on network
 /// file systems. A look costs a few system calls.
 const RESCAN_IDLE: Duration = Duration::from_millis(750);
@@ -66,6 +69,9 @@ const APPEARS: WatchFlags = WatchFlags::CREATE
 pub(in crate::app) struct Watcher {
     sources: Sources,
     seen: Survey,
+    /// When they first looked like that, and when they were last read.
+    seen_at: Instant,
+    read_at: Instant,
     /// No plugin was found at the last look.
     idle: bool,
     inotify: Option<Inotify>,
@@ -81,6 +87,8 @@ pub(in crate::app) struct Change {
     pub(in crate::app) configuration: Configuration,
     /// Who asked for it and waits for the outcome; `None`: the files have changed.
     pub(in crate::app) asked: Option<Asked>,
+    /// Nobody asked, and the files look as they did: they were read again as a change may not show yet.
+    pub(in crate::app) looks_same: bool,
 }
 
 /// Who asked for a reload.
@@ -165,6 +173,8 @@ impl Watcher {
         let mut watcher = Self {
             sources,
             seen,
+            seen_at: Instant::now(),
+            read_at: Instant::now(),
             idle,
             inotify: Inotify::new().inspect_err(say_no_inotify).ok(),
             hangup: signal(SignalKind::hangup())?,
@@ -209,7 +219,7 @@ impl Watcher {
                     Asked::Command(_) => "kevmon reload",
                 };
                 info!("{by}: the configuration is read again");
-            } else if survey == self.seen && !self.seen.is_fresh() {
+            } else if survey == self.seen && !self.may_have_changed() {
                 self.watch_folders(); // a folder on the way to one that is missing may have appeared
                 continue;
             } else if is_idle_look {
@@ -218,7 +228,12 @@ impl Watcher {
                 let Some(again) = self.survey().await else { return };
                 survey = again;
             }
+            let looks_same = asked.is_none() && survey == self.seen;
+            if survey != self.seen {
+                self.seen_at = Instant::now();
+            }
             self.seen = survey;
+            self.read_at = Instant::now();
             self.watch_folders();
             let sources = self.sources.clone();
             let Ok(configuration) = tokio::task::spawn_blocking(move || sources.read()).await else {
@@ -228,11 +243,21 @@ impl Watcher {
             if self.idle {
                 rescan = Instant::now() + RESCAN_IDLE;
             }
-            let change = Change { configuration, asked };
+            let change = Change {
+                configuration,
+                asked,
+                looks_same,
+            };
             if self.to.send(change).await.is_err() {
                 return; // the daemon ends
             }
         }
+    }
+
+    /// Whether the files may be others than those that were read, although they look the same. Once they have been read again
+    /// after a while they are not: a time in the future stays fresh until the clock has caught up with it.
+    fn may_have_changed(&self) -> bool {
+        self.seen.is_fresh() && self.read_at - self.seen_at < FRESH
     }
 
     async fn survey(&self) -> Option<Survey> {

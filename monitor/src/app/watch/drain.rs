@@ -99,6 +99,7 @@ impl Watch {
         if drained.all {
             self.drained_at = begins;
         }
+        self.has_taken |= drained.taken > 0;
         self.look_at_starts();
         if let Source::Ebpf(kernel) = &mut self.source {
             for name in kernel.take_lost_names() {

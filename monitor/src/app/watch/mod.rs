@@ -15,6 +15,7 @@ pub(super) mod reconcile;
 pub(super) mod record;
 mod reload;
 mod restore;
+mod sleep;
 mod titles;
 mod verdicts;
 
@@ -146,6 +147,8 @@ pub(super) struct Watch {
     scanned: BootTime,
     /// A sweep is to be repeated then.
     sweep_at: Option<BootTime>,
+    /// Records have been taken since [`Watch::note_paced`].
+    has_taken: bool,
     /// A snapshot that is to be compared with who is known.
     compared: Option<reconcile::Snapshot>,
     /// Last words may be waited for.
@@ -226,6 +229,7 @@ impl Watch {
                 .map_or(began.into(), Moment::Unix),
             scanned: began,
             sweep_at: None,
+            has_taken: false,
             compared: None,
             may_wait: true,
             replanned: None,
@@ -276,20 +280,6 @@ impl Watch {
     pub(super) fn give_back_memory(&mut self) {
         if self.tracker.shrink() {
             limits::give_back_memory();
-        }
-    }
-
-    /// Whether something waits for its time, for which a drain has to come by.
-    pub(super) fn has_looks(&self) -> bool {
-        self.detail.is_on() || !self.looks.is_empty()
-    }
-
-    /// Has the kernel side call with the next record. False where it does not, or where a record came before: then the caller
-    /// goes on by a timer.
-    pub(super) fn call_with_next(&mut self) -> bool {
-        match &mut self.source {
-            Source::Ebpf(kernel) => kernel.call_with_next(),
-            Source::Proc(_) => false,
         }
     }
 
@@ -523,6 +513,11 @@ impl Watch {
     /// What happened to members since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         self.tracker.take_notices(HostReader::now())
+    }
+
+    /// Who has started members since the last call.
+    pub(super) fn take_parents(&mut self) -> Vec<ProcessKey> {
+        self.tracker.take_parents()
     }
 
     /// Keeps events from now on, until they are taken.

@@ -35,19 +35,23 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    /// No look is due, now or later.
-    pub(super) fn is_empty(&self) -> bool {
-        self.soon.is_empty() && self.again.is_empty() && self.once.is_empty()
+    /// When the next look is due; `None`: none is planned.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let queues = [&self.soon, &self.again, &self.once];
+        queues.iter().filter_map(|queue| Some(queue.front()?.0)).min()
     }
 
     /// Takes processes that have come; returns how many found no place.
     fn plan(&mut self, new: Vec<(ProcessKey, Interest)>, interval: Duration) -> u64 {
-        let now = Instant::now();
+        let (now, booted) = (Instant::now(), HostReader::now());
         let mut left_out = 0;
-        let push = |queue: &mut VecDeque<(Instant, ProcessKey)>, delay, key| {
+        let push = |queue: &mut VecDeque<(Instant, ProcessKey)>, delay: Duration, key: ProcessKey| {
             let has_room = queue.len() < WAITING;
             if has_room {
-                queue.push_back((now + delay, key));
+                // From its start, which may have been taken a while after it. In the queue's order.
+                let due = now + delay.saturating_sub(booted.since(key.start));
+                let last = queue.back().map_or(due, |(last, _)| *last);
+                queue.push_back((due.max(last), key));
             }
             has_room
         };
@@ -68,10 +72,10 @@ impl Looks {
     }
 
     fn due(&mut self) -> Vec<ProcessKey> {
-        if self.soon.is_empty() && self.again.is_empty() && self.once.is_empty() {
+        let now = Instant::now();
+        if self.next().is_none_or(|next| next > now) {
             return Vec::new();
         }
-        let now = Instant::now();
         let mut due = Vec::new();
         for queue in [&mut self.soon, &mut self.again, &mut self.once] {
             while due.len() < LOOKS && queue.front().is_some_and(|(at, _)| *at <= now) {

@@ -18,9 +18,9 @@
 //! Without competition, that is, up to the bound, each process has a place at once.
 //! docs/adr/0021-a-place-is-kept.md has the figures; `simulation.rs` makes them.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::cmp::Ordering;
 
-use crate::plugin::Rank;
+use crate::{plugin::Rank, process::UserMap};
 
 /// The part of a new load that the smoothed one takes over at each collection.
 const WEIGHT: f64 = 0.25;
@@ -116,13 +116,13 @@ pub(super) fn give(standings: &mut [Standing], most: usize, rank: Rank) {
 struct Held {
     /// Who has one: the strongest first, then those that were given.
     holders: Vec<usize>,
-    by_user: HashMap<Option<u32>, usize>,
+    by_user: UserMap<usize>,
     most: usize,
 }
 
 impl Held {
     fn of(holders: Vec<usize>, standings: &[Standing], most: usize) -> Self {
-        let mut by_user: HashMap<Option<u32>, usize> = HashMap::new();
+        let mut by_user: UserMap<usize> = UserMap::default();
         for &holder in &holders {
             *by_user.entry(standings[holder].user).or_default() += 1;
         }

@@ -4,10 +4,13 @@
 //! entry of the user who has most of it makes room: so one user's entries never cost another one theirs as long as that one
 //! has fewer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{RootEnd, RootStart};
-use crate::{plugin::shares, process::BootTime};
+use crate::{
+    plugin::shares,
+    process::{BootTime, UserMap},
+};
 
 /// What a list holds.
 pub(super) trait Entry {
@@ -41,14 +44,14 @@ impl Entry for RootEnd {
 #[derive(Debug)]
 pub(super) struct Held<T> {
     entries: VecDeque<T>,
-    by_user: HashMap<Option<u32>, usize>,
+    by_user: UserMap<usize>,
 }
 
 impl<T> Default for Held<T> {
     fn default() -> Self {
         Self {
             entries: VecDeque::new(),
-            by_user: HashMap::new(),
+            by_user: UserMap::default(),
         }
     }
 }
@@ -140,7 +143,7 @@ impl<T: Entry> FromIterator<T> for Held<T> {
     fn from_iter<I: IntoIterator<Item = T>>(entries: I) -> Self {
         let mut held = Self {
             entries: entries.into_iter().collect(),
-            by_user: HashMap::new(),
+            by_user: UserMap::default(),
         };
         held.count();
         held

@@ -5,7 +5,7 @@
 //! floods takes the room of one, the next one half as much, the next one a quarter; so there is always some left.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +14,10 @@ use super::{
     BootTime, Change, Group, GroupId, Notice, Plugin, Process, ProcessKey, ProcessTable, Role, State,
     Tracker, What,
 };
-use crate::plugin::{RestartKind, SavedGroup, restarts::Replaced};
+use crate::{
+    plugin::{RestartKind, SavedGroup, restarts::Replaced},
+    process::UserMap,
+};
 
 /// Notices of one user's processes in a group whose every event is exported or shown, at once.
 const HELD_FOR_EXPORT: u64 = 4096;
@@ -26,6 +29,8 @@ const REFILLED_IN: Duration = Duration::from_secs(5);
 const USERS: u64 = 2;
 /// How far back an exec looks for its fork: many more than are born between the two.
 const LOOKED_BACK: usize = 256;
+/// So many parents are kept for whoever wants their names.
+const PARENTS: usize = 32;
 /// An exit is told with its final totals, if they come within this time; they take some 10 to 40 ms.
 const TOTALS_WITHIN: Duration = Duration::from_millis(200);
 
@@ -35,6 +40,8 @@ pub(super) struct Notices {
     groups: BTreeMap<GroupId, Waiting>,
     /// Ended members whose totals are awaited, in the order of their ends as told.
     ending: VecDeque<(BootTime, ProcessKey)>,
+    /// Who has started what the notices since the last look tell of.
+    parents: Vec<ProcessKey>,
     dropped: u64,
 }
 
@@ -49,7 +56,7 @@ struct Waiting {
     /// … as of then.
     as_of: BootTime,
     /// By user; the unknown ones are one.
-    users: HashMap<Option<u32>, Taken>,
+    users: UserMap<Taken>,
 }
 
 /// What one user's processes have taken.
@@ -107,6 +114,7 @@ impl Notices {
         let mut notices = Self {
             groups: BTreeMap::new(),
             ending: VecDeque::new(),
+            parents: Vec::new(),
             dropped: 0,
         };
         plugins.for_each(|(group, plugin)| notices.plan(group, plugin));
@@ -120,7 +128,7 @@ impl Notices {
             plugin: Arc::clone(plugin),
             room: 0,
             as_of: BootTime(0),
-            users: HashMap::new(),
+            users: UserMap::default(),
             notices: Vec::new(),
         };
         if let Some(known) = known {
@@ -339,6 +347,10 @@ impl Notices {
         if !waiting.has_room_for(user) {
             self.dropped += 1;
         } else if let Some(notice) = notice() {
+            let starts = !matches!(notice.what, What::Exit { .. });
+            if starts && self.parents.len() < PARENTS {
+                self.parents.extend(notice.parent);
+            }
             waiting.add(notice, user);
         }
     }
@@ -370,6 +382,11 @@ impl Tracker {
             waiting.notices.drain(..)
         });
         taken.collect()
+    }
+
+    /// Who has started processes that notices tell of, since the last call: the first 32 of them. Many do not live for long.
+    pub fn take_parents(&mut self) -> Vec<ProcessKey> {
+        std::mem::take(&mut self.notices.parents)
     }
 
     /// Tells the end of a member, once.
