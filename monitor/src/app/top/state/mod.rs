@@ -227,7 +227,7 @@ impl State {
     }
 
     fn replace(&mut self, mut frame: Frame) {
-        let baseline = Baseline::of(&frame);
+        let baseline = self.baseline.after(&frame);
         (self.time, self.lost) = (frame.time, frame.lost);
         (self.is_fresh, self.groups_left_out) = (frame.fresh, frame.groups_left_out);
         self.source.clone_from(&frame.source);
