@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     frame::{EventFrame, Frame, Members},
-    source::Told,
+    source::Answer,
 };
 use crate::{
     app::{
@@ -104,7 +104,7 @@ impl Alone {
         self.drain_at = Instant::now();
     }
 
-    pub(super) async fn told(&mut self) -> Told {
+    pub(super) async fn told(&mut self) -> Answer {
         loop {
             let sample = self.watch.next_sample().map(Instant::from_std);
             sleep_until(sample.map_or(self.drain_at, |at| at.min(self.drain_at))).await;
@@ -116,7 +116,7 @@ impl Alone {
             self.drain_at = Instant::now() + if all { DRAIN } else { Duration::ZERO };
             self.take_events();
             if let Some(members) = self.asked.take() {
-                return Told::Frame(Box::new(self.frame(&members)));
+                return Answer::Frame(Box::new(self.frame(&members)));
             }
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     frame::{Frame, Members},
-    source::Told,
+    source::Answer,
 };
 use crate::{
     app::{Exit, service, wanted},
@@ -83,7 +83,7 @@ impl Attached {
         }));
     }
 
-    pub(super) async fn told(&mut self) -> Told {
+    pub(super) async fn told(&mut self) -> Answer {
         let Some(asked) = &mut self.asked else {
             return std::future::pending().await;
         };
@@ -91,17 +91,17 @@ impl Attached {
         self.asked = None;
         match reply {
             Ok(reply) => self.read(&reply),
-            Err(error) => Told::Away(away(&error)),
+            Err(error) => Answer::Away(away(&error)),
         }
     }
 
-    fn read(&mut self, reply: &[u8]) -> Told {
+    fn read(&mut self, reply: &[u8]) -> Answer {
         if reply.starts_with(ERROR) {
             return self.refusal(reply);
         }
         let mut frame: Frame = match serde_json::from_slice(reply) {
             Ok(frame) => frame,
-            Err(error) => return Told::Away(format!("the reply cannot be read: {error}")),
+            Err(error) => return Answer::Away(format!("the reply cannot be read: {error}")),
         };
         if self.run.is_some_and(|run| run != frame.run) {
             // Numbers of another run: they are asked for from the beginning next time.
@@ -113,16 +113,16 @@ impl Attached {
             self.since = self.since.max(told.number);
             name_user(&mut told.event);
         }
-        Told::Frame(Box::new(frame))
+        Answer::Frame(Box::new(frame))
     }
 
-    fn refusal(&self, reply: &[u8]) -> Told {
+    fn refusal(&self, reply: &[u8]) -> Answer {
         let reply: Json = serde_json::from_slice(reply).unwrap_or_default();
         let text = |key: &str| reply[key].as_str().unwrap_or_default().to_owned();
         let error = text("error");
         // As serde says it of a command that it does not know.
         if error.contains("unknown variant") {
-            return Told::Refused(format!(
+            return Answer::Refused(format!(
                 "{}: the running kevmon (version {}) does not know kevmon top (version {}): restart it (systemctl restart kevmon, \
                  or kevmon --restart), so that the installed version runs",
                 self.path.display(),
@@ -130,7 +130,7 @@ impl Attached {
                 env!("CARGO_PKG_VERSION")
             ));
         }
-        Told::Away(format!("{error}; {}", text("remedy")))
+        Answer::Away(format!("{error}; {}", text("remedy")))
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
             (2, &[5], 0, 0),
             (2, &[1, 5], 2, 5),
         ] {
-            let Told::Frame(frame) = attached.read(&frame(run, events)) else {
+            let Answer::Frame(frame) = attached.read(&frame(run, events)) else {
                 panic!("no frame");
             };
             assert_eq!((frame.events.len(), attached.since), (kept, since), "{events:?}");
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn an_older_kevmon_is_named_with_the_remedy() {
         let reply = br#"{"error":"the request cannot be read: unknown variant `top`, expected one of `status`, `stop`","remedy":"x"}"#;
-        let Told::Refused(why) = attached().read(reply) else {
+        let Answer::Refused(why) = attached().read(reply) else {
             panic!("not refused");
         };
         assert!(
@@ -208,7 +208,7 @@ mod tests {
             b"{}",
             b"{\"error\"",
         ] {
-            assert!(matches!(attached().read(other), Told::Away(_)), "{other:?}");
+            assert!(matches!(attached().read(other), Answer::Away(_)), "{other:?}");
         }
     }
 

@@ -23,7 +23,7 @@ use tokio::{
 
 pub(super) use self::frame::{EventFrame, Frame, Has, Members};
 use self::{
-    source::{Source, Told},
+    source::{Answer, Source},
     state::{Effect, State},
     terminal::{Input, Screen},
     view::Look,
@@ -64,7 +64,7 @@ pub(super) fn run(args: &TopArgs, environment: &Environment) -> Result<Exit> {
         // Before the screen is taken: what keeps it from working is said where the command was given.
         source.ask(&state.members());
         match source.told().await {
-            Told::Refused(why) => {
+            Answer::Refused(why) => {
                 shown::complain(why);
                 return Ok(Exit::Failure);
             }
@@ -95,10 +95,10 @@ fn unfit(is_terminal: bool, term: Option<&str>) -> Option<&'static str> {
     }
 }
 
-fn take(state: &mut State, told: Told) {
+fn take(state: &mut State, told: Answer) {
     match told {
-        Told::Frame(frame) => state.take(*frame),
-        Told::Away(why) | Told::Refused(why) => state.lose(output::unix_now(), why),
+        Answer::Frame(frame) => state.take(*frame),
+        Answer::Away(why) | Answer::Refused(why) => state.lose(output::unix_now(), why),
     }
 }
 
@@ -144,7 +144,7 @@ async fn show(args: &TopArgs, mut source: Source, mut state: State) -> Result<Op
                 state.apply(keys::action(&event, state.mode, view::table_line()))
             }
             told = source.told() => {
-                if let Told::Refused(why) = told {
+                if let Answer::Refused(why) = told {
                     return Ok(Some(why));
                 }
                 take(&mut state, told);

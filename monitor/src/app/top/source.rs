@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{app::Exit, cli::TopArgs, config::Environment};
 
-/// What a source has told.
-pub(super) enum Told {
+/// What a source answers.
+pub(super) enum Answer {
     Frame(Box<Frame>),
     /// It does not answer now, for this reason; it may again.
     Away(String),
@@ -46,7 +46,7 @@ impl Source {
     }
 
     /// What it tells next, once it was asked. Cancelled, it takes nothing.
-    pub(super) async fn told(&mut self) -> Told {
+    pub(super) async fn told(&mut self) -> Answer {
         match self {
             Self::Attached(attached) => attached.told().await,
             Self::Alone(alone) => alone.told().await,
