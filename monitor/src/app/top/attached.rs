@@ -33,6 +33,10 @@ pub(super) struct Attached {
     run: Option<u64>,
     since: u64,
     asked: Option<Asked>,
+    /// The processes that are asked for with it.
+    members: Members,
+    /// Other processes were asked for meanwhile: the next request is for these.
+    next: Option<Members>,
 }
 
 impl Attached {
@@ -63,13 +67,17 @@ impl Attached {
             run: None,
             since: 0,
             asked: None,
+            members: Members::All,
+            next: None,
         }
     }
 
     pub(super) fn ask(&mut self, members: &Members) {
         if self.asked.is_some() {
+            self.next = Some(members.clone()).filter(|next| *next != self.members);
             return;
         }
+        self.members.clone_from(members);
         let request = match members {
             Members::Of(groups) if groups.len() <= NAMED_GROUPS => {
                 json!({ "command": "top", "since": self.since, "groups": groups })
@@ -89,10 +97,14 @@ impl Attached {
         };
         let reply = asked.await;
         self.asked = None;
-        match reply {
+        let answer = match reply {
             Ok(reply) => self.read(&reply),
             Err(error) => Answer::Away(away(&error)),
+        };
+        if let Some(next) = self.next.take() {
+            self.ask(&next);
         }
+        answer
     }
 
     fn read(&mut self, reply: &[u8]) -> Answer {
@@ -159,6 +171,8 @@ fn away(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
     use super::*;
 
     fn attached() -> Attached {
@@ -210,6 +224,42 @@ mod tests {
         ] {
             assert!(matches!(attached().read(other), Answer::Away(_)), "{other:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn other_processes_that_are_asked_for_meanwhile_are_asked_for_next() {
+        let path = std::env::temp_dir().join(format!("kevmon-top-{}.sock", std::process::id()));
+        let _: io::Result<()> = std::fs::remove_file(&path);
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let mut attached = Attached::new(path.clone(), "1");
+        attached.ask(&Members::Of(vec![1]));
+        attached.ask(&Members::Of(vec![1, 2]));
+        let served = async {
+            let mut requests = Vec::new();
+            for _ in 0..2 {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                stream.write_all(&frame(1, &[7])).await.unwrap();
+                requests.push(serde_json::from_str::<Json>(&line).unwrap());
+            }
+            requests
+        };
+        let told = async {
+            for _ in 0..2 {
+                let within = tokio::time::timeout(std::time::Duration::from_secs(10), attached.told());
+                assert!(matches!(within.await, Ok(Answer::Frame(_))));
+            }
+        };
+        let (requests, ()) = tokio::join!(served, told);
+        let of = |request: &Json| (request["groups"].clone(), request["since"].clone());
+        assert_eq!(of(&requests[0]), (json!([1]), json!(0)));
+        assert_eq!(of(&requests[1]), (json!([1, 2]), json!(7)));
+        attached.ask(&Members::Of(vec![1]));
+        attached.ask(&Members::Of(vec![1]));
+        assert!(attached.next.is_none(), "the same ones are on their way");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

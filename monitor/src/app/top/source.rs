@@ -37,7 +37,7 @@ impl Source {
         Ok(Attached::find(args, environment)?.map(Self::Attached))
     }
 
-    /// Asks for a frame with these processes; without an effect while one is on its way.
+    /// Asks for a frame with these processes. While one is on its way, the next is asked for after it, where it has other processes.
     pub(super) fn ask(&mut self, members: &Members) {
         match self {
             Self::Attached(attached) => attached.ask(members),

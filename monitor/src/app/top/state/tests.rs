@@ -228,6 +228,46 @@ fn a_pause_ends_with_a_question_and_rates_over_the_time_in_between() {
     assert!((cpus - 9.5 / 20.0).abs() < 1e-9, "{cpus}: 9.5 s in 20 s");
 }
 
+#[test]
+fn a_frame_that_comes_during_a_pause_moves_nothing_and_its_events_are_told_after_it() {
+    let mut state = state();
+    press(&mut state, &[Action::Pause]);
+    for (second, number) in [(2, 1), (3, 2)] {
+        let web = vec![process(10, "nginx", 90 * S)];
+        let mut late = frame(second, vec![group(0, "web", web)]);
+        late.events = vec![end(number, "web", second, 7)];
+        late.events_missed = 1;
+        state.take(late);
+    }
+    state.lose(BEGAN + 4 * S, "kevmon has ended".to_owned());
+    assert_eq!((state.time, labels(&state).len()), (BEGAN + S, 2));
+    assert_eq!(state.condition, Condition::Live);
+    assert_eq!(
+        (state.events.latest(|_| true).count(), state.events.missed),
+        (0, 0)
+    );
+    assert_eq!(press(&mut state, &[Action::Pause]), Effect::Ask);
+    assert_eq!((state.time, labels(&state).len()), (BEGAN + 3 * S, 1));
+    assert_eq!(
+        (state.events.latest(|_| true).count(), state.events.missed),
+        (2, 2)
+    );
+}
+
+#[test]
+fn a_group_that_is_expanded_during_a_pause_gets_its_processes_after_it() {
+    let mut state = State::new();
+    let mut web = group(0, "web", Vec::new());
+    web.process_count = 2;
+    state.take(frame(0, vec![web]));
+    press(&mut state, &[Action::Expand]);
+    assert!(!state.lacks_processes(), "they are asked for");
+    press(&mut state, &[Action::Pause]);
+    assert!(state.lacks_processes());
+    press(&mut state, &[Action::Collapse]);
+    assert!(!state.lacks_processes());
+}
+
 /// CPUs that the group shows after each frame: seconds, whether it is fresh, CPU time in ms.
 fn cpus_of(frames: &[(u64, bool, u64)]) -> Vec<Option<f64>> {
     let mut state = State::new();

@@ -215,6 +215,9 @@ fn condition(buffer: &mut Buffer, state: &State, look: Look) {
     if state.is_paused {
         add(Tone::Warning, "PAUSED: Space goes on".to_owned());
     }
+    if state.lacks_processes() {
+        add(Tone::Faint, "processes come after the pause".to_owned());
+    }
     let filter = &state.filter;
     if state.mode == Mode::Filter || !filter.text().is_empty() {
         let cursor = if state.mode == Mode::Filter { "_" } else { "" };

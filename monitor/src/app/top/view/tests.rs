@@ -174,6 +174,13 @@ fn the_second_line_says_what_is_not_as_usual() {
         state.apply(Action::Pause);
     });
     assert_eq!(paused, "PAUSED: Space goes on");
+    let lacking = second_line(&|state| {
+        let mut web = group(0, "web", Vec::new());
+        web.process_count = 2;
+        state.take(frame(41, vec![web]));
+        state.apply(Action::Pause);
+    });
+    assert_eq!(lacking, "PAUSED: Space goes on  processes come after the pause");
     let filter = second_line(&|state| {
         state.apply(Action::BeginFilter);
         state.apply(Action::Letter('('));
