@@ -35,7 +35,7 @@ use crate::{
     limits, shown,
 };
 
-/// Runs until a key, SIGTERM, SIGINT or SIGHUP.
+/// Runs until a key, SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 ///
 /// # Errors
 /// Nothing can be watched, the running kevmon cannot be asked, or the terminal cannot be drawn on.
@@ -102,24 +102,46 @@ fn take(state: &mut State, told: Answer) {
     }
 }
 
-/// What ends it from outside.
-struct Ends([Signal; 3]);
+/// What others ask of it by signals.
+#[derive(Clone, Copy)]
+enum Asked {
+    End,
+    /// SIGTSTP.
+    Suspend,
+    /// SIGCONT: it goes on, whatever stopped it.
+    GoOn,
+}
 
-impl Ends {
+/// Signals from outside.
+struct Signals {
+    ends: [Signal; 4],
+    stop: Signal,
+    go_on: Signal,
+}
+
+impl Signals {
     fn new() -> Result<Self> {
-        Ok(Self([
-            signal(SignalKind::terminate()).context("SIGTERM")?,
-            signal(SignalKind::interrupt()).context("SIGINT")?,
-            signal(SignalKind::hangup()).context("SIGHUP")?,
-        ]))
+        Ok(Self {
+            ends: [
+                signal(SignalKind::terminate()).context("SIGTERM")?,
+                signal(SignalKind::interrupt()).context("SIGINT")?,
+                signal(SignalKind::hangup()).context("SIGHUP")?,
+                signal(SignalKind::quit()).context("SIGQUIT")?,
+            ],
+            stop: signal(SignalKind::from_raw(libc::SIGTSTP)).context("SIGTSTP")?,
+            go_on: signal(SignalKind::from_raw(libc::SIGCONT)).context("SIGCONT")?,
+        })
     }
 
-    async fn come(&mut self) {
-        let [terminate, interrupt, hang_up] = &mut self.0;
+    async fn next(&mut self) -> Asked {
+        let [terminate, interrupt, hang_up, quit] = &mut self.ends;
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hang_up.recv() => {}
+            _ = terminate.recv() => Asked::End,
+            _ = interrupt.recv() => Asked::End,
+            _ = hang_up.recv() => Asked::End,
+            _ = quit.recv() => Asked::End,
+            _ = self.stop.recv() => Asked::Suspend,
+            _ = self.go_on.recv() => Asked::GoOn,
         }
     }
 }
@@ -130,7 +152,7 @@ async fn show(args: &TopArgs, mut source: Source, mut state: State) -> Result<Op
         has_colours: standard_output::look(args.paint.color).colours,
         local: local_time::wall,
     };
-    let mut ends = Ends::new()?;
+    let mut signals = Signals::new()?;
     let mut screen = Screen::enter(args.mouse, look.has_colours)?;
     let mut input = Input::start()?;
     let mut ticks = interval_at(Instant::now() + args.interval, args.interval);
@@ -138,7 +160,14 @@ async fn show(args: &TopArgs, mut source: Source, mut state: State) -> Result<Op
     loop {
         screen.draw(&mut state, look)?;
         let effect = tokio::select! {
-            () = ends.come() => return Ok(None),
+            asked = signals.next() => match asked {
+                Asked::End => return Ok(None),
+                Asked::Suspend => Effect::Suspend,
+                Asked::GoOn => {
+                    screen.retake()?;
+                    Effect::None
+                }
+            },
             event = input.next() => {
                 let Some(event) = event else { return Ok(None) };
                 state.apply(keys::action(&event, state.mode, view::table_line()))
