@@ -172,6 +172,33 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_the_help_does_something() {
+        for key in HELP.iter().flat_map(|(keys, _)| keys.split(' ')) {
+            let (code, modifiers) = match key {
+                "Up" => (KeyCode::Up, KeyModifiers::NONE),
+                "Down" => (KeyCode::Down, KeyModifiers::NONE),
+                "Left" => (KeyCode::Left, KeyModifiers::NONE),
+                "Right" => (KeyCode::Right, KeyModifiers::NONE),
+                "PgUp" => (KeyCode::PageUp, KeyModifiers::NONE),
+                "PgDn" => (KeyCode::PageDown, KeyModifiers::NONE),
+                "Home" => (KeyCode::Home, KeyModifiers::NONE),
+                "End" => (KeyCode::End, KeyModifiers::NONE),
+                "Enter" => (KeyCode::Enter, KeyModifiers::NONE),
+                "Esc" => (KeyCode::Esc, KeyModifiers::NONE),
+                "Space" => (KeyCode::Char(' '), KeyModifiers::NONE),
+                "Ctrl-Z" => (KeyCode::Char('z'), KeyModifiers::CONTROL),
+                "Ctrl-C" => (KeyCode::Char('c'), KeyModifiers::CONTROL),
+                letter => {
+                    assert_eq!(letter.chars().count(), 1, "{letter}");
+                    (KeyCode::Char(letter.chars().next().unwrap()), KeyModifiers::NONE)
+                }
+            };
+            let action = of_key(KeyEvent::new(code, modifiers), Mode::Commands);
+            assert_ne!(action, Action::None, "{key}");
+        }
+    }
+
+    #[test]
     fn a_click_is_on_a_row_of_the_table() {
         let click = |row| {
             let kind = MouseEventKind::Down(ratatui::crossterm::event::MouseButton::Left);
