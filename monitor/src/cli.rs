@@ -111,6 +111,18 @@ pub enum Mode {
     Detailed,
 }
 
+impl Mode {
+    /// What the detailed mode measures, with the time between two samples where a flag gives it; `None`: the standard one.
+    fn detail(self, sample_interval: Option<Duration>) -> Option<Detail> {
+        let standard = Detail::default();
+        let detailed = Detail {
+            sample_interval: sample_interval.unwrap_or(standard.sample_interval),
+            ..standard
+        };
+        (self == Self::Detailed).then_some(detailed)
+    }
+}
+
 /// How collections are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
@@ -490,22 +502,12 @@ impl Args {
 
     /// Where plugins come from.
     pub fn plugin_sources(&self) -> PluginSources {
-        PluginSources {
-            directories: self.plugins_dir.clone(),
-            plugins: self.plugin.clone(),
-            process_names: self.process_name.clone(),
-            ..PluginSources::default()
-        }
+        PluginSources::named(&self.plugins_dir, &self.plugin, &self.process_name)
     }
 
     /// The mode, where the flags name one: detailed, or (`Some(None)`) not.
     fn detail(&self) -> Option<Option<Detail>> {
-        let standard = Detail::default();
-        let detailed = || Detail {
-            sample_interval: self.sample_interval.unwrap_or(standard.sample_interval),
-            ..standard
-        };
-        self.mode.map(|mode| (mode == Mode::Detailed).then(detailed))
+        self.mode.map(|mode| mode.detail(self.sample_interval))
     }
 
     /// What the flags set above all other sources. `--run-once` has no use for an interval.

@@ -5,12 +5,9 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 use clap::Args as ClapArgs;
 
 use super::{Mode, Paint, Source, Which};
-use crate::{
-    config::{
-        Overrides, PluginSources,
-        duration::{self, DurationError},
-    },
-    plugin::Detail,
+use crate::config::{
+    Overrides, PluginSources,
+    duration::{self, DurationError},
 };
 
 /// Times between two refreshes.
@@ -69,21 +66,13 @@ impl TopArgs {
 
     /// Where the plugins come from that this command watches by itself.
     pub fn plugin_sources(&self) -> PluginSources {
-        PluginSources {
-            directories: self.plugins_dir.clone(),
-            plugins: self.plugin.clone(),
-            process_names: self.process_name.clone(),
-            ..PluginSources::default()
-        }
+        PluginSources::named(&self.plugins_dir, &self.plugin, &self.process_name)
     }
 
     /// What the flags say of those plugins.
     pub fn overrides(&self) -> Overrides {
         Overrides {
-            detail: self.mode.map(|mode| match mode {
-                Mode::Standard => None,
-                Mode::Detailed => Some(Detail::default()),
-            }),
+            detail: self.mode.map(|mode| mode.detail(None)),
             ..Overrides::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Frames of this process, which watches by itself, as `kevmon events` and `--run-once` do.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
@@ -18,7 +18,7 @@ use crate::{
         sources::on_this_host,
         watch::{Origin, Watch},
     },
-    cli::{DEFAULT_RING_BYTES, TopArgs},
+    cli::TopArgs,
     config::{self, Environment, accounting::ExactEnds},
     export::{LiveEvent, UnixClock, event_json},
     plugin::{GroupId, Plugin},
@@ -71,12 +71,8 @@ impl Alone {
             plugin.events = true;
         }
         let origin = Origin {
-            choice: args.source,
-            asked_by: "--source ebpf",
-            ring_bytes: DEFAULT_RING_BYTES,
-            root: PathBuf::from("/proc"),
-            pinning: None,
             exact_ends: ExactEnds::default(),
+            ..Origin::of_command(args.source)
         };
         let root = origin.root.clone();
         let mut watch = Watch::start(origin, loaded.plugins, &Kept::default())?;
