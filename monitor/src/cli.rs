@@ -180,8 +180,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Show live what the processes of each plugin do: CPU, memory, switches, starts, restarts, ends
     #[command(
-        after_help = "Asks the running kevmon, or with --process-name or --plugin watches by itself. Press ? for the keys. Exit status: \
-                            0 ended by a key or a signal, 2 bad usage or no terminal, 3 no kevmon runs, 4 it cannot be asked, or nothing can be \
+        after_help = "Asks the running kevmon, with --process-name or --plugin watches by itself, or with --at or --incident shows what was \
+                            recorded. Press ? for the keys. Exit status: 0 ended by a key or a signal, 1 nothing is recorded of that time, 2 bad usage or no terminal, 3 no kevmon runs, 4 it cannot be asked, or nothing can be \
                             watched."
     )]
     Top(TopArgs),

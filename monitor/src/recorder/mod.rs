@@ -41,7 +41,7 @@ mod crc;
 mod decode;
 mod encode;
 pub mod incident;
-mod read;
+pub mod read;
 mod ring;
 mod values;
 

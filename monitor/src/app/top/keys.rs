@@ -30,6 +30,8 @@ pub(super) enum Action {
         back: bool,
     },
     Reverse,
+    /// So many frames of a recording further on, or back.
+    Step(isize),
     Pause,
     /// Shows the events, or not.
     Events,
@@ -44,7 +46,7 @@ pub(super) enum Action {
 }
 
 /// The keys, for the help.
-pub(super) const HELP: [(&str, &str); 13] = [
+pub(super) const HELP: [(&str, &str); 14] = [
     ("Up Down j k", "select a row"),
     ("PgUp PgDn Home End", "select a row further away"),
     ("Enter Right Left", "expand or collapse a group's processes"),
@@ -54,6 +56,7 @@ pub(super) const HELP: [(&str, &str); 13] = [
     ("/", "show only rows whose name or pid matches a pattern"),
     ("Esc", "show all rows again"),
     ("Space p", "pause, and go on"),
+    (", . < >", "in a recording: a step back or on, or ten of them"),
     ("v", "show or hide the events"),
     ("? h", "this help"),
     ("Ctrl-Z", "suspend"),
@@ -106,6 +109,10 @@ fn of_command(code: KeyCode) -> Action {
         KeyCode::Char('r') => Action::Reverse,
         KeyCode::Char('/') => Action::BeginFilter,
         KeyCode::Char(' ' | 'p') => Action::Pause,
+        KeyCode::Char(',') => Action::Step(-1),
+        KeyCode::Char('.') => Action::Step(1),
+        KeyCode::Char('<') => Action::Step(-10),
+        KeyCode::Char('>') => Action::Step(10),
         KeyCode::Char('v') => Action::Events,
         KeyCode::Char('?' | 'h') | KeyCode::F(1) => Action::Help,
         _ => Action::None,

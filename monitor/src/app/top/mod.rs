@@ -1,13 +1,14 @@
 //! `kevmon top`: what every group does, live in the terminal.
 //!
 //! A source tells frames: a running kevmon over its commands socket ([`attached`]), or this process, which watches by itself
-//! ([`alone`]). The state takes frames and keys ([`state`]), the view draws the state ([`view`]): both are pure. The terminal is one
+//! ([`alone`]), or the flight recorder's files ([`replay`]). The state takes frames and keys ([`state`]), the view draws the state ([`view`]): both are pure. The terminal is one
 //! guard's, which gives it back as it was found ([`terminal`]).
 
 mod alone;
 mod attached;
 mod frame;
 mod keys;
+mod replay;
 mod source;
 mod state;
 mod terminal;
@@ -98,6 +99,7 @@ fn unfit(is_terminal: bool, term: Option<&str>) -> Option<&'static str> {
 fn take(state: &mut State, told: Answer) {
     match told {
         Answer::Frame(frame) => state.take(*frame),
+        Answer::Recorded { frames, fault } => state.replay(frames, fault),
         Answer::Away(why) | Answer::Refused(why) => state.lose(output::unix_now(), why),
     }
 }
@@ -187,6 +189,7 @@ async fn show(args: &TopArgs, mut source: Source, mut state: State) -> Result<Op
             Effect::Ask if state.is_paused => {}
             Effect::Ask => source.ask(&state.members()),
             Effect::Suspend => screen.suspend()?,
+            Effect::Step(by) => source.step(by),
         }
     }
 }

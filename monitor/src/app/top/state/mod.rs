@@ -10,6 +10,7 @@ mod filter;
 mod history;
 mod pause;
 mod rates;
+mod replay;
 mod sort;
 #[cfg(test)]
 pub(super) mod tests;
@@ -104,6 +105,8 @@ pub(super) enum Effect {
     /// Other processes are shown, or it goes on after a pause: the source is to be asked at once.
     Ask,
     Suspend,
+    /// Another frame of the recording is wanted: so many further on, or back.
+    Step(isize),
 }
 
 /// All of it.
@@ -125,6 +128,8 @@ pub(super) struct State {
     pub(super) filter: Filter,
     pub(super) mode: Mode,
     pub(super) is_paused: bool,
+    /// It is a recording that is shown, of which this could not be read.
+    pub(super) replay: Option<Option<String>>,
     /// What came during the pause.
     held: Option<Frame>,
     pub(super) shows_events: bool,
@@ -156,6 +161,7 @@ impl State {
             filter: Filter::default(),
             mode: Mode::Commands,
             is_paused: false,
+            replay: None,
             held: None,
             shows_events: true,
             offset: 0,
@@ -400,13 +406,15 @@ impl State {
                 self.is_reversed = !self.is_reversed;
                 self.arrange();
             }
+            Action::Step(by) if self.replay.is_some() => return Effect::Step(by),
+            Action::Pause if self.replay.is_some() => {}
             Action::Pause => return self.pause_or_go_on(),
             Action::Events => self.shows_events = !self.shows_events,
             Action::Help => self.mode = Mode::Help,
             Action::EndMode => self.mode = Mode::Commands,
             Action::BeginFilter => self.mode = Mode::Filter,
             Action::Letter(_) | Action::Delete | Action::ClearFilter => return self.edit(action),
-            Action::None => {}
+            Action::Step(_) | Action::None => {}
         }
         Effect::None
     }

@@ -195,6 +195,12 @@ fn the_second_line_says_what_is_not_as_usual() {
         many,
         "very many processes: values of the last collections  12 records were lost  3 groups are left out"
     );
+    let recorded =
+        second_line(&|state| state.replay(vec![frame(41, Vec::new())], Some("x: damaged".to_owned())));
+    assert_eq!(
+        recorded,
+        "recorded, groups alone; , and . step, < and > ten  x: damaged"
+    );
     let waiting = text(&mut State::new(), 80, 24);
     assert!(waiting.contains("waiting for the first values"), "{waiting}");
 }
