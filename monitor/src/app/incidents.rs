@@ -381,7 +381,8 @@ const NAMES: [&str; recorder::FIELDS] = [
     "exits_unknown",
 ];
 
-fn event_json(event: &Event) -> Map<String, Json> {
+/// An event as JSON has it, with the keys of `kevmon events --json`.
+pub(super) fn event_json(event: &Event) -> Map<String, Json> {
     let mut object = known([
         ("time", Some(json!(event.time))),
         ("event", Some(json!(kind(event)))),

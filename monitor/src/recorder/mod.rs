@@ -42,7 +42,7 @@ mod bytes;
 mod decode;
 mod encode;
 pub mod incident;
-mod read;
+pub mod read;
 mod ring;
 mod values;
 

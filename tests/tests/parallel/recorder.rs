@@ -12,6 +12,7 @@ use kevmon_tests::{
     history, kevmon,
     mount::SmallDisk,
     plugin_dir::PluginDir,
+    pty::Pty,
     scratch::Scratch,
     truth, wait,
     workload::{Program, Running},
@@ -374,6 +375,70 @@ fn a_plugin_that_comes_with_a_reload_is_recorded_and_breaks_no_other() {
         assert_eq!(lines[0]["lost"], 0);
     }
     daemon.terminate();
+}
+
+#[test]
+fn top_shows_what_was_recorded_and_steps_through_it() {
+    let recorded = Recorded::new("replayed", STANDARD, "");
+    let daemon = recorded.start();
+    let _holds = recorded
+        .program
+        .start(&["pulse", "--busy-ms", "10", "--idle-ms", "20"]);
+    std::thread::sleep(Duration::from_secs(3));
+    truth::spawn(&recorded.program, &["exit", "7"]).reap();
+    let incident = recorded.incident();
+    std::thread::sleep(Duration::from_secs(3));
+    daemon.terminate();
+    let database = recorded.database();
+    let top = |more: &[&str]| {
+        let args = ["top", "--metadata-db-path", text(&database)];
+        Pty::start(kevmon::command(&[&args, more].concat()), (120, 30))
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ago =
+        u64::try_from(now.expect("after 1970").as_nanos()).expect("a time") - time(&incident) + SECOND / 2;
+    for which in [
+        ["--at", &format!("{}ms", ago / 1_000_000)],
+        ["--incident", &id(&incident)],
+    ] {
+        let mut top = top(&which);
+        top.shows("source recording", LIMIT);
+        top.shows("recorded, groups alone", LIMIT);
+        top.line("the group", LIMIT, |line| {
+            line.starts_with(">▸") && line.contains(" 0.")
+        });
+        top.press("<<<<<<<<<");
+        top.shows("recording 1/", LIMIT);
+        let is_end = |line: &str| line.contains("EXIT") && line.contains("exit 7");
+        assert!(
+            !top.screen().iter().any(|line| is_end(line)),
+            "{:#?}",
+            top.screen()
+        );
+        top.press(".");
+        top.shows("recording 2/", LIMIT);
+        top.press(",");
+        top.shows("recording 1/", LIMIT);
+        top.press(">>>>>>>>>>>>>");
+        top.line("the end", LIMIT, is_end);
+        top.press("q");
+        assert_eq!(top.ended(LIMIT).code(), Some(0));
+    }
+    let mut nothing = top(&["--at", "1h"]);
+    assert_eq!(nothing.ended(LIMIT).code(), Some(1));
+    assert!(
+        nothing.written().contains("has nothing of"),
+        "{}",
+        nothing.written()
+    );
+    fs::remove_dir_all(recorded.path("state/metadata.db.recorder")).expect("the recorder's folder");
+    let mut off = top(&["--at", "1m"]);
+    assert_eq!(off.ended(LIMIT).code(), Some(1));
+    assert!(
+        off.written().contains("nothing is recorded in"),
+        "{}",
+        off.written()
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a look between two collections says of a group.
 
-use super::{Group, Role, read::Sums};
+use super::{Group, Role, read::LiveGauges};
 use crate::{
     plugin::live::{LiveMember, LiveReading},
     process::{BootTime, Gauges, KeyMap, Process, ProcessKey, ProcessTable, Sample, Usage},
@@ -18,16 +18,9 @@ impl Group {
     ) -> LiveReading {
         let mut usage = self.left_behind;
         let mut members = Vec::with_capacity(self.members.len());
-        for (&key, membership) in &self.members {
-            let Some(process) = table.get(key) else { continue };
-            if !self.counts(membership.role) {
-                continue;
-            }
+        for (key, membership, process) in self.counted(table) {
             let totals = totals(process, key, samples);
-            // Of a process that was found and is not read yet, nothing has been taken into account so far.
-            if process.is_observed() {
-                usage = usage.plus(&totals.since(&membership.base));
-            }
+            usage = usage.plus(&membership.used(process, &totals));
             if process.is_live() {
                 members.push(LiveMember {
                     key,
@@ -39,20 +32,15 @@ impl Group {
             }
         }
         members.sort_unstable_by_key(|member| member.key);
-        // A process that vanished before its gauges were read has none, and makes no other's unknown.
-        let read: Vec<&Gauges> = members
-            .iter()
-            .filter_map(|member| gauges.get(&member.key))
-            .collect();
-        let sums = Sums::of(&read, members.len());
+        let of_live = LiveGauges::of(members.iter().map(|member| member.key), gauges);
         LiveReading {
             usage: self.own(&usage),
             happened: self.happened,
             last_exit: self.last_exit,
             crash_loop: self.pairing.in_crash_loop(now),
-            rss: sums.rss,
-            fds: sums.fds,
-            threads: sums.threads,
+            rss: of_live.rss(),
+            fds: of_live.sum(|gauges| gauges.fds),
+            threads: of_live.sum(|gauges| gauges.threads),
             run_queue: self.run_queue().cloned(),
             members,
         }

@@ -5,7 +5,9 @@ use std::{collections::HashSet, sync::Arc};
 use super::{Group, Last, single::Now};
 use crate::{
     plugin::reading::{ProcessReading, Reading},
-    process::{BootTime, Counter, Facts, Gauges, Host, KeyMap, Moment, ProcessTable, State, Usage},
+    process::{
+        BootTime, Counter, Facts, Gauges, Host, KeyMap, Moment, ProcessKey, ProcessTable, State, Usage,
+    },
 };
 
 impl Group {
@@ -39,12 +41,8 @@ impl Group {
             unsettled: self.given_up,
             live: Vec::new(),
         };
-        for (&key, membership) in &self.members {
-            let Some(process) = table.get(key) else { continue };
-            if !self.counts(membership.role) {
-                continue;
-            }
-            sums.usage = sums.usage.plus(&self.contribution(key, membership, table));
+        for (key, membership, process) in self.counted(table) {
+            sums.usage = sums.usage.plus(&membership.used(process, &process.totals()));
             match process.state {
                 State::Live => {
                     sums.lived += now.0.saturating_sub(membership.since.0);
@@ -84,13 +82,9 @@ impl Group {
             unsettled,
             live,
         } = self.members_now(now, table);
-        // A process that vanished before its gauges were read has none, and makes no other's unknown.
-        let read: Vec<&Gauges> = live
-            .iter()
-            .filter_map(|process| gauges.get(&process.key))
-            .collect();
-        let unread = read.is_empty() && !live.is_empty();
-        let spaces = Spaces::of(&read);
+        let of_live = LiveGauges::of(live.iter().map(|process| process.key), gauges);
+        let (read, unread) = (&of_live.read, !of_live.is_read);
+        let spaces = Spaces::of(read);
         self.peak_rss = self
             .peak_rss
             .max(read.iter().filter_map(|gauges| gauges.peak_rss).max());
@@ -136,15 +130,8 @@ impl Group {
             memory_utilization: mean_share(spaces.rss.filter(|_| !unread), 1, host.memory),
             rss: spaces.rss.filter(|_| !unread),
             vms: spaces.vms.filter(|_| !unread),
-            fds: read
-                .iter()
-                .map(|gauges| gauges.fds)
-                .sum::<Option<u64>>()
-                .filter(|_| !unread),
-            threads: threads
-                .as_ref()
-                .map(|threads| threads.iter().sum())
-                .filter(|_| !unread),
+            fds: of_live.sum(|gauges| gauges.fds),
+            threads: of_live.sum(|gauges| gauges.threads),
             max_threads: threads.as_ref().and_then(|threads| threads.iter().copied().max()),
             min_threads: threads.as_ref().and_then(|threads| threads.iter().copied().min()),
             avg_threads: threads
@@ -199,26 +186,32 @@ impl Last {
     }
 }
 
-/// Sums over the live members of a group; `None` where one is not known, or no member could be read.
-pub(super) struct Sums {
-    pub(super) rss: Option<u64>,
-    pub(super) threads: Option<u64>,
-    pub(super) fds: Option<u64>,
+/// The gauges of the live members that could be read. A process that vanished before has none, and makes no other's unknown.
+pub(super) struct LiveGauges<'a> {
+    pub(super) read: Vec<&'a Gauges>,
+    /// Some could be read, or nobody lives.
+    is_read: bool,
 }
 
-impl Sums {
-    /// `read`: the gauges of those that could be read, of so many live members.
-    pub(super) fn of(read: &[&Gauges], live: usize) -> Self {
-        let is_read = !read.is_empty() || live == 0;
-        let sum = |of: fn(&Gauges) -> Option<u64>| {
-            let sum = read.iter().map(|gauges| of(gauges)).sum::<Option<u64>>();
-            sum.filter(|_| is_read)
-        };
+impl<'a> LiveGauges<'a> {
+    pub(super) fn of(live: impl ExactSizeIterator<Item = ProcessKey>, gauges: &'a KeyMap<Gauges>) -> Self {
+        let is_empty = live.len() == 0;
+        let read: Vec<&Gauges> = live.filter_map(|key| gauges.get(&key)).collect();
         Self {
-            rss: Spaces::of(read).rss.filter(|_| is_read),
-            threads: sum(|gauges| gauges.threads),
-            fds: sum(|gauges| gauges.fds),
+            is_read: is_empty || !read.is_empty(),
+            read,
         }
+    }
+
+    /// `None` where it is not known of one of them, or of nobody.
+    pub(super) fn sum(&self, of: fn(&Gauges) -> Option<u64>) -> Option<u64> {
+        let sum = self.read.iter().map(|gauges| of(gauges)).sum::<Option<u64>>();
+        sum.filter(|_| self.is_read)
+    }
+
+    /// Resident sets, where members that share an address space count it once.
+    pub(super) fn rss(&self) -> Option<u64> {
+        Spaces::of(&self.read).rss.filter(|_| self.is_read)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the flight recorder keeps of a group: what is known at this moment, between two collections.
 
-use super::{Group, read::Sums};
+use super::{Group, read::LiveGauges};
 use crate::{
     plugin::reading::StepReading,
     process::{BootTime, Gauges, KeyMap, ProcessTable, Reason},
@@ -21,17 +21,15 @@ impl Group {
     /// The group as it is now. Unlike a reading it closes no interval. `gauges` holds what could be read of the live members.
     pub fn step(&self, now: BootTime, gauges: &KeyMap<Gauges>, table: &ProcessTable) -> StepReading {
         let members = self.members_now(now, table);
-        let read = members.live.iter();
-        let read: Vec<&Gauges> = read.filter_map(|process| gauges.get(&process.key)).collect();
-        let sums = Sums::of(&read, members.live.len());
+        let of_live = LiveGauges::of(members.live.iter().map(|process| process.key), gauges);
         StepReading {
             usage: members.own,
             happened: self.happened,
             exits: self.exit_counts(),
             process_count: Some(members.live.len() as u64),
-            rss: sums.rss,
-            threads: sums.threads,
-            fds: sums.fds,
+            rss: of_live.rss(),
+            threads: of_live.sum(|gauges| gauges.threads),
+            fds: of_live.sum(|gauges| gauges.fds),
         }
     }
 }
