@@ -111,6 +111,18 @@ pub enum Mode {
     Detailed,
 }
 
+impl Mode {
+    /// What the detailed mode measures, with the time between two samples where a flag gives it; `None`: the standard one.
+    fn detail(self, sample_interval: Option<Duration>) -> Option<Detail> {
+        let standard = Detail::default();
+        let detailed = Detail {
+            sample_interval: sample_interval.unwrap_or(standard.sample_interval),
+            ..standard
+        };
+        (self == Self::Detailed).then_some(detailed)
+    }
+}
+
 /// How collections are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
@@ -168,8 +180,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Show live what the processes of each plugin do: CPU, memory, switches, starts, restarts, ends
     #[command(
-        after_help = "Asks the running kevmon, or with --process-name or --plugin watches by itself. Press ? for the keys. Exit status: \
-                            0 ended by a key or a signal, 2 bad usage or no terminal, 3 no kevmon runs, 4 it cannot be asked, or nothing can be \
+        after_help = "Asks the running kevmon, with --process-name or --plugin watches by itself, or with --at or --incident shows what was \
+                            recorded. Press ? for the keys. Exit status: 0 ended by a key or a signal, 1 nothing is recorded of that time, 2 bad usage or no terminal, 3 no kevmon runs, 4 it cannot be asked, or nothing can be \
                             watched."
     )]
     Top(TopArgs),
@@ -490,22 +502,12 @@ impl Args {
 
     /// Where plugins come from.
     pub fn plugin_sources(&self) -> PluginSources {
-        PluginSources {
-            directories: self.plugins_dir.clone(),
-            plugins: self.plugin.clone(),
-            process_names: self.process_name.clone(),
-            ..PluginSources::default()
-        }
+        PluginSources::named(&self.plugins_dir, &self.plugin, &self.process_name)
     }
 
     /// The mode, where the flags name one: detailed, or (`Some(None)`) not.
     fn detail(&self) -> Option<Option<Detail>> {
-        let standard = Detail::default();
-        let detailed = || Detail {
-            sample_interval: self.sample_interval.unwrap_or(standard.sample_interval),
-            ..standard
-        };
-        self.mode.map(|mode| (mode == Mode::Detailed).then(detailed))
+        self.mode.map(|mode| mode.detail(self.sample_interval))
     }
 
     /// What the flags set above all other sources. `--run-once` has no use for an interval.

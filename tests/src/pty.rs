@@ -207,7 +207,11 @@ fn screen(written: &str, (columns, lines): (u16, u16)) -> Vec<String> {
                         x = numbers.next().unwrap_or(0);
                     }
                     'J' => cells = vec![vec![' '; columns]; lines],
-                    'h' | 'l' if parameters == "?1049" => cells = vec![vec![' '; columns]; lines],
+                    // The other screen begins at its top, and so does what is written once it is left.
+                    'h' | 'l' if parameters == "?1049" => {
+                        cells = vec![vec![' '; columns]; lines];
+                        (x, y) = (0, 0);
+                    }
                     _ => {}
                 }
             }

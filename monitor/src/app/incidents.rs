@@ -16,7 +16,9 @@ use crate::{
     config::Environment,
     export::{Column, Page, Piece, Precision, Table, Tone, death, known, reason_keys, span},
     process::Tgid,
-    recorder::{self, Event, EventKind, Field, Incident, Incidents, Values, incident::Listed},
+    recorder::{
+        self, Event, EventKind, Field, Flags, Gap, Incident, Incidents, Values, incident::Listed, spacing,
+    },
     shown,
 };
 
@@ -39,6 +41,7 @@ pub(super) fn run(args: &IncidentsArgs) -> Result<Exit> {
             return Ok(Exit::NothingFound);
         };
         if args.json {
+            incident.damage.iter().for_each(shown::complain);
             output::print(&shown::json(&whole_json(&incident))).context("standard output")?;
         } else {
             let page = story(&incident, &local_time::date);
@@ -127,31 +130,66 @@ fn cause(incident: &Incident) -> &'static str {
 /// What is missing of an incident, a sentence each.
 pub(super) fn missing(incident: &Incident) -> Vec<String> {
     let mut missing = Vec::new();
-    if !incident.is_whole {
+    if let Some(damage) = &incident.damage {
+        missing.push(format!("{damage}."));
+    } else if !incident.is_whole {
         missing.push("The minute after it is not over, or kevmon ended in it.".to_owned());
     }
-    let lost: u64 = incident.gaps.iter().map(|gap| gap.steps).sum();
+    let lost = lost(&incident.gaps);
     if lost > 0 {
+        missing.push(format!("{lost} steps or events were lost."));
+    }
+    if incident.left_out > 0 {
         missing.push(format!(
-            "{lost} steps or events were lost, or left out for their number."
+            "{} events were left out for their number: those that are furthest from the crash.",
+            incident.left_out
         ));
     }
-    if incident.steps.values().any(|(is_lossy, _)| *is_lossy) {
+    if incident.steps.values().any(|(flags, _)| flags.is_lossy) {
         missing.push("Records of the kernel were lost: starts and ends may be missing.".to_owned());
     }
-    let (step, times) = (incident.group.step, incident.steps.keys());
-    let apart = times.clone().zip(times.skip(1)).map(|(one, next)| next - one);
-    let holes = apart.filter(|apart| *apart > step.saturating_mul(5) / 2).count();
+    let times = incident.steps.keys().copied();
+    let usual = spacing(incident.group.step, times.clone());
+    let is_far = |apart: u64| apart > far(usual);
+    let holes = times.clone().zip(times.clone().skip(1));
+    let holes = holes
+        .filter(|(one, next)| is_far(next.saturating_sub(*one)))
+        .count();
     if holes > 0 {
         missing.push(format!(
             "{holes} times steps are further apart than {}.",
-            length(step)
+            length(usual)
         ));
     }
-    if incident.steps.is_empty() {
+    let (from, until) = (incident.trigger.from, incident.trigger.until);
+    let Some((first, last)) = times.clone().next().zip(times.last()) else {
         missing.push("There is no step: kevmon had just started, or the ring was too small.".to_owned());
+        return missing;
+    };
+    let (before, after) = (first.saturating_sub(from), until.saturating_sub(last));
+    if is_far(before) {
+        missing.push(format!(
+            "There is no step in the first {}: kevmon had just started, or the ring was too small.",
+            length(before)
+        ));
+    }
+    if incident.is_whole && is_far(after) {
+        missing.push(format!(
+            "There is no step in the last {}: kevmon was away, or nothing was recorded.",
+            length(after)
+        ));
     }
     missing
+}
+
+/// Steps further apart than this have a hole between them, where they are `usual` apart as a rule, ns.
+pub(super) fn far(usual: u64) -> u64 {
+    (usual / 2).saturating_mul(5)
+}
+
+/// Sum of gaps.
+pub(super) fn lost(gaps: &[Gap]) -> u64 {
+    gaps.iter().fold(0, |sum, gap| sum.saturating_add(gap.steps))
 }
 
 fn story(incident: &Incident, date: &dyn Fn(u64) -> Local) -> Page {
@@ -181,9 +219,10 @@ fn story(incident: &Incident, date: &dyn Fn(u64) -> Local) -> Page {
     let mut before: Option<(u64, Values)> = None;
     let at = incident.steps.range(..=trigger.time).count();
     let from = at.saturating_sub(SHOWN);
-    for (place, (time, (_, values))) in incident.steps.iter().enumerate() {
+    for (place, (time, (flags, values))) in incident.steps.iter().enumerate() {
         if (from..from + 2 * SHOWN).contains(&place) {
             let amount = |field, of: fn(u64) -> String| values.get(field).map_or("-".to_owned(), of);
+            let before = before.filter(|_| !flags.begins);
             let cpus = before.and_then(|before| cpus(before, (*time, *values)));
             table.row(
                 [
@@ -274,7 +313,7 @@ fn line(object: Map<String, Json>) -> String {
 
 fn summary(incident: &Incident) -> Map<String, Json> {
     let (trigger, group) = (&incident.trigger, &incident.group);
-    let lost: u64 = incident.gaps.iter().map(|gap| gap.steps).sum();
+    let lost = lost(&incident.gaps).saturating_add(incident.left_out);
     known([
         ("id", Some(json!(trigger.id))),
         ("time", Some(json!(trigger.time))),
@@ -299,7 +338,7 @@ fn whole_json(incident: &Incident) -> String {
     let steps = incident
         .steps
         .iter()
-        .map(|(time, (is_lossy, values))| (*time, step_json(*time, *is_lossy, values)));
+        .map(|(time, (flags, values))| (*time, step_json(*time, *flags, values)));
     let events = incident
         .events
         .iter()
@@ -310,11 +349,12 @@ fn whole_json(incident: &Incident) -> String {
     std::iter::once(line(summary(incident))).chain(lines).collect()
 }
 
-fn step_json(time: u64, is_lossy: bool, values: &Values) -> Map<String, Json> {
+fn step_json(time: u64, flags: Flags, values: &Values) -> Map<String, Json> {
     let mut object = known([
         ("time", Some(json!(time))),
         ("event", Some(json!("step"))),
-        ("lossy", is_lossy.then_some(json!(true))),
+        ("lossy", flags.is_lossy.then_some(json!(true))),
+        ("begins", flags.begins.then_some(json!(true))),
     ]);
     let fields = Field::ALL.iter().zip(NAMES);
     object.extend(fields.filter_map(|(field, name)| Some((name.to_owned(), json!(values.get(*field)?)))));
@@ -341,7 +381,8 @@ const NAMES: [&str; recorder::FIELDS] = [
     "exits_unknown",
 ];
 
-fn event_json(event: &Event) -> Map<String, Json> {
+/// An event as JSON has it, with the keys of `kevmon events --json`.
+pub(super) fn event_json(event: &Event) -> Map<String, Json> {
     let mut object = known([
         ("time", Some(json!(event.time))),
         ("event", Some(json!(kind(event)))),

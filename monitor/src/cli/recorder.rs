@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use super::{Paint, history::parse_since};
 use crate::recorder::is_id;
 
-fn parse_id(text: &str) -> Result<String, String> {
+pub(super) fn parse_id(text: &str) -> Result<String, String> {
     if is_id(text) {
         Ok(text.to_owned())
     } else {

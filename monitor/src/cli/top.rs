@@ -4,13 +4,10 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::Args as ClapArgs;
 
-use super::{Mode, Paint, Source, Which};
-use crate::{
-    config::{
-        Overrides, PluginSources,
-        duration::{self, DurationError},
-    },
-    plugin::Detail,
+use super::{Mode, Paint, Source, Which, history::parse_since, recorder::parse_id};
+use crate::config::{
+    Overrides, PluginSources,
+    duration::{self, DurationError},
 };
 
 /// Times between two refreshes.
@@ -18,6 +15,41 @@ const REFRESH_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(250)..=Du
 
 fn parse_refresh(text: &str) -> Result<Duration, DurationError> {
     duration::parse(text, &REFRESH_BOUNDS)
+}
+
+/// A time that was given as such, or by how long ago it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Unix ns.
+    Unix(u64),
+    /// So long ago.
+    Ago(Duration),
+}
+
+impl At {
+    /// Unix ns, where it is `now`.
+    pub fn unix(self, now: u64) -> u64 {
+        match self {
+            Self::Unix(time) => time,
+            Self::Ago(ago) => now.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+fn parse_at(text: &str) -> Result<At, String> {
+    let of_time = || {
+        let time = humantime::parse_rfc3339_weak(text).ok()?;
+        let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_nanos()).ok().map(At::Unix)
+    };
+    parse_since(text)
+        .map(At::Ago)
+        .ok()
+        .or_else(of_time)
+        .ok_or_else(|| {
+            "neither a time nor how long ago it was; write 2026-11-30T16:13:46Z (UTC), 10m or 1h30m"
+                .to_owned()
+        })
 }
 
 /// The flags of `kevmon top`.
@@ -45,6 +77,15 @@ pub struct TopArgs {
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
 
+    /// Show what the flight recorder kept around TIME: 2026-11-30T16:13:46Z (UTC), or how long ago, as 10m. The keys , and .
+    /// step through it
+    #[arg(long, value_name = "TIME", value_parser = parse_at, allow_hyphen_values = true, conflicts_with_all = ["process_name", "plugin", "instance"])]
+    pub at: Option<At>,
+
+    /// Show what the flight recorder kept of this incident, likewise
+    #[arg(long, value_name = "ID", value_parser = parse_id, conflicts_with_all = ["process_name", "plugin", "instance", "at"])]
+    pub incident: Option<String>,
+
     #[command(flatten)]
     pub which: Which,
 
@@ -69,21 +110,13 @@ impl TopArgs {
 
     /// Where the plugins come from that this command watches by itself.
     pub fn plugin_sources(&self) -> PluginSources {
-        PluginSources {
-            directories: self.plugins_dir.clone(),
-            plugins: self.plugin.clone(),
-            process_names: self.process_name.clone(),
-            ..PluginSources::default()
-        }
+        PluginSources::named(&self.plugins_dir, &self.plugin, &self.process_name)
     }
 
     /// What the flags say of those plugins.
     pub fn overrides(&self) -> Overrides {
         Overrides {
-            detail: self.mode.map(|mode| match mode {
-                Mode::Standard => None,
-                Mode::Detailed => Some(Detail::default()),
-            }),
+            detail: self.mode.map(|mode| mode.detail(None)),
             ..Overrides::default()
         }
     }
@@ -113,6 +146,38 @@ mod tests {
         for text in ["249ms", "61s", "0", "-1", "often", ""] {
             assert!(interval(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_recording_is_of_a_time_or_of_how_long_ago_it_was() {
+        let at = |text| parsed(&["--at", text]).map(|args| args.at);
+        assert_eq!(at("10m"), Ok(Some(At::Ago(Duration::from_mins(10)))));
+        let time = At::Unix(1_700_558_772_500_000_000);
+        assert_eq!(at("2023-11-21T09:26:12.5Z"), Ok(Some(time)));
+        assert_eq!(at("2023-11-21 09:26:12.5"), Ok(Some(time)));
+        assert_eq!(At::Ago(Duration::from_secs(2)).unix(5_000_000_000), 3_000_000_000);
+        for text in [
+            "",
+            "0s",
+            "-10m",
+            "yesterday",
+            "1969-12-31T23:59:59Z",
+            "2023-13-01T00:00:00Z",
+        ] {
+            assert!(at(text).is_err(), "{text}");
+        }
+        for more in [
+            ["--process-name", "x"],
+            ["--plugin", "x"],
+            ["--instance", "x"],
+            ["--incident", "x"],
+        ] {
+            assert!(
+                parsed(&[&["--at", "10m"], &more[..]].concat()).is_err(),
+                "{more:?}"
+            );
+        }
+        assert!(parsed(&["--incident", "../x"]).is_err());
     }
 
     #[test]

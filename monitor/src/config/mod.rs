@@ -111,6 +111,18 @@ impl Default for PluginSources {
     }
 }
 
+impl PluginSources {
+    /// As flags name them: folders, plugins and patterns of names.
+    pub fn named(directories: &[PathBuf], plugins: &[String], process_names: &[String]) -> Self {
+        Self {
+            directories: directories.to_vec(),
+            plugins: plugins.to_vec(),
+            process_names: process_names.to_vec(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What the command line sets, above every other source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {

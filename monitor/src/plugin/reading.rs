@@ -188,7 +188,7 @@ pub struct Reading {
 /// One group between two collections, for the flight recorder. Values that could not be known are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReading {
-    /// Usage sums.
+    /// Usage sums, without what members had used before they joined.
     pub usage: Usage,
     /// Events.
     pub happened: Happened,

@@ -95,22 +95,20 @@ impl GaugeReader {
                 self.shrink(self.kept.len() / 2);
                 read = self.read_one(key, samples.get(&key), health);
             }
-            match read {
-                Ok(read) => {
-                    gauges.insert(key, read);
-                }
-                Err(unread) => {
-                    health.count(match unread {
-                        Unread::Gone => Soft::Vanished,
-                        Unread::Unreadable => Soft::Unreadable,
-                        Unread::OutOfFiles(_) => Soft::OutOfFiles,
-                    });
-                    let sample = samples.get(&key);
-                    if let Some(known) = without_files(unread, sample) {
-                        gauges.insert(key, known);
-                    }
-                }
-            }
+            gauges.extend(settled(read, samples.get(&key), health).map(|read| (key, read)));
+        }
+        tell_shared_spaces(&mut gauges);
+        gauges
+    }
+
+    /// The same, without a trace: no file stays open or is closed, and neither failures nor a lack of descriptors is noted.
+    pub fn look(&self, members: &[ProcessKey], samples: &KeyMap<Sample>) -> KeyMap<Gauges> {
+        let mut ignored = Health::default();
+        let mut gauges = KeyMap::default();
+        for &key in members {
+            let sample = samples.get(&key);
+            let read = self.look_at_one(key, sample, &mut ignored);
+            gauges.extend(settled(read, sample, &mut ignored).map(|read| (key, read)));
         }
         tell_shared_spaces(&mut gauges);
         gauges
@@ -133,18 +131,38 @@ impl GaugeReader {
         {
             return Ok(gauges);
         }
-        let unkept;
-        let opened = if let Some(kept) = self.kept.get(&key) {
-            kept
-        } else {
-            let opened = Opened::open(&self.root, key)?;
-            if self.kept.len() < self.room {
-                self.kept.entry(key).or_insert(opened)
-            } else {
-                unkept = opened;
-                &unkept
-            }
-        };
+        if let Some(kept) = self.kept.get(&key) {
+            return self.read_opened(kept, sample, health);
+        }
+        let opened = Opened::open(&self.root, key)?;
+        let read = self.read_opened(&opened, sample, health);
+        if self.kept.len() < self.room {
+            self.kept.insert(key, opened);
+        }
+        read
+    }
+
+    fn look_at_one(
+        &self,
+        key: ProcessKey,
+        sample: Option<&Sample>,
+        health: &mut Health,
+    ) -> Result<Gauges, Unread> {
+        if let Some(kept) = self.kept.get(&key) {
+            return self.read_opened(kept, sample, health);
+        }
+        match sample.and_then(|sample| self.with_sample(key, sample)) {
+            Some(gauges) => Ok(gauges),
+            None => self.read_opened(&Opened::open(&self.root, key)?, sample, health),
+        }
+    }
+
+    fn read_opened(
+        &self,
+        opened: &Opened,
+        sample: Option<&Sample>,
+        health: &mut Health,
+    ) -> Result<Gauges, Unread> {
         let mut statm = Statm::read(&opened.statm)?;
         let other;
         let mut process = &opened.process;
@@ -216,6 +234,20 @@ impl GaugeReader {
             address_space: sample.address_space,
         })
     }
+}
+
+/// What was read, or what is known without it; failures are counted.
+fn settled(read: Result<Gauges, Unread>, sample: Option<&Sample>, health: &mut Health) -> Option<Gauges> {
+    let unread = match read {
+        Ok(read) => return Some(read),
+        Err(unread) => unread,
+    };
+    health.count(match unread {
+        Unread::Gone => Soft::Vanished,
+        Unread::Unreadable => Soft::Unreadable,
+        Unread::OutOfFiles(_) => Soft::OutOfFiles,
+    });
+    without_files(unread, sample)
 }
 
 /// The peak, as the kernel tells it itself (fs/proc/task_mmu.c, task_mem), of what it noted and the present size. Without that one

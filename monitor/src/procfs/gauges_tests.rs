@@ -129,6 +129,55 @@ fn without_room_the_size_in_the_sample_tells_whose_the_pid_is() {
     child.wait().expect("it was killed");
 }
 
+/// Where no descriptor is left, in a process of its own: the limit is the whole process's.
+#[test]
+fn a_look_without_descriptors_leaves_no_trace() {
+    let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--ignored", "--exact", "--test-threads=1"])
+        .arg("procfs::gauges::tests::looks_without_descriptors")
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by a_look_without_descriptors_leaves_no_trace"]
+fn looks_without_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let own = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+        let fields = stat.rsplit_once(") ").expect("a name in brackets").1;
+        let start = fields
+            .split(' ')
+            .nth(19)
+            .and_then(|ticks| ticks.parse::<u64>().ok());
+        ProcessKey {
+            tgid: crate::process::Tgid(pid),
+            start: crate::process::BootTime(start.expect("field 22") * ProcessKey::TICK_NANOS),
+        }
+    };
+    let (kept, other) = (own(std::process::id()), own(1));
+    let mut reader = GaugeReader::new(PathBuf::from("/proc"), 10);
+    let none = KeyMap::default();
+    reader.read(&[kept], &none, &mut Health::default());
+    assert_eq!(reader.kept.len(), 1);
+    assert_eq!(reader.look(&[kept, other], &none).len(), 2, "both can be read");
+    assert_eq!(reader.kept.len(), 1, "nothing more is kept open");
+    let limit = getrlimit(Resource::Nofile);
+    let least = Rlimit {
+        current: Some(3),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, least).expect("a lower limit");
+    let looked = reader.look(&[kept, other], &none);
+    setrlimit(Resource::Nofile, limit).expect("the limit as it was");
+    assert!(looked[&kept].rss.is_some(), "through what is kept open");
+    assert_eq!(looked[&other], Gauges::default(), "unknown");
+    assert_eq!((reader.kept.len(), reader.take_out_of_files()), (1, false));
+}
+
 /// It ended between the sample, which noted one page as it executed, and the look into /proc.
 #[test]
 fn a_process_without_memory_has_no_peak() {

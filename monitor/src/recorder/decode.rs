@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Cause, Event, EventKind, Group, Trigger, VERSION,
+    Cause, Event, EventKind, Flags, Group, Trigger, VERSION,
     bytes::Reader,
-    crc::crc32,
-    encode::{END, EVENT, FRAME, GAP, GROUP, HEADER, Kind, LONGEST, MAGIC, STEP, TRIGGER},
+    encode::{END, EVENT, FRAME, GAP, GROUP, HEADER, Kind, LEFT_OUT, LONGEST, MAGIC, STEP, TRIGGER, crc32},
     is_id,
     values::{FIELDS, Values},
 };
@@ -68,7 +67,7 @@ pub(super) enum Item {
     Step {
         /// Unix ns.
         time: u64,
-        is_lossy: bool,
+        flags: Flags,
         groups: Vec<(usize, Values)>,
     },
     Event(usize, Event),
@@ -79,6 +78,7 @@ pub(super) enum Item {
     },
     Trigger(usize, Trigger),
     End,
+    LeftOut(u64),
 }
 
 /// The blocks of a file, until the first that cannot be read.
@@ -155,14 +155,10 @@ impl<'a> Decoder<'a> {
             }
             STEP => {
                 let time = from.difference(self.time)?;
-                let is_lossy = from.flag()?;
+                let flags = flags(from)?;
                 let groups = self.values(from)?;
                 self.time = time;
-                Item::Step {
-                    time,
-                    is_lossy,
-                    groups,
-                }
+                Item::Step { time, flags, groups }
             }
             EVENT => Item::Event(self.known(from)?, event(from)?),
             GAP => Item::Gap {
@@ -175,6 +171,7 @@ impl<'a> Decoder<'a> {
                 Item::Trigger(index, trigger(id, from)?)
             }
             END => Item::End,
+            LEFT_OUT => Item::LeftOut(from.varint()?),
             _ => return None,
         })
     }
@@ -217,6 +214,14 @@ impl Iterator for Decoder<'_> {
 
 fn index(from: &mut Reader<'_>) -> Option<usize> {
     usize::try_from(from.varint()?).ok()
+}
+
+fn flags(from: &mut Reader<'_>) -> Option<Flags> {
+    let byte = from.byte().filter(|byte| *byte < 4)?;
+    Some(Flags {
+        is_lossy: byte & 1 != 0,
+        begins: byte & 2 != 0,
+    })
 }
 
 fn pid(from: &mut Reader<'_>) -> Option<u32> {
@@ -273,7 +278,7 @@ fn sender(from: &mut Reader<'_>) -> Option<Option<(u32, String)>> {
 }
 
 fn trigger(id: String, from: &mut Reader<'_>) -> Option<Trigger> {
-    Some(Trigger {
+    let trigger = Trigger {
         id,
         time: from.varint()?,
         from: from.varint()?,
@@ -286,5 +291,6 @@ fn trigger(id: String, from: &mut Reader<'_>) -> Option<Trigger> {
         },
         pid: pid(from)?,
         name: from.text()?,
-    })
+    };
+    (trigger.from <= trigger.time && trigger.time <= trigger.until).then_some(trigger)
 }

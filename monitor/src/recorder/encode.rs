@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use flate2::Crc;
+
 use super::{
-    Cause, Event, EventKind, Group, Trigger, VERSION, bytes::Writer, crc::crc32, values::FIELDS,
-    values::Values,
+    Cause, Event, EventKind, Flags, Group, Trigger, VERSION, bytes::Writer, values::FIELDS, values::Values,
 };
 use crate::process::Reason;
 
@@ -21,6 +22,7 @@ pub(super) const EVENT: u8 = 3;
 pub(super) const GAP: u8 = 4;
 pub(super) const TRIGGER: u8 = 5;
 pub(super) const END: u8 = 6;
+pub(super) const LEFT_OUT: u8 = 7;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +78,12 @@ impl Encoder {
         self.last.contains_key(&index)
     }
 
-    /// The values of groups at `time`, Unix ns; those of which no block has told are left out. `is_lossy`: records were lost since
-    /// the step before.
-    pub(super) fn step(&mut self, time: u64, is_lossy: bool, groups: &[(usize, Values)]) -> Vec<u8> {
+    /// The values of groups at `time`, Unix ns. Groups without a block of their own before this one are left out.
+    pub(super) fn step(&mut self, time: u64, flags: Flags, groups: &[(usize, Values)]) -> Vec<u8> {
         let mut out = Writer(vec![STEP]);
         out.difference(self.time, time);
         self.time = time;
-        out.byte(u8::from(is_lossy));
+        out.byte(u8::from(flags.is_lossy) | u8::from(flags.begins) << 1);
         let known = groups.iter().filter(|(index, _)| self.last.contains_key(index));
         out.varint(known.count() as u64);
         for (index, values) in groups {
@@ -181,6 +182,13 @@ pub(super) fn trigger(index: usize, trigger: &Trigger) -> Vec<u8> {
     framed(&out.0)
 }
 
+/// So many events were left out of the incident for their number.
+pub(super) fn left_out(events: u64) -> Vec<u8> {
+    let mut out = Writer(vec![LEFT_OUT]);
+    out.varint(events);
+    framed(&out.0)
+}
+
 /// The incident is whole.
 pub(super) fn end() -> Vec<u8> {
     framed(&[END])
@@ -190,4 +198,11 @@ fn framed(payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
     let checksum = crc32(&[&length, payload]).to_le_bytes();
     [&length[..], &checksum, payload].concat()
+}
+
+/// The CRC-32 of `parts`, one after the other, as zlib has it (ISO 3309).
+pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
+    let mut crc = Crc::new();
+    parts.iter().for_each(|part| crc.update(part));
+    crc.sum()
 }

@@ -17,13 +17,15 @@
 //! block              length u32 (of the payload, 1 byte to 1 MiB)  checksum u32 (of length and payload)  payload
 //! payload            tag u8, then by tag:
 //!   1 group          index v, step v (ns), flags u8 (1: detailed), key, plugin, label: texts
-//!   2 step           time z (ns after the step before it, the first after `created`), flags u8 (1: records were lost),
+//!   2 step           time z (ns after the step before it, the first after `created`), flags u8 (1: records were lost;
+//!                    2: sums do not go on from those of earlier steps),
 //!                    groups v; of each: index v, present v (a bit for each field), changed v (likewise), then for each
 //!                    changed field its difference z from the last value that the group had there
 //!   3 event          index v, time v (Unix ns), pid v, name: text, kind u8 and what it tells, incident: text
 //!   4 gap            time v (Unix ns), steps v: so many steps were lost before this one
 //!   5 trigger        an incident begins: id, group index v, time v, from v, until v (Unix ns), cause u8, pid v, name: text
 //!   6 end            the incident is whole
+//!   7 left out       events v: so many were left out of the incident for their number
 //! text               length v (at most 1,024), UTF-8
 //! ```
 //!
@@ -37,11 +39,10 @@
 //! - A file of another version or without the header is not read, not appended to, and named with what to do about it.
 
 mod bytes;
-mod crc;
 mod decode;
 mod encode;
 pub mod incident;
-mod read;
+pub mod read;
 mod ring;
 mod values;
 
@@ -55,7 +56,7 @@ use std::{
 
 pub use self::{
     incident::{Incident, Incidents},
-    read::read,
+    read::{Gap, Recording, read, spacing},
     ring::{Bounds, Ring},
     values::{FIELDS, Field, Values},
 };
@@ -79,8 +80,17 @@ pub struct Group {
     pub detailed: bool,
 }
 
+/// What is to be known of a step's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// Records of the kernel were lost since the step before: counts may be short.
+    pub is_lossy: bool,
+    /// It is the first of its groups in a run of kevmon: their sums do not go on from those of earlier steps.
+    pub begins: bool,
+}
+
 /// Something that happened to a member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event {
     /// When, Unix ns.
     pub time: u64,
@@ -95,7 +105,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// It started.
     Start {

@@ -2,33 +2,40 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io::{self, Read},
     ops::RangeInclusive,
     path::Path,
 };
 
 use super::{
-    Event, Fault, Group, Trigger,
-    decode::{Decoder, Item, Refused},
+    Event, Fault, Flags, Group, Trigger,
+    decode::{self, Decoder, Item, Refused},
+    encode::HEADER,
     names,
     ring::{PREFIX, SUFFIX},
     values::Values,
 };
 use crate::files::{Accepts, Folder, Missing, Open};
 
+/// Bytes of a file that are read at most. Segments and incidents are shorter.
+pub(super) const LONGEST_FILE: u64 = 32 << 20;
+/// Fewer distances than this tell nothing of what is usual.
+const TELLING: usize = 4;
+
 /// The values of some groups at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// Unix ns.
     pub time: u64,
-    /// Records were lost since the step before: counts may be short.
-    pub is_lossy: bool,
+    /// What is to be known of its values.
+    pub flags: Flags,
     /// By the group's place in [`Recording::groups`].
     pub groups: Vec<(usize, Values)>,
 }
 
 /// Steps or events that are missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gap {
     /// Before when, Unix ns.
     pub time: u64,
@@ -49,6 +56,8 @@ pub struct Recording {
     pub gaps: Vec<Gap>,
     /// Incidents that began, by the group's place in `groups`.
     pub triggers: Vec<(usize, Trigger)>,
+    /// Events that were left out of an incident for their number.
+    pub left_out: u64,
     /// What could not be read.
     pub faults: Vec<Fault>,
 }
@@ -89,20 +98,12 @@ impl Recording {
                         places.push((index, self.place(group)));
                     }
                 }
-                Item::Step {
-                    time,
-                    is_lossy,
-                    groups,
-                } if range.contains(&time) => {
+                Item::Step { time, flags, groups } if range.contains(&time) => {
                     let groups = groups.into_iter();
                     let groups = groups.filter_map(|(index, values)| Some((find(&places, index)?, values)));
                     let groups: Vec<_> = groups.collect();
                     if !groups.is_empty() {
-                        self.steps.push(Step {
-                            time,
-                            is_lossy,
-                            groups,
-                        });
+                        self.steps.push(Step { time, flags, groups });
                     }
                 }
                 Item::Event(index, event) if range.contains(&event.time) => {
@@ -115,6 +116,7 @@ impl Recording {
                         .extend(find(&places, index).map(|place| (place, trigger)));
                 }
                 Item::End => is_whole = true,
+                Item::LeftOut(events) => self.left_out = self.left_out.max(events),
                 Item::Step { .. } | Item::Event(..) | Item::Gap { .. } | Item::Trigger(..) => {}
             }
         }
@@ -204,10 +206,58 @@ fn created(folder: &Folder, name: &str) -> Option<u64> {
         .open(OsStr::new(name), Open::to_read(), Accepts::File)
         .ok()?;
     let mut bytes = Vec::new();
-    file.take(super::encode::HEADER as u64)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    super::decode::header(&bytes).ok().map(|header| header.created)
+    file.take(HEADER as u64).read_to_end(&mut bytes).ok()?;
+    decode::header(&bytes).ok().map(|header| header.created)
+}
+
+/// A file of the recorder whose header was believed.
+pub(super) struct Opened {
+    /// Where it lies, for messages.
+    pub(super) path: String,
+    pub(super) file: File,
+    /// The header.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Opened {
+    /// `None` where there is no file, or one without a byte: made a moment ago, or by a run that was killed before it wrote
+    /// the header.
+    pub(super) fn new(folder: &Folder, name: &str) -> Result<Option<Self>, Fault> {
+        let path = folder.path().join(name).display().to_string();
+        let mut bytes = Vec::new();
+        let read = folder
+            .open(OsStr::new(name), Open::to_read(), Accepts::File)
+            .and_then(|mut file| {
+                file.by_ref().take(HEADER as u64).read_to_end(&mut bytes)?;
+                Ok((file.metadata()?.len(), file))
+            });
+        let (left, file) = match read {
+            Ok(read) => read,
+            // The ring has gone on meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let error = error.to_string();
+                return Err(Fault::Unreadable { path, error });
+            }
+        };
+        match decode::header(&bytes) {
+            Ok(_) => Ok(Some(Self { path, file, bytes })),
+            Err(_) if bytes.is_empty() => Ok(None),
+            Err(Refused::Foreign) => Err(Fault::Foreign { path }),
+            Err(Refused::Version(version)) => Err(Fault::Version { path, version }),
+            Err(Refused::Damaged) => Err(Fault::Damaged { path, at: 0, left }),
+        }
+    }
+
+    /// Reads on, up to so many bytes of the file.
+    pub(super) fn read(&mut self, most: u64) -> io::Result<()> {
+        let rest = most.saturating_sub(self.bytes.len() as u64);
+        self.file
+            .by_ref()
+            .take(rest)
+            .read_to_end(&mut self.bytes)
+            .map(drop)
+    }
 }
 
 /// Has `of` take the blocks of a file. Returns what keeps it, or its end, from being read. `is_written`: the daemon may be about
@@ -218,40 +268,44 @@ pub(super) fn take_file(
     is_written: bool,
     of: impl FnOnce(&mut dyn Iterator<Item = Item>),
 ) -> Option<Fault> {
-    let path = folder.path().join(name).display().to_string();
-    let mut bytes = Vec::new();
-    let read = folder
-        .open(OsStr::new(name), Open::to_read(), Accepts::File)
-        .and_then(|mut file| file.read_to_end(&mut bytes));
-    match read {
-        // The ring has gone on meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            return Some(Fault::Unreadable {
-                path,
-                error: error.to_string(),
-            });
-        }
-        Ok(_) => {}
-    }
-    let (_, mut blocks) = match Decoder::new(&bytes) {
-        Ok(opened) => opened,
-        // Made a moment ago, or by a run that was killed before it wrote the header.
-        Err(_) if bytes.is_empty() => return None,
-        Err(Refused::Foreign) => return Some(Fault::Foreign { path }),
-        Err(Refused::Version(version)) => return Some(Fault::Version { path, version }),
-        Err(Refused::Damaged) => {
-            let left = bytes.len() as u64;
-            return (!is_written).then_some(Fault::Damaged { path, at: 0, left });
+    let mut opened = match Opened::new(folder, name) {
+        Ok(opened) => opened?,
+        Err(fault) => {
+            return Some(fault).filter(|fault| !(is_written && matches!(fault, Fault::Damaged { .. })));
         }
     };
+    let read = opened
+        .read(LONGEST_FILE)
+        .and_then(|()| Ok(opened.file.metadata()?.len()));
+    let Opened { path, bytes, .. } = opened;
+    let read = read.map_err(|error| error.to_string());
+    let (size, mut blocks) = match (read, Decoder::new(&bytes)) {
+        (Ok(size), Ok((_, blocks))) => (size, blocks),
+        (Err(error), _) => return Some(Fault::Unreadable { path, error }),
+        (Ok(_), Err(_)) => return Some(Fault::Foreign { path }),
+    };
     of(&mut blocks);
-    let at = blocks.good();
-    let left = (bytes.len() - at) as u64;
-    let is_whole = left == 0 || (is_written && blocks.is_cut());
-    (!is_whole).then_some(Fault::Damaged {
+    let at = blocks.good() as u64;
+    // What was appended since is none of it.
+    let is_all = (bytes.len() as u64) < LONGEST_FILE;
+    let end = if is_all { bytes.len() as u64 } else { size };
+    let is_whole = end <= at || (is_written && is_all && blocks.is_cut());
+    (!is_whole).then(|| Fault::Damaged {
         path,
-        at: at as u64,
-        left,
+        at,
+        left: end - at,
     })
+}
+
+/// Time between steps that were made at `times`, ns: that which was asked for, or the usual one (the median) where steps are further
+/// apart, as they are where reading takes long.
+pub fn spacing(asked: u64, times: impl Iterator<Item = u64> + Clone) -> u64 {
+    let pairs = times.clone().zip(times.skip(1));
+    let mut apart: Vec<u64> = pairs.map(|(one, next)| next.saturating_sub(one)).collect();
+    if apart.len() < TELLING {
+        return asked;
+    }
+    let middle = apart.len() / 2;
+    let (_, median, _) = apart.select_nth_unstable(middle);
+    asked.max(*median)
 }

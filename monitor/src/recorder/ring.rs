@@ -1,7 +1,7 @@
 //! The ring: segments that are appended to, one after the other, and removed once the ring is full or they are too old.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
@@ -13,7 +13,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use super::{
-    Event, Fault, Group, Trigger,
+    Event, Fault, Flags, Group, Trigger,
     decode::{self, Decoder, Refused},
     encode::{self, Encoder, HEADER, Kind},
     names,
@@ -33,6 +33,8 @@ const SEGMENTS_BY_BYTES: u64 = 16;
 const SEGMENTS_BY_AGE: u32 = 12;
 /// Bytes of a segment at least and at most: it is read as a whole.
 const SEGMENT: std::ops::RangeInclusive<u64> = (64 << 10)..=(8 << 20);
+/// Groups in a block, so that it stays shorter than the longest that a reader takes: each has 200 bytes at most.
+const GROUPS: usize = 4096;
 /// What could not be written is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -80,9 +82,13 @@ pub struct Ring {
     path: PathBuf,
     bounds: Bounds,
     groups: BTreeMap<usize, Group>,
+    /// Groups that have had a step in this run.
+    begun: BTreeSet<usize>,
     open: Option<Segment>,
     old: VecDeque<Old>,
     next: u64,
+    /// The segments of earlier runs are in `old`.
+    is_taken_in: bool,
     /// Steps and events since the last that was written.
     lost: u64,
     trouble: Episode,
@@ -97,16 +103,17 @@ impl Ring {
             path: path.to_owned(),
             bounds,
             groups: BTreeMap::new(),
+            begun: BTreeSet::new(),
             open: None,
             old: VecDeque::new(),
             next: 1,
+            is_taken_in: false,
             lost: 0,
             trouble: Episode::default(),
             retry_at: None,
         };
-        match ring.take_in() {
-            Ok(faults) => faults.iter().for_each(|fault| warn!("flight recorder: {fault}")),
-            Err(error) => ring.fails(&error),
+        if let Err(error) = ring.take_in() {
+            ring.fails(&error);
         }
         ring
     }
@@ -115,8 +122,12 @@ impl Ring {
         Ok(Folder::holding(&self.path.join("x"), Missing::Make(0o700))?.0)
     }
 
-    /// Notes the segments of earlier runs.
-    fn take_in(&mut self) -> io::Result<Vec<Fault>> {
+    /// Notes the segments of earlier runs, and says what is wrong with them. Before that worked once, nothing is written: their
+    /// numbers and bytes are not known.
+    fn take_in(&mut self) -> io::Result<()> {
+        if self.is_taken_in {
+            return Ok(());
+        }
         let folder = self.folder()?;
         let found = names(folder.path(), PREFIX, SUFFIX)?;
         let newest = found.last().map(|(name, _)| name.clone());
@@ -137,12 +148,16 @@ impl Ring {
                 }),
             }
         }
-        Ok(faults)
+        faults.iter().for_each(|fault| warn!("flight recorder: {fault}"));
+        self.is_taken_in = true;
+        Ok(())
     }
 
     /// These groups are recorded from now on, each under its number.
     pub fn plan(&mut self, groups: impl IntoIterator<Item = (usize, Group)>) {
-        self.groups = groups.into_iter().collect();
+        let before = std::mem::replace(&mut self.groups, groups.into_iter().collect());
+        self.begun
+            .retain(|index| self.groups.get(index) == before.get(index));
         // A number may stand for another group now.
         self.close();
     }
@@ -154,29 +169,59 @@ impl Ring {
 
     /// So many steps were lost before they came here.
     pub fn note_lost(&mut self, steps: u64) {
-        self.lost += steps;
+        self.lost = self.lost.saturating_add(steps);
     }
 
-    /// Appends the values of groups at `time`, Unix ns. `is_lossy`: records were lost since the step before.
+    /// Appends the values of groups at `time`, Unix ns; those of groups that are not recorded any more are left out. `is_lossy`:
+    /// records were lost since the step before.
     pub fn step(&mut self, time: u64, is_lossy: bool, groups: &[(usize, Values)]) {
-        let told: Vec<usize> = groups.iter().map(|(index, _)| *index).collect();
-        self.append(time, &told, |encoder| encoder.step(time, is_lossy, groups));
+        let known = groups.iter().copied();
+        let known = known.filter(|(index, _)| self.groups.contains_key(index));
+        let (on, first): (Vec<_>, Vec<_>) = known.partition(|(index, _)| self.begun.contains(index));
+        for (begins, groups) in [(false, on), (true, first)] {
+            for groups in groups.chunks(GROUPS) {
+                let told = groups.iter().map(|(index, _)| *index);
+                let flags = Flags { is_lossy, begins };
+                if self.append(time, 1, told.clone(), |encoder| encoder.step(time, flags, groups)) {
+                    self.begun.extend(told);
+                }
+            }
+        }
     }
 
-    /// Appends what happened to a member of the group `index`.
-    pub fn event(&mut self, index: usize, event: &Event) {
-        self.append(event.time, &[index], |_| encode::event(index, event));
+    /// Appends what happened to members of groups, each with the group's number, with one write. Events of groups that are not
+    /// recorded any more are left out.
+    pub fn events(&mut self, events: &[(usize, Event)]) {
+        let known = events.iter();
+        let known = known.filter(|(index, _)| self.groups.contains_key(index));
+        let known: Vec<&(usize, Event)> = known.collect();
+        let Some((_, first)) = known.first() else { return };
+        let told = known.iter().map(|(index, _)| *index);
+        self.append(first.time, known.len() as u64, told, |_| {
+            let blocks = known.iter().map(|(index, event)| encode::event(*index, event));
+            blocks.flatten().collect()
+        });
     }
 
     /// Appends that an incident of the group `index` begins.
     pub fn trigger(&mut self, index: usize, trigger: &Trigger) {
-        self.append(trigger.time, &[index], |_| encode::trigger(index, trigger));
+        if self.groups.contains_key(&index) {
+            let block = |_: &mut Encoder| encode::trigger(index, trigger);
+            self.append(trigger.time, 1, std::iter::once(index), block);
+        }
     }
 
-    fn append(&mut self, time: u64, groups: &[usize], block: impl FnOnce(&mut Encoder) -> Vec<u8>) {
+    /// Appends a block, or some, of `count` steps and events of groups that are all recorded. True where that worked.
+    fn append(
+        &mut self,
+        time: u64,
+        count: u64,
+        groups: impl Iterator<Item = usize>,
+        block: impl FnOnce(&mut Encoder) -> Vec<u8>,
+    ) -> bool {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
-            self.lost += 1;
-            return;
+            self.note_lost(count);
+            return false;
         }
         match self.try_append(time, groups, block) {
             Ok(()) => {
@@ -189,10 +234,12 @@ impl Ring {
                         self.path.display()
                     );
                 }
+                true
             }
             Err(error) => {
                 self.fails(&error);
-                self.lost += 1;
+                self.note_lost(count);
+                false
             }
         }
     }
@@ -200,7 +247,7 @@ impl Ring {
     fn try_append(
         &mut self,
         time: u64,
-        groups: &[usize],
+        groups: impl Iterator<Item = usize>,
         block: impl FnOnce(&mut Encoder) -> Vec<u8>,
     ) -> io::Result<()> {
         if self.open.as_ref().is_some_and(|open| self.is_full(open, time)) {
@@ -212,17 +259,15 @@ impl Ring {
         let Some(open) = &mut self.open else {
             return Err(io::ErrorKind::NotFound.into());
         };
+        // All that the encoder makes is written, or the segment ends: later blocks build on earlier ones.
         let mut bytes = Vec::new();
         if self.lost > 0 {
             bytes.extend(encode::gap(time, self.lost));
         }
         for index in groups {
-            if let Some(group) = self.groups.get(index).filter(|_| !open.encoder.knows(*index)) {
-                bytes.extend(open.encoder.group(*index, group));
+            if let Some(group) = self.groups.get(&index).filter(|_| !open.encoder.knows(index)) {
+                bytes.extend(open.encoder.group(index, group));
             }
-        }
-        if groups.iter().any(|index| !open.encoder.knows(*index)) {
-            return Ok(()); // of a group that has gone since
         }
         bytes.extend(block(&mut open.encoder));
         let written = open.file.write_all(&bytes);
@@ -253,6 +298,7 @@ impl Ring {
 
     /// Begins a segment, once there is room for it.
     fn begin(&mut self, time: u64) -> io::Result<()> {
+        self.take_in()?;
         let folder = self.folder()?;
         self.make_room(&folder, time)?;
         let sequence = self.next;
@@ -278,7 +324,8 @@ impl Ring {
     fn make_room(&mut self, folder: &Folder, time: u64) -> io::Result<()> {
         let most = self.bounds.bytes.saturating_sub(self.bounds.segment_bytes());
         loop {
-            let bytes: u64 = self.old.iter().map(|old| old.bytes).sum();
+            let sizes = self.old.iter().map(|old| old.bytes);
+            let bytes = sizes.fold(0, u64::saturating_add);
             // What follows it began when it ended.
             let ended = self.old.get(1).map_or(time, |next| next.created);
             let is_over = time.saturating_sub(ended) > self.bounds.age_nanos();
@@ -319,7 +366,9 @@ fn known(folder: &Folder, name: &str, is_newest: bool) -> io::Result<(Option<Old
         file => file?,
     };
     let there = file.metadata()?;
-    let modified = there.mtime().unsigned_abs() * 1_000_000_000;
+    let modified = u64::try_from(there.mtime())
+        .unwrap_or(0)
+        .saturating_mul(1_000_000_000);
     let mut bytes = Vec::new();
     let wanted = if is_newest {
         *SEGMENT.end() * 2

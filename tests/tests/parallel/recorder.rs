@@ -12,6 +12,7 @@ use kevmon_tests::{
     history, kevmon,
     mount::SmallDisk,
     plugin_dir::PluginDir,
+    pty::Pty,
     scratch::Scratch,
     truth, wait,
     workload::{Program, Running},
@@ -34,11 +35,7 @@ impl Recorded {
     fn new(stem: &str, settings: &str, monitoring: &str) -> Self {
         let program = Program::new(WORKLOAD, stem);
         let plugins = PluginDir::new();
-        let text = format!(
-            "schema = 1\n\n[service]\nprocess_name = \"{}\"\n\n[monitoring]\ninterval = 1\n{monitoring}\n\n[events]\nenabled = true\n",
-            program.pattern()
-        );
-        plugins.write(stem, &text);
+        plugins.write(stem, &plugin(&program, monitoring));
         let scratch = Scratch::new();
         fs::create_dir(scratch.path().join("state")).expect("a folder");
         fs::write(scratch.path().join("kevmon.toml"), settings).expect("a file");
@@ -98,6 +95,14 @@ impl Recorded {
         running.tell("");
         running
     }
+}
+
+/// A plugin file of `program`, with events.
+fn plugin(program: &Program, monitoring: &str) -> String {
+    format!(
+        "schema = 1\n\n[service]\nprocess_name = \"{}\"\n\n[monitoring]\ninterval = 1\n{monitoring}\n\n[events]\nenabled = true\n",
+        program.pattern()
+    )
 }
 
 fn text(path: &Path) -> &str {
@@ -231,6 +236,16 @@ fn a_kill_of_kevmon_in_a_freeze_loses_the_step_in_progress_at_most() {
     for line in &first[1..] {
         assert!(all.contains(line), "lost: {line}");
     }
+    let begins = |line: &&&Value| line["begins"] == true;
+    let begins: Vec<u64> = of_kind(&all, "step")
+        .iter()
+        .filter(begins)
+        .map(|line| time(line))
+        .collect();
+    assert!(
+        matches!(begins[..], [first, second] if first < before && second > killed),
+        "the sums begin with each run: {begins:?}"
+    );
     daemon.terminate();
     // What another kill left of a file in the making is no incident, and torn ends of files are cut off.
     let folder = recorded.path("state/metadata.db.recorder");
@@ -328,6 +343,102 @@ fn readers_and_the_daemon_do_not_mind_each_other() {
     assert!(counts.is_sorted(), "it grows: {counts:?}");
     assert!(counts[counts.len() - 1] > counts[0] + 100, "{counts:?}");
     daemon.terminate();
+}
+
+#[test]
+fn a_plugin_that_comes_with_a_reload_is_recorded_and_breaks_no_other() {
+    let recorded = Recorded::new("first", STANDARD, "");
+    let daemon = recorded.start();
+    let _holds = recorded
+        .program
+        .start(&["pulse", "--busy-ms", "1", "--idle-ms", "40"]);
+    std::thread::sleep(Duration::from_secs(3));
+    let second = Program::new(WORKLOAD, "second");
+    recorded.plugins.write("second", &plugin(&second, ""));
+    let incident = wait::until("an incident of the new plugin", LIMIT, || {
+        truth::spawn(&second, &["exit", "7"]).reap();
+        std::thread::sleep(Duration::from_secs(1));
+        recorded.incidents(None).into_iter().next()
+    });
+    assert_eq!(incident["plugin"], "second");
+    truth::spawn(&recorded.program, &["exit", "7"]).reap();
+    let listed = wait::until("one of each", LIMIT, || {
+        Some(recorded.incidents(None)).filter(|listed| listed.len() == 2)
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    for incident in listed {
+        let lines = recorded.incidents(Some(&id(&incident)));
+        let steps = of_kind(&lines, "step");
+        let begins = steps.iter().filter(|line| line["begins"] == true);
+        assert_eq!(begins.count(), 1, "the sums of each begin once: {steps:?}");
+        assert!(steps.len() >= 3, "{steps:?}");
+        assert_eq!(lines[0]["lost"], 0);
+    }
+    daemon.terminate();
+}
+
+#[test]
+fn top_shows_what_was_recorded_and_steps_through_it() {
+    let recorded = Recorded::new("replayed", STANDARD, "");
+    let daemon = recorded.start();
+    let _holds = recorded
+        .program
+        .start(&["pulse", "--busy-ms", "10", "--idle-ms", "20"]);
+    std::thread::sleep(Duration::from_secs(3));
+    truth::spawn(&recorded.program, &["exit", "7"]).reap();
+    let incident = recorded.incident();
+    std::thread::sleep(Duration::from_secs(3));
+    daemon.terminate();
+    let database = recorded.database();
+    let top = |more: &[&str]| {
+        let args = ["top", "--metadata-db-path", text(&database)];
+        Pty::start(kevmon::command(&[&args, more].concat()), (120, 30))
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ago =
+        u64::try_from(now.expect("after 1970").as_nanos()).expect("a time") - time(&incident) + SECOND / 2;
+    for which in [
+        ["--at", &format!("{}ms", ago / 1_000_000)],
+        ["--incident", &id(&incident)],
+    ] {
+        let mut top = top(&which);
+        top.shows("source recording", LIMIT);
+        top.shows("recorded, groups alone", LIMIT);
+        top.line("the group", LIMIT, |line| {
+            line.starts_with(">▸") && line.contains(" 0.")
+        });
+        top.press("<<<<<<<<<");
+        top.shows("recording 1/", LIMIT);
+        let is_end = |line: &str| line.contains("EXIT") && line.contains("exit 7");
+        assert!(
+            !top.screen().iter().any(|line| is_end(line)),
+            "{:#?}",
+            top.screen()
+        );
+        top.press(".");
+        top.shows("recording 2/", LIMIT);
+        top.press(",");
+        top.shows("recording 1/", LIMIT);
+        top.press(">>>>>>>>>>>>>");
+        top.line("the end", LIMIT, is_end);
+        top.press("q");
+        assert_eq!(top.ended(LIMIT).code(), Some(0));
+    }
+    let mut nothing = top(&["--at", "1h"]);
+    assert_eq!(nothing.ended(LIMIT).code(), Some(1));
+    assert!(
+        nothing.written().contains("has nothing of"),
+        "{}",
+        nothing.written()
+    );
+    fs::remove_dir_all(recorded.path("state/metadata.db.recorder")).expect("the recorder's folder");
+    let mut off = top(&["--at", "1m"]);
+    assert_eq!(off.ended(LIMIT).code(), Some(1));
+    assert!(
+        off.written().contains("nothing is recorded in"),
+        "{}",
+        off.written()
+    );
 }
 
 #[test]

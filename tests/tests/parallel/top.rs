@@ -68,7 +68,7 @@ fn assert_given_back(pty: &Pty) {
     let (now, before) = pty.modes();
     assert_eq!(now, before, "the terminal's modes");
     let written = pty.written();
-    let entered = written.find("\x1b[?1049h").expect("the other screen");
+    let entered = written.rfind("\x1b[?1049h").expect("the other screen");
     for sequence in LEFT {
         assert!(
             written.rfind(sequence) > Some(entered),
@@ -249,7 +249,13 @@ fn an_attached_top_shows_processes_and_goes_on_with_the_next_daemon() {
 fn signals_and_keys_give_the_terminal_back() {
     let program = Program::new(WORKLOAD, "signalled");
     let _running = program.start(&PULSE);
-    for signal in [Some(libc::SIGTERM), Some(libc::SIGINT), Some(libc::SIGHUP), None] {
+    for signal in [
+        Some(libc::SIGTERM),
+        Some(libc::SIGINT),
+        Some(libc::SIGHUP),
+        Some(libc::SIGQUIT),
+        None,
+    ] {
         let mut top = alone(&program, &["--mouse"]);
         top.shows("CSW/s", LIMIT);
         let (now, before) = top.modes();
@@ -261,6 +267,76 @@ fn signals_and_keys_give_the_terminal_back() {
         assert_eq!(top.ended(LIMIT).code(), Some(0), "{signal:?}");
         assert_given_back(&top);
     }
+}
+
+/// A child of the shell that runs in this terminal.
+fn child_of(shell: &Pty) -> libc::pid_t {
+    let path = format!("/proc/{0}/task/{0}/children", shell.pid());
+    let children = fs::read_to_string(path).unwrap();
+    children.trim().parse().expect("one child")
+}
+
+#[test]
+fn a_stop_gives_the_terminal_to_the_shell_and_top_takes_it_again_when_it_goes_on() {
+    let program = Program::new(WORKLOAD, "stopped");
+    let _running = program.start(&PULSE);
+    let top = kevmon::command(&["top", "--process-name", &program.pattern()]);
+    let mut shell = Command::new("bash");
+    shell
+        .args([
+            "-mc",
+            "\"$0\" \"$@\"; echo stop 1; read; fg; echo stop 2; read; fg; echo ended with $?",
+        ])
+        .arg(top.get_program())
+        .args(top.get_args());
+    let mut shell = Pty::start(shell, SIZE);
+    shell.shows("CSW/s", LIMIT);
+    let pid = child_of(&shell);
+    for (stop, said) in [("Ctrl-Z", "stop 1"), ("SIGTSTP", "stop 2")] {
+        let (now, before) = shell.modes();
+        assert_ne!(now, before, "{stop}: raw mode");
+        if stop == "Ctrl-Z" {
+            shell.press("\x1a");
+        } else {
+            // SAFETY: kill(2) takes plain integers; the shell has not reaped it.
+            assert_eq!(unsafe { libc::kill(pid, libc::SIGTSTP) }, 0);
+        }
+        shell.shows(said, LIMIT);
+        assert_given_back(&shell);
+        shell.press("\n");
+        shell.shows("CSW/s", LIMIT);
+        shell.line("the keys", LIMIT, |line| line.starts_with("q quit"));
+    }
+    shell.press("q");
+    shell.shows("ended with 0", LIMIT);
+    assert_eq!(shell.ended(LIMIT).code(), Some(0));
+    assert_given_back(&shell);
+}
+
+#[test]
+fn without_a_shell_that_could_continue_it_nothing_is_stopped_and_the_screen_is_drawn_again() {
+    let program = Program::new(WORKLOAD, "continued");
+    let _running = program.start(&PULSE);
+    let mut top = alone(&program, &[]);
+    top.shows("CSW/s", LIMIT);
+    let taken = |top: &Pty| top.written().matches("\x1b[?1049h").count();
+    assert_eq!(taken(&top), 1);
+    let again = |top: &Pty, signal: &str, times: usize| {
+        let deadline = Instant::now() + LIMIT;
+        while taken(top) < times {
+            assert!(Instant::now() < deadline, "{signal}: {}", top.screen().join("\n"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        top.shows("CSW/s", LIMIT);
+    };
+    top.send(libc::SIGTSTP);
+    again(&top, "SIGTSTP", 2);
+    top.send(libc::SIGSTOP);
+    top.send(libc::SIGCONT);
+    again(&top, "SIGCONT", 3);
+    top.press("q");
+    assert_eq!(top.ended(LIMIT).code(), Some(0));
+    assert_given_back(&top);
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub(super) const CRATES: [CrateRule; 23] = [
     CrateRule {
         name: "flate2",
         is_prefix: false,
-        place: Place::OnlyIn("export"),
+        place: Place::OnlyInThese(&["export", "recorder"]),
     },
     CrateRule {
         name: "h2",

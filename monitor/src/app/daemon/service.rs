@@ -260,11 +260,11 @@ impl Daemon {
         }
     }
 
-    /// Looks at all groups for somebody who asks. Whoever asked may have gone; nobody is waited for.
+    /// Looks at all groups for somebody who asks, unless they have gone.
     pub(super) fn answer(&mut self, ask: Ask) {
         self.wall = self.wall.follow(output::clock());
         let clocks = (self.boot, self.wall);
-        drop(ask.send(view::found(|| self.watch.look(), clocks)));
+        view::answer(ask, || self.watch.look(), clocks);
     }
 
     /// The plugins that run, by their labels.

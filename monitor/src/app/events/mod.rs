@@ -4,7 +4,7 @@ mod filter;
 mod printer;
 pub(super) mod stream;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -24,8 +24,8 @@ use super::{
     watch::{Origin, Watch},
 };
 use crate::{
-    cli::{DEFAULT_RING_BYTES, EventsArgs, Source},
-    config::{self, Environment, Overrides, PluginSources, accounting::ExactEnds},
+    cli::{EventsArgs, Source},
+    config::{self, Environment, Overrides, PluginSources},
     export::{Columns, LiveEvent, Look, UnixClock, event_json},
     plugin::{GroupId, Plugin},
     procfs::HostReader,
@@ -73,12 +73,8 @@ pub(super) async fn run(args: &EventsArgs) -> Result<Exit> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let origin = Origin {
-        choice: Source::Ebpf,
         asked_by: "kevmon events needs eBPF, as /proc tells no events",
-        ring_bytes: DEFAULT_RING_BYTES,
-        root: PathBuf::from("/proc"),
-        pinning: None,
-        exact_ends: ExactEnds::Never,
+        ..Origin::of_command(Source::Ebpf)
     };
     let root = origin.root.clone();
     let mut watch = Watch::start(origin, plugins, &Kept::default())?;

@@ -1,9 +1,6 @@
 //! `kevmon plugin run`: one plugin alone, every value on standard output.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -19,8 +16,8 @@ use crate::{
         output::{self, Clocks, End},
         watch::{Origin, Watch},
     },
-    cli::{DEFAULT_RING_BYTES, RunArgs},
-    config::{self, Environment, Faulty, Overrides, accounting::ExactEnds},
+    cli::RunArgs,
+    config::{self, Environment, Faulty, Overrides},
     import,
     plugin::{GroupId, Plugin, collector::CollectorReading},
 };
@@ -38,15 +35,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let origin = Origin {
-        choice: args.source,
-        asked_by: "--source ebpf",
-        ring_bytes: DEFAULT_RING_BYTES,
-        root: PathBuf::from("/proc"),
-        pinning: None,
-        exact_ends: ExactEnds::Never,
-    };
-    let mut watch = Watch::start(origin, plugins, &Kept::default())?;
+    let mut watch = Watch::start(Origin::of_command(args.source), plugins, &Kept::default())?;
     let file = config::read_settings(None);
     for fault in file.iter().flat_map(|file| file.faults()) {
         complain(format_args!(

@@ -5,6 +5,7 @@
 //! it moves, unlike the others ([`crate::health::Pulses`]): a disk that hangs costs steps, and no service manager is to end
 //! kevmon for them.
 
+mod queue;
 mod thread;
 mod triggers;
 
@@ -12,7 +13,6 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 
 use tracing::{error, info, warn};
@@ -27,7 +27,6 @@ use super::{
 };
 use crate::{
     config::recorder::Recorder as Settings,
-    episode::Episode,
     export::{Precision, UnixClock, span},
     plugin::{GroupId, Notice, RestartKind, StepReading, What},
     process::{Counter, Reason},
@@ -45,9 +44,6 @@ pub(super) struct Recorder {
     thread: Option<Thread>,
     groups: BTreeMap<GroupId, Group>,
     triggers: Triggers,
-    /// Steps and events that found no room in the queue since the last that did.
-    dropped: u64,
-    behind: Episode,
 }
 
 impl Recorder {
@@ -65,8 +61,6 @@ impl Recorder {
             thread: None,
             groups: BTreeMap::new(),
             triggers: Triggers::default(),
-            dropped: 0,
-            behind: Episode::default(),
         }
     }
 
@@ -130,7 +124,9 @@ impl Recorder {
             return;
         }
         let (steps, missed) = watch.take_steps();
-        self.dropped += missed;
+        if let Some(thread) = &mut self.thread {
+            thread.queue.lose(missed);
+        }
         for StepOf {
             time,
             is_lossy,
@@ -152,6 +148,7 @@ impl Recorder {
         if self.thread.is_none() {
             return;
         }
+        let (mut events, mut begun) = (Vec::new(), Vec::new());
         for notice in notices {
             let Some(label) = self.groups.get(&notice.group).map(|group| group.label.clone()) else {
                 continue;
@@ -163,7 +160,7 @@ impl Recorder {
                 notice.incident = Some(Arc::from(trigger.id.as_str()));
             }
             let group = notice.group.0;
-            self.send(Message::Event(group, event(notice, time)));
+            events.push((group, event(notice, time)));
             if let Judged::Begins(trigger) = judged {
                 info!(
                     "incident {} of {label}: {} of {} (pid {}); kevmon incidents lists it",
@@ -172,31 +169,20 @@ impl Recorder {
                     printable(&trigger.name),
                     trigger.pid
                 );
-                self.send(Message::Freeze(group, trigger));
+                begun.push(Message::Freeze(group, trigger));
             }
         }
+        // One message for all, as a burst has more events than the queue has places.
+        if !events.is_empty() {
+            self.send(Message::Events(events));
+        }
+        begun.into_iter().for_each(|begins| self.send(begins));
     }
 
     /// Never waits.
     fn send(&mut self, message: Message) {
-        let Some(thread) = &self.thread else { return };
-        let now = Instant::now();
-        if self.dropped > 0 && thread.send(Message::Lost(self.dropped)) {
-            self.dropped = 0;
-        }
-        if self.dropped == 0 && thread.send(message) {
-            if let Some(failures) = self.behind.works(now) {
-                info!(
-                    "flight recorder: its disk has caught up; {failures} steps and events are missing in it"
-                );
-            }
-            return;
-        }
-        self.dropped += 1;
-        if self.behind.fails(now) {
-            warn!(
-                "flight recorder: its disk does not keep up: steps and events are left out of it until it does; nothing else waits"
-            );
+        if let Some(thread) = &mut self.thread {
+            thread.queue.send(message);
         }
     }
 

@@ -2,26 +2,27 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use tracing::{error, warn};
 
+use super::queue::Queue;
 use crate::{
     app::output,
     config::recorder::Recorder as Settings,
     episode::Episode,
     health::Vital,
-    recorder::{Bounds, Event, Group, Incidents, Ring, Trigger, Values},
+    recorder::{Bounds, Event, Group, Incidents, Ring, Trigger, Values, incident::Unfinished},
 };
 
 /// Messages that wait for the disk: some seconds of a group at 10 ms.
 const WAITING: usize = 1024;
 /// An incident is made whole so long after its last step: what happened in it has been told by then.
 const LATE: Duration = Duration::from_secs(2);
-/// An incident that could not be written is tried again after this time …
+/// An incident that could not be written, or looked at, is tried again after this time …
 const AGAIN: Duration = Duration::from_secs(10);
 /// … and given up when the ring does not have it any more, or after this time.
 const GIVEN_UP: Duration = Duration::from_hours(1);
@@ -41,8 +42,8 @@ pub(super) enum Message {
         is_lossy: bool,
         groups: Vec<(usize, Values)>,
     },
-    /// Something happened to a member of a group.
-    Event(usize, Event),
+    /// What happened to members of groups.
+    Events(Vec<(usize, Event)>),
     /// An incident of a group begins.
     Freeze(usize, Trigger),
 }
@@ -50,7 +51,7 @@ pub(super) enum Message {
 /// The thread, while it is wanted.
 #[derive(Debug)]
 pub(super) struct Thread {
-    queue: SyncSender<Message>,
+    pub(super) queue: Queue,
     thread: JoinHandle<()>,
 }
 
@@ -68,17 +69,15 @@ impl Thread {
                 let _vital = Vital("kevmon-recorder");
                 Work::new(folder, settings).serve(&messages);
             })?;
-        Ok(Self { queue, thread })
-    }
-
-    /// False where there is no room.
-    pub(super) fn send(&self, message: Message) -> bool {
-        self.queue.try_send(message).is_ok()
+        Ok(Self {
+            queue: Queue::new(queue),
+            thread,
+        })
     }
 
     /// Writes what waits, unless the disk takes too long: that is left to itself then.
     pub(super) fn finish(self) {
-        drop(self.queue);
+        self.queue.finish();
         let end = Instant::now() + FINISH;
         while !self.thread.is_finished() && Instant::now() < end {
             thread::sleep(Duration::from_millis(2));
@@ -91,6 +90,8 @@ struct Work {
     incidents: Incidents,
     /// Incidents that are not whole, with the time of the next look at each, Unix ns.
     open: Vec<(Group, Trigger, u64)>,
+    /// When the incidents of earlier runs are looked at, Unix ns; `None` once that worked.
+    look_at: Option<u64>,
     trouble: Episode,
 }
 
@@ -102,27 +103,51 @@ impl Work {
         };
         let ring = Ring::open(&folder, bounds);
         let incidents = Incidents::new(&folder);
-        let unfinished = incidents.unfinished().unwrap_or_else(|error| {
-            warn!("flight recorder: the incidents of earlier runs cannot be looked at: {error}");
-            Vec::new()
-        });
-        let open = unfinished.into_iter();
-        let open = open.map(|(group, trigger)| {
-            let at = whole_at(&trigger);
-            (group, trigger, at)
-        });
         Self {
             ring,
             incidents,
-            open: open.collect(),
+            open: Vec::new(),
+            look_at: Some(0),
             trouble: Episode::default(),
+        }
+    }
+
+    /// Takes up the incidents that earlier runs did not finish. What fails is tried again.
+    fn look_at_earlier(&mut self, now: u64) {
+        if self.look_at.is_none_or(|at| now < at) {
+            return;
+        }
+        match self.incidents.unfinished() {
+            Ok(Unfinished { open, faults }) => {
+                self.look_at = None;
+                self.trouble.works(Instant::now());
+                faults.iter().for_each(|fault| warn!("flight recorder: {fault}"));
+                for (group, trigger) in open {
+                    if !self.open.iter().any(|(_, known, _)| known.id == trigger.id) {
+                        let at = whole_at(&trigger);
+                        self.open.push((group, trigger, at));
+                    }
+                }
+            }
+            Err(error) => {
+                self.look_at = Some(now.saturating_add(nanos(AGAIN)));
+                if self.trouble.fails(Instant::now()) {
+                    warn!(
+                        "flight recorder: the incidents of earlier runs cannot be looked at: {error}; it is tried again"
+                    );
+                }
+            }
         }
     }
 
     /// Until nobody sends any more.
     fn serve(&mut self, messages: &Receiver<Message>) {
         loop {
-            let next = self.open.iter().map(|(_, _, at)| *at).min();
+            let now = output::unix_now();
+            self.look_at_earlier(now);
+            self.look_at_open(now);
+            let next = self.open.iter().map(|(_, _, at)| *at);
+            let next = next.chain(self.look_at).min();
             let message = match next {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => {
@@ -135,7 +160,6 @@ impl Work {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.look_at_open();
         }
     }
 
@@ -148,7 +172,7 @@ impl Work {
                 is_lossy,
                 groups,
             } => self.ring.step(time, is_lossy, &groups),
-            Message::Event(group, event) => self.ring.event(group, &event),
+            Message::Events(events) => self.ring.events(&events),
             Message::Freeze(index, trigger) => {
                 // The ring has it first: a kill from here on loses nothing of it.
                 self.ring.trigger(index, &trigger);
@@ -162,8 +186,7 @@ impl Work {
     }
 
     /// Makes incidents whole whose time is over.
-    fn look_at_open(&mut self) {
-        let now = output::unix_now();
+    fn look_at_open(&mut self, now: u64) {
         let (due, open) = std::mem::take(&mut self.open)
             .into_iter()
             .partition(|(_, _, at)| *at <= now);
@@ -203,4 +226,54 @@ fn whole_at(trigger: &Trigger) -> u64 {
 
 fn nanos(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::recorder::Cause;
+
+    #[test]
+    fn a_look_at_earlier_incidents_that_failed_is_repeated() {
+        let base = std::env::temp_dir().join(format!("kevmon-recorder-look-{}", std::process::id()));
+        fs::create_dir_all(&base).unwrap();
+        let (folder, aside) = (base.join("metadata.db.recorder"), base.join("aside"));
+        let settings = Settings::default();
+        let group = Group {
+            key: "k".to_owned(),
+            plugin: "web".to_owned(),
+            label: "web".to_owned(),
+            step: 1,
+            detailed: false,
+        };
+        let trigger = Trigger {
+            id: "a-7".to_owned(),
+            cause: Cause::Crash,
+            time: 5,
+            from: 1,
+            until: 9,
+            pid: 7,
+            name: "web".to_owned(),
+        };
+        let mut earlier = Work::new(folder.clone(), settings);
+        earlier.ring.plan([(0, group)]);
+        earlier.ring.trigger(0, &trigger);
+        drop(earlier);
+        fs::rename(&folder, &aside).unwrap();
+        fs::write(&folder, "no folder").unwrap();
+        let mut work = Work::new(folder.clone(), settings);
+        work.look_at_earlier(1_000);
+        assert_eq!(work.open.len(), 0);
+        fs::remove_file(&folder).unwrap();
+        fs::rename(&aside, &folder).unwrap();
+        work.look_at_earlier(999 + nanos(AGAIN));
+        assert_eq!(work.open.len(), 0, "not at once");
+        work.look_at_earlier(1_000 + nanos(AGAIN));
+        assert_eq!(work.open.len(), 1);
+        work.look_at_earlier(u64::MAX);
+        assert_eq!(work.open.len(), 1, "once");
+        fs::remove_dir_all(&base).unwrap();
+    }
 }

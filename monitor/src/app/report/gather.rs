@@ -1,13 +1,19 @@
 //! What a page says: put together from the history's rows and the recorder's steps.
 
-use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+    ops::RangeInclusive,
+    path::Path,
+    time::Duration,
+};
 
 use super::trace::Trace;
 use crate::{
-    app::incidents::{self, cpus, kind, what},
+    app::incidents::{self, cpus, far, kind, lost, what},
     export::{death, restart, span},
     process::Reason,
-    recorder::{self, Event, EventKind, Field, Incident, Values},
+    recorder::{self, Event, EventKind, Field, Flags, Incident, Recording, Values, spacing},
     store::{self, History, HistoryRow},
 };
 
@@ -15,6 +21,8 @@ use crate::{
 const PARTS: u64 = 24;
 /// Holes that are drawn in the charts of one service.
 const HOLES: usize = 500;
+/// Steps of earlier parts that tell how far steps are apart.
+const RECENT: usize = 16;
 
 /// What a page is made of.
 #[derive(Debug)]
@@ -73,8 +81,9 @@ pub(super) struct Charts {
     pub(super) processes: Trace,
     pub(super) switches: Trace,
     pub(super) waits: Trace,
-    /// From and until, Unix ns.
+    /// From and until, Unix ns: the first [`HOLES`].
     pub(super) holes: Vec<(u64, u64)>,
+    hole_count: usize,
     before: Option<(u64, Values)>,
     first: Option<u64>,
     pub(super) steps: u64,
@@ -92,22 +101,23 @@ impl Charts {
             switches: trace(),
             waits: trace(),
             holes: Vec::new(),
+            hole_count: 0,
             before: None,
             first: None,
             steps: 0,
         }
     }
 
-    /// Adds a step; `apart`: the time between two of them, ns.
-    fn add(&mut self, time: u64, values: Values, apart: u64) {
+    /// Adds a step; `apart`: the usual time between two of them, ns.
+    fn add(&mut self, time: u64, (flags, values): (Flags, Values), apart: u64) {
         self.first.get_or_insert(time);
         self.steps += 1;
         let before = self.before.replace((time, values));
-        let is_near = |then: u64| time.saturating_sub(then) <= apart.saturating_mul(5) / 2;
+        let is_near = |then: u64| time.saturating_sub(then) <= far(apart);
         if let Some((then, _)) = before.filter(|(then, _)| !is_near(*then)) {
             self.hole(then, time);
         }
-        let before = before.filter(|(then, _)| is_near(*then) && *then < time);
+        let before = before.filter(|(then, _)| is_near(*then) && *then < time && !flags.begins);
         let now = (time, values);
         let rate = |field: Field| {
             let (then, before) = before?;
@@ -135,9 +145,21 @@ impl Charts {
         ] {
             trace.add(from, None);
         }
+        self.hole_count += 1;
         if self.holes.len() < HOLES {
             self.holes.push((from, until));
         }
+    }
+
+    /// How many holes there are, as a sentence; `None` for none.
+    fn missing(&self) -> Option<String> {
+        let shown = if self.hole_count > HOLES {
+            format!("the charts show the first {HOLES} of them hatched")
+        } else {
+            "the charts show them hatched".to_owned()
+        };
+        let count = self.hole_count;
+        (count > 0).then(|| format!("No values were recorded in {count} parts of this time; {shown}."))
     }
 
     /// What lies before the first step and after the last one.
@@ -145,11 +167,13 @@ impl Charts {
         let (Some(first), Some((last, _))) = (self.first, self.before) else {
             return;
         };
-        let far = apart.saturating_mul(5) / 2;
+        let far = far(apart);
         if first.saturating_sub(*range.start()) > far {
+            self.hole_count += 1;
             self.holes.insert(0, (*range.start(), first));
         }
         if range.end().saturating_sub(last) > far {
+            self.hole_count += 1;
             self.holes.push((last, *range.end()));
         }
     }
@@ -242,10 +266,11 @@ pub(super) fn of_incident(incident: &Incident, made: u64) -> Report {
     let trigger = &incident.trigger;
     let range = trigger.from..=trigger.until;
     let mut service = Service::new(&incident.group.label, &range);
-    for (time, (_, values)) in &incident.steps {
-        service.charts.add(*time, *values, incident.group.step);
+    let apart = spacing(incident.group.step, incident.steps.keys().copied());
+    for (time, step) in &incident.steps {
+        service.charts.add(*time, *step, apart);
     }
-    service.charts.end(&range, incident.group.step);
+    service.charts.end(&range, apart);
     incident.events.iter().for_each(|event| service.add_event(event));
     Report {
         title: format!("Incident {}", trigger.id),
@@ -269,11 +294,8 @@ pub(super) fn of_range(
 ) -> io::Result<Report> {
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
     let mut missing = Vec::new();
-    let mut oldest: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     for row in &history.rows {
         let label = row.group.plugin.as_str();
-        let known = oldest.entry(label).or_insert((row.time, 0));
-        known.1 += 1;
         if range.contains(&row.time) {
             let service = services.entry(label.to_owned());
             service
@@ -285,14 +307,12 @@ pub(super) fn of_range(
         plugin.is_none_or(|plugin| [&group.plugin, &group.label].iter().any(|name| *name == plugin))
     };
     add_steps(&mut services, &mut missing, folder, &range, &wanted)?;
+    let cut = cut(history, *range.start());
     for (label, service) in &mut services {
-        if let Some((first, rows)) = oldest.get(label.as_str())
-            && *first > *range.start()
-            && *rows >= store::KEPT
-        {
+        if cut.contains(label.as_str()) {
             service.missing.push(format!(
-                "The history has the latest {} events of a plugin: what was before them is missing in the timeline, the ends and \
-                 the distributions.",
+                "The history has the latest {} events of a plugin, shared by its users: what was before them is missing in the \
+                 timeline, the ends and the distributions.",
                 store::KEPT
             ));
         }
@@ -314,7 +334,7 @@ pub(super) fn of_range(
     Ok(Report {
         title: format!(
             "The last {}",
-            span(Duration::from_nanos(range.end() - range.start()))
+            span(Duration::from_nanos(range.end().saturating_sub(*range.start())))
         ),
         made: *range.end(),
         range,
@@ -322,6 +342,33 @@ pub(super) fn of_range(
         services: services.into_values().collect(),
         missing,
     })
+}
+
+/// What is missing of the recorder's steps in the parts that have been read.
+#[derive(Default)]
+struct Lacks {
+    /// Steps and events.
+    lost: u64,
+    is_lossy: bool,
+    faults: Vec<recorder::Fault>,
+}
+
+/// How far a service's steps are apart. A part may have too few of them to tell.
+#[derive(Default)]
+struct Pace {
+    /// Usual time between two steps, ns.
+    usual: u64,
+    /// Times of the last steps, Unix ns.
+    recent: Vec<u64>,
+}
+
+impl Pace {
+    /// Goes on with steps at these times; `asked`: the time between two steps that was asked for, ns.
+    fn follow(&mut self, asked: u64, times: impl Iterator<Item = u64>) {
+        self.recent.extend(times);
+        self.usual = spacing(asked, self.recent.iter().copied());
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+    }
 }
 
 /// Reads the recorder part by part, as a day of many groups would not fit into memory.
@@ -332,51 +379,84 @@ fn add_steps(
     range: &RangeInclusive<u64>,
     wanted: &dyn Fn(&recorder::Group) -> bool,
 ) -> io::Result<()> {
-    let length = (range.end() - range.start()) / PARTS + 1;
-    let (mut lost, mut is_lossy, mut faults) = (0, false, Vec::new());
-    let mut apart: BTreeMap<String, u64> = BTreeMap::new();
+    let length = range.end().saturating_sub(*range.start()) / PARTS + 1;
+    let mut lacks = Lacks::default();
+    let mut paces: BTreeMap<String, Pace> = BTreeMap::new();
     for part in 0..PARTS {
-        let from = range.start() + part * length;
-        let until = (from + length - 1).min(*range.end());
+        let from = range.start().saturating_add(part * length);
+        let until = from.saturating_add(length - 1).min(*range.end());
         let recording = recorder::read(folder, from..=until)?;
-        for step in &recording.steps {
-            is_lossy |= step.is_lossy;
-            for (place, values) in &step.groups {
-                let Some(group) = recording.groups.get(*place).filter(|group| wanted(group)) else {
-                    continue;
-                };
-                apart.insert(group.label.clone(), group.step);
-                let service = services.entry(group.label.clone());
-                let service = service.or_insert_with(|| Service::new(&group.label, range));
-                service.charts.add(step.time, *values, group.step);
-            }
-        }
-        lost += recording.gaps.iter().map(|gap| gap.steps).sum::<u64>();
+        add_part(services, &mut paces, &recording, range, wanted);
+        lacks.lost = lacks.lost.saturating_add(lost(&recording.gaps));
+        lacks.is_lossy |= recording.steps.iter().any(|step| step.flags.is_lossy);
         for fault in recording.faults {
-            if !faults.contains(&fault) {
-                faults.push(fault);
+            if !lacks.faults.contains(&fault) {
+                lacks.faults.push(fault);
             }
         }
     }
-    for (label, apart) in apart {
+    for (label, pace) in paces {
         if let Some(service) = services.get_mut(&label) {
-            service.charts.end(range, apart);
-            let holes = service.charts.holes.len();
-            if holes > 0 {
-                service.missing.push(format!(
-                    "No values were recorded in {holes} parts of this time; the charts show them hatched."
-                ));
-            }
+            service.charts.end(range, pace.usual);
+            service.missing.extend(service.charts.missing());
         }
     }
-    missing.extend(faults.iter().map(ToString::to_string));
-    if lost > 0 {
+    missing.extend(lacks.faults.iter().map(ToString::to_string));
+    if lacks.lost > 0 {
         missing.push(format!(
-            "{lost} steps or events of the flight recorder were lost."
+            "{} steps or events of the flight recorder were lost.",
+            lacks.lost
         ));
     }
-    if is_lossy {
+    if lacks.is_lossy {
         missing.push("Records of the kernel were lost: starts and ends may be missing.".to_owned());
     }
     Ok(())
+}
+
+/// Adds the steps of a part.
+fn add_part(
+    services: &mut BTreeMap<String, Service>,
+    paces: &mut BTreeMap<String, Pace>,
+    recording: &Recording,
+    range: &RangeInclusive<u64>,
+    wanted: &dyn Fn(&recorder::Group) -> bool,
+) {
+    let mut by_place: Vec<Vec<(u64, (Flags, Values))>> = vec![Vec::new(); recording.groups.len()];
+    for step in &recording.steps {
+        for (place, values) in &step.groups {
+            if let Some(steps) = by_place.get_mut(*place) {
+                steps.push((step.time, (step.flags, *values)));
+            }
+        }
+    }
+    for (group, steps) in recording.groups.iter().zip(by_place) {
+        if steps.is_empty() || !wanted(group) {
+            continue;
+        }
+        let pace = paces.entry(group.label.clone()).or_default();
+        pace.follow(group.step, steps.iter().map(|(time, _)| *time));
+        let usual = pace.usual;
+        let service = services.entry(group.label.clone());
+        let service = service.or_insert_with(|| Service::new(&group.label, range));
+        for (time, step) in steps {
+            service.charts.add(time, step, usual);
+        }
+    }
+}
+
+/// The plugins with a group that has as many rows as are kept, and with rows that may be missing since `start`, Unix ns. The users
+/// of a group share its rows, so one user's may reach back further than another's.
+fn cut(history: &History, start: u64) -> BTreeSet<&str> {
+    let mut counts: HashMap<&store::GroupKey, (usize, HashMap<Option<u32>, u64>)> = HashMap::new();
+    for row in &history.rows {
+        let (rows, oldest) = counts.entry(&row.group).or_default();
+        *rows += 1;
+        let oldest = oldest.entry(row.user).or_insert(row.time);
+        *oldest = row.time.min(*oldest);
+    }
+    let cut = counts
+        .into_iter()
+        .filter(|(_, (rows, oldest))| *rows >= store::KEPT && oldest.values().any(|oldest| *oldest > start));
+    cut.map(|(group, _)| group.plugin.as_str()).collect()
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     app::local_time::Local,
     process::{Reason, Tgid},
-    recorder::{Bounds, Cause, Event, EventKind, Field, Group, Incident, Ring, Trigger, Values},
+    recorder::{Bounds, Cause, Event, EventKind, Field, Flags, Group, Incident, Ring, Trigger, Values},
     store::{self, GroupKey, History, HistoryRow, Outage},
 };
 
@@ -69,11 +69,13 @@ fn incident() -> Incident {
             ..group()
         },
         steps: (0..60)
-            .map(|second| (NOW - (60 - second) * SECOND, (false, values(second))))
+            .map(|second| (NOW - (60 - second) * SECOND, (Flags::default(), values(second))))
             .collect::<BTreeMap<_, _>>(),
         events: vec![exit],
         gaps: Vec::new(),
+        left_out: 0,
         is_whole: true,
+        damage: None,
     }
 }
 
@@ -216,4 +218,127 @@ fn a_peak_is_not_lost_in_a_day_and_a_hole_is_no_line() {
     assert!(path.contains(" 0.0"), "the peak is at the top: {path}");
     assert_eq!(path.matches('M').count(), 2, "two lines: {path}");
     assert!(path.len() < 20_000);
+}
+
+/// Steps of these seconds before [`NOW`], as an incident has them.
+fn steps(seconds: impl Iterator<Item = u64>) -> BTreeMap<u64, (Flags, Values)> {
+    seconds
+        .map(|second| (NOW - second * SECOND, (Flags::default(), values(100 - second))))
+        .collect()
+}
+
+#[test]
+fn an_incident_says_what_it_does_not_reach() {
+    let missing = |steps, is_whole| {
+        crate::app::incidents::missing(&Incident {
+            steps,
+            is_whole,
+            ..incident()
+        })
+    };
+    let whole = steps(0..=60)
+        .into_keys()
+        .chain((1..=60).map(|second| NOW + second * SECOND));
+    let whole: BTreeMap<_, _> = whole.map(|time| (time, (Flags::default(), values(1)))).collect();
+    assert_eq!(missing(whole.clone(), true), [""; 0]);
+    let late = whole.clone().split_off(&(NOW - 50 * SECOND));
+    let said = missing(late, true).concat();
+    assert!(
+        said.starts_with("There is no step in the first 10.000 s:"),
+        "{said}"
+    );
+    let said = missing(steps(0..=60), true).concat();
+    assert!(said.starts_with("There is no step in the last 1m"), "{said}");
+    assert_eq!(missing(steps(0..=60), false).len(), 1, "it is not over");
+    // Where reading takes long, steps are further apart, and have holes all the same.
+    let slow = |gone: u64| {
+        let slow = whole.iter().filter(move |(time, _)| {
+            let second = (**time - (NOW - 60 * SECOND)) / SECOND;
+            second.is_multiple_of(5) && !(gone..gone + 20).contains(&second)
+        });
+        slow.map(|(time, step)| (*time, *step))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(missing(slow(200), true), [""; 0]);
+    let said = missing(slow(50), true).concat();
+    assert!(said.contains("1 times steps are further apart than 5"), "{said}");
+}
+
+#[test]
+fn sums_that_begin_in_a_new_run_are_no_peak() {
+    let mut incident = incident();
+    for (time, (flags, values)) in &mut incident.steps {
+        if *time >= NOW - 30 * SECOND {
+            flags.begins = *time == NOW - 30 * SECOND;
+            let sum = values.get(Field::Cpu).map(|sum| sum + 5_000 * SECOND);
+            *values = values.with(Field::Cpu, sum);
+        }
+    }
+    let page = html::page(&gather::of_incident(&incident, NOW + 100 * SECOND), &utc);
+    assert!(page.contains("highest 0.50 CPU"), "no peak of 5,000 CPUs");
+}
+
+#[test]
+fn a_range_counts_all_holes_and_says_whose_rows_were_cut() {
+    let folder = std::env::temp_dir().join(format!("kevmon-report-holes-{}", std::process::id()));
+    let day = Bounds {
+        bytes: 1 << 30,
+        age: Duration::from_hours(25),
+    };
+    let mut ring = Ring::open(&folder, day);
+    ring.plan([(0, group())]);
+    let began = NOW - 80_000 * SECOND;
+    // Ten steps, and ten seconds without, 600 times.
+    for second in (0..12_000).filter(|second| second % 20 < 10) {
+        ring.step(began + second * SECOND, false, &[(0, values(second))]);
+    }
+    let key = std::sync::Arc::new(GroupKey {
+        plugin: "web".to_owned(),
+        key: "k".to_owned(),
+    });
+    let row = |time: u64, user: u32| HistoryRow {
+        group: std::sync::Arc::clone(&key),
+        time,
+        pid: Tgid(1),
+        start_time: None,
+        name: "web".to_owned(),
+        user: Some(user),
+        event: store::Event::Start { worker: false },
+        details: store::Details::default(),
+    };
+    // One user's row is from before the range; the rest are another's, of which older ones have gone.
+    let busy = (0..store::KEPT as u64 - 1).map(|number| row(began + number * SECOND, 2));
+    let history = History {
+        rows: std::iter::once(row(NOW - 2 * DAY, 1)).chain(busy).collect(),
+        ..History::default()
+    };
+    let report = gather::of_range(&history, &folder, NOW - DAY..=NOW, None).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let said = report.services[0].missing.concat();
+    assert!(said.contains("The history has the latest 1000 events"), "{said}");
+    assert!(
+        said.contains("in 601 parts of this time; the charts show the first 500"),
+        "{said}"
+    );
+}
+
+#[test]
+fn slow_steps_are_no_holes_though_a_part_has_few_of_them() {
+    let folder = std::env::temp_dir().join(format!("kevmon-report-slow-{}", std::process::id()));
+    let mut ring = Ring::open(
+        &folder,
+        Bounds {
+            bytes: 1 << 30,
+            age: Duration::from_hours(2),
+        },
+    );
+    ring.plan([(0, group())]);
+    let began = NOW - 3_600 * SECOND;
+    for second in (0..=3_600).step_by(60) {
+        ring.step(began + second * SECOND, false, &[(0, values(second))]);
+    }
+    let report = gather::of_range(&History::default(), &folder, began..=NOW, None).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let holes = report.services[0].charts.holes.len();
+    assert!(holes <= 4, "{holes}, until their pace is known");
 }

@@ -2,19 +2,19 @@
 //!
 //! The loop looks when it is asked, and hands over what it found without waiting for anybody. A look is good for all who ask within
 //! half a second, or within twenty times what it took where that is longer: however many look, they take a twentieth of the loop's
-//! time at most. Replies are rendered on the commands' thread. A kevmon that nobody looks at keeps its latest events, and does
-//! nothing else for this.
+//! time at most. Replies are rendered on the commands' thread, which forgets a look some seconds after the last one who wanted it. A
+//! kevmon that nobody looks at keeps its latest events, and does nothing else for this.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use serde_json::Value as Json;
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::status::Status;
@@ -32,6 +32,8 @@ use crate::{
 const FRESH: Duration = Duration::from_millis(500);
 /// … and after so many times what it took.
 const REST: u32 = 20;
+/// A look of many processes takes some MB, and is forgotten after this long at the earliest.
+const FORGOTTEN: Duration = Duration::from_secs(5);
 /// The loop answers within milliseconds; a collection of very many processes may come before.
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
 /// Events kept for those who look.
@@ -60,6 +62,8 @@ pub(in crate::app) struct Views {
     asks: mpsc::Sender<Ask>,
     latest: Arc<AsyncMutex<Option<Latest>>>,
     recent: Recent,
+    /// [`FORGOTTEN`].
+    keeps: Duration,
 }
 
 impl Views {
@@ -69,6 +73,7 @@ impl Views {
             asks,
             latest: Arc::default(),
             recent,
+            keeps: FORGOTTEN,
         }
     }
 
@@ -95,7 +100,7 @@ impl Views {
     async fn found(&self) -> Option<Arc<Found>> {
         let mut latest = self.latest.lock().await;
         if let Some((at, found)) = &*latest
-            && at.elapsed() < FRESH.max(found.took * REST)
+            && at.elapsed() < good_for(found)
         {
             return Some(Arc::clone(found));
         }
@@ -103,7 +108,27 @@ impl Views {
         self.asks.send(answer).await.ok()?;
         let found = Arc::new(answered.await.ok()?);
         *latest = Some((Instant::now(), Arc::clone(&found)));
+        tokio::spawn(forget(
+            Arc::clone(&self.latest),
+            Arc::downgrade(&found),
+            self.keeps.max(good_for(&found)),
+        ));
         Some(found)
+    }
+}
+
+/// How long it answers those who ask.
+fn good_for(found: &Found) -> Duration {
+    FRESH.max(found.took * REST)
+}
+
+/// Lets go of this look after a time, unless another one has taken its place by then.
+async fn forget(latest: Arc<AsyncMutex<Option<Latest>>>, old: Weak<Found>, after: Duration) {
+    sleep(after).await;
+    let mut latest = latest.lock().await;
+    let is_old = |(_, found): &Latest| std::ptr::eq(Arc::as_ptr(found), old.as_ptr());
+    if latest.as_ref().is_some_and(is_old) {
+        *latest = None;
     }
 }
 
@@ -219,16 +244,20 @@ pub(super) fn gauges_of(reading: &crate::plugin::Reading) -> Has {
     }
 }
 
-/// Looks, for those who ask.
-pub(in crate::app) fn found(looked: impl FnOnce() -> Looked, clocks: (UnixClock, UnixClock)) -> Found {
+/// Looks, for those who ask, and hands over what was found. Nobody is waited for, and for those who have gone nothing is done.
+pub(in crate::app) fn answer(ask: Ask, look: impl FnOnce() -> Looked, clocks: (UnixClock, UnixClock)) {
+    if ask.is_closed() {
+        return;
+    }
     let began = Instant::now();
-    let looked = looked();
-    Found {
+    let looked = look();
+    let found = Found {
         looked,
         time: output::unix_now(),
         clocks,
         took: began.elapsed(),
-    }
+    };
+    drop(ask.send(found));
 }
 
 #[cfg(test)]
@@ -276,6 +305,67 @@ mod tests {
 
     fn numbers(events: &[EventFrame]) -> Vec<u64> {
         events.iter().map(|event| event.number).collect()
+    }
+
+    fn looked() -> Looked {
+        Looked {
+            time: BootTime(1),
+            source: "ebpf",
+            lost: 0,
+            is_fresh: true,
+            groups: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_nobody_wants_any_more_is_forgotten() {
+        let clock = UnixClock::new(0, BootTime(0));
+        let (asks, mut asked) = mpsc::channel(1);
+        let mut views = Views::new(asks, Recent::default());
+        views.keeps = Duration::from_millis(700);
+        let answers = tokio::spawn(async move {
+            let mut count = 0;
+            while let Some(ask) = asked.recv().await {
+                answer(ask, looked, (clock, clock));
+                count += 1;
+            }
+            count
+        });
+        assert!(views.found().await.is_some() && views.found().await.is_some());
+        assert!(views.latest.lock().await.is_some());
+        sleep(Duration::from_millis(100)).await;
+        assert!(views.latest.lock().await.is_some(), "not at once");
+        sleep(Duration::from_secs(2)).await;
+        assert!(views.latest.lock().await.is_none());
+        drop(views);
+        assert_eq!(answers.await.ok(), Some(1), "one look for both");
+    }
+
+    #[tokio::test]
+    async fn the_next_look_takes_the_place_of_the_one_before() {
+        let clock = UnixClock::new(0, BootTime(0));
+        let (asks, mut asked) = mpsc::channel(1);
+        let views = Views::new(asks, Recent::default());
+        tokio::spawn(async move {
+            while let Some(ask) = asked.recv().await {
+                answer(ask, looked, (clock, clock));
+            }
+        });
+        let first = views.found().await.map(|found| Arc::downgrade(&found));
+        sleep(FRESH + Duration::from_millis(100)).await;
+        assert!(views.found().await.is_some());
+        assert!(
+            first.is_some_and(|first| first.upgrade().is_none()),
+            "one is kept"
+        );
+    }
+
+    #[test]
+    fn nobody_looks_for_whoever_has_gone() {
+        let clock = UnixClock::new(0, BootTime(0));
+        let (ask, asked) = oneshot::channel();
+        drop(asked);
+        answer(ask, || panic!("it looks"), (clock, clock));
     }
 
     #[test]

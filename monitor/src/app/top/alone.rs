@@ -1,13 +1,13 @@
 //! Frames of this process, which watches by itself, as `kevmon events` and `--run-once` do.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     frame::{EventFrame, Frame, Members},
-    source::Told,
+    source::Answer,
 };
 use crate::{
     app::{
@@ -18,7 +18,7 @@ use crate::{
         sources::on_this_host,
         watch::{Origin, Watch},
     },
-    cli::{DEFAULT_RING_BYTES, TopArgs},
+    cli::TopArgs,
     config::{self, Environment, accounting::ExactEnds},
     export::{LiveEvent, UnixClock, event_json},
     plugin::{GroupId, Plugin},
@@ -71,12 +71,8 @@ impl Alone {
             plugin.events = true;
         }
         let origin = Origin {
-            choice: args.source,
-            asked_by: "--source ebpf",
-            ring_bytes: DEFAULT_RING_BYTES,
-            root: PathBuf::from("/proc"),
-            pinning: None,
             exact_ends: ExactEnds::default(),
+            ..Origin::of_command(args.source)
         };
         let root = origin.root.clone();
         let mut watch = Watch::start(origin, loaded.plugins, &Kept::default())?;
@@ -104,7 +100,7 @@ impl Alone {
         self.drain_at = Instant::now();
     }
 
-    pub(super) async fn told(&mut self) -> Told {
+    pub(super) async fn told(&mut self) -> Answer {
         loop {
             let sample = self.watch.next_sample().map(Instant::from_std);
             sleep_until(sample.map_or(self.drain_at, |at| at.min(self.drain_at))).await;
@@ -116,7 +112,7 @@ impl Alone {
             self.drain_at = Instant::now() + if all { DRAIN } else { Duration::ZERO };
             self.take_events();
             if let Some(members) = self.asked.take() {
-                return Told::Frame(Box::new(self.frame(&members)));
+                return Answer::Frame(Box::new(self.frame(&members)));
             }
         }
     }

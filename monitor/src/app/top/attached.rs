@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     frame::{Frame, Members},
-    source::Told,
+    source::Answer,
 };
 use crate::{
     app::{Exit, service, wanted},
@@ -33,6 +33,10 @@ pub(super) struct Attached {
     run: Option<u64>,
     since: u64,
     asked: Option<Asked>,
+    /// The processes that are asked for with it.
+    members: Members,
+    /// Other processes were asked for meanwhile: the next request is for these.
+    next: Option<Members>,
 }
 
 impl Attached {
@@ -63,13 +67,17 @@ impl Attached {
             run: None,
             since: 0,
             asked: None,
+            members: Members::All,
+            next: None,
         }
     }
 
     pub(super) fn ask(&mut self, members: &Members) {
         if self.asked.is_some() {
+            self.next = Some(members.clone()).filter(|next| *next != self.members);
             return;
         }
+        self.members.clone_from(members);
         let request = match members {
             Members::Of(groups) if groups.len() <= NAMED_GROUPS => {
                 json!({ "command": "top", "since": self.since, "groups": groups })
@@ -83,25 +91,29 @@ impl Attached {
         }));
     }
 
-    pub(super) async fn told(&mut self) -> Told {
+    pub(super) async fn told(&mut self) -> Answer {
         let Some(asked) = &mut self.asked else {
             return std::future::pending().await;
         };
         let reply = asked.await;
         self.asked = None;
-        match reply {
+        let answer = match reply {
             Ok(reply) => self.read(&reply),
-            Err(error) => Told::Away(away(&error)),
+            Err(error) => Answer::Away(away(&error)),
+        };
+        if let Some(next) = self.next.take() {
+            self.ask(&next);
         }
+        answer
     }
 
-    fn read(&mut self, reply: &[u8]) -> Told {
+    fn read(&mut self, reply: &[u8]) -> Answer {
         if reply.starts_with(ERROR) {
             return self.refusal(reply);
         }
         let mut frame: Frame = match serde_json::from_slice(reply) {
             Ok(frame) => frame,
-            Err(error) => return Told::Away(format!("the reply cannot be read: {error}")),
+            Err(error) => return Answer::Away(format!("the reply cannot be read: {error}")),
         };
         if self.run.is_some_and(|run| run != frame.run) {
             // Numbers of another run: they are asked for from the beginning next time.
@@ -113,16 +125,16 @@ impl Attached {
             self.since = self.since.max(told.number);
             name_user(&mut told.event);
         }
-        Told::Frame(Box::new(frame))
+        Answer::Frame(Box::new(frame))
     }
 
-    fn refusal(&self, reply: &[u8]) -> Told {
+    fn refusal(&self, reply: &[u8]) -> Answer {
         let reply: Json = serde_json::from_slice(reply).unwrap_or_default();
         let text = |key: &str| reply[key].as_str().unwrap_or_default().to_owned();
         let error = text("error");
         // As serde says it of a command that it does not know.
         if error.contains("unknown variant") {
-            return Told::Refused(format!(
+            return Answer::Refused(format!(
                 "{}: the running kevmon (version {}) does not know kevmon top (version {}): restart it (systemctl restart kevmon, \
                  or kevmon --restart), so that the installed version runs",
                 self.path.display(),
@@ -130,7 +142,7 @@ impl Attached {
                 env!("CARGO_PKG_VERSION")
             ));
         }
-        Told::Away(format!("{error}; {}", text("remedy")))
+        Answer::Away(format!("{error}; {}", text("remedy")))
     }
 }
 
@@ -159,6 +171,8 @@ fn away(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
     use super::*;
 
     fn attached() -> Attached {
@@ -185,7 +199,7 @@ mod tests {
             (2, &[5], 0, 0),
             (2, &[1, 5], 2, 5),
         ] {
-            let Told::Frame(frame) = attached.read(&frame(run, events)) else {
+            let Answer::Frame(frame) = attached.read(&frame(run, events)) else {
                 panic!("no frame");
             };
             assert_eq!((frame.events.len(), attached.since), (kept, since), "{events:?}");
@@ -195,7 +209,7 @@ mod tests {
     #[test]
     fn an_older_kevmon_is_named_with_the_remedy() {
         let reply = br#"{"error":"the request cannot be read: unknown variant `top`, expected one of `status`, `stop`","remedy":"x"}"#;
-        let Told::Refused(why) = attached().read(reply) else {
+        let Answer::Refused(why) = attached().read(reply) else {
             panic!("not refused");
         };
         assert!(
@@ -208,8 +222,44 @@ mod tests {
             b"{}",
             b"{\"error\"",
         ] {
-            assert!(matches!(attached().read(other), Told::Away(_)), "{other:?}");
+            assert!(matches!(attached().read(other), Answer::Away(_)), "{other:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn other_processes_that_are_asked_for_meanwhile_are_asked_for_next() {
+        let path = std::env::temp_dir().join(format!("kevmon-top-{}.sock", std::process::id()));
+        let _: io::Result<()> = std::fs::remove_file(&path);
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let mut attached = Attached::new(path.clone(), "1");
+        attached.ask(&Members::Of(vec![1]));
+        attached.ask(&Members::Of(vec![1, 2]));
+        let served = async {
+            let mut requests = Vec::new();
+            for _ in 0..2 {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                stream.write_all(&frame(1, &[7])).await.unwrap();
+                requests.push(serde_json::from_str::<Json>(&line).unwrap());
+            }
+            requests
+        };
+        let told = async {
+            for _ in 0..2 {
+                let within = tokio::time::timeout(std::time::Duration::from_secs(10), attached.told());
+                assert!(matches!(within.await, Ok(Answer::Frame(_))));
+            }
+        };
+        let (requests, ()) = tokio::join!(served, told);
+        let of = |request: &Json| (request["groups"].clone(), request["since"].clone());
+        assert_eq!(of(&requests[0]), (json!([1]), json!(0)));
+        assert_eq!(of(&requests[1]), (json!([1, 2]), json!(7)));
+        attached.ask(&Members::Of(vec![1]));
+        attached.ask(&Members::Of(vec![1]));
+        assert!(attached.next.is_none(), "the same ones are on their way");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) enum Action {
         back: bool,
     },
     Reverse,
+    /// So many frames of a recording further on, or back.
+    Step(isize),
     Pause,
     /// Shows the events, or not.
     Events,
@@ -44,7 +46,7 @@ pub(super) enum Action {
 }
 
 /// The keys, for the help.
-pub(super) const HELP: [(&str, &str); 13] = [
+pub(super) const HELP: [(&str, &str); 14] = [
     ("Up Down j k", "select a row"),
     ("PgUp PgDn Home End", "select a row further away"),
     ("Enter Right Left", "expand or collapse a group's processes"),
@@ -54,6 +56,7 @@ pub(super) const HELP: [(&str, &str); 13] = [
     ("/", "show only rows whose name or pid matches a pattern"),
     ("Esc", "show all rows again"),
     ("Space p", "pause, and go on"),
+    (", . < >", "in a recording: a step back or on, or ten of them"),
     ("v", "show or hide the events"),
     ("? h", "this help"),
     ("Ctrl-Z", "suspend"),
@@ -106,6 +109,10 @@ fn of_command(code: KeyCode) -> Action {
         KeyCode::Char('r') => Action::Reverse,
         KeyCode::Char('/') => Action::BeginFilter,
         KeyCode::Char(' ' | 'p') => Action::Pause,
+        KeyCode::Char(',') => Action::Step(-1),
+        KeyCode::Char('.') => Action::Step(1),
+        KeyCode::Char('<') => Action::Step(-10),
+        KeyCode::Char('>') => Action::Step(10),
         KeyCode::Char('v') => Action::Events,
         KeyCode::Char('?' | 'h') | KeyCode::F(1) => Action::Help,
         _ => Action::None,
@@ -169,6 +176,33 @@ mod tests {
         }
         let with_alt = key(KeyCode::Char('q'), KeyModifiers::ALT, Mode::Commands);
         assert_eq!(with_alt, Action::None);
+    }
+
+    #[test]
+    fn every_key_of_the_help_does_something() {
+        for key in HELP.iter().flat_map(|(keys, _)| keys.split(' ')) {
+            let (code, modifiers) = match key {
+                "Up" => (KeyCode::Up, KeyModifiers::NONE),
+                "Down" => (KeyCode::Down, KeyModifiers::NONE),
+                "Left" => (KeyCode::Left, KeyModifiers::NONE),
+                "Right" => (KeyCode::Right, KeyModifiers::NONE),
+                "PgUp" => (KeyCode::PageUp, KeyModifiers::NONE),
+                "PgDn" => (KeyCode::PageDown, KeyModifiers::NONE),
+                "Home" => (KeyCode::Home, KeyModifiers::NONE),
+                "End" => (KeyCode::End, KeyModifiers::NONE),
+                "Enter" => (KeyCode::Enter, KeyModifiers::NONE),
+                "Esc" => (KeyCode::Esc, KeyModifiers::NONE),
+                "Space" => (KeyCode::Char(' '), KeyModifiers::NONE),
+                "Ctrl-Z" => (KeyCode::Char('z'), KeyModifiers::CONTROL),
+                "Ctrl-C" => (KeyCode::Char('c'), KeyModifiers::CONTROL),
+                letter => {
+                    assert_eq!(letter.chars().count(), 1, "{letter}");
+                    (KeyCode::Char(letter.chars().next().unwrap()), KeyModifiers::NONE)
+                }
+            };
+            let action = of_key(KeyEvent::new(code, modifiers), Mode::Commands);
+            assert_ne!(action, Action::None, "{key}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `kevmon top`: what every group does, live in the terminal.
 //!
 //! A source tells frames: a running kevmon over its commands socket ([`attached`]), or this process, which watches by itself
-//! ([`alone`]). The state takes frames and keys ([`state`]), the view draws the state ([`view`]): both are pure. The terminal is one
+//! ([`alone`]), or the flight recorder's files ([`replay`]). The state takes frames and keys ([`state`]), the view draws the state ([`view`]): both are pure. The terminal is one
 //! guard's, which gives it back as it was found ([`terminal`]).
 
 mod alone;
 mod attached;
 mod frame;
 mod keys;
+mod replay;
 mod source;
 mod state;
 mod terminal;
@@ -23,7 +24,7 @@ use tokio::{
 
 pub(super) use self::frame::{EventFrame, Frame, Has, Members};
 use self::{
-    source::{Source, Told},
+    source::{Answer, Source},
     state::{Effect, State},
     terminal::{Input, Screen},
     view::Look,
@@ -35,7 +36,7 @@ use crate::{
     limits, shown,
 };
 
-/// Runs until a key, SIGTERM, SIGINT or SIGHUP.
+/// Runs until a key, SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 ///
 /// # Errors
 /// Nothing can be watched, the running kevmon cannot be asked, or the terminal cannot be drawn on.
@@ -64,7 +65,7 @@ pub(super) fn run(args: &TopArgs, environment: &Environment) -> Result<Exit> {
         // Before the screen is taken: what keeps it from working is said where the command was given.
         source.ask(&state.members());
         match source.told().await {
-            Told::Refused(why) => {
+            Answer::Refused(why) => {
                 shown::complain(why);
                 return Ok(Exit::Failure);
             }
@@ -95,31 +96,54 @@ fn unfit(is_terminal: bool, term: Option<&str>) -> Option<&'static str> {
     }
 }
 
-fn take(state: &mut State, told: Told) {
+fn take(state: &mut State, told: Answer) {
     match told {
-        Told::Frame(frame) => state.take(*frame),
-        Told::Away(why) | Told::Refused(why) => state.lose(output::unix_now(), why),
+        Answer::Frame(frame) => state.take(*frame),
+        Answer::Recorded { frames, fault } => state.replay(frames, fault),
+        Answer::Away(why) | Answer::Refused(why) => state.lose(output::unix_now(), why),
     }
 }
 
-/// What ends it from outside.
-struct Ends([Signal; 3]);
+/// What others ask of it by signals.
+#[derive(Clone, Copy)]
+enum Asked {
+    End,
+    /// SIGTSTP.
+    Suspend,
+    /// SIGCONT: it goes on, whatever stopped it.
+    GoOn,
+}
 
-impl Ends {
+/// Signals from outside.
+struct Signals {
+    ends: [Signal; 4],
+    stop: Signal,
+    go_on: Signal,
+}
+
+impl Signals {
     fn new() -> Result<Self> {
-        Ok(Self([
-            signal(SignalKind::terminate()).context("SIGTERM")?,
-            signal(SignalKind::interrupt()).context("SIGINT")?,
-            signal(SignalKind::hangup()).context("SIGHUP")?,
-        ]))
+        Ok(Self {
+            ends: [
+                signal(SignalKind::terminate()).context("SIGTERM")?,
+                signal(SignalKind::interrupt()).context("SIGINT")?,
+                signal(SignalKind::hangup()).context("SIGHUP")?,
+                signal(SignalKind::quit()).context("SIGQUIT")?,
+            ],
+            stop: signal(SignalKind::from_raw(libc::SIGTSTP)).context("SIGTSTP")?,
+            go_on: signal(SignalKind::from_raw(libc::SIGCONT)).context("SIGCONT")?,
+        })
     }
 
-    async fn come(&mut self) {
-        let [terminate, interrupt, hang_up] = &mut self.0;
+    async fn next(&mut self) -> Asked {
+        let [terminate, interrupt, hang_up, quit] = &mut self.ends;
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hang_up.recv() => {}
+            _ = terminate.recv() => Asked::End,
+            _ = interrupt.recv() => Asked::End,
+            _ = hang_up.recv() => Asked::End,
+            _ = quit.recv() => Asked::End,
+            _ = self.stop.recv() => Asked::Suspend,
+            _ = self.go_on.recv() => Asked::GoOn,
         }
     }
 }
@@ -130,7 +154,7 @@ async fn show(args: &TopArgs, mut source: Source, mut state: State) -> Result<Op
         has_colours: standard_output::look(args.paint.color).colours,
         local: local_time::wall,
     };
-    let mut ends = Ends::new()?;
+    let mut signals = Signals::new()?;
     let mut screen = Screen::enter(args.mouse, look.has_colours)?;
     let mut input = Input::start()?;
     let mut ticks = interval_at(Instant::now() + args.interval, args.interval);
@@ -138,13 +162,20 @@ async fn show(args: &TopArgs, mut source: Source, mut state: State) -> Result<Op
     loop {
         screen.draw(&mut state, look)?;
         let effect = tokio::select! {
-            () = ends.come() => return Ok(None),
+            asked = signals.next() => match asked {
+                Asked::End => return Ok(None),
+                Asked::Suspend => Effect::Suspend,
+                Asked::GoOn => {
+                    screen.retake()?;
+                    Effect::None
+                }
+            },
             event = input.next() => {
                 let Some(event) = event else { return Ok(None) };
                 state.apply(keys::action(&event, state.mode, view::table_line()))
             }
             told = source.told() => {
-                if let Told::Refused(why) = told {
+                if let Answer::Refused(why) = told {
                     return Ok(Some(why));
                 }
                 take(&mut state, told);
@@ -158,6 +189,7 @@ async fn show(args: &TopArgs, mut source: Source, mut state: State) -> Result<Op
             Effect::Ask if state.is_paused => {}
             Effect::Ask => source.ask(&state.members()),
             Effect::Suspend => screen.suspend()?,
+            Effect::Step(by) => source.step(by),
         }
     }
 }

@@ -1,10 +1,15 @@
-//! The terminal: taken for the time of one guard, and given back as it was found, whatever ends kevmon but SIGKILL.
+//! The terminal: taken for the time of one guard, and given back as it was found.
+//!
+//! Keys, SIGTERM, SIGINT, SIGHUP and SIGQUIT end the caller's loop, and with it the guard. Ctrl-Z and a SIGTSTP from outside give the
+//! terminal back, stop this process as the shell expects it, and take the terminal again after SIGCONT. What nobody can catch leaves
+//! raw mode and the other screen: SIGKILL, for which `reset` is the remedy, and SIGSTOP until the SIGCONT that follows it. So do the
+//! signals of a crash (SIGSEGV, SIGABRT and the like).
 //!
 //! A panic of any thread gives it back before its message is written, which would vanish with the screen otherwise.
 
 use std::{
     io::{self, BufWriter, Stdout, Write, stdout},
-    panic,
+    mem, panic,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +20,7 @@ use std::{
 use anyhow::{Context, Result};
 use ratatui::{
     Terminal,
-    backend::CrosstermBackend,
+    backend::{Backend, CrosstermBackend},
     crossterm::{
         cursor::Show,
         event::{self, DisableMouseCapture, EnableMouseCapture, Event},
@@ -24,7 +29,6 @@ use ratatui::{
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
 };
-use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc;
 
 use super::{
@@ -125,10 +129,42 @@ impl Screen {
     pub(super) fn suspend(&mut self) -> Result<()> {
         self.giver.give_back();
         // The shell takes over until it continues this process.
-        kill_process(getpid(), Signal::TSTP).context("SIGTSTP")?;
-        self.giver.take().context("the terminal")?;
-        self.terminal.clear().context("the terminal")
+        stop().context("SIGTSTP")?;
+        self.retake()
     }
+
+    /// Takes the terminal again after SIGCONT: whoever had it meanwhile may have set it.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn retake(&mut self) -> Result<()> {
+        // Modes are set only by one who does not have them yet.
+        self.giver.give_back();
+        self.giver.take().context("the terminal")?;
+        // Not Terminal::clear, which asks the terminal for the cursor's place: the thread that reads keys has the answer.
+        self.terminal.backend_mut().clear().context("the terminal")?;
+        self.terminal.swap_buffers();
+        Ok(())
+    }
+}
+
+/// Stops this process as SIGTSTP does where nobody catches it; not at all where no shell could continue it (an orphaned process
+/// group, setpgid(2)), in which SIGSTOP would stop it for good. Returns once it goes on.
+fn stop() -> io::Result<()> {
+    let set = |action: &libc::sigaction, before: *mut libc::sigaction| {
+        // SAFETY: `action` is whole, and `before` is null or has room for one.
+        match unsafe { libc::sigaction(libc::SIGTSTP, action, before) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: all zeros are a valid `sigaction`: the default action, no flags and an empty mask.
+    let (default, mut caught): (libc::sigaction, libc::sigaction) = unsafe { (mem::zeroed(), mem::zeroed()) };
+    set(&default, &raw mut caught)?;
+    // To this thread: it has stopped, and gone on, once this returns.
+    // SAFETY: takes a number alone.
+    unsafe { libc::raise(libc::SIGTSTP) };
+    set(&caught, std::ptr::null_mut())
 }
 
 impl Drop for Screen {

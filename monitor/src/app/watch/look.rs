@@ -42,9 +42,8 @@ impl Watch {
         let is_fresh = samples.is_some();
         let samples = samples.unwrap_or_default();
         let gauges = if is_fresh {
-            // Failures are counted by collections alone.
             let members = self.tracker.all_live_members();
-            self.gauges.read(&members, &samples, &mut Health::default())
+            self.gauges.look(&members, &samples)
         } else {
             KeyMap::default()
         };

@@ -10,6 +10,7 @@ mod facts;
 mod forks;
 mod live;
 mod look;
+mod origin;
 mod outlive;
 pub(super) mod reconcile;
 pub(super) mod record;
@@ -35,6 +36,7 @@ pub(super) use self::{
     completeness::Next,
     live::{Happening, Observed},
     look::Looked,
+    origin::Origin,
 };
 use super::{
     keeper::Kept,
@@ -42,12 +44,11 @@ use super::{
     process_series,
 };
 use crate::{
-    cli::{self, Args},
-    config::accounting::ExactEnds,
+    cli,
     episode::Episode,
     export::{Extra, ServiceReading, UnixClock},
     health::{Health, Pulse, Soft},
-    kernel::{KernelSource, Pinning, ProgramTime, Settings},
+    kernel::{KernelSource, ProgramTime, Settings},
     limits::{self, CacheShare},
     metrics::{HealthReading, TelemetryReading},
     plugin::{Completeness, GroupId, Notice, Plugin, Reading, SavedGroup, Tracker},
@@ -72,33 +73,6 @@ pub(super) struct Drained {
 enum Source {
     Ebpf(Box<KernelSource>),
     Proc(ProcSource),
-}
-
-/// Where a run gets its data from.
-pub(super) struct Origin {
-    pub(super) choice: cli::Source,
-    /// What asks for eBPF and nothing else, for the message that it is refused.
-    pub(super) asked_by: &'static str,
-    pub(super) ring_bytes: u32,
-    /// Where proc is mounted.
-    pub(super) root: PathBuf,
-    /// What outlives this run; `None`: nothing.
-    pub(super) pinning: Option<Pinning>,
-    /// When dying threads tell their processes' totals.
-    pub(super) exact_ends: ExactEnds,
-}
-
-impl From<&Args> for Origin {
-    fn from(args: &Args) -> Self {
-        Self {
-            choice: args.source,
-            asked_by: "--source ebpf",
-            ring_bytes: args.ring_bytes,
-            root: args.proc_root.clone(),
-            pinning: None,
-            exact_ends: ExactEnds::default(),
-        }
-    }
 }
 
 /// A run's state.

@@ -136,8 +136,7 @@ impl Group {
             .as_ref()
             .is_some_and(|detailed| detailed.times.is_some());
         let members = self.members_now(now, table);
-        let own = members.usage.since(&self.brought);
-        let live = members.live;
+        let (own, live) = (members.own, members.live);
         let read: Vec<&Gauges> = live
             .iter()
             .filter_map(|process| gauges.get(&process.key))

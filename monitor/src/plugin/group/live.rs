@@ -1,6 +1,6 @@
 //! What a look between two collections says of a group.
 
-use super::{Group, Role, read::Spaces};
+use super::{Group, Role, read::LiveGauges};
 use crate::{
     plugin::live::{LiveMember, LiveReading},
     process::{BootTime, Gauges, KeyMap, Process, ProcessKey, ProcessTable, Sample, Usage},
@@ -18,16 +18,9 @@ impl Group {
     ) -> LiveReading {
         let mut usage = self.left_behind;
         let mut members = Vec::with_capacity(self.members.len());
-        for (&key, membership) in &self.members {
-            let Some(process) = table.get(key) else { continue };
-            if !self.counts(membership.role) {
-                continue;
-            }
+        for (key, membership, process) in self.counted(table) {
             let totals = totals(process, key, samples);
-            // Of a process that was found and is not read yet, nothing has been taken into account so far.
-            if process.is_observed() {
-                usage = usage.plus(&totals.since(&membership.base));
-            }
+            usage = usage.plus(&membership.used(process, &totals));
             if process.is_live() {
                 members.push(LiveMember {
                     key,
@@ -39,24 +32,15 @@ impl Group {
             }
         }
         members.sort_unstable_by_key(|member| member.key);
-        // A process that vanished before its gauges were read has none, and makes no other's unknown.
-        let read: Vec<&Gauges> = members
-            .iter()
-            .filter_map(|member| gauges.get(&member.key))
-            .collect();
-        let is_read = !read.is_empty() || members.is_empty();
-        let sum = |of: fn(&Gauges) -> Option<u64>| {
-            let sum = read.iter().map(|gauges| of(gauges)).sum::<Option<u64>>();
-            sum.filter(|_| is_read)
-        };
+        let of_live = LiveGauges::of(members.iter().map(|member| member.key), gauges);
         LiveReading {
-            usage: usage.since(&self.brought),
+            usage: self.own(&usage),
             happened: self.happened,
             last_exit: self.last_exit,
             crash_loop: self.pairing.in_crash_loop(now),
-            rss: Spaces::of(&read).rss.filter(|_| is_read),
-            fds: sum(|gauges| gauges.fds),
-            threads: sum(|gauges| gauges.threads),
+            rss: of_live.rss(),
+            fds: of_live.sum(|gauges| gauges.fds),
+            threads: of_live.sum(|gauges| gauges.threads),
             run_queue: self.run_queue().cloned(),
             members,
         }
@@ -151,6 +135,13 @@ mod tests {
             "as of the last reading"
         );
         assert_eq!((unread.rss, unread.fds), (None, None), "absent is not zero");
+    }
+
+    #[test]
+    fn a_step_has_no_use_from_before_members_joined() {
+        let (group, table, _) = group();
+        let step = group.step(BootTime(9), &KeyMap::default(), &table);
+        assert_eq!(step.usage.get(Counter::Runtime), Some(500), "1,000 were brought");
     }
 
     #[test]

@@ -61,6 +61,18 @@ struct Membership {
     root: Option<RootLife>,
 }
 
+impl Membership {
+    /// What the process has used as a member, by these totals. Of one that was found and is not read yet, nothing has been taken into
+    /// account so far.
+    fn used(&self, process: &Process, totals: &Usage) -> Usage {
+        if process.is_observed() {
+            totals.since(&self.base)
+        } else {
+            Usage::ZERO
+        }
+    }
+}
+
 /// What a root is, from its start to its end.
 #[derive(Debug, Clone)]
 struct RootLife {
@@ -374,12 +386,19 @@ impl Group {
 
     fn contribution(&self, key: ProcessKey, membership: &Membership, table: &ProcessTable) -> Usage {
         match table.get(key) {
-            // Of a process that was found and is not read yet, nothing has been taken into account so far.
-            Some(process) if self.counts(membership.role) && process.is_observed() => {
-                process.totals().since(&membership.base)
-            }
+            Some(process) if self.counts(membership.role) => membership.used(process, &process.totals()),
             _ => Usage::ZERO,
         }
+    }
+
+    /// The members that count, with their processes.
+    fn counted<'a>(
+        &'a self,
+        table: &'a ProcessTable,
+    ) -> impl Iterator<Item = (ProcessKey, &'a Membership, &'a Process)> {
+        let members = self.members.iter();
+        let counted = members.filter(|(_, membership)| self.counts(membership.role));
+        counted.filter_map(|(&key, membership)| Some((key, membership, table.get(key)?)))
     }
 
     /// Ends a live membership; returns whether there was one.

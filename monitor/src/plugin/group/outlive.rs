@@ -63,11 +63,7 @@ impl Group {
             usage_start: unix(self.usage_start.unwrap_or(self.watch_start)),
             left_behind: self.left_behind,
             happened: self.happened,
-            exits: self
-                .exits
-                .iter()
-                .map(|(&reason, &count)| (reason, count))
-                .collect(),
+            exits: self.exit_counts(),
             given_up: self.given_up,
             downtime: self.downtime,
             lifetime: self.lifetime,

@@ -5,7 +5,9 @@ use std::{collections::HashSet, sync::Arc};
 use super::{Group, Last, single::Now};
 use crate::{
     plugin::reading::{ProcessReading, Reading},
-    process::{BootTime, Counter, Facts, Gauges, Host, KeyMap, Moment, ProcessTable, State, Usage},
+    process::{
+        BootTime, Counter, Facts, Gauges, Host, KeyMap, Moment, ProcessKey, ProcessTable, State, Usage,
+    },
 };
 
 impl Group {
@@ -34,16 +36,13 @@ impl Group {
     pub(super) fn members_now(&self, now: BootTime, table: &ProcessTable) -> Members {
         let mut sums = Members {
             usage: self.left_behind,
+            own: Usage::ZERO,
             lived: self.lived,
             unsettled: self.given_up,
             live: Vec::new(),
         };
-        for (&key, membership) in &self.members {
-            let Some(process) = table.get(key) else { continue };
-            if !self.counts(membership.role) {
-                continue;
-            }
-            sums.usage = sums.usage.plus(&self.contribution(key, membership, table));
+        for (key, membership, process) in self.counted(table) {
+            sums.usage = sums.usage.plus(&membership.used(process, &process.totals()));
             match process.state {
                 State::Live => {
                     sums.lived += now.0.saturating_sub(membership.since.0);
@@ -56,7 +55,14 @@ impl Group {
             }
         }
         sums.live.sort_unstable_by_key(|process| process.key);
+        sums.own = self.own(&sums.usage);
         sums
+    }
+
+    /// The part of these sums that was used in the group's time: rates are made of it. A process that joins after hours of work
+    /// brings its CPU time into the sums, and is no peak.
+    pub(super) fn own(&self, usage: &Usage) -> Usage {
+        usage.since(&self.brought)
     }
 
     /// The group as it is now. `gauges` holds what could be read of the live members.
@@ -71,23 +77,19 @@ impl Group {
         let usage_start = self.usage_start();
         let Members {
             usage,
+            own,
             lived,
             unsettled,
             live,
         } = self.members_now(now, table);
-        // A process that vanished before its gauges were read has none, and makes no other's unknown.
-        let read: Vec<&Gauges> = live
-            .iter()
-            .filter_map(|process| gauges.get(&process.key))
-            .collect();
-        let unread = read.is_empty() && !live.is_empty();
-        let spaces = Spaces::of(&read);
+        let of_live = LiveGauges::of(live.iter().map(|process| process.key), gauges);
+        let (read, unread) = (&of_live.read, !of_live.is_read);
+        let spaces = Spaces::of(read);
         self.peak_rss = self
             .peak_rss
             .max(read.iter().filter_map(|gauges| gauges.peak_rss).max());
 
         let lives_lost = std::mem::take(&mut self.lives_lost);
-        let own = usage.since(&self.brought);
         let last = self.last.replace(Last {
             time: now,
             own,
@@ -108,11 +110,7 @@ impl Group {
         Reading {
             usage_start,
             watch_start: self.watch_start,
-            exits: self
-                .exits
-                .iter()
-                .map(|(&reason, &count)| (reason, count))
-                .collect(),
+            exits: self.exit_counts(),
             downtime: self.downtime,
             lifetime: self.lifetime,
             last_start: self.last_start,
@@ -132,15 +130,8 @@ impl Group {
             memory_utilization: mean_share(spaces.rss.filter(|_| !unread), 1, host.memory),
             rss: spaces.rss.filter(|_| !unread),
             vms: spaces.vms.filter(|_| !unread),
-            fds: read
-                .iter()
-                .map(|gauges| gauges.fds)
-                .sum::<Option<u64>>()
-                .filter(|_| !unread),
-            threads: threads
-                .as_ref()
-                .map(|threads| threads.iter().sum())
-                .filter(|_| !unread),
+            fds: of_live.sum(|gauges| gauges.fds),
+            threads: of_live.sum(|gauges| gauges.threads),
             max_threads: threads.as_ref().and_then(|threads| threads.iter().copied().max()),
             min_threads: threads.as_ref().and_then(|threads| threads.iter().copied().min()),
             avg_threads: threads
@@ -160,6 +151,8 @@ impl Group {
 /// What a group has used and how long its processes lived, ns, up to now; who of them lives, by pid.
 pub(super) struct Members {
     pub(super) usage: Usage,
+    /// As [`Group::own`] says.
+    pub(super) own: Usage,
     lived: u64,
     unsettled: u64,
     pub(super) live: Vec<ProcessReading>,
@@ -190,6 +183,35 @@ impl Last {
                 ))
             })
             .flatten()
+    }
+}
+
+/// The gauges of the live members that could be read. A process that vanished before has none, and makes no other's unknown.
+pub(super) struct LiveGauges<'a> {
+    pub(super) read: Vec<&'a Gauges>,
+    /// Some could be read, or nobody lives.
+    is_read: bool,
+}
+
+impl<'a> LiveGauges<'a> {
+    pub(super) fn of(live: impl ExactSizeIterator<Item = ProcessKey>, gauges: &'a KeyMap<Gauges>) -> Self {
+        let is_empty = live.len() == 0;
+        let read: Vec<&Gauges> = live.filter_map(|key| gauges.get(&key)).collect();
+        Self {
+            is_read: is_empty || !read.is_empty(),
+            read,
+        }
+    }
+
+    /// `None` where it is not known of one of them, or of nobody.
+    pub(super) fn sum(&self, of: fn(&Gauges) -> Option<u64>) -> Option<u64> {
+        let sum = self.read.iter().map(|gauges| of(gauges)).sum::<Option<u64>>();
+        sum.filter(|_| self.is_read)
+    }
+
+    /// Resident sets, where members that share an address space count it once.
+    pub(super) fn rss(&self) -> Option<u64> {
+        Spaces::of(&self.read).rss.filter(|_| self.is_read)
     }
 }
 

@@ -15,7 +15,7 @@ const KEPT: usize = 1_000;
 
 /// One event of a group.
 #[derive(Debug, Clone)]
-pub(in crate::app::top) struct Told {
+pub(in crate::app::top) struct ShownEvent {
     /// The group's label.
     pub(in crate::app::top) group: String,
     /// Its times are Unix ns.
@@ -36,7 +36,7 @@ pub(in crate::app::top) struct LastEnd {
 
 #[derive(Debug, Default)]
 pub(in crate::app::top) struct Events {
-    told: VecDeque<Told>,
+    told: VecDeque<ShownEvent>,
     /// By label.
     ends: BTreeMap<String, LastEnd>,
     /// Events that were told to nobody, because too many came at once.
@@ -71,7 +71,7 @@ impl Events {
             self.told.pop_front();
         }
         let group = frame.group.clone();
-        self.told.push_back(Told {
+        self.told.push_back(ShownEvent {
             group: frame.group,
             event,
         });
@@ -97,8 +97,8 @@ impl Events {
     /// The events of these groups, latest first.
     pub(in crate::app::top) fn latest<'a>(
         &'a self,
-        shows: impl Fn(&Told) -> bool + 'a,
-    ) -> impl Iterator<Item = &'a Told> {
+        shows: impl Fn(&ShownEvent) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a ShownEvent> {
         self.told.iter().rev().filter(move |told| shows(told))
     }
 }

@@ -1,13 +1,16 @@
 //! What `kevmon top` shows, and how keys change it. Pure: frames, keys and times come in; nothing is read and nothing written here.
 //!
 //! A frame replaces the rows. Rates are differences of two frames of one run, so the first frame of a run has none, and neither has
-//! the first one after its source came back. A source that is away leaves its last rows, which the view says. While it is paused no
-//! frame is taken; the next one tells the events of the time in between, and its rates are means over that time.
+//! the first one after its source came back. A source that is away leaves its last rows, which the view says. While it is paused
+//! nothing is asked for. A frame that was asked for before is held until the pause ends, because nobody tells its events again. The
+//! next one tells the events since, and its rates are means over the time in between.
 
 mod events;
 mod filter;
 mod history;
+mod pause;
 mod rates;
+mod replay;
 mod sort;
 #[cfg(test)]
 pub(super) mod tests;
@@ -102,6 +105,8 @@ pub(super) enum Effect {
     /// Other processes are shown, or it goes on after a pause: the source is to be asked at once.
     Ask,
     Suspend,
+    /// Another frame of the recording is wanted: so many further on, or back.
+    Step(isize),
 }
 
 /// All of it.
@@ -123,6 +128,10 @@ pub(super) struct State {
     pub(super) filter: Filter,
     pub(super) mode: Mode,
     pub(super) is_paused: bool,
+    /// It is a recording that is shown, of which this could not be read.
+    pub(super) replay: Option<Option<String>>,
+    /// What came during the pause.
+    held: Option<Frame>,
     pub(super) shows_events: bool,
     /// The first row that is shown, and how many are.
     pub(super) offset: usize,
@@ -152,6 +161,8 @@ impl State {
             filter: Filter::default(),
             mode: Mode::Commands,
             is_paused: false,
+            replay: None,
+            held: None,
             shows_events: true,
             offset: 0,
             height: 1,
@@ -189,6 +200,10 @@ impl State {
 
     /// The source does not answer, at this time (Unix ns).
     pub(super) fn lose(&mut self, now: u64, why: String) {
+        // It is asked again when the pause ends.
+        if self.is_paused {
+            return;
+        }
         let since = match &self.condition {
             Condition::Away { since, .. } => *since,
             Condition::Waiting | Condition::Live => now,
@@ -199,8 +214,12 @@ impl State {
         }
     }
 
-    /// Takes a frame.
+    /// Takes a frame; during a pause, holds it.
     pub(super) fn take(&mut self, mut frame: Frame) {
+        if self.is_paused {
+            self.hold(frame);
+            return;
+        }
         self.condition = Condition::Live;
         self.events.missed += frame.events_missed;
         for event in std::mem::take(&mut frame.events) {
@@ -227,7 +246,7 @@ impl State {
     }
 
     fn replace(&mut self, mut frame: Frame) {
-        let baseline = Baseline::of(&frame);
+        let baseline = self.baseline.after(&frame);
         (self.time, self.lost) = (frame.time, frame.lost);
         (self.is_fresh, self.groups_left_out) = (frame.fresh, frame.groups_left_out);
         self.source.clone_from(&frame.source);
@@ -387,16 +406,15 @@ impl State {
                 self.is_reversed = !self.is_reversed;
                 self.arrange();
             }
-            Action::Pause => {
-                self.is_paused = !self.is_paused;
-                return if self.is_paused { Effect::None } else { Effect::Ask };
-            }
+            Action::Step(by) if self.replay.is_some() => return Effect::Step(by),
+            Action::Pause if self.replay.is_some() => {}
+            Action::Pause => return self.pause_or_go_on(),
             Action::Events => self.shows_events = !self.shows_events,
             Action::Help => self.mode = Mode::Help,
             Action::EndMode => self.mode = Mode::Commands,
             Action::BeginFilter => self.mode = Mode::Filter,
             Action::Letter(_) | Action::Delete | Action::ClearFilter => return self.edit(action),
-            Action::None => {}
+            Action::Step(_) | Action::None => {}
         }
         Effect::None
     }

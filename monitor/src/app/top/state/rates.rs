@@ -1,4 +1,9 @@
 //! Values as rows show them: the gauges of a frame, and rates from the difference of two frames of one run.
+//!
+//! A frame that is not fresh shows the sums of the last collection. A rate from it, or to it, would be 0 first and the growth of a
+//! whole interval afterwards, so it has none. A single sum can fall back in a fresh frame, too: a process that ended between the
+//! drain and the sample is in neither for a moment. The rate is unknown then, and the higher sum stays with its own time. The next
+//! rate is the mean since that time.
 
 use std::collections::HashMap;
 
@@ -35,39 +40,85 @@ pub(in crate::app::top) struct Percentiles {
 /// A process among those of one run: pid and start.
 pub(in crate::app::top) type ProcessId = (u32, u64);
 
+/// Frames in a row for which a higher sum stays: most of what ends is settled in the next one. After that the lower sum is taken,
+/// because totals that nobody could read are never settled.
+const STAYS: u8 = 10;
+
+/// Sums that a later frame is compared with.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    used: Used,
+    /// Time since boot, ns.
+    time: u64,
+    /// Frames since then, in which a sum was lower.
+    lower: u8,
+}
+
+impl Known {
+    /// The sums of a later frame of the same run, or these while one of them has fallen.
+    fn or_later(self, time: u64, used: Used) -> Self {
+        let fell = |of: fn(&Used) -> Option<u64>| {
+            of(&used)
+                .zip(of(&self.used))
+                .is_some_and(|(now, before)| now < before)
+        };
+        let has_fallen = fell(|used| used.cpu_time_ns)
+            || fell(|used| used.run_queue_wait_ns)
+            || fell(|used| used.switches);
+        if has_fallen && self.lower < STAYS {
+            let lower = self.lower + 1;
+            return Self { lower, ..self };
+        }
+        Self::new(time, used)
+    }
+
+    fn new(time: u64, used: Used) -> Self {
+        Self { used, time, lower: 0 }
+    }
+}
+
 /// The sums of the last frame.
 #[derive(Debug, Default)]
 pub(super) struct Baseline {
     run: u64,
+    is_fresh: bool,
     /// Time since boot, ns.
     time: u64,
     /// Unix time, ns.
     unix: u64,
-    groups: HashMap<u64, (Used, Option<Spread>)>,
-    processes: HashMap<ProcessId, Used>,
+    groups: HashMap<u64, (Known, Option<Spread>)>,
+    processes: HashMap<ProcessId, Known>,
 }
 
 impl Baseline {
-    /// Of this frame.
-    pub(super) fn of(frame: &Frame) -> Self {
+    /// Of this frame, which comes after `self`.
+    pub(super) fn after(&self, frame: &Frame) -> Self {
+        let is_comparable = self.is_comparable(frame);
+        let known = |before: Option<&Known>, used: Used| match before.filter(|_| is_comparable) {
+            Some(before) => before.or_later(frame.boot_time, used),
+            None => Known::new(frame.boot_time, used),
+        };
         let groups = frame.groups.iter().map(|group| {
             let run_queue = group.run_queue.as_ref().map(Latency::spread);
-            (group.id, (group.used, run_queue))
+            let before = self.groups.get(&group.id).map(|(before, _)| before);
+            (group.id, (known(before, group.used), run_queue))
         });
         let processes = frame.groups.iter().flat_map(|group| &group.processes);
+        let processes =
+            processes.map(|process| (id(process), known(self.processes.get(&id(process)), process.used)));
         Self {
             run: frame.run,
+            is_fresh: frame.fresh,
             time: frame.boot_time,
             unix: frame.time,
             groups: groups.collect(),
-            processes: processes.map(|process| (id(process), process.used)).collect(),
+            processes: processes.collect(),
         }
     }
 
-    /// Seconds from the last frame to this one; `None`: they have no difference.
-    fn elapsed(&self, frame: &Frame) -> Option<f64> {
-        let nanos = frame.boot_time.checked_sub(self.time)?;
-        (self.run == frame.run && nanos > 0).then_some(nanos as f64 / 1e9)
+    /// Whether sums of the last frame and of this one are of one kind.
+    fn is_comparable(&self, frame: &Frame) -> bool {
+        self.run == frame.run && self.is_fresh && frame.fresh
     }
 
     /// Whether this is the frame that is known already.
@@ -77,8 +128,8 @@ impl Baseline {
 
     pub(super) fn of_group(&self, frame: &Frame, group: &GroupFrame) -> (Values, Option<Percentiles>) {
         let known = self.groups.get(&group.id);
-        let before = known.map(|(used, _)| used);
-        let values = values(self.elapsed(frame), before, &group.used, &group.has);
+        let before = known.map(|(before, _)| before);
+        let values = values(self.growth(frame, before, group.used), &group.has);
         let percentiles = known.and_then(|(_, before)| {
             let now = group.run_queue.as_ref()?.spread();
             let new = now.since(before.as_ref()?);
@@ -92,22 +143,54 @@ impl Baseline {
     }
 
     pub(super) fn of_process(&self, frame: &Frame, process: &ProcessFrame) -> Values {
-        let elapsed = self.elapsed(frame);
-        match self.processes.get(&id(process)) {
-            Some(before) => values(elapsed, Some(before), &process.used, &process.has),
+        let known = self.processes.get(&id(process));
+        let growth = match known {
             // What began since then has used nothing before.
-            None if elapsed.is_some() && process.start_time >= self.unix => {
-                let since_start = frame.time.saturating_sub(process.start_time) as f64 / 1e9;
-                let nothing = Used {
+            None if self.is_comparable(frame) && process.start_time >= self.unix => Growth {
+                before: Used {
                     cpu_time_ns: Some(0),
                     run_queue_wait_ns: Some(0),
                     switches: Some(0),
-                };
-                let since_start = Some(since_start).filter(|&seconds| seconds > 0.0);
-                values(since_start, Some(&nothing), &process.used, &process.has)
+                },
+                now: process.used,
+                nanos: frame.time.saturating_sub(process.start_time),
             }
-            None => values(None, None, &process.used, &process.has),
+            .of_some_time(),
+            known => self.growth(frame, known, process.used),
+        };
+        values(growth, &process.has)
+    }
+
+    /// What has grown since the sums that are known; `None`: the two have no difference.
+    fn growth(&self, frame: &Frame, known: Option<&Known>, now: Used) -> Option<Growth> {
+        let known = known.filter(|_| self.is_comparable(frame))?;
+        let nanos = frame.boot_time.checked_sub(known.time)?;
+        Growth {
+            before: known.used,
+            now,
+            nanos,
         }
+        .of_some_time()
+    }
+}
+
+/// Two sums, and the time between them.
+struct Growth {
+    before: Used,
+    now: Used,
+    nanos: u64,
+}
+
+impl Growth {
+    /// Without any time there is no rate.
+    fn of_some_time(self) -> Option<Self> {
+        (self.nanos > 0).then_some(self)
+    }
+
+    /// A second. `None`: a sum is not known, or has fallen.
+    fn rate(&self, of: fn(&Used) -> Option<u64>) -> Option<f64> {
+        let grown = of(&self.now)?.checked_sub(of(&self.before)?)?;
+        Some(grown as f64 / (self.nanos as f64 / 1e9))
     }
 }
 
@@ -115,11 +198,8 @@ pub(super) fn id(process: &ProcessFrame) -> ProcessId {
     (process.pid, process.start_time)
 }
 
-fn values(elapsed: Option<f64>, before: Option<&Used>, now: &Used, has: &Has) -> Values {
-    let rate = |of: fn(&Used) -> Option<u64>| {
-        let grown = of(now)?.checked_sub(of(before?)?)?;
-        Some(grown as f64 / elapsed?)
-    };
+fn values(growth: Option<Growth>, has: &Has) -> Values {
+    let rate = |of: fn(&Used) -> Option<u64>| growth.as_ref()?.rate(of);
     Values {
         cpus: rate(|used| used.cpu_time_ns).map(|nanos| nanos / 1e9),
         rss: has.rss_bytes,

@@ -229,6 +229,98 @@ fn a_pause_ends_with_a_question_and_rates_over_the_time_in_between() {
 }
 
 #[test]
+fn a_frame_that_comes_during_a_pause_moves_nothing_and_its_events_are_told_after_it() {
+    let mut state = state();
+    press(&mut state, &[Action::Pause]);
+    for (second, number) in [(2, 1), (3, 2)] {
+        let web = vec![process(10, "nginx", 90 * S)];
+        let mut late = frame(second, vec![group(0, "web", web)]);
+        late.events = vec![end(number, "web", second, 7)];
+        late.events_missed = 1;
+        state.take(late);
+    }
+    state.lose(BEGAN + 4 * S, "kevmon has ended".to_owned());
+    assert_eq!((state.time, labels(&state).len()), (BEGAN + S, 2));
+    assert_eq!(state.condition, Condition::Live);
+    assert_eq!(
+        (state.events.latest(|_| true).count(), state.events.missed),
+        (0, 0)
+    );
+    assert_eq!(press(&mut state, &[Action::Pause]), Effect::Ask);
+    assert_eq!((state.time, labels(&state).len()), (BEGAN + 3 * S, 1));
+    assert_eq!(
+        (state.events.latest(|_| true).count(), state.events.missed),
+        (2, 2)
+    );
+}
+
+#[test]
+fn a_group_that_is_expanded_during_a_pause_gets_its_processes_after_it() {
+    let mut state = State::new();
+    let mut web = group(0, "web", Vec::new());
+    web.process_count = 2;
+    state.take(frame(0, vec![web]));
+    press(&mut state, &[Action::Expand]);
+    assert!(!state.lacks_processes(), "they are asked for");
+    press(&mut state, &[Action::Pause]);
+    assert!(state.lacks_processes());
+    press(&mut state, &[Action::Collapse]);
+    assert!(!state.lacks_processes());
+}
+
+/// CPUs that the group shows after each frame: seconds, whether it is fresh, CPU time in ms.
+fn cpus_of(frames: &[(u64, bool, u64)]) -> Vec<Option<f64>> {
+    let mut state = State::new();
+    let of = |&(second, fresh, millis): &(u64, bool, u64)| {
+        let mut next = frame(
+            second,
+            vec![group(0, "web", vec![process(1, "x", millis * 1_000_000)])],
+        );
+        next.fresh = fresh;
+        state.take(next);
+        state.groups[0].values.cpus
+    };
+    frames.iter().map(of).collect()
+}
+
+#[test]
+fn a_frame_of_old_totals_has_no_rates_and_makes_none() {
+    let collected = [(0, false, 100), (1, false, 100), (2, false, 60_100)];
+    assert_eq!(cpus_of(&collected), [None; 3], "the growth of a whole interval");
+    let one_failed = [
+        (0, true, 9_000),
+        (1, true, 9_500),
+        (2, false, 1_000),
+        (3, true, 9_900),
+        (4, true, 10_000),
+    ];
+    assert_eq!(cpus_of(&one_failed), [None, Some(0.5), None, None, Some(0.1)]);
+}
+
+#[test]
+fn a_sum_that_falls_back_for_a_frame_makes_no_spike() {
+    let fell = [
+        (0, true, 9_000),
+        (1, true, 9_500),
+        (2, true, 4_000),
+        (3, true, 9_900),
+        (4, true, 10_000),
+    ];
+    let shown = [None, Some(0.5), None, Some(0.2), Some(0.1)];
+    assert_eq!(
+        cpus_of(&fell),
+        shown,
+        "0.4 s in the two seconds since the higher sum"
+    );
+    let for_good: Vec<_> = std::iter::once((0, true, 9_000))
+        .chain((1..15).map(|second| (second, true, second * 100)))
+        .collect();
+    let cpus = cpus_of(&for_good);
+    assert_eq!(cpus[1..12], [None; 11]);
+    assert_eq!(cpus[12], Some(0.1), "a total that nobody could read is given up");
+}
+
+#[test]
 fn a_group_that_goes_takes_its_history_with_it_and_the_selection_moves() {
     let mut state = state();
     press(&mut state, &[Action::Down, Action::Expand]);

@@ -212,8 +212,20 @@ fn condition(buffer: &mut Buffer, state: &State, look: Look) {
             add(Tone::Bad, format!("since {} {why}", look.time(*since)));
         }
     }
+    if let Some(fault) = &state.replay {
+        add(
+            Tone::Faint,
+            "recorded, groups alone; , and . step, < and > ten".to_owned(),
+        );
+        if let Some(fault) = fault {
+            add(Tone::Warning, fault.clone());
+        }
+    }
     if state.is_paused {
         add(Tone::Warning, "PAUSED: Space goes on".to_owned());
+    }
+    if state.lacks_processes() {
+        add(Tone::Faint, "processes come after the pause".to_owned());
     }
     let filter = &state.filter;
     if state.mode == Mode::Filter || !filter.text().is_empty() {

@@ -1,11 +1,14 @@
-//! The encoding, the ring and incidents against damage, bounds and time.
+//! The encoding against damage, and what the tests of the ring and of incidents share.
+
+mod incidents;
+mod ring;
 
 use std::{fs, path::PathBuf, time::Duration};
 
 use super::{
     decode::{Decoder, Item},
     encode::{self, Encoder, Kind},
-    read::{Recording, Step},
+    read::{LONGEST_FILE, Opened, Recording, Step, existing},
     *,
 };
 
@@ -143,7 +146,10 @@ fn random_file(seed: u64, blocks: u64) -> (Vec<u8>, Vec<Item>) {
             _ => {
                 // A clock may be set back.
                 time = time.wrapping_add(SECOND + random.below(1000)).wrapping_sub(500);
-                let is_lossy = random.below(9) == 0;
+                let flags = Flags {
+                    is_lossy: random.below(9) == 0,
+                    begins: random.below(9) == 0,
+                };
                 let mut groups = Vec::new();
                 for (index, last) in last.iter_mut().enumerate() {
                     if random.below(5) > 0 {
@@ -153,12 +159,8 @@ fn random_file(seed: u64, blocks: u64) -> (Vec<u8>, Vec<Item>) {
                     }
                 }
                 (
-                    encoder.step(time, is_lossy, &groups),
-                    Item::Step {
-                        time,
-                        is_lossy,
-                        groups,
-                    },
+                    encoder.step(time, flags, &groups),
+                    Item::Step { time, flags, groups },
                 )
             }
         };
@@ -224,9 +226,25 @@ fn nonsense_is_refused() {
     // What a checksum vouches for is not believed either, where no writer says it.
     let mut encoder = Encoder::new(BEGAN);
     encoder.group(0, &group("web"));
-    let step = encoder.step(BEGAN, false, &[(0, Values::default())]);
+    let step = encoder.step(BEGAN, Flags::default(), &[(0, Values::default())]);
     let file = [encode::header(Kind::Ring, BEGAN, 1), step].concat();
     assert_eq!(decoded(&file), [], "of a group that no block has told");
+    let mut encoder = Encoder::new(BEGAN);
+    let web = encoder.group(0, &group("web"));
+    let backwards = Trigger {
+        from: BEGAN + 1,
+        ..trigger("a-1", BEGAN)
+    };
+    let file = [
+        encode::header(Kind::Ring, BEGAN, 1),
+        web,
+        encode::trigger(0, &backwards),
+    ];
+    assert_eq!(
+        decoded(&file.concat()).len(),
+        1,
+        "an incident that ends before it begins"
+    );
 }
 
 /// A folder of the test's own.
@@ -297,133 +315,6 @@ fn steps(recording: &Recording) -> Vec<(u64, Option<u64>)> {
         .collect()
 }
 
-#[test]
-fn a_ring_keeps_an_hour_over_restarts() {
-    let scratch = Scratch::new("hour");
-    fill(&mut scratch.ring(), 0..3_000);
-    fill(&mut scratch.ring(), 3_010..7_200);
-    let recording = scratch.read();
-    assert_eq!(recording.faults, []);
-    assert_eq!(recording.groups, [group("web"), group("db")]);
-    let steps = steps(&recording);
-    let (first, last) = (steps[0].0, steps[steps.len() - 1].0);
-    assert_eq!(last, 7_199);
-    assert!(
-        (3_000..=3_600).contains(&first),
-        "an hour, and a 12th of it more at most: {first}"
-    );
-    assert_eq!(steps.len() as u64, 7_200 - first.max(3_010));
-    assert!(steps.iter().all(|(second, rss)| *rss == Some(second * 4096)));
-    let part = read(&scratch.folder(), BEGAN + 5_000 * SECOND..=BEGAN + 5_009 * SECOND).unwrap();
-    assert_eq!(part.steps.len(), 10);
-    assert_eq!(part.groups.len(), 2);
-}
-
-#[test]
-fn a_ring_keeps_to_its_bytes() {
-    let scratch = Scratch::new("bytes");
-    let bounds = Bounds {
-        bytes: 1 << 20,
-        ..BOUNDS
-    };
-    let mut ring = Ring::open(&scratch.folder(), bounds);
-    ring.plan((0..20).map(|index| (index, group(&format!("g{index}")))));
-    let mut random = Random(5);
-    let mut last = Values::default();
-    for millis in 0..3_000 {
-        last = random.values(&last);
-        let groups: Vec<_> = (0..20).map(|index| (index, last)).collect();
-        ring.step(BEGAN + millis * 1_000_000, false, &groups);
-        if millis % 50 == 0 {
-            let sizes = scratch
-                .files("kfr")
-                .into_iter()
-                .map(|path| fs::metadata(path).unwrap().len());
-            let all: u64 = sizes.sum();
-            assert!(all <= (1 << 20) + 4096, "{all} bytes at {millis} ms");
-        }
-    }
-    assert!(scratch.files("kfr").len() >= 12);
-}
-
-#[test]
-fn a_torn_end_is_cut_off_and_the_rest_is_read() {
-    let scratch = Scratch::new("torn");
-    fill(&mut scratch.ring(), 0..10);
-    let file = scratch.files("kfr").pop().unwrap();
-    let bytes = fs::read(&file).unwrap();
-    // A write that was cut by the end of the machine, and what another program wrote behind it.
-    for (end, tail) in [(bytes.len() - 3, &b""[..]), (bytes.len(), b"something else")] {
-        fs::write(&file, [&bytes[..end], tail].concat()).unwrap();
-        let before = steps(&scratch.read());
-        assert_eq!(before.len(), if tail.is_empty() { 9 } else { 10 });
-        drop(Ring::open(&scratch.folder(), BOUNDS));
-        let recording = scratch.read();
-        assert_eq!((steps(&recording), recording.faults), (before, vec![]), "cut");
-        fs::write(&file, &bytes).unwrap();
-    }
-    // A damaged block in an older segment costs what follows in that segment alone.
-    fill(&mut scratch.ring(), 20..30);
-    let mut damaged = bytes.clone();
-    let middle = damaged.len() / 2;
-    damaged[middle] ^= 1;
-    fs::write(&file, damaged).unwrap();
-    let recording = scratch.read();
-    assert!(
-        matches!(recording.faults[..], [Fault::Damaged { .. }]),
-        "{:?}",
-        recording.faults
-    );
-    let read = steps(&recording);
-    assert!((11..20).contains(&read.len()), "{read:?}");
-    assert!(read.iter().all(|(second, rss)| *rss == Some(second * 4096)));
-}
-
-#[test]
-fn foreign_files_and_other_versions_are_named_and_left() {
-    let scratch = Scratch::new("foreign");
-    fill(&mut scratch.ring(), 0..3);
-    let folder = scratch.folder();
-    let foreign = folder.join("ring-0000000000000009.kfr");
-    fs::write(&foreign, "somebody's notes").unwrap();
-    let other = folder.join("ring-0000000000000008.kfr");
-    let mut bytes = encode::header(Kind::Ring, BEGAN, 8);
-    bytes[8] = 9;
-    let checksum = super::crc::crc32(&[&bytes[..36]]).to_le_bytes();
-    bytes[36..].copy_from_slice(&checksum);
-    fs::write(&other, bytes).unwrap();
-    let mut ring = scratch.ring();
-    fill(&mut ring, 3..6);
-    let recording = scratch.read();
-    let faults: Vec<String> = recording.faults.iter().map(ToString::to_string).collect();
-    assert!(
-        faults
-            .iter()
-            .any(|fault| fault.contains("no file of the flight recorder")),
-        "{faults:?}"
-    );
-    assert!(
-        faults.iter().any(|fault| fault.contains("layout 9")),
-        "{faults:?}"
-    );
-    assert_eq!(steps(&recording).len(), 6);
-    // The age of another version's file is that of the file, which is new.
-    fill(&mut ring, 10_000..10_003);
-    assert_eq!(fs::read_to_string(&foreign).unwrap(), "somebody's notes");
-}
-
-#[test]
-fn lost_steps_are_a_gap() {
-    let scratch = Scratch::new("gap");
-    let mut ring = scratch.ring();
-    fill(&mut ring, 0..2);
-    ring.note_lost(5);
-    fill(&mut ring, 7..8);
-    let recording = scratch.read();
-    let gaps: Vec<_> = recording.gaps.iter().map(|gap| (gap.time, gap.steps)).collect();
-    assert_eq!(gaps, [(BEGAN + 7 * SECOND, 5)]);
-}
-
 fn end(second: u64) -> Event {
     Event {
         time: BEGAN + second * SECOND,
@@ -438,98 +329,4 @@ fn end(second: u64) -> Event {
         },
         incident: "a-7".to_owned(),
     }
-}
-
-#[test]
-fn an_incident_has_the_minute_before_and_the_minute_after() {
-    let scratch = Scratch::new("incident");
-    let incidents = Incidents::new(&scratch.folder());
-    let mut ring = scratch.ring();
-    fill(&mut ring, 0..100);
-    let trigger = trigger("a-7", BEGAN + 100 * SECOND);
-    ring.event(0, &end(100));
-    ring.trigger(0, &trigger);
-    let read = || incidents.read("a-7").unwrap().unwrap();
-    let seconds = |incident: &Incident| -> Vec<u64> {
-        incident
-            .steps
-            .keys()
-            .map(|time| (time - BEGAN) / SECOND)
-            .collect()
-    };
-    // Before there is a file, a reader has it from the ring.
-    assert_eq!(seconds(&read()), (40..100).collect::<Vec<_>>());
-    incidents.freeze(&group("web"), &trigger, false).unwrap();
-    fill(&mut ring, 101..130);
-    assert_eq!(seconds(&read()).len(), 60 + 29, "it goes on");
-    assert_eq!(incidents.unfinished().unwrap(), [(group("web"), trigger.clone())]);
-    // kevmon is killed, and the next run goes on.
-    drop(ring);
-    let mut ring = scratch.ring();
-    fill(&mut ring, 133..200);
-    incidents.freeze(&group("web"), &trigger, true).unwrap();
-    drop(ring);
-    for path in scratch.files("kfr") {
-        fs::remove_file(path).unwrap();
-    }
-    let incident = read();
-    let expected: Vec<u64> = (40..100).chain(101..130).chain(133..=160).collect();
-    assert_eq!(seconds(&incident), expected);
-    assert_eq!(incident.events, [end(100)]);
-    assert!(incident.is_whole);
-    assert_eq!(incidents.unfinished().unwrap(), []);
-    assert_eq!(incidents.list().unwrap().incidents, [incident]);
-    assert!(incidents.read("../../etc/passwd").unwrap().is_none());
-    assert!(incidents.read("a-8").unwrap().is_none());
-}
-
-#[test]
-fn a_group_that_crashes_all_day_leaves_others_their_incidents() {
-    let scratch = Scratch::new("bounds");
-    let incidents = Incidents::new(&scratch.folder());
-    incidents
-        .freeze(&group("db"), &trigger("db-1", BEGAN), true)
-        .unwrap();
-    for number in 1..(MOST_TRIED + 1) {
-        let trigger = trigger(&format!("web-{number}"), BEGAN + number * SECOND);
-        incidents.freeze(&group("web"), &trigger, true).unwrap();
-    }
-    let ids: Vec<String> = incidents
-        .list()
-        .unwrap()
-        .incidents
-        .into_iter()
-        .map(|incident| incident.trigger.id)
-        .collect();
-    assert_eq!(ids.len(), incident::MOST);
-    assert_eq!(ids[0], "db-1");
-    assert_eq!(ids[ids.len() - 1], format!("web-{MOST_TRIED}"));
-}
-
-const MOST_TRIED: u64 = 70;
-
-#[test]
-fn a_damaged_incident_is_named_and_the_others_are_read() {
-    let scratch = Scratch::new("damaged");
-    let incidents = Incidents::new(&scratch.folder());
-    let mut ring = scratch.ring();
-    fill(&mut ring, 0..100);
-    for id in ["a-1", "a-2"] {
-        incidents
-            .freeze(&group("web"), &trigger(id, BEGAN + 90 * SECOND), true)
-            .unwrap();
-    }
-    let file = scratch.files("kfi").remove(0);
-    let bytes = fs::read(&file).unwrap();
-    let mut damaged = bytes.clone();
-    damaged[50] ^= 1;
-    fs::write(&file, damaged).unwrap();
-    let listed = incidents.list().unwrap();
-    assert_eq!(listed.incidents.len(), 1);
-    assert_eq!(listed.faults.len(), 1, "{:?}", listed.faults);
-    // Cut in its steps: what is left is read, and the ring has the rest.
-    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    let incident = incidents.read("a-1").unwrap().unwrap();
-    assert!(!incident.is_whole);
-    assert_eq!(incident.steps.len(), 70);
 }
