@@ -28,7 +28,7 @@ fn args<'a>(pattern: &'a str, database: &'a str, interval: &'a str, keep_watchin
 fn what_executes_during_a_takeover_starts() {
     const TAKEOVERS: usize = 10;
     const LEAST: usize = 3;
-    const LIVES: &str = "4000";
+    const LIVES: &str = "2000";
     let (storm, leaf) = (Program::new(WORKLOAD, "storm"), Program::new(WORKLOAD, "leaf"));
     let (plugin, pattern) = (leaf.plugin(), leaf.pattern());
     let scratch = Scratch::new();
