@@ -34,10 +34,7 @@ impl Wanted<'_> {
 
     /// The folder in which a daemon listens; `None`: there is none.
     pub(in crate::app) fn folder(&self) -> Option<PathBuf> {
-        // Several directories are separated by colons (systemd.exec(5), RuntimeDirectory=).
-        let of_systemd = self.environment.get("RUNTIME_DIRECTORY");
-        let of_systemd = of_systemd.and_then(|list| list.split(':').find_map(absolute));
-        of_systemd
+        self.of_systemd()
             .or_else(|| self.of_database())
             .or_else(|| is_root().then(|| OF_ROOT.into()))
             .or_else(|| self.of_user())
@@ -49,10 +46,22 @@ impl Wanted<'_> {
         if let Some(folder) = self.of_database() {
             return vec![folder];
         }
-        let all = [Some(OF_ROOT.into()), self.of_user(), self.of_state()];
+        let all = [
+            self.of_systemd(),
+            Some(OF_ROOT.into()),
+            self.of_user(),
+            self.of_state(),
+        ];
         let mut folders: Vec<PathBuf> = all.into_iter().flatten().collect();
+        folders.sort();
         folders.dedup();
         folders
+    }
+
+    fn of_systemd(&self) -> Option<PathBuf> {
+        // Several directories are separated by colons (systemd.exec(5), RuntimeDirectory=).
+        let list = self.environment.get("RUNTIME_DIRECTORY")?;
+        list.split(':').find_map(absolute)
     }
 
     /// The sockets that are there, by instance and path, and the folders that were looked at.
@@ -122,7 +131,10 @@ mod tests {
         assert_eq!(folder(wanted(&systemd, database)), Path::new("/run/kevmon"));
         assert_eq!(folder(wanted(&plain, database)), Path::new("/srv/kevmon"));
         assert_eq!(wanted(&plain, database).folders(), [PathBuf::from("/srv/kevmon")]);
-        let default = wanted(&plain, None);
-        assert!(default.folders().contains(&default.folder().unwrap()));
+        let elsewhere = environment(&[("RUNTIME_DIRECTORY", "/run/other"), ("HOME", "/home/x")]);
+        for environment in [&plain, &systemd, &elsewhere] {
+            let default = wanted(environment, None);
+            assert!(default.folders().contains(&default.folder().unwrap()));
+        }
     }
 }
