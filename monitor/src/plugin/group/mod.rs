@@ -115,18 +115,18 @@ struct Membership {
     root: Option<RootLife>,
 }
 
-/// What a root is, from its start to its end.
+/// What a root runs, from its start to its end.
 #[derive(Debug, Clone)]
 struct RootLife {
-    /// What it was when it became a root.
+    /// The program it ran when it became a root.
     first: Arc<RootIdentity>,
-    /// What it is since its last exec.
+    /// The program it runs since its last exec.
     last: Arc<RootIdentity>,
-    /// It started, and replaced nothing as what it was then.
+    /// It started, and as its first program replaced nothing: a wrapper may still turn out to be a restart.
     replaces_nothing: bool,
 }
 
-/// What a change of a group amounts to, for those who are told of every one.
+/// What a change of a group amounts to, as its lifecycle events tell it.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A member started.
@@ -137,7 +137,7 @@ pub enum Change {
     Reexec,
 }
 
-/// The state at the last collection, for rates.
+/// The sums at the last collection, from which rates are made.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     time: BootTime,
@@ -179,14 +179,14 @@ pub struct Group {
     last_exit: Option<Moment>,
     peak_rss: Option<u64>,
     watch_start: Moment,
-    /// When this run began to watch it.
+    /// When this run of kevmon began to watch the group.
     watched_since: BootTime,
     usage_start: Option<Moment>,
     last: Option<Last>,
     singles: single::Singles,
-    /// What the detailed mode keeps; `None` in any other.
+    /// What the detailed mode keeps; `None` in the standard mode.
     detailed: Option<Box<detail::Detailed>>,
-    /// Attributes made from members' facts, as they were told last.
+    /// Attributes made from members' process attributes, as exported last.
     pub(super) templated: BTreeMap<String, String>,
 }
 

@@ -70,7 +70,7 @@ const HELD: usize = 1024;
 /// Unpaired ends of a group that outlive kevmon.
 const SAVED: usize = 64;
 
-/// A root's start.
+/// The start of a root.
 #[derive(Debug, Clone)]
 pub struct RootStart {
     /// The process that started.
@@ -81,7 +81,7 @@ pub struct RootStart {
     pub identity: Arc<RootIdentity>,
 }
 
-/// A root's end.
+/// The end of a root that left no heir.
 #[derive(Debug, Clone)]
 pub struct RootEnd {
     /// The process that ended.
@@ -92,9 +92,9 @@ pub struct RootEnd {
     pub since: BootTime,
     /// How it ended; unknown for one that was found missing.
     pub ending: Ending,
-    /// What it was when it started.
+    /// The program it ran when it became a root, and what else tells roots apart.
     pub first: Arc<RootIdentity>,
-    /// What it was in the end: another program than at first where a wrapper gave way to what it wraps.
+    /// The program it ran in the end: another one than at first where a wrapper gave way to what it wraps.
     pub last: Arc<RootIdentity>,
     /// kevmon was away since then, so that the time from this end to the next start is no downtime.
     pub before_outage: bool,
