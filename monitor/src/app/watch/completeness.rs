@@ -1,4 +1,19 @@
 //! How far the numbers of an interval can be trusted: its counts, and its totals.
+//!
+//! Each cause of doubt is a number that only grows ([`LostSoFar`]). An interval of a group is complete if none of them has grown
+//! between two of its collections, so a cause makes one interval incomplete, and the next one is complete again.
+//!
+//! | cause | concerns | counted in |
+//! |---|---|---|
+//! | a record was lost, a map was full, the kernel skipped a program, the programs had stopped, an undecodable record | counts of all groups | `Watch::lost`, from `Losses::total` |
+//! | processes could not be listed; kevmon was away and the kernel side did not go on; lives known by their sums alone | counts of all groups | `Watch::unclear` |
+//! | a process was missing without an exit record; a matching process was beyond the bound | counts of all groups | `Irregularities::missing`, `untracked` |
+//! | a verdict depended on arguments that could not be had | counts of that group, also while such a process lives | `Tracker::unknown_verdicts`, `is_unclear` |
+//! | the usage could not be read | totals of all groups | `Watch::unread_totals` |
+//! | an ended member was given up without its final totals | totals of that group | `Tracker::given_up` |
+//!
+//! Two more hold for as long as they last: the source is /proc, or the kernel side does not watch a member (its map was full). At the last
+//! collection ([`Next::Never`]) totals that are still awaited are missing for good. Totals are never complete where counts are not.
 
 use std::collections::BTreeMap;
 
