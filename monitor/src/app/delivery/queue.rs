@@ -39,7 +39,7 @@
 //! # Crash
 //!
 //! A kill loses what is in memory: the collection in flight, not those before it. The spool has the time of the collection that is
-//! being handed over (noted before its commit, and again once every lane has settled or stored it), so the next start knows
+//! being handed over (noted when it is announced, and again once every lane has settled or stored it), so the next start knows
 //! whether the last one is unconfirmed (`kevmon.export.unconfirmed`). At an orderly end everything held is stored.
 //!
 //! What an answer means is decided elsewhere: `export/transport` classifies it, and lane.rs acts on that. (gRPC's

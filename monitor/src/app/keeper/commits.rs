@@ -14,7 +14,8 @@
 //! ```
 //!
 //! 1. The loop collects, and takes lifecycle events, groups and progress at one moment (`daemon/collecting.rs`, `collect`).
-//! 2. It announces the collection's time to the exports, which note it in the spool's file before the commit.
+//! 2. It announces the collection's time to the thread `kevmon-export`, which notes it in the spool's file. The commit is handed over
+//!    after that, and does not wait for the note.
 //! 3. [`Keeper::commit`] hands commit and collection to the thread `kevmon-state` (writer.rs), which may wait for the disk. Commits are
 //!    written in the order in which they were handed over.
 //! 4. The collection comes back by [`Keeper::written`]. Only now are the records in the ring and the kept ends released, and
@@ -34,8 +35,8 @@
 //! | what fails | what happens |
 //! |---|---|
 //! | a commit (full disk, lock, I/O) | nothing of it is written, and the store keeps it in memory for the next commit. The collection is exported all the same, and counted in `store_failed`. With cumulative temporality records are not released, so that a kill now does not lose them |
-//! | a kill before the commit | the next run goes on from the commit before. Records that were not released are read again; the announced collection is unconfirmed |
-//! | a kill between commit and export | the next run has the counters; the collection is unconfirmed. Cumulative points show its growth later; a delta of it never reaches a receiver |
+//! | a kill before the commit | the next run goes on from the commit before. Records that were not released are read again. The collection is unconfirmed, once its time has been noted |
+//! | a kill between commit and export | the next run has the counters; the collection is unconfirmed, once its time has been noted. Cumulative points show its growth later; a delta of it never reaches a receiver |
 //! | a kill after a failed commit that was exported | the next run reads again what the kernel side holds; where it does not hold all, counters come back lower than told |
 //! | a slow disk | collections wait for it, in order. With 32 of them no further one is made (`tick_skipped`); the next one has its growth |
 //! | an end while the disk does not answer | commits that are not written in time are not exported, and the next run goes on from the one before |
