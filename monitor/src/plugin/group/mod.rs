@@ -40,8 +40,7 @@
 //! `SETTLE_WITHIN` after its end. The group counts it (`given_up`), and the interval's `complete_totals` is 0.
 //!
 //! Lives that are known by their sums alone ([`Group::lost_lives`]) go to *left_behind* as a whole (those of workers
-//! only with `aggregate = "all"`). How long they lasted is
-//! not known, so that interval has no `cpu_usage`.
+//! only with `aggregate = "all"`). How long they lasted is not known, so that interval has no `cpu_usage`.
 //!
 //! # Over a restart of kevmon
 //!
