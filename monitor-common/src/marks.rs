@@ -1,12 +1,81 @@
-//! What the kernel side remembers of the processes it watches, userspace's answers, and what is kept of those whose
-//! records found no room.
+//! Marks and verdicts: what the kernel side remembers of each process it watches, what userspace answers, and what is kept
+//! of processes whose records found no room in the ring.
+//!
+//! # The protocol
+//!
+//! A *mark* (map `MARKS`, by tgid and start time) says that the kernel side watches a process. Programs create it: at an
+//! exec or a rename of a thread-group leader, at a fork by a marked process, and in a snapshot for a process that userspace
+//! asked for. Each exec, fork or rename gives the process a new *identity*, named by [`Mark::sequence`] (its time). The mark
+//! goes at `sched_process_free`; where that did not run, userspace removes it, once two snapshots 15 s apart lack the process.
+//!
+//! A *verdict* (map `VERDICTS`) is userspace's answer to one identity: keep, or send nothing more. It counts only while
+//! [`Verdict::sequence`] equals [`Mark::sequence`], so a late answer never silences a newer program. Execs and renames are
+//! sent whatever the verdict is: they make a new identity. Until there is a verdict everything is reported, so a process
+//! that lives for one millisecond still delivers its exec, its exit and its final totals.
+//!
+//! | verdict on the present identity | its record | fork | exit | free |
+//! |---|---|---|---|---|
+//! | keep | sent or lost | record | record | record; `LOST_ENDS` if the ring is full |
+//! | none | sent ([`MARK_TOLD`]) | record | record | record; `LOST_ENDS` if the ring is full |
+//! | none | lost, an earlier one sent ([`MARK_KNOWN`]) | mark only | `PENDING` | `LOST_ENDS` |
+//! | none | lost, as all before | mark only | `PENDING` | `LOST_LIVES` |
+//! | refuse | sent or lost | nothing | nothing | nothing |
+//!
+//! A name beyond [`RENAMES_A_SECOND`] goes to the map `HELD` ([`MARK_HELD`]); for a fork it counts as sent. Where the dying
+//! thread has already sent the totals (`[accounting] exact_ends`, [`MARK_SETTLED`]), the free sends nothing.
+//!
+//! # Losses
+//!
+//! A record is lost when its reservation in the ring fails. The failure is counted by program (`Counters::failures`), next to
+//! the attempt (`Counters::sent`): received + lost = sent. What the process would have told is kept, by what userspace knows:
+//!
+//! - It knows the process: [`LostEnd`], one element a process, with time, reason, totals and last names.
+//! - It never heard of it: [`Lives`], sums by executable, comm, status and flags ([`LivesKey`]).
+//! - Between exit and free of an identity whose record was lost, its exit waits in `PENDING`. The free removes it. Where the
+//!   free never comes, userspace takes it from there when it removes the mark.
+//!
+//! Userspace takes what these maps hold, then drains the ring, and applies what it took only once the ring has been
+//! emptied (`app/watch/reconcile.rs`): the exec of a process whose end was kept may still be in the ring. After a new loss it
+//! also takes a snapshot, which shows names that were lost ([`SNAPSHOT_UNTOLD`](crate::SNAPSHOT_UNTOLD)).
+//!
+//! # Races
+//!
+//! *Free against verdict.* Userspace adopts a process that a snapshot showed as untold (`KernelSource::claim`) while the
+//! kernel may be freeing it. Each side writes first and looks second, with a full barrier in between:
+//!
+//! ```text
+//! userspace                                program (free)
+//! 1. raise JUDGED_UNTIL                    1. delete the mark
+//! 2. write the verdict                     2. look for a verdict (if the sequence <= JUDGED_UNTIL), delete it
+//! 3. look for the mark
+//!    same sequence: adopted
+//!    other sequence: delete the verdict, do not adopt
+//!    no mark: delete the verdict
+//! ```
+//!
+//! At least one side sees the other's write. Deleting an element is atomic, so where the mark is gone exactly one of the two
+//! deletes the verdict. If the program does, the process is known: it sends the end, and userspace adopts the process. If
+//! userspace does, the program saw no verdict: it has kept the life in a map, and userspace does not adopt the process.
+//!
+//! *Exec against verdict.* The new sequence is stored before the old verdict is looked up, with the same barrier. An old
+//! verdict that may exist sets [`MARK_JUDGED_BEFORE`], so that the free looks for it and deletes it.
+//!
+//! *Two last threads.* Where the tracepoint does not pass `group_dead`, two threads may both see themselves as the last and
+//! send two exits. Userspace takes the first.
+//!
+//! # Failure cases
+//!
+//! `MARKS` full: the exec is still sent; forks by the process, its exit and its free are not. This counts as a loss
+//! (`marks`), so the next snapshot marks the process when there is room. `VERDICTS` full: everything about the process is reported, which costs time
+//! and loses nothing. `LOST_ENDS` or `LOST_LIVES` full: the end is counted as a loss and stays unattributed.
 
 use crate::{COMM_LEN, EndRecord, Key, Sender, Usage};
 
 /// How much of an executable's base name a mark keeps, a NUL included; longer ones are cut, and flagged.
 pub const MARK_EXE_LEN: usize = 64;
 
-/// What the kernel side knows of a process it watches; in the map `MARKS`, written by programs alone.
+/// What the kernel side knows of a process it watches; value of the map `MARKS`. Only programs write marks; userspace only
+/// deletes those that `sched_process_free` missed.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
@@ -19,9 +88,9 @@ pub struct Mark {
     pub renames_since: u64,
     /// When the last thread began to exit, ns of CLOCK_BOOTTIME; 0 until then.
     pub ended: u64,
-    /// Peak resident set size at that time, pages; 0 where the kernel no longer knew it.
+    /// Peak resident set size when the last thread began to exit, pages; 0 until then, and where the kernel no longer knew it.
     pub peak_rss: u64,
-    /// Renames reported in that second.
+    /// Renames reported in the second that began at `renames_since`.
     pub renames: u32,
     /// Of `MARK_*`; written by the process itself alone.
     pub flags: u32,
@@ -36,7 +105,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Nothing known yet.
+    /// A mark with every field zero.
     pub const NEW: Self = Self {
         sequence: 0,
         dead_run_delay: 0,
@@ -66,11 +135,10 @@ pub const MARK_RENAMED: u32 = 16;
 /// [`Mark::flags`]: the present name was put into `HELD`, and userspace knows what the process was before.
 pub const MARK_HELD: u32 = 32;
 
-/// [`Mark::flags`]: userspace may have written a verdict about an earlier identity of the process, which goes with the
-/// process.
+/// [`Mark::flags`]: userspace may have written a verdict about an earlier identity of the process. The free deletes it.
 pub const MARK_JUDGED_BEFORE: u32 = 64;
 
-/// [`Mark::flags`]: its totals have been told before its free, which then has nothing more to tell.
+/// [`Mark::flags`]: the dying thread has sent the final totals, so the free sends nothing.
 pub const MARK_SETTLED: u32 = 128;
 
 /// Key of the map `READER`: until when the programs watch, ns of CLOCK_MONOTONIC.
@@ -118,11 +186,11 @@ pub struct Verdict {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LostEnd {
-    /// What the free record would have told.
+    /// The end as a free record holds it; in `PENDING`, as an exit record does.
     pub end: EndRecord,
     /// [`Mark::sequence`] of its last identity.
     pub sequence: u64,
-    /// [`Mark::flags`].
+    /// [`Mark::flags`] at the end.
     pub flags: u32,
     /// Bytes used of `exe`.
     pub exe_len: u32,
@@ -132,7 +200,7 @@ pub struct LostEnd {
     pub exe: [u8; MARK_EXE_LEN],
 }
 
-/// By what the lives that userspace never heard of are summed; key of the map `LOST_LIVES`.
+/// Key of the map `LOST_LIVES`: lives that userspace never heard of are summed by executable, comm, status and flags.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LivesKey {
@@ -146,16 +214,16 @@ pub struct LivesKey {
     pub flags: u32,
 }
 
-/// [`LivesKey::flags`]: the OOM killer picked them.
+/// [`LivesKey::flags`]: the OOM killer picked these processes.
 pub const LIVES_OOM: u32 = 1 << 16;
 
-/// Sums over such lives; value of the map `LOST_LIVES`. They only grow.
+/// Sums over lives with one [`LivesKey`]; value of the map `LOST_LIVES`. They only grow.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lives {
-    /// How many.
+    /// Number of lives.
     pub count: u64,
-    /// Their final totals.
+    /// Sums of their final totals.
     pub usage: Usage,
     /// The highest peak resident set size, pages.
     pub peak_rss: u64,

@@ -146,25 +146,25 @@ offsets! {
     signal_flags = required ["signal_struct.flags"];
     /// Status of a group exit.
     signal_group_exit_code = required ["signal_struct.group_exit_code"];
-    /// Sum of the ended threads' CPU time.
+    /// Sum of the ended threads' CPU time, ns.
     signal_runtime = required ["signal_struct.sum_sched_runtime"];
-    /// … user time.
+    /// Sum of the ended threads' user time, ns.
     signal_utime = required ["signal_struct.utime"];
-    /// … system time.
+    /// Sum of the ended threads' system time, ns.
     signal_stime = required ["signal_struct.stime"];
-    /// … voluntary context switches.
+    /// Sum of the ended threads' voluntary context switches.
     signal_nvcsw = required ["signal_struct.nvcsw"];
-    /// … involuntary context switches.
+    /// Sum of the ended threads' involuntary context switches.
     signal_nivcsw = required ["signal_struct.nivcsw"];
-    /// … minor faults.
+    /// Sum of the ended threads' minor faults.
     signal_min_flt = required ["signal_struct.min_flt"];
-    /// … major faults.
+    /// Sum of the ended threads' major faults.
     signal_maj_flt = required ["signal_struct.maj_flt"];
-    /// … blocks of 512 bytes read. (`ioac` would be wrong: it holds the reaped children's bytes too.)
+    /// Blocks of 512 bytes that the ended threads read. (`ioac` would be wrong: it holds the reaped children's bytes too.)
     signal_inblock = required ["signal_struct.inblock"];
-    /// … blocks of 512 bytes written.
+    /// Blocks of 512 bytes that the ended threads wrote.
     signal_oublock = required ["signal_struct.oublock"];
-    /// Counts the changes of those sums (a seqcount).
+    /// Counts the changes of the ended threads' sums (a seqcount).
     signal_stats_sequence = optional [
         "signal_struct.stats_lock.seqcount.seqcount.sequence",
         "signal_struct.stats_lock.seqcount.sequence"
@@ -175,15 +175,15 @@ offsets! {
     mm_total_vm = optional ["mm_struct.total_vm"];
     /// First byte of the argument vector.
     mm_arg_start = required ["mm_struct.arg_start"];
-    /// Its end.
+    /// First byte behind the argument vector.
     mm_arg_end = required ["mm_struct.arg_end"];
-    /// The executable.
+    /// The executable's file.
     mm_exe_file = required ["mm_struct.exe_file"];
     /// Table of the open files.
     files_fdt = optional ["files_struct.fdt"];
-    /// Bits in that table's map: a multiple of 64 …
+    /// Bits in the map of open descriptors: a multiple of 64.
     fdt_max_fds = optional ["fdtable.max_fds"];
-    /// … and the map, a bit for each open descriptor.
+    /// The map of open descriptors, a bit for each.
     fdt_open_fds = optional ["fdtable.open_fds"];
     /// The executed file's path as given.
     bprm_filename = required ["linux_binprm.filename"];
@@ -203,7 +203,7 @@ offsets! {
     cred_euid = optional ["cred.euid.val"];
     /// The task's cgroups (needs CONFIG_CGROUPS).
     task_cgroups = optional ["task_struct.cgroups"];
-    /// That of the unified hierarchy.
+    /// The cgroup of the unified hierarchy.
     css_set_dfl_cgrp = optional ["css_set.dfl_cgrp"];
     /// A cgroup's node in its file system.
     cgroup_kn = optional ["cgroup.kn"];
@@ -217,7 +217,7 @@ offsets! {
     task_thread_pid = optional ["task_struct.thread_pid"];
     /// How deep its pid namespace is; the initial one has 0.
     pid_level = optional ["pid.level"];
-    /// Its number in each namespace: an array of `upid`.
+    /// A process's number in each pid namespace: an array of `upid`.
     pid_numbers = optional ["pid.numbers"];
     /// The namespace that such a number belongs to.
     upid_ns = optional ["upid.ns"];
@@ -229,13 +229,13 @@ offsets! {
     task_last_arrival = optional ["task_struct.sched_info.last_arrival"];
     /// What programs keep with it; null where there is nothing (needs CONFIG_BPF_SYSCALL; 5.11 and newer).
     task_bpf_storage = optional ["task_struct.bpf_storage"];
-    /// How often it was moved to another CPU.
+    /// How often the task was moved to another CPU.
     task_migrations = optional ["task_struct.se.nr_migrations"];
-    /// The fair class's run queue of its group, on its CPU (needs CONFIG_FAIR_GROUP_SCHED) …
+    /// The fair class's run queue of its group, on its CPU (needs CONFIG_FAIR_GROUP_SCHED).
     task_cfs_rq = optional ["task_struct.se.cfs_rq"];
-    /// … the CPU's run queue that this belongs to …
+    /// The CPU's run queue that a fair class's run queue belongs to.
     cfs_rq_rq = optional ["cfs_rq.rq"];
-    /// … and its clock, ns, brought up to date by each switch.
+    /// The clock of a CPU's run queue, ns, brought up to date by each switch.
     rq_clock = optional ["rq.clock"];
     /// First argument block of the iterator context.
     iter_seq = required ["bpf_iter_meta.seq"];

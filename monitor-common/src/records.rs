@@ -10,9 +10,9 @@ pub const FILENAME_LEN: usize = 256;
 pub const ARGV_LEN: usize = 512;
 /// How much of the rest the first [`ArgumentsRecord`] of an exec holds.
 pub const ARGUMENTS_LEN: usize = 4096;
-/// How much each further one holds.
+/// How much of the rest each further [`ArgumentsRecord`] holds.
 pub const ARGUMENTS_LONG_LEN: usize = 32768;
-/// How many of those an exec sends at most.
+/// How many [`ArgumentsRecord`]s of [`ARGUMENTS_LONG_LEN`] an exec sends at most.
 pub const ARGUMENTS_LONG_MOST: u32 = 4;
 /// How many [`ArgumentsRecord`]s an exec sends at most.
 pub const ARGUMENTS_MOST: u32 = 1 + ARGUMENTS_LONG_MOST;
@@ -62,16 +62,16 @@ pub struct Usage {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sender {
-    /// Its thread-group id.
+    /// Thread-group id of the sender.
     pub tgid: u32,
-    /// The signal; 0 when no process sent one.
+    /// Number of the signal; 0 when no process sent one.
     pub signal: u32,
-    /// Its `comm`, NUL-terminated.
+    /// `comm` of the sender, NUL-terminated.
     pub comm: [u8; COMM_LEN],
 }
 
 impl Sender {
-    /// Nobody.
+    /// No process sent a signal.
     pub const NONE: Self = Self {
         tgid: 0,
         signal: 0,
@@ -79,7 +79,7 @@ impl Sender {
     };
 }
 
-/// Whose a process is and where it runs, by number.
+/// Process attributes as numbers: user, cgroup, pid namespace.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
@@ -95,7 +95,7 @@ pub struct Facts {
 pub const UID_UNKNOWN: u32 = u32::MAX;
 
 impl Facts {
-    /// Nothing known.
+    /// Every attribute unknown.
     pub const UNKNOWN: Self = Self {
         cgroup: 0,
         euid: UID_UNKNOWN,
@@ -107,19 +107,19 @@ impl Facts {
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// [`ExecRecord`].
+    /// An [`ExecRecord`].
     Exec = 1,
-    /// [`ForkRecord`].
+    /// A [`ForkRecord`].
     Fork = 2,
-    /// [`RenameRecord`].
+    /// A [`RenameRecord`].
     Rename = 3,
     /// [`EndRecord`] from `sched_process_exit`: provisional totals.
     Exit = 4,
     /// [`EndRecord`] from `sched_process_free`: final totals.
     Free = 5,
-    /// [`CgroupRecord`].
+    /// A [`CgroupRecord`].
     Cgroup = 6,
-    /// [`ArgumentsRecord`].
+    /// An [`ArgumentsRecord`].
     Arguments = 7,
     /// [`EndRecord`] from `sched_switch`: final totals, told by the dying thread itself.
     Dead = 8,
@@ -142,15 +142,15 @@ impl Kind {
     }
 }
 
-/// Opens every ring record.
+/// The beginning of every ring record.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Header {
-    /// A [`Kind`].
+    /// Number of a [`Kind`].
     pub kind: u32,
     /// Meaning by kind; zero where none is given.
     pub flags: u32,
-    /// When it happened, ns of CLOCK_BOOTTIME.
+    /// Time of the event, ns of CLOCK_BOOTTIME.
     pub time: u64,
     /// The process it is about.
     pub key: Key,
@@ -180,9 +180,9 @@ pub struct ExecRecord {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ArgumentsRecord<const LEN: usize> {
-    /// What must be read of it whole.
+    /// All but the text.
     pub head: ArgumentsHead,
-    /// The part.
+    /// Bytes of the argument vector.
     pub text: [u8; LEN],
 }
 
@@ -202,15 +202,15 @@ pub struct ArgumentsHead {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ExecHead {
-    /// Kind and key.
+    /// Kind, time and key.
     pub header: Header,
     /// The mark's new sequence.
     pub sequence: u64,
     /// The parent's key.
     pub parent: Key,
-    /// The process's usage until now.
+    /// The process's usage before the exec.
     pub usage: Usage,
-    /// Whose it is now, and where.
+    /// User, cgroup and pid namespace after the exec.
     pub facts: Facts,
     /// `comm` after the exec, NUL-terminated.
     pub comm: [u8; COMM_LEN],
@@ -230,11 +230,11 @@ pub struct ExecHead {
 pub struct ForkRecord {
     /// Kind; the key is the child's.
     pub header: Header,
-    /// The child's mark.
+    /// The child's sequence, which its mark has.
     pub sequence: u64,
     /// The process that forked, whose identity the child inherits.
     pub parent: Key,
-    /// The child's.
+    /// User, cgroup and pid namespace of the child.
     pub facts: Facts,
 }
 
@@ -253,7 +253,7 @@ pub struct RenameRecord {
     pub parent: Key,
     /// The usage of the ended threads and of the leader; live siblings are not in it.
     pub usage: Usage,
-    /// Whose it is, and where.
+    /// User, cgroup and pid namespace.
     pub facts: Facts,
     /// The new `comm`.
     pub comm: [u8; COMM_LEN],
@@ -270,7 +270,7 @@ pub struct EndRecord {
     pub header: Header,
     /// The status wait4(2) reports (`0x700` = exit 7, 9 = SIGKILL, `0x80` = core dumped).
     pub status: u32,
-    /// Zero.
+    /// Always zero.
     pub pad: u32,
     /// Who sent the last terminating signal.
     pub sender: Sender,
@@ -278,9 +278,9 @@ pub struct EndRecord {
     pub ended: u64,
     /// Usage of the whole process: provisional at exit, final at free.
     pub usage: Usage,
-    /// Whose it was, and where.
+    /// User, cgroup and pid namespace at the end.
     pub facts: Facts,
-    /// Peak resident set size at that time, pages; 0 where the kernel no longer knew it.
+    /// Peak resident set size when its last thread began to exit, pages; 0 where the kernel no longer knew it.
     pub peak_rss: u64,
 }
 
@@ -292,7 +292,7 @@ pub const CGROUP_PATH_LEN: usize = 1024;
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct CgroupRecord {
-    /// What must be read of it whole.
+    /// All but the text.
     pub head: CgroupHead,
     /// Its path from the hierarchy's root.
     pub path: [u8; CGROUP_PATH_LEN],
@@ -304,11 +304,11 @@ pub struct CgroupRecord {
 pub struct CgroupHead {
     /// Kind; the key is all zero.
     pub header: Header,
-    /// As in [`Facts::cgroup`].
+    /// Id of the cgroup, as in [`Facts::cgroup`].
     pub id: u64,
     /// Bytes used of `path`, the NUL not counted.
     pub path_len: u32,
-    /// Zero.
+    /// Always zero.
     pub pad: u32,
 }
 
@@ -328,11 +328,11 @@ pub struct SnapshotRecord {
     pub peak_rss: u64,
     /// Who sent the last terminating signal.
     pub sender: Sender,
-    /// Whose it is, and where.
+    /// User, cgroup and pid namespace.
     pub facts: Facts,
     /// The exit status as far as it is known; meaningful when `ended` is not 0.
     pub status: u32,
-    /// Zero.
+    /// Always zero.
     pub pad: u32,
     /// Of `SNAPSHOT_*`.
     pub flags: u32,
@@ -351,7 +351,7 @@ pub const SNAPSHOT_ENDED: u32 = 2;
 /// [`SnapshotRecord::flags`]: the record of its present identity found no room ([`crate::MARK_TOLD`] is not set), and
 /// userspace has not judged it either.
 pub const SNAPSHOT_UNTOLD: u32 = 4;
-/// [`SnapshotRecord::flags`]: that record was sent, by an exec, fork or rename.
+/// [`SnapshotRecord::flags`]: the record of its present identity was sent, by an exec, fork or rename.
 pub const SNAPSHOT_TOLD: u32 = 8;
 /// [`SnapshotRecord::flags`]: a rename gave the present identity ([`crate::MARK_RENAMED`]).
 pub const SNAPSHOT_RENAMED: u32 = 16;
@@ -371,7 +371,7 @@ pub struct SampleRecord {
     pub key: Key,
     /// The thread.
     pub tid: u32,
-    /// `signal->nr_threads`.
+    /// `signal->nr_threads`: threads that have not been released.
     pub threads: u32,
     /// `signal->live`: threads that have not begun to exit; 0 = the process has ended.
     pub live: u32,
@@ -387,7 +387,7 @@ pub struct SampleRecord {
     pub fds: u32,
     /// 1: it runs, or is ready to.
     pub runnable: u32,
-    /// Of the leader; of any other thread [`Facts::UNKNOWN`].
+    /// User, cgroup and pid namespace, in the leader's record; [`Facts::UNKNOWN`] in any other thread's.
     pub facts: Facts,
     /// Sums of the threads that have ended.
     pub ended: Usage,

@@ -86,13 +86,13 @@ pub const fn place(nanos: u64) -> usize {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
-    /// ns.
+    /// Sum of all of them, ns.
     pub sum: u64,
     /// The shortest one's complement, ns: `!min`, so that zeros mean that there was none.
     pub not_min: u64,
     /// The longest one, ns.
     pub max: u64,
-    /// How many were shorter than the first bucket's, and then how many fell into each bucket: see [`place`].
+    /// Number of those shorter than the first bucket's, then number in each bucket: see [`place`].
     pub places: [u32; PLACES],
 }
 
@@ -100,28 +100,28 @@ pub struct Spread {
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// It has not been seen to leave.
+    /// The thread has not been seen to leave.
     Unseen = 0,
-    /// It could have gone on.
+    /// The thread could have gone on, and had to give way.
     Preempted = 1,
-    /// It waits for something, and signals wake it; it was stopped, or is traced.
+    /// The thread waits for something, and signals wake it; or it was stopped, or is traced.
     Asleep = 2,
-    /// It waits, and no signal wakes it (state D).
+    /// The thread waits, and no signal wakes it (state D).
     Uninterruptible = 3,
 }
 
 /// Names that a thread keeps of those who ran while it waited for a CPU; a power of two.
 pub const PREEMPTORS: usize = 16;
 
-/// Who ran while a thread waited.
+/// A program that ran while a thread waited for a CPU.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preemptor {
-    /// Its `comm`, as it was when it left the CPU.
+    /// `comm` of what ran, as it was when it left the CPU.
     pub comm: [u8; COMM_LEN],
-    /// For how long, ns.
+    /// Time that it ran meanwhile, ns.
     pub time: u64,
-    /// How often.
+    /// Number of its turns on the CPU meanwhile.
     pub count: u64,
 }
 
@@ -140,29 +140,29 @@ pub struct ThreadTimes {
     pub left_at: u64,
     /// `se.nr_migrations` when tracking began.
     pub migrations: u64,
-    /// A [`Left`].
+    /// Number of a [`Left`]: how it left its CPU last.
     pub left: u32,
     /// The CPU that it left.
     pub cpu: u32,
-    /// Of `TRACK_*`.
+    /// Flags of `TRACK_*`.
     pub flags: u32,
     /// The thread's id when tracking began: one that executes takes its leader's.
     pub tid: u32,
-    /// From ready to running.
+    /// Run-queue latency: from ready to running.
     pub run_queue: Spread,
     /// On the CPU, from switch to switch.
     pub on_cpu: Spread,
-    /// Off the CPU, up to being ready again.
+    /// Off the CPU to wait ([`Left::Asleep`]), up to being ready again.
     pub sleep: Spread,
-    /// The same in state D.
+    /// Off the CPU in state D ([`Left::Uninterruptible`]), up to being ready again.
     pub uninterruptible: Spread,
     /// From ready to running, after it had to leave.
     pub preempted: Spread,
-    /// By name, each in one of a few places that the name chooses.
+    /// Who ran while it waited, by name; each name has a few places to be in.
     pub preemptors: [Preemptor; PREEMPTORS],
-    /// Time that it waited while others than those ran, ns.
+    /// Time that it waited while others than `preemptors` ran, ns.
     pub others_time: u64,
-    /// Time that it waited, and who ran is not known, ns.
+    /// Time that it waited while it is not known who ran, ns.
     pub unknown_time: u64,
 }
 
@@ -181,19 +181,19 @@ pub enum EndKind {
     Exec = 2,
 }
 
-/// What was measured of a thread.
+/// What was measured of a thread until its end or exec: a record of the ring `ENDS`, and of the iterator.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadEnd {
     /// An [`EndKind`]; the key is the process's.
     pub header: Header,
-    /// The thread.
+    /// Thread id.
     pub tid: u32,
-    /// Zero.
+    /// Always zero.
     pub pad: u32,
-    /// `se.nr_migrations`.
+    /// `se.nr_migrations` now.
     pub migrations: u64,
-    /// All of it.
+    /// Everything that was measured since tracking began.
     pub times: ThreadTimes,
 }
 

@@ -19,24 +19,25 @@ use crate::{
     task::{self, Task},
 };
 
-/// Taken and deleted by userspace.
+/// Ends of processes that userspace knows, taken and deleted by userspace.
 #[map]
 static LOST_ENDS: HashMap<Key, LostEnd> = HashMap::with_max_entries(4096, 0);
 
-/// Untold lives between their exit and their free; where the kernel does not tell the free, userspace takes them after
-/// a while. (docs/adr/0005)
+/// Lives whose record was lost, between exit and free; where the free never comes, userspace takes them after a while.
+/// (docs/adr/0005)
 #[map]
 static PENDING: HashMap<Key, LostEnd> = HashMap::with_max_entries(1024, 0);
 
-/// Only ever grows; userspace reports differences, and removes what has not moved for long.
+/// Sums of lives that userspace never heard of. They only grow; userspace takes differences, and deletes sums that have not
+/// moved for long.
 #[map]
 static LOST_LIVES: HashMap<LivesKey, Lives> = HashMap::with_max_entries(512, 0);
 
-/// Too large for the 512 bytes of stack.
+/// Where `free` makes a [`LostEnd`], which is too large for the 512 bytes of stack.
 #[map]
 static END_SCRATCH: PerCpuArray<LostEnd> = PerCpuArray::with_max_entries(1, 0);
 
-/// The same for `exit`, which a softirq may interrupt.
+/// Where `exit` makes a [`LostEnd`]; not [`END_SCRATCH`], because the softirq of a free may interrupt it.
 #[map]
 static EXIT_SCRATCH: PerCpuArray<LostEnd> = PerCpuArray::with_max_entries(1, 0);
 

@@ -16,11 +16,12 @@ use kevmon_ebpf::atomic::add;
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
-/// Processes of interest or not yet judged. Only programs write it. The loader sets its size.
+/// Marks of processes of interest, and of those without a verdict. Only programs write marks; userspace deletes those that
+/// `sched_process_free` missed. The loader sets the map's size. kevmon-common's marks.rs has the protocol.
 #[map]
 static MARKS: HashMap<Key, Mark> = HashMap::with_max_entries(1 << 15, 0);
 
-/// Userspace's answers.
+/// Verdicts: userspace's answers to marks.
 #[map]
 static VERDICTS: HashMap<Key, Verdict> = HashMap::with_max_entries(1 << 15, 0);
 
@@ -29,11 +30,11 @@ static VERDICTS: HashMap<Key, Verdict> = HashMap::with_max_entries(1 << 15, 0);
 #[map]
 static HELD: HashMap<Key, HeldRename> = HashMap::with_max_entries(HELD_AT_MOST, 0);
 
-/// Those before them, each once, for userspace to try on its patterns. The value means nothing.
+/// Names that another held name replaced, each once, for userspace to try on its patterns. The value means nothing.
 #[map]
 static LOST_NAMES: HashMap<[u8; COMM_LEN], u64> = HashMap::with_max_entries(LOST_NAMES_AT_MOST, 0);
 
-/// What was tried, and what failed.
+/// Records that programs tried to send, and failures by kind; each CPU counts for itself.
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
@@ -88,7 +89,7 @@ pub(crate) fn insert_mark(key: &Key, mark: &Mark) {
     }
 }
 
-/// The same, unless an exec or fork has marked it meanwhile: that mark is the better one.
+/// Puts a mark on a process, unless an exec or fork has marked it meanwhile: that mark is newer. A refusal is counted.
 #[inline(always)]
 pub(crate) fn insert_missing_mark(key: &Key, mark: &Mark) {
     match MARKS.insert(key, mark, u64::from(BPF_NOEXIST)) {
@@ -132,9 +133,11 @@ pub(crate) fn verdict(key: &Key, sequence: u64) -> Option<bool> {
     }
 }
 
-/// The same, and removes it. Userspace, which looks for the mark after it has written a verdict, removes the verdict
-/// too when the mark is gone: only one of the two removals succeeds, and so both know who answers for the life.
-/// `flags` are those of the mark.
+/// Reads and deletes the verdict on the identity `sequence` of `key`. `flags` are those of its mark, which must have been
+/// deleted before, with a [`barrier`] in between. `None`: there was no verdict, or userspace deleted it first.
+///
+/// Userspace writes a verdict, then looks for the mark; if the mark is gone, it deletes the verdict itself. Deletion is atomic,
+/// so one side succeeds, and both know who tells the process's life (kevmon-common's marks.rs, *Races*).
 #[inline(always)]
 pub(crate) fn take_verdict(key: &Key, sequence: u64, flags: u32) -> Option<bool> {
     if flags & MARK_JUDGED_BEFORE == 0 && !may_be_judged(sequence) {

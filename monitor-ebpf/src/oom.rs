@@ -13,7 +13,7 @@ use crate::{
     task::{Task, offset},
 };
 
-/// The same on every architecture.
+/// SIGKILL has this number on every architecture.
 const SIGKILL: u32 = 9;
 
 /// Threads picked, by id, on kernels that tell no more than that, until they exit.

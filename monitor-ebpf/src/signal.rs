@@ -36,7 +36,7 @@ const SI_TKILL: i32 = -6;
 const SEND_SIG_NOINFO: u64 = 0;
 const SEND_SIG_PRIV: u64 = 1;
 
-/// The same on every architecture.
+/// SIGKILL has this number on every architecture.
 const SIGKILL: u32 = 9;
 
 /// `TP_PROTO(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`, 5.10 to 6.18

@@ -124,7 +124,7 @@ pub struct Task(pub Kernel);
 
 /// Sizes of an address space, pages.
 pub struct Memory {
-    /// Which one; 0: none.
+    /// Tells address spaces apart; 0: the task has none.
     pub mm: u64,
     pub hiwater_rss: u64,
     pub total_vm: u64,
@@ -284,14 +284,14 @@ impl Task {
         }
     }
 
-    /// `TASK_*`.
+    /// What the thread is doing (`TASK_*`, include/linux/sched.h); 0: it runs, or is ready to.
     #[inline(always)]
     pub fn state(self) -> u32 {
         // SAFETY: see `pid`.
         unsafe { load(self.0, offset!(task_state)) }
     }
 
-    /// It runs, or is ready to (`TASK_RUNNING`).
+    /// Whether the thread runs or is ready to (`TASK_RUNNING`).
     #[inline(always)]
     pub fn is_runnable(self) -> bool {
         self.state() == 0
@@ -311,7 +311,7 @@ impl Task {
         unsafe { load_or_zero(self.0, offset!(task_run_delay)) }
     }
 
-    /// CPU time, ns.
+    /// CPU time of the thread, ns.
     #[inline(always)]
     pub fn runtime(self) -> u64 {
         // SAFETY: see `pid`.

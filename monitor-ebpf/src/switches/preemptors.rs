@@ -24,19 +24,19 @@ const KEPT_FOR: u64 = 1_000_000_000;
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Turn {
-    /// From when, ns of the run queue's clock …
+    /// Beginning of the turn, ns of the run queue's clock.
     from: u64,
-    /// … to when.
+    /// End of the turn, ns of the run queue's clock.
     to: u64,
-    /// Whose.
+    /// `comm` of the thread that ran.
     comm: [u64; 2],
 }
 
 #[repr(C)]
 struct Turns {
-    /// They are kept until then.
+    /// Until when turns are kept, ns of the run queue's clock; 0: none are.
     until: u64,
-    /// How many have been kept.
+    /// Number of turns kept so far, which chooses the next place.
     count: u64,
     turns: [Turn; TURNS],
 }

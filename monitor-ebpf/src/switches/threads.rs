@@ -41,7 +41,7 @@ static THREADS: TaskStorage<ThreadTimes> = TaskStorage {
 #[map]
 static WANTED: HashMap<Key, u64> = HashMap::with_max_entries(1 << 14, 0);
 
-/// Zeros.
+/// Zeros, which `begin_again` copies over what was measured of a thread.
 #[map]
 static ZEROS: Array<ThreadTimes> = Array::with_max_entries(1, 0);
 
@@ -185,7 +185,7 @@ pub(crate) fn note_tracked(more: u64) {
     }
 }
 
-/// Counts one.
+/// Adds one to a counter of this CPU.
 #[inline(always)]
 pub(crate) fn count(which: impl FnOnce(&mut SwitchCounters) -> *mut u64) {
     if let Some(counters) = SWITCH_COUNTERS.get_ptr_mut(0) {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use btf_rs::{Backend, Btf, BtfType, FuncProto, Struct, Type};
 use kevmon_common::{ABSENT, Offsets, RSS_COUNTERS};
 
-/// What makes an untrusted pointer of a trusted one.
+/// The kernel function by which programs read through a pointer that the verifier need not trust (ADR 46).
 const CAST: &str = "bpf_rdonly_cast";
 
 /// The kernel's BTF does not hold what the programs need.
@@ -19,7 +19,7 @@ pub enum BtfError {
     /// No BTF, or not readable.
     #[error("{path}: {source} (the kernel must be built with CONFIG_DEBUG_INFO_BTF)")]
     Unreadable {
-        /// Where it was looked for.
+        /// The file that was read.
         path: String,
         /// Why it could not be read.
         source: btf_rs::Error,

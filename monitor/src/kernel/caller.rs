@@ -12,10 +12,10 @@ use tracing::warn;
 
 use super::object::{self, LoadError, READER};
 
-/// Bytes waiting that any record makes.
+/// The limit of waiting bytes that any record reaches.
 const ANY: u64 = 1;
 
-/// The map `READER`.
+/// Asks the kernel side, by the map `READER`, to wake the reader with the next record.
 pub struct Caller {
     reader: Array<MapData, u64>,
     /// The kernel refused, and is not asked again.
@@ -23,7 +23,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// By a descriptor of its own.
+    /// Takes the map `READER`, by a descriptor of its own.
     ///
     /// # Errors
     /// No descriptor is left, or the kernel refuses.

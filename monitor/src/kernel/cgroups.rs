@@ -28,7 +28,7 @@ const FILEID_KERNFS: i32 = 0xfe;
 /// Paths kept at least, of those used last; at most twice as many.
 const KEPT: usize = 4096;
 
-/// How the hierarchies are mounted.
+/// How cgroup hierarchies are mounted on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     /// The unified one holds everything.
@@ -44,18 +44,18 @@ struct Mount {
     layout: Layout,
 }
 
-/// The paths that are known.
+/// The paths of cgroups that are known, by id.
 #[derive(Debug, Default)]
 pub struct Cgroups {
-    /// `None`: no id means anything here.
+    /// The unified hierarchy; `None` where it is not found, so that no id can be looked up.
     mount: Option<Mount>,
     recent: HashMap<u64, Arc<str>>,
     older: HashMap<u64, Arc<str>>,
 }
 
 impl Cgroups {
-    /// Of this host. Knows nothing where the unified hierarchy is not where systemd has it, or where kevmon has a cgroup
-    /// namespace of its own, in which paths are others.
+    /// The cgroups of this host. Finds none where the unified hierarchy is not mounted where systemd has it, or where
+    /// kevmon has a cgroup namespace of its own, in which paths are others.
     pub fn new() -> Self {
         let namespace = fs::metadata("/proc/self/ns/cgroup");
         let is_initial = namespace.is_ok_and(|namespace| namespace.ino() == INITIAL_NAMESPACE);

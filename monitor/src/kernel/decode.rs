@@ -52,12 +52,12 @@ pub fn record<T: Record>(bytes: &[u8]) -> Option<T> {
     (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// What this kernel cannot tell, and no zero may stand for.
+/// What this kernel does not count, so that it is unknown and not 0; and its page size.
 #[derive(Debug, Clone, Copy)]
 pub struct Blind {
-    /// No CONFIG_SCHED_INFO.
+    /// The kernel lacks CONFIG_SCHED_INFO: run-queue delay is unknown.
     pub run_delay: bool,
-    /// No CONFIG_TASK_IO_ACCOUNTING.
+    /// The kernel lacks CONFIG_TASK_IO_ACCOUNTING: bytes read and written are unknown.
     pub io: bool,
     /// The page size, bytes.
     pub page_size: u64,
@@ -180,7 +180,7 @@ pub fn facts(bytes: &[u8]) -> FactIds {
     told.map_or(FactIds::default(), |facts| fact_ids(&facts))
 }
 
-/// Numbers that stand for "not known" taken out.
+/// User, cgroup and pid namespace of a record; `None` for the numbers that stand for "not known".
 pub fn fact_ids(facts: &kevmon_common::Facts) -> FactIds {
     FactIds {
         uid: (facts.euid != UID_UNKNOWN).then_some(facts.euid),
@@ -214,12 +214,12 @@ fn kind(bytes: &[u8]) -> Option<Kind> {
     Kind::from_raw(raw)
 }
 
-/// A time that is 0 when it was not seen.
+/// The time of a field that is 0 when the event was not seen; `None` for 0.
 pub fn seen_at(time: u64) -> Option<BootTime> {
     (time > 0).then_some(BootTime(time))
 }
 
-/// How a process ended.
+/// Status, OOM kill and signal sender of an end record.
 pub fn ending(end: &EndRecord) -> Ending {
     Ending {
         status: Some(end.status),
@@ -228,7 +228,7 @@ pub fn ending(end: &EndRecord) -> Ending {
     }
 }
 
-/// `None` when no process sent one, or for a number that is no signal.
+/// Who sent the last terminating signal; `None` when no process did, or for a number that is no signal.
 fn sender(sender: &kevmon_common::Sender) -> Option<Sender> {
     let signal = u8::try_from(sender.signal).ok().filter(|&signal| signal > 0)?;
     Some(Sender {
@@ -265,9 +265,9 @@ fn exec_arguments(head: &ExecHead, argv: &[u8], before: &[u8]) -> Arguments {
 pub struct PartOfArguments<'a> {
     /// The process that executes.
     pub key: ProcessKey,
-    /// It is the first part.
+    /// Whether it is the first part of its exec.
     pub is_first: bool,
-    /// Bytes.
+    /// Bytes of the argument vector, NULs included.
     pub text: &'a [u8],
 }
 
@@ -281,7 +281,7 @@ pub fn executes_or_is_freed(bytes: &[u8]) -> Option<ProcessKey> {
     Some(key(&header.key))
 }
 
-/// `None` for any other record.
+/// The part of an argument vector that a record holds; `None` for any other record.
 pub fn part_of_arguments(bytes: &[u8]) -> Option<PartOfArguments<'_>> {
     if kind(bytes) != Some(Kind::Arguments) {
         return None;
@@ -331,7 +331,7 @@ pub fn seen(record: &SnapshotRecord, blind: &Blind) -> Seen {
     }
 }
 
-/// Between the two spellings of a key.
+/// A key as the daemon has it, from the kernel side's form.
 pub fn key(key: &kevmon_common::Key) -> ProcessKey {
     ProcessKey {
         tgid: Tgid(key.tgid),
@@ -339,7 +339,7 @@ pub fn key(key: &kevmon_common::Key) -> ProcessKey {
     }
 }
 
-/// The other way.
+/// A key as the kernel side has it, from the daemon's form.
 pub fn raw_key(key: ProcessKey) -> kevmon_common::Key {
     kevmon_common::Key {
         start_boottime: key.start.0,
@@ -348,22 +348,22 @@ pub fn raw_key(key: ProcessKey) -> kevmon_common::Key {
     }
 }
 
-/// The used part of an array, whatever length is claimed.
+/// The first `len` bytes; all of them where `len` is too large.
 pub fn prefix(bytes: &[u8], len: u32) -> &[u8] {
     bytes.get(..len as usize).unwrap_or(bytes)
 }
 
-/// What stands before the NUL.
+/// The bytes before the first NUL; all of them where there is none.
 pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// A task's `comm`.
+/// The text of a `comm` field, up to its NUL.
 pub fn comm(comm: &[u8]) -> String {
     text(until_nul(comm))
 }
 
-/// Bytes that should be UTF-8.
+/// Bytes as text; what is not UTF-8 becomes replacement characters.
 pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(), // all but always, and cheaper to find out than to mend
@@ -371,7 +371,7 @@ pub fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// The name of an executable file.
+/// The base name of an executable as text; of a memfd, what it was called.
 pub fn executable(bytes: &[u8]) -> String {
     let text = text(bytes);
     match executable_name(&text) {

@@ -18,7 +18,7 @@ use crate::health::Vital;
 /// How often the loop moves the time on; a quarter of `keep_watching` where that is less.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The thread, which ends with it.
+/// Moves on the time until which the programs watch, from the loop and from a thread of its own, which ends with this value.
 pub struct Heartbeat {
     watched: Arc<Mutex<Watched>>,
     /// Id of the ring that goes on without kevmon.
@@ -30,7 +30,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Of programs that watch until the time in the map `READER`, and `keep` beyond each beat.
+    /// Starts for programs that watch until the time in `until`, and `keep` beyond each beat.
     pub fn start(until: Array<MapData, u64>, keep: Duration, ring: u32) -> Self {
         let period = keep / 4;
         let told = until.get(&READER_WATCHED_UNTIL, 0).unwrap_or(0);
@@ -97,7 +97,7 @@ struct Watched {
     keep: Duration,
     /// The time that was written last, ns of CLOCK_MONOTONIC.
     told: u64,
-    /// When it was.
+    /// When `told` was written.
     at: Instant,
     lapses: u64,
 }
@@ -123,13 +123,13 @@ fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
     watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// CLOCK_MONOTONIC, ns.
+/// The time by CLOCK_MONOTONIC, ns.
 pub fn monotonic() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
-/// `keep` after `now`, ns.
+/// The time `keep` after `now`, ns; never [`WATCHED_ALWAYS`].
 pub fn after(now: u64, keep: Duration) -> u64 {
     now.saturating_add(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX))
         .min(WATCHED_ALWAYS - 1)

@@ -14,7 +14,7 @@ use kevmon_common::{COMM_LEN, HELD_AT_MOST, HeldRename, Key, LOST_NAMES_AT_MOST}
 use super::{decode, object::Shared, sys};
 use crate::process::{BootTime, Event, Usage};
 
-/// The maps `HELD` and `LOST_NAMES`.
+/// The maps `HELD` and `LOST_NAMES`, and what was taken from them.
 pub struct Held {
     map: BpfHashMap<MapData, Shared<Key>, Shared<HeldRename>>,
     names: BpfHashMap<MapData, [u8; COMM_LEN], u64>,
@@ -27,7 +27,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Over the two maps.
+    /// Takes the two maps.
     pub fn new(
         map: BpfHashMap<MapData, Shared<Key>, Shared<HeldRename>>,
         names: BpfHashMap<MapData, [u8; COMM_LEN], u64>,

@@ -21,16 +21,16 @@ pub(super) struct HeldArguments {
     held: KeyMap<Held>,
     /// Their keys, oldest first.
     order: BTreeMap<u64, ProcessKey>,
-    /// Of all of them, with what each takes at least.
+    /// Bytes of all parts, with [`OVERHEAD`] for each process.
     bytes: usize,
-    /// How many have been begun.
+    /// Number of processes whose parts have been begun, which numbers the next.
     begun: u64,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     text: Vec<u8>,
-    /// Which one it was of all that were begun.
+    /// Its number in `order`.
     number: u64,
 }
 

@@ -1,7 +1,55 @@
-//! Reads the task iterators: snapshots of everybody, samples of the watched.
+//! Reads the task iterators: snapshots of every process, and samples of the watched ones.
 //!
-//! A sample of one process costs a few microseconds (a kept link, one BPF_ITER_CREATE); a walk costs time for every
-//! task of the host, watched or not. Few processes are therefore read one by one, many by one walk.
+//! # Snapshot
+//!
+//! One walk over all tasks of the host; `snapshot.rs` in monitor-ebpf writes a record for each thread-group leader. The same
+//! walk marks processes for which userspace wrote a keep verdict on sequence 0 after an earlier snapshot. So a process that
+//! was there before the programs is marked by the second snapshot, not by the first.
+//!
+//! # Sample
+//!
+//! `sample.rs` in monitor-ebpf writes a record for each *thread* of a marked process that no verdict refuses. A process is read in
+//! one of two ways, with the same records:
+//!
+//! - *restricted* (Linux 6.1 and newer): one walk over the threads of one process, through a link that is kept for the next
+//!   reading. It costs a few microseconds (one BPF_ITER_CREATE).
+//! - *full*: one walk over all tasks of the host, watched or not.
+//!
+//! At most [`ONE_BY_ONE`] processes are read by restricted walks, and only if they are fewer than one in [`READ_IN_TASKS`] of
+//! the host's tasks. A kernel that refuses a restricted link (EINVAL, or E2BIG before 5.14) is not asked again.
+//!
+//! A link names a process by its tgid. If the tgid belongs to another process by now, its records have another start time,
+//! and [`Groups::samples`] leaves them out.
+//!
+//! # Sums, and why they err downwards only
+//!
+//! Usage of a process = sums of its ended threads (`signal_struct`; for `run_delay`, the mark) + sums of each live thread.
+//! The kernel gives no consistent view of both, so:
+//!
+//! - The sums of ended threads come from the first record of the process. A thread that ends during the walk is either
+//!   counted as a live one or missed; it is never counted twice.
+//! - Within a record the sums of ended threads are read before the thread's own.
+//! - A thread that is exiting adds no `run_delay` of its own: `sched_process_exit` adds it to the mark.
+//! - The process table keeps the highest value seen (`Process::observe`), so a short reading only delays usage to a later
+//!   collection. The final totals of the free record are no lower than any reading.
+//!
+//! # Races
+//!
+//! *Short walk.* A thread that is released between two steps ends a restricted walk (kernel/bpf/task_iter.c,
+//! task_group_seq_get_next, goes on from the pid it visited last, and that pid is gone). Each record has the number of
+//! threads; a walk with fewer records is repeated, [`SHORT_WALKS`] times in all, and then one last walk counts as it is.
+//!
+//! *Freed during the walk.* The iterator still holds the task, but its mark, which is preallocated memory, may belong to another
+//! process. Both programs look for the mark again at the end and drop the record if it is gone: the free record tells the totals.
+//!
+//! *Full buffer.* When the kernel's buffer is full, the program runs again for the same task, so records are whole and come
+//! once. EAGAIN means that the kernel gave up its time slice; reading goes on.
+//!
+//! # Failures
+//!
+//! A wanted process without a record has been freed, has no mark, or was refused: it is absent from the result, and its last
+//! values stand. Any other error of bpf(2) or read(2) fails the whole reading: the collection keeps the last values and counts
+//! `iterator_failed`. `kevmon.complete_totals` is 0 where a sample failed, `kevmon.complete` where a snapshot did.
 
 use std::{
     fs::File,
@@ -41,7 +89,7 @@ pub struct Iterators {
 }
 
 impl Iterators {
-    /// Over the object's two iterator programs. Keeps `room` links to single processes at most.
+    /// Takes the object's two iterator programs, attached to nothing yet. Keeps `room` links to single processes at most.
     pub fn new(snapshot: OwnedFd, sample: OwnedFd, room: usize) -> Self {
         Self {
             snapshot,
@@ -54,7 +102,7 @@ impl Iterators {
         }
     }
 
-    /// Keeps fewer links, from now on.
+    /// Keeps `room` links at most from now on, and closes the others.
     pub fn shrink(&mut self, room: usize) {
         self.room = room;
         let mut left = room;
@@ -65,8 +113,8 @@ impl Iterators {
         });
     }
 
-    /// Every process of the host; those that run and whose names found no room in the ring go to `untold` too, with
-    /// their marks' sequences.
+    /// Every process of the host. `untold` is set to those that run and whose present names no record told (the ring was full),
+    /// each with its mark's sequence.
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
@@ -91,7 +139,7 @@ impl Iterators {
         self.read(wanted, tasks, blind)
     }
 
-    /// Lets go of the links of all processes but these.
+    /// Closes the kept links of all processes but the tracked ones.
     pub fn retain(&mut self, is_tracked: impl Fn(ProcessKey) -> bool) {
         self.links.retain(|&key, _| is_tracked(key));
     }

@@ -32,10 +32,11 @@ impl Losses {
         Self { lapses, ..self }
     }
 
-    /// All that calls for another look at every process, and of which nobody can say whom it concerns. Lost names are no
-    /// part of it.
+    /// Number of losses that call for another look at every process. Lost names are not among them, nor are totals that a dying
+    /// thread could not tell: the free tells them.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum::<u64>() - self.names() + self.skipped + self.untold + self.lapses
+        let told_later = self.counts[Failure::DeadReserve as usize];
+        self.counts.iter().sum::<u64>() - self.names() - told_later + self.skipped + self.untold + self.lapses
     }
 
     /// Names that processes had for a moment, and that were not even kept to be tried on patterns.
@@ -56,20 +57,27 @@ impl Losses {
     }
 }
 
+/// The names of the programs whose records the ring may have no room for.
+#[cfg(test)]
+pub fn of_the_ring() -> impl Iterator<Item = &'static str> {
+    let reserves = Failure::ALL.iter().filter(|(failure, _)| failure.is_reserve());
+    reserves.map(|(_, name)| *name)
+}
+
 /// Records on their way through the ring. When no process event is under way and the ring is empty,
 /// `received + lost == sent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Records {
-    /// That programs tried to send.
+    /// Records that programs tried to send.
     pub sent: u64,
-    /// That were taken from the ring, also those that could not be decoded.
+    /// Records taken from the ring, also those that could not be decoded.
     pub received: u64,
-    /// That found no room.
+    /// Records for which the ring had no room.
     pub lost: u64,
 }
 
 impl Records {
-    /// From the sums over all CPUs.
+    /// Counts from the sums over all CPUs, and the number received.
     pub fn new(counters: &Counters, received: u64) -> Self {
         let reserves = Failure::ALL.iter().filter(|(failure, _)| failure.is_reserve());
         Self {

@@ -27,7 +27,7 @@ const UNRELEASED: usize = 2048;
 /// Bytes of a name and its sums, as the state keeps them.
 const TOLD_BYTES: usize = size_of::<LivesKey>() + size_of::<Lives>();
 
-/// The maps `LOST_ENDS` and `LOST_LIVES`.
+/// The maps `LOST_ENDS`, `LOST_LIVES` and `PENDING`, and how far they have been taken.
 pub struct Lost {
     ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
     lives: BpfHashMap<MapData, Shared<LivesKey>, Shared<Lives>>,
@@ -47,7 +47,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// Over the three maps.
+    /// Takes the three maps. `is_held`: ends stay in their map until they are released.
     pub fn new(
         ends: BpfHashMap<MapData, Shared<Key>, Shared<kevmon_common::LostEnd>>,
         lives: BpfHashMap<MapData, Shared<LivesKey>, Shared<Lives>>,
@@ -68,13 +68,13 @@ impl Lost {
         }
     }
 
-    /// Goes on from the sums that an earlier kevmon told.
+    /// Goes on from the sums that an earlier kevmon has reported.
     pub fn told_before(&mut self, lives: Arc<[u8]>) {
         self.told = Told::decode(&lives);
         self.applied.0 = lives;
     }
 
-    /// All that was taken so far has been applied.
+    /// Notes that all that was taken so far has been applied.
     pub fn note_applied(&mut self) {
         let ends = self.released + self.unreleased.len() as u64;
         let lives = if self.told.is_new {
@@ -91,7 +91,7 @@ impl Lost {
         (Arc::clone(&self.applied.0), self.applied.1)
     }
 
-    /// The state has the first `ends` ends.
+    /// Deletes the first `ends` ends from their map: the state has them.
     pub fn release(&mut self, ends: u64) {
         while self.released < ends && self.release_one() {}
     }
@@ -106,7 +106,7 @@ impl Lost {
         true
     }
 
-    /// Takes what is new.
+    /// Takes the ends and the growth of the sums since the last call.
     pub fn take(&mut self, blind: &Blind) -> Recovered {
         Recovered {
             ends: self.take_ends(blind),
@@ -114,12 +114,12 @@ impl Lost {
         }
     }
 
-    /// Something waits to be taken that the kernel side does not count.
+    /// Whether ends from `PENDING` wait to be taken, which the kernel side does not count.
     pub fn is_overdue(&self) -> bool {
         !self.overdue.is_empty()
     }
 
-    /// More sums are held than need be: a full map refuses new ones.
+    /// Whether so many sums are held that idle ones should make room: a full map refuses new ones.
     pub fn is_crowded(&self) -> bool {
         self.told.sums.len() > SUMS
     }
@@ -179,7 +179,7 @@ impl Lost {
     }
 }
 
-/// A key may vanish between two calls; anything else is said.
+/// The value of a map operation; `None` for a key that has vanished, and, with a warning, for any other error.
 fn usable<T>(result: Result<T, MapError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -192,7 +192,7 @@ fn usable<T>(result: Result<T, MapError>) -> Option<T> {
     }
 }
 
-/// The sums that have been told already.
+/// The sums that have been taken already.
 #[derive(Debug, Default)]
 struct Told {
     sums: HashMap<LivesKey, (Lives, Instant)>,
@@ -219,7 +219,7 @@ impl Told {
         grown
     }
 
-    /// What may go: nothing while there is plenty of room.
+    /// Sums that have not moved for [`IDLE`]; none while there is plenty of room.
     fn idle(&self, now: Instant) -> Vec<LivesKey> {
         if self.sums.len() <= SUMS {
             return Vec::new();

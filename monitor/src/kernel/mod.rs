@@ -28,6 +28,8 @@ mod threads;
 mod verdicts;
 
 pub use cgroups::Cgroups;
+#[cfg(test)]
+pub use losses::of_the_ring;
 pub use pins::{Left, PinError, left, remove as remove_pins, state_name};
 pub use source::{KernelSource, Pinning, ProgramTime, Settings, Takeover};
 pub use switches::{Missed, ThreadEnded};

@@ -27,7 +27,7 @@ use super::{
 /// The object that `cargo xtask build` made from `monitor-ebpf`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KEVMON_EBPF_OBJECT_PATH"));
 
-/// Where the kernel tells its types.
+/// The file with the types of the running kernel (BTF).
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The smallest ring there is.
@@ -59,7 +59,7 @@ const OPTIONAL: [(&str, &str); 3] = [
 const TASK_DEAD: &str = "task_dead";
 const SCHED_SWITCH: &str = "sched_switch";
 
-/// The iterators.
+/// The iterator programs.
 const ITERATORS: [&str; 2] = ["snapshot", "sample"];
 
 /// The maps that userspace reads or writes.
@@ -87,24 +87,24 @@ const TAKEOVER: u32 = 1;
 /// Why the programs could not be put to work.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Field offsets.
+    /// Offsets of kernel fields could not be resolved.
     #[error(transparent)]
     Offsets(#[from] BtfError),
-    /// aya's view of the BTF.
+    /// aya could not read the kernel's BTF.
     #[error("{VMLINUX_BTF}: {0}")]
     Btf(#[from] aya::BtfError),
-    /// The object's own form.
+    /// The embedded object is no valid ELF file.
     #[error("eBPF object: {0}")]
     Elf(#[from] ::object::Error),
-    /// The object as a whole: maps, mostly.
+    /// The object could not be loaded; mostly a map was refused.
     #[error("eBPF object: {}", chain(.0))]
     Object(#[from] aya::EbpfError),
-    /// One program.
+    /// The kernel refused a program.
     #[error("eBPF program {program}: {}", brief(.source))]
     Program {
-        /// Which.
+        /// Name of the program.
         program: &'static str,
-        /// Why.
+        /// The kernel's error, with the verifier's log.
         source: aya::programs::ProgramError,
     },
     /// A map or program that should be in the object is not.
@@ -222,9 +222,9 @@ pub struct Sizes {
 /// A loaded and attached object.
 #[derive(Debug)]
 pub struct Attached {
-    /// By name.
+    /// Maps that have not been taken, by name.
     maps: BTreeMap<&'static str, Map>,
-    /// What the programs were told.
+    /// Offsets of kernel fields that the programs were loaded with.
     pub offsets: Offsets,
     /// The iterators' programs: snapshot, sample.
     pub iterators: (OwnedFd, OwnedFd),
@@ -233,7 +233,7 @@ pub struct Attached {
     /// The program by which dying threads tell totals, which is attached where it is asked for; `None`: the kernel has not taken
     /// it.
     pub task_dead: Option<OwnedFd>,
-    /// What keeps them attached.
+    /// Links that keep the tracepoint programs attached, by name.
     links: Vec<(&'static str, OwnedFd)>,
     /// Where the programs' own log is; `None` where an earlier kevmon loaded them.
     pub ebpf: Option<Ebpf>,
@@ -383,10 +383,10 @@ pub fn take_over(found: &Found, sizes: Sizes) -> Result<Attached, TakeoverError>
 /// Why nothing was taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeoverError {
-    /// A file.
+    /// A pinned file could not be opened.
     #[error(transparent)]
     Pin(#[from] PinError),
-    /// A map, or the kernel's types.
+    /// A map or the kernel's types could not be read.
     #[error(transparent)]
     Load(#[from] LoadError),
 }

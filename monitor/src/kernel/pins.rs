@@ -64,17 +64,17 @@ pub enum PinError {
     /// A system call failed.
     #[error("{}: {source}; let kevmon's user write there ({KEVMON} in {BPFFS}; under systemd, ReadWritePaths={BPFFS})", .path.display())]
     System {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What it said.
+        /// The error of the system call.
         source: io::Error,
     },
     /// A pinned object is missing, or is not what this kevmon would have pinned.
     #[error("{}: {what}", .path.display())]
     Foreign {
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         what: String,
     },
 }
@@ -122,7 +122,7 @@ impl Pins {
         Self::open_below(&Path::new(BPFFS).join(KEVMON), state, layout)
     }
 
-    /// The same below another folder than kevmon's in bpffs.
+    /// Opens the folder of `state` below `all`, which is kevmon's folder in bpffs, or a test's.
     fn open_below(all: &Path, state: &str, layout: u64) -> Result<Self, PinError> {
         let folder = all.join(state);
         for _ in 1..REMADE {
@@ -228,14 +228,14 @@ impl Drop for Pins {
     }
 }
 
-/// A whole set of pins.
+/// A complete set of pins that an earlier kevmon left.
 #[derive(Debug)]
 pub struct Found {
     folder: Folder,
 }
 
 impl Found {
-    /// The set's folder.
+    /// The folder of the set.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -389,14 +389,14 @@ pub fn remove(state: &str) -> Result<bool, PinError> {
     Ok(found)
 }
 
-/// What is pinned of a state.
+/// What of a state is pinned in bpffs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// Nothing.
+    /// Nothing is pinned.
     Nothing,
-    /// What a kevmon uses that runs.
+    /// A running kevmon uses what is pinned.
     InUse,
-    /// What an ended kevmon left.
+    /// Something is pinned, left by a kevmon that has ended.
     Alone,
 }
 

@@ -27,23 +27,23 @@ pub enum Refusal {
     /// kevmon has the capabilities and was refused all the same.
     #[error("{error}, although kevmon has CAP_BPF and CAP_PERFMON: {why}")]
     Forbidden {
-        /// What was refused.
+        /// The error of loading.
         error: Box<LoadError>,
-        /// What of this host may refuse it.
+        /// What of this host may have refused it: lockdown, seccomp, a security module.
         why: String,
     },
     /// A limit was reached, or a system call is not there.
     #[error("{error}; {remedy}")]
     Limit {
-        /// What was refused.
+        /// The error of loading.
         error: Box<LoadError>,
         /// What to do about it.
         remedy: &'static str,
     },
-    /// The kernel refused.
+    /// The kernel refused for another reason than rights or limits.
     #[error("{error}; {}", remedy(.error))]
     Load {
-        /// What it said.
+        /// The kernel's error.
         error: Box<LoadError>,
     },
 }

@@ -6,7 +6,7 @@ use std::io;
 use caps::{CapSet, Capability, errors::CapsError};
 use tracing::{debug, info, warn};
 
-/// What loading needs, and nothing after it.
+/// Capabilities that loading needs and that are given up after it.
 const LOADING: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 
 /// Whether this process can load again once it has given them up and executed its program again. capabilities(7): root gets what

@@ -50,14 +50,14 @@ const RING: u64 = 0;
 const END: u64 = 1;
 const ASKED: u64 = 2;
 
-/// What a record tells.
+/// The content of a record of the ring.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "all but a few are events, which are moved once"
 )]
 pub enum Told {
-    /// Something happened to a process; whose it is, and where.
+    /// An event of a process, with its user, cgroup and pid namespace.
     Event(Event, FactIds),
     /// A cgroup was made.
     Cgroup {
@@ -86,19 +86,19 @@ impl Told {
     }
 }
 
-/// Records that were taken.
+/// Counts of records taken from the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// All of them.
+    /// All records taken, also those that could not be decoded.
     pub received: u64,
-    /// Those that this kevmon does not understand.
+    /// Records that could not be decoded.
     pub undecodable: u64,
 }
 
 /// How far a ring has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reached {
-    /// Bytes from its beginning.
+    /// Position in the ring, bytes since it was made.
     pub position: u64,
     /// Records before that position that this kevmon has taken.
     pub received: u64,
@@ -110,7 +110,7 @@ struct Taken {
     reached: Reached,
 }
 
-/// The ring, read.
+/// Reads the ring `EVENTS`, with a thread that takes over while the loop is busy.
 pub struct Ring {
     shared: Arc<Mutex<Reader>>,
     /// Taken by the loop, and not asked for yet.
@@ -118,7 +118,7 @@ pub struct Ring {
     /// How far the ring had been read with the last record that was asked for.
     reached: Reached,
     descriptor: OwnedFd,
-    /// Ends with it.
+    /// The thread, which ends with this value; `None` where none could be started.
     taker: Option<Taker>,
 }
 
@@ -127,9 +127,9 @@ struct Reader {
     /// Whether records stay in the ring until they are released.
     is_held: bool,
     records: Records,
-    /// Taken by the thread.
+    /// Records that the thread has taken, for the loop.
     waiting: VecDeque<Taken>,
-    /// Bytes of that, about.
+    /// Bytes that `waiting` takes, about.
     held: usize,
     tally: Tally,
 }
@@ -300,7 +300,7 @@ impl Ring {
         lock(&self.shared).ring.release(position);
     }
 
-    /// Of all records so far, by whichever thread.
+    /// Counts of all records taken so far, by either thread.
     pub fn tally(&self) -> Tally {
         lock(&self.shared).tally
     }

@@ -20,12 +20,12 @@ use aya::maps::MapData;
 
 /// `BPF_RINGBUF_BUSY_BIT`: reserved and not submitted yet.
 const BUSY: u32 = 1 << 31;
-/// `BPF_RINGBUF_DISCARD_BIT`: given back.
+/// `BPF_RINGBUF_DISCARD_BIT`: reserved, and given back unused.
 const DISCARDED: u32 = 1 << 30;
-/// `BPF_RINGBUF_HDR_SZ`.
+/// `BPF_RINGBUF_HDR_SZ`: bytes of a record's header.
 const HEADER: u64 = 8;
 
-/// A ring, mapped.
+/// A ring buffer map, mapped into memory and read from there.
 pub struct RingMemory {
     descriptor: OwnedFd,
     consumer: Mapping,
@@ -48,7 +48,7 @@ impl RingMemory {
         Self::of(map.fd().as_fd().try_clone_to_owned()?, size)
     }
 
-    /// Of `descriptor`, with `size` bytes of data.
+    /// Maps the ring behind `descriptor`, which has `size` bytes of data.
     fn of(descriptor: OwnedFd, size: u32) -> io::Result<Self> {
         let page = rustix::param::page_size();
         if !size.is_power_of_two() {
@@ -74,7 +74,7 @@ impl RingMemory {
         self.descriptor.as_fd()
     }
 
-    /// Bytes of data that it holds.
+    /// Size of the ring, bytes.
     pub fn size(&self) -> u64 {
         self.size
     }

@@ -53,7 +53,7 @@ const MARKS: u32 = 1 << 16;
 const RECORDS_FOR_NAMES: u32 = 1;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
-/// … and of the initial time namespace (`PROC_TIME_INIT_INO`).
+/// Inode of the initial time namespace (`PROC_TIME_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 /// A mark that two snapshots this far apart do not show has been missed by `sched_process_free`.
 const STALE_AFTER: Duration = Duration::from_secs(15);
@@ -61,11 +61,11 @@ const STALE_AFTER: Duration = Duration::from_secs(15);
 /// Time spent in a program, as far as the kernel counted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramTime {
-    /// Which.
+    /// Name of the program's tracepoint.
     pub name: &'static str,
-    /// ns.
+    /// Time spent in the program, ns.
     pub nanos: u64,
-    /// How often it ran meanwhile.
+    /// Number of runs that took that time.
     pub runs: u64,
 }
 
@@ -105,7 +105,7 @@ impl Takeover {
     }
 }
 
-/// What is up to whoever starts kevmon.
+/// What whoever starts the source decides.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Size of the ring, bytes: a power of two, and a multiple of the page size.
@@ -130,7 +130,7 @@ pub struct KernelSource {
     /// [`Counters::kept`] as of the last look into `lost`.
     kept: u64,
     held: Held,
-    /// This drain has asked for what is held.
+    /// Whether this drain has already emptied the map of held names.
     held_is_taken: bool,
     /// Records that were not understood, as far as they have been counted.
     undecodable: u64,
@@ -151,12 +151,12 @@ pub struct KernelSource {
     heartbeat: Option<Heartbeat>,
     /// Has the kernel side call with the next record.
     caller: Caller,
-    /// What an earlier kevmon told of the counts.
+    /// Counts that an earlier kevmon has already reported.
     told_before: ToldBefore,
     /// Records that earlier kevmons received.
     received_before: u64,
     takeover: Option<Takeover>,
-    /// What threads do at each switch.
+    /// Measures threads at each context switch, for detailed mode.
     pub(super) threads: Threads,
     /// Keeps the program attached by which dying threads tell totals; `None` while it is not.
     pub(super) exact_ends: Option<OwnedFd>,
@@ -170,7 +170,7 @@ pub struct KernelSource {
 struct Origin {
     attached: Attached,
     pins: Option<Pins>,
-    /// What the run before had taken.
+    /// How far the run before had taken the records.
     progress: Option<Progress>,
 }
 
@@ -439,7 +439,7 @@ impl KernelSource {
         self.takeover.as_ref()
     }
 
-    /// Says to the programs that kevmon is there.
+    /// Moves on the time until which the programs watch.
     pub fn beat(&self) {
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.beat();
@@ -481,7 +481,7 @@ impl KernelSource {
         })
     }
 
-    /// The state has all of this: its room is given back.
+    /// Gives back the room of what the state has by now: records of the ring, and kept ends.
     pub fn release(&mut self, progress: &Progress) {
         self.ring.release(progress.position);
         self.lost.release(progress.ends);
@@ -492,7 +492,7 @@ impl KernelSource {
         self.ring.is_pressed()
     }
 
-    /// What [`KernelSource::recover`] returned has been applied.
+    /// Notes that what [`KernelSource::recover`] returned has been applied.
     pub fn note_recovered(&mut self) {
         self.lost.note_applied();
     }
@@ -518,7 +518,8 @@ impl KernelSource {
         self.ring.ask_thread()
     }
 
-    /// The next event that was told, with whose the process is and where; or `None` where none waits.
+    /// The next event, with the process's user, cgroup and pid namespace; `None` once the ring and the held names are
+    /// empty.
     pub fn next_event(&mut self, health: &mut Health) -> Option<(Event, FactIds)> {
         loop {
             if let Some(event) = self.next_record(health) {
@@ -546,7 +547,8 @@ impl KernelSource {
         })
     }
 
-    /// Names that processes had for a moment, and of which no event tells whose they were.
+    /// Takes names that processes had for a moment and that were replaced before they were read; whose they were is not
+    /// known.
     pub fn take_lost_names(&mut self) -> Vec<String> {
         self.held.take_lost()
     }
@@ -596,12 +598,12 @@ impl KernelSource {
         mark.ok().map(|Shared(mark)| mark.sequence)
     }
 
-    /// The paths of cgroups.
+    /// Paths of cgroups by id.
     pub fn cgroups(&mut self) -> &mut Cgroups {
         &mut self.cgroups
     }
 
-    /// Tells the kernel side what became of an identity, at the next [`KernelSource::flush`].
+    /// Queues a verdict, to be written at the next [`KernelSource::flush`].
     pub fn judge(&mut self, judgement: &Judgement) {
         self.verdicts.queue(judgement);
     }
@@ -611,7 +613,7 @@ impl KernelSource {
         self.may_load_again
     }
 
-    /// Writes the judgements that wait. To be called at the end of each drain.
+    /// Writes the queued verdicts. To be called at the end of each drain.
     pub fn flush(&mut self, health: &mut Health) {
         self.verdicts.flush();
         // Without a verdict everything about the process is reported: costly, not wrong.
@@ -668,7 +670,7 @@ impl KernelSource {
         self.iterators.snapshot(&mut self.untold, &self.blind)
     }
 
-    /// Reads the processes in `wanted`.
+    /// The usage of the processes in `wanted` that still exist. `tasks` is the number of tasks on the host.
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
@@ -677,7 +679,7 @@ impl KernelSource {
         self.iterators.sample(wanted, tasks, &self.blind)
     }
 
-    /// What is held to read processes faster is kept of these alone.
+    /// Keeps iterator links of tracked processes alone.
     pub fn retain(&mut self, is_tracked: impl Fn(ProcessKey) -> bool) {
         self.iterators.retain(is_tracked);
     }
@@ -687,7 +689,7 @@ impl KernelSource {
         self.iterators.shrink(links);
     }
 
-    /// Reads one process, if it still exists.
+    /// The usage of one process; `None` when it is gone.
     ///
     /// # Errors
     /// Any of bpf(2) or read(2).
@@ -695,7 +697,7 @@ impl KernelSource {
         self.iterators.sample_one(key, &self.blind)
     }
 
-    /// What has been lost since the programs were attached.
+    /// Losses since the programs were attached, less what an earlier run has reported.
     pub fn losses(&self) -> Losses {
         let skipped = self.told_before.new_skipped(self.all_skipped());
         Losses::new(&self.counters(), skipped, self.untold_lives).with_lapses(self.lapses())
@@ -727,7 +729,7 @@ impl KernelSource {
             .collect()
     }
 
-    /// The programs that are attached.
+    /// Names of the programs that are attached.
     pub fn programs(&self) -> Vec<&'static str> {
         let programs = self.attached.tracepoints.iter().map(|(name, _)| *name);
         let switches = self.switch_programs().into_iter().map(|(name, _)| name);
@@ -739,7 +741,7 @@ impl KernelSource {
         Records::new(&self.counters(), self.ring.tally().received)
     }
 
-    /// What an earlier run has not told.
+    /// The counters, less what an earlier run has reported.
     fn counters(&self) -> Counters {
         self.told_before.new_of(&self.all_counters())
     }

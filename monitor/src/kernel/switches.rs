@@ -35,7 +35,7 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("switches_fork", "sched_process_fork"),
     ("switches_exec", "sched_process_exec"),
 ];
-/// The iterator.
+/// The iterator program, which reads what was measured of tracked threads.
 const WALK: &str = "walk";
 /// Bytes of the ring: about a thousand threads that end between two looks.
 const RING_BYTES: u32 = 4 << 20;
@@ -49,41 +49,41 @@ const CHUNK: usize = 64 << 10;
 /// What is new of a thread that has ended, or has executed a program.
 #[derive(Debug)]
 pub struct ThreadEnded {
-    /// Its process.
+    /// The process of the thread.
     pub key: ProcessKey,
-    /// When.
+    /// Time of the end or of the exec.
     pub time: BootTime,
-    /// What is new since the last look.
+    /// What was measured since the last look.
     pub times: SwitchTimes,
-    /// It goes on, as another program.
+    /// The thread goes on and has executed another program.
     pub executes: bool,
 }
 
-/// What the programs could not do.
+/// Counts of what could not be measured, since the object was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Missed {
-    /// Threads that found no place.
+    /// Threads that were not tracked for want of room, and processes for which `WANTED` had none.
     pub refused: u64,
-    /// Threads and processes whose end was not told.
+    /// Ends of threads and processes for which the ring had no room.
     pub ends_lost: u64,
 }
 
-/// The loaded object.
+/// The second object, loaded; attached while somebody measures.
 pub struct Switches {
     programs: Vec<(&'static str, OwnedFd)>,
-    /// What keeps them attached.
+    /// Links that keep the programs attached; empty while nobody measures.
     links: Vec<OwnedFd>,
     walk: OwnedFd,
     ring: RingMemory,
     wanted: BpfHashMap<MapData, Shared<Key>, u64>,
-    /// What is in it.
+    /// The keys in `wanted`.
     wants: KeySet,
     decided_until: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Shared<SwitchCounters>>,
-    /// As of the last look, by the thread's id when tracking began and when that was.
+    /// Each thread as of the last look, by its id when tracking began and the time of that.
     last: HashMap<(u32, u64), Box<Last>>,
     buffer: Vec<u8>,
-    /// Looks so far.
+    /// Number of looks so far.
     looks: u64,
     /// Processes for which there was no room in `wanted`, each time that they were to be.
     unwanted: u64,
@@ -171,7 +171,7 @@ impl Switches {
         Ok(())
     }
 
-    /// Whether they are attached.
+    /// Whether the programs are attached.
     pub fn measures(&self) -> bool {
         !self.links.is_empty()
     }

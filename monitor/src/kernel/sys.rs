@@ -294,12 +294,12 @@ pub fn open_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     .map(descriptor)
 }
 
-/// What the kernel counts of a program.
+/// Counts that the kernel keeps of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramInfo {
-    /// Time spent in it, ns, and …
+    /// Time spent in the program, ns, while `kernel.bpf_stats_enabled` was set (5.1 and newer).
     pub run_time: u64,
-    /// … how often it ran, both while `kernel.bpf_stats_enabled` was set (5.1 and newer).
+    /// Number of runs while it was set.
     pub runs: u64,
     /// Runs that the kernel skipped, because the program was running already on that CPU (5.12 and newer).
     pub recursion_misses: u64,

@@ -148,7 +148,7 @@ impl KernelSource {
         }
     }
 
-    /// What the threads' programs could not do.
+    /// Counts so far of what could not be measured at context switches.
     pub fn missed_of_threads(&mut self) -> Missed {
         self.switches()
             .map_or_else(Missed::default, |switches| switches.missed())

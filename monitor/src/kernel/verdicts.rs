@@ -1,5 +1,27 @@
-//! Userspace's answers to the kernel side: queued while records are drained, and written many at a time. What came and
-//! went within one drain needs none.
+//! Verdicts on their way to the kernel side. `monitor-common/src/marks.rs` has the protocol between marks and verdicts;
+//! this file says when userspace writes one, and when it deletes one.
+//!
+//! **Two ways to write.** A verdict on a record is queued, and a drain ends with one batch update ([`Verdicts::flush`]).
+//! Nothing depends on its time: until it arrives, the kernel side reports everything about a process whose record it sent. A
+//! verdict on a process that a snapshot showed as untold is written at once ([`Verdicts::write_now`]), because
+//! `KernelSource::claim` must look at the mark after it.
+//!
+//! **Before each write, `JUDGED_UNTIL` is raised** to the highest sequence written. Programs do not search `VERDICTS` for a
+//! later identity, so a process that lives and dies between two drains costs them no look-up. If raising fails, nothing
+//! is written: programs would not look for it.
+//!
+//! **Deleting.** The free of a process deletes its verdict in the kernel. A verdict that is written after that stays in the
+//! map. Three cases:
+//!
+//! - The free record is read before the flush: the queued verdict is dropped ([`Verdicts::freed`]).
+//! - The free record is read after the flush: keys written since the last drain but one are remembered (`recent`), and the
+//!   verdict is deleted. After the ring has been emptied twice, the free of such a process has been read, or was lost.
+//! - The free record was lost: `KernelSource::sweep` deletes verdicts, as it deletes marks, of processes that two snapshots
+//!   15 s apart do not show.
+//!
+//! **Failures.** A batch may be refused in the middle (a full map) or as a whole (a kernel without batches for this map, which is
+//! not asked for one again). Each verdict of the rest is then written by itself. A verdict that the map refuses is
+//! counted (`verdict_refused`): the kernel side goes on to report the process, which costs time and loses nothing.
 
 use std::{io, os::fd::AsFd};
 
@@ -9,7 +31,7 @@ use kevmon_common::{Key, Verdict};
 use super::{decode, object::Shared, sys};
 use crate::process::{Judgement, KeyMap, KeySet, ProcessKey};
 
-/// Judgements queued at most; more are written at once.
+/// Verdicts queued at most. When so many wait, all of them are written.
 const QUEUED: usize = 4096;
 
 /// The maps `VERDICTS` and `JUDGED_UNTIL`.
@@ -21,12 +43,12 @@ pub struct Verdicts {
     /// verdict, before that. Once the ring has been emptied twice such a free has been read, or was lost.
     recent: [KeySet; 2],
     writer: Writer,
-    /// Verdicts that the map did not take since that was last asked.
+    /// Verdicts that the map did not take since [`Verdicts::take_refused`] was last called.
     refused: u64,
 }
 
 impl Verdicts {
-    /// Over the maps, which an earlier kevmon may have filled.
+    /// Takes the maps `VERDICTS` and `JUDGED_UNTIL`, which an earlier kevmon may have filled.
     pub fn new(
         map: BpfHashMap<MapData, Shared<Key>, Shared<Verdict>>,
         judged_until: Array<MapData, u64>,
@@ -41,7 +63,7 @@ impl Verdicts {
         }
     }
 
-    /// Will be written at the next [`Verdicts::flush`].
+    /// Queues a verdict for the next [`Verdicts::flush`]. A newer one of the same process replaces it.
     pub fn queue(&mut self, judgement: &Judgement) {
         self.queue.insert(judgement.key, verdict(judgement));
         if self.queue.len() >= QUEUED {
@@ -58,7 +80,7 @@ impl Verdicts {
         }
     }
 
-    /// Writes what waits.
+    /// Writes the queued verdicts. Those that the map refuses are counted, and not tried again.
     pub fn flush(&mut self) {
         if self.queue.is_empty() {
             return;
@@ -80,13 +102,13 @@ impl Verdicts {
         self.recent[0].extend(self.queue.drain().map(|(key, _)| key));
     }
 
-    /// The ring has been emptied since the last flush but one.
+    /// Notes that the ring has been emptied: forgets the keys written before the drain before this one.
     pub fn drained(&mut self) {
         self.recent[1].clear();
         self.recent.swap(0, 1);
     }
 
-    /// Writes one at once; false when the map did not take it.
+    /// Writes a verdict at once, without the queue; false when the map did not take it.
     pub fn write_now(&mut self, judgement: &Judgement) -> bool {
         let (key, verdict) = (decode::raw_key(judgement.key), verdict(judgement));
         let written =
@@ -99,12 +121,12 @@ impl Verdicts {
         written
     }
 
-    /// Removes one; false when there was none.
+    /// Deletes the verdict on a process; false when there was none.
     pub fn remove(&mut self, key: ProcessKey) -> bool {
         self.map.remove(&Shared(decode::raw_key(key))).is_ok()
     }
 
-    /// The processes that have one.
+    /// The processes that have a verdict.
     pub fn keys(&self) -> impl Iterator<Item = ProcessKey> + '_ {
         self.map
             .keys()
@@ -112,17 +134,17 @@ impl Verdicts {
             .map(|Shared(key)| decode::key(&key))
     }
 
-    /// How many the map did not take since this was last asked.
+    /// Number of verdicts that the map did not take since the last call.
     pub fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
 }
 
-/// The newest sequence that a verdict is about. The programs look for no verdict about a later one, so it is raised before
-/// the verdict is written.
+/// The highest sequence that a verdict is about (`JUDGED_UNTIL`). The programs look for no verdict about a later one, so it
+/// is raised before the verdict is written.
 struct Newest {
     map: Array<MapData, u64>,
-    /// What the map holds.
+    /// The value in the map.
     raised: u64,
 }
 
@@ -161,9 +183,9 @@ fn io_error(error: MapError) -> io::Error {
 
 /// One call to the map.
 enum Write<'a> {
-    /// Several at once.
+    /// One update of several elements.
     Batch(&'a [Key], &'a [Verdict]),
-    /// One.
+    /// One update of one element.
     One(&'a Key, &'a Verdict),
 }
 

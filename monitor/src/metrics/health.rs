@@ -105,7 +105,7 @@ impl Default for HealthReading {
 }
 
 /// The programs that send records: what they lose, the ring had no room for.
-const RING_PROGRAMS: [&str; 7] = [
+pub(crate) const RING_PROGRAMS: [&str; 8] = [
     "sched_process_exec",
     "exec_arguments",
     "sched_process_fork",
@@ -113,6 +113,7 @@ const RING_PROGRAMS: [&str; 7] = [
     "sched_process_free",
     "task_rename",
     "cgroup_mkdir",
+    "task_dead",
 ];
 
 /// Losses that each are a life of which nothing came back.

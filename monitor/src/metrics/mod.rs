@@ -14,6 +14,8 @@ pub use catalogue::{INSTANA, JSON_ONLY, Metric, metrics, of_plugin};
 pub use detail::PREEMPTORS;
 pub use exits::exit_attributes;
 pub use export::{ExportReading, UNSUPPORTED};
+#[cfg(test)]
+pub(crate) use health::RING_PROGRAMS;
 pub use health::{Cadence, HealthReading, OWN, OwnMetric};
 pub use per_process::{ProcessMetric, ProcessPoint, numbered_process_metrics, process_metrics};
 pub use point::{Attribute, Attributes, Instrument, Measure, Since, Value};

@@ -36,16 +36,16 @@ pub const PROCESS_FILES: [&str; 13] = [
     "status",
 ];
 
-/// One `[[collector]]`.
+/// A collector as a plugin file describes it: one `[[collector]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectorSpec {
-    /// Unique within its plugin.
+    /// Name of the collector, unique within its plugin.
     pub name: String,
     /// Time between two runs; `None`: the plugin's interval.
     pub interval: Option<Duration>,
     /// A run that takes longer is ended.
     pub timeout: Duration,
-    /// Where values come from.
+    /// What is read or run.
     pub source: Source,
     /// The metrics that are taken. Empty for a format that names its own values: all of them.
     pub metrics: Vec<MetricSpec>,
@@ -56,9 +56,9 @@ pub struct CollectorSpec {
 pub enum Source {
     /// A file, read without any capability.
     File {
-        /// Which.
+        /// The file to read.
         path: FilePath,
-        /// Read as this user; `None`: as the service's.
+        /// The user to read it as; `None`: the account of collectors (`collector/identity.rs`).
         user: Option<String>,
         /// Read it also where the kernel cannot confine the reader as it should.
         allow_unconfined: bool,
@@ -69,30 +69,30 @@ pub enum Source {
         stream: Option<Stream>,
         /// The program, absolute, and its arguments; settings have been put in.
         argv: Vec<String>,
-        /// What its output looks like.
+        /// Format of its output.
         format: Format,
-        /// Run as this user; `None`: as the service's.
+        /// The user to run it as; `None`: the account of collectors (`collector/identity.rs`).
         user: Option<String>,
-        /// Most bytes of output.
+        /// Limit of its output, bytes.
         output: u64,
-        /// Most bytes of address space of each of its processes.
+        /// Limit of the address space of each of its processes, bytes.
         memory: u64,
-        /// It may use TCP and UDP.
+        /// Whether it may use TCP and UDP.
         allow_network: bool,
         /// Run it also where the kernel cannot confine it as it should.
         allow_unconfined: bool,
-        /// Its environment, beside `PATH` and the settings.
+        /// Variables of its environment, in addition to `PATH` and the settings.
         environment: BTreeMap<String, String>,
     },
     /// An HTTP server's answer.
     Http {
-        /// `http://host:port/path`.
+        /// Address to ask, as `http://host:port/path`.
         url: String,
         /// Hosts that may be asked, as written in the URL; loopback names and addresses may always.
         hosts: Vec<String>,
-        /// What the answer looks like: [`Format::Json`] or [`Format::Prometheus`].
+        /// Format of the answer: [`Format::Json`] or [`Format::Prometheus`].
         format: Format,
-        /// Most bytes of the answer.
+        /// Limit of the answer, bytes.
         output: u64,
     },
     /// Code of kevmon's own, by its name.
@@ -115,7 +115,7 @@ pub enum FilePath {
     OfProcess(String),
 }
 
-/// What an output or answer looks like.
+/// Format of a collector's output or answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Lines `name value key=value…`.
@@ -130,20 +130,20 @@ pub enum Format {
     Text,
 }
 
-/// One `[[collector.metric]]`.
+/// A metric that a collector brings: one `[[collector.metric]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricSpec {
-    /// Exported under this name.
+    /// Name that the metric is exported under.
     pub name: String,
-    /// UCUM.
+    /// Unit, in UCUM; empty where none is given.
     pub unit: String,
-    /// Free text.
+    /// Description, free text.
     pub description: String,
     /// Gauge or counter; `None`: as the format says, else a gauge.
     pub kind: Option<MetricKind>,
     /// Integer or float; `None`: as it is written.
     pub value: Option<ValueType>,
-    /// Where it is found.
+    /// Where in the output the value stands.
     pub place: Place,
     /// Further attributes of its points.
     pub attributes: BTreeMap<String, String>,
@@ -174,19 +174,19 @@ impl PartialEq for Place {
     }
 }
 
-/// What a metric's values are to each other.
+/// Whether a metric's values stand alone or add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Each stands for itself.
+    /// Each value stands alone.
     Gauge,
     /// A sum that only grows, until it begins anew.
     Counter,
 }
 
-/// How a value is exported.
+/// Number type that a value is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueType {
-    /// 64 bits, signed.
+    /// Signed integer of 64 bits.
     Int,
     /// IEEE 754 double.
     Float,
@@ -199,46 +199,46 @@ pub struct Transform {
     pub group: String,
     /// The group that the rates go into.
     pub result: String,
-    /// The counters.
+    /// Names of the counters to make rates of.
     pub counters: Vec<String>,
 }
 
 /// One value that a collector brought.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CustomValue {
-    /// The metric's name.
+    /// Name of the metric.
     pub name: String,
-    /// UCUM; empty where nothing is said.
+    /// Unit, in UCUM; empty where none is given.
     pub unit: String,
-    /// Free text.
+    /// Description, free text.
     pub description: String,
-    /// What it is.
+    /// The number or text.
     pub value: Custom,
-    /// Told apart by these.
+    /// Attributes of the point, which tell it from others of the same metric.
     pub attributes: Vec<(String, String)>,
-    /// When it was measured, Unix ns.
+    /// Time of the measurement, Unix ns.
     pub time: u64,
 }
 
-/// A custom value.
+/// A number or text that a collector brought.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Custom {
     /// An integer gauge; booleans are 0 and 1.
     Int(i64),
-    /// A gauge; finite.
+    /// A finite gauge.
     Float(f64),
     /// An integer sum since `start`, Unix ns.
     IntSum {
-        /// The sum.
+        /// Sum since `start`.
         value: i64,
-        /// Since when.
+        /// Start time of the sum, Unix ns.
         start: u64,
     },
     /// A sum since `start`, Unix ns; finite.
     FloatSum {
-        /// The sum.
+        /// Sum since `start`.
         value: f64,
-        /// Since when.
+        /// Start time of the sum, Unix ns.
         start: u64,
     },
     /// Text: a log record `kevmon.value`.
@@ -248,25 +248,25 @@ pub enum Custom {
 /// A collector's last run, as it is kept over kevmon's restarts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorRun {
-    /// Its plugin, with the instance.
+    /// Label of its plugin, with the instance: `redis(cache)`.
     pub plugin: String,
-    /// Its name.
+    /// Name of the collector.
     pub collector: String,
-    /// Of what it does: another one's last run is not this one's.
+    /// Fingerprint of what the collector does: after a change, its last run is that of another collector.
     pub fingerprint: String,
-    /// When it began, Unix ns.
+    /// Start time of the run, Unix ns.
     pub time: u64,
 }
 
-/// What is counted of a collector.
+/// Runs and failures of a collector in this run of kevmon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorReading {
-    /// Its plugin, with the instance.
+    /// Label of its plugin, with the instance: `redis(cache)`.
     pub plugin: String,
-    /// Its name.
+    /// Name of the collector.
     pub collector: String,
     /// Runs that ended, well or not.
     pub runs: u64,
-    /// Failures by kind.
+    /// Number of failures by kind.
     pub failures: Vec<(&'static str, u64)>,
 }

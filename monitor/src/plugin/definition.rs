@@ -63,7 +63,7 @@ pub enum Rank {
     /// Those that use the most CPU time: a mean over the last collections.
     #[default]
     Cpu,
-    /// Those with the largest resident sets, smoothed likewise.
+    /// Those with the largest resident sets: a mean over the last collections.
     Memory,
 }
 
@@ -72,7 +72,7 @@ pub enum Rank {
 pub struct PerProcess {
     /// Processes at most; the rest are counted as left out.
     pub most: usize,
-    /// Which go first.
+    /// What decides which processes get series.
     pub rank: Rank,
     /// Tell the path of each one's executable.
     pub paths: bool,
@@ -123,9 +123,9 @@ pub struct Selectors {
 /// Which of its metrics a plugin exports: patterns for their names, with `*` for any characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MetricFilter {
-    /// These alone; empty: all.
+    /// Names to export; empty: all.
     pub include: Vec<String>,
-    /// Of those, these not.
+    /// Names to leave out, of those that are included.
     pub exclude: Vec<String>,
 }
 
@@ -180,7 +180,7 @@ pub struct Plugin {
     /// Case-insensitive and unanchored unless they say otherwise; one match is enough. Empty only where there are
     /// collectors: such a plugin watches no process.
     pub patterns: Vec<Regex>,
-    /// What else a process has to be.
+    /// What a process has to be besides its name.
     pub selectors: Selectors,
     /// Whatever descends from a member is one, too, under whatever name.
     pub children: bool,
@@ -192,13 +192,15 @@ pub struct Plugin {
     pub detail: Option<Detail>,
     /// Metric names to export.
     pub naming: Naming,
-    /// Members that gauges are taken over.
+    /// Members that usage and gauges are taken over.
     pub aggregate: Aggregate,
     /// Put `<service id>.` before every metric name.
     pub prefix: bool,
-    /// See [`DEFAULT_RESTART_WINDOW`].
+    /// How long after a root's end a new root replaces it; zero: no restarts are counted. Default:
+    /// [`DEFAULT_RESTART_WINDOW`].
     pub restart_window: Duration,
-    /// See [`DEFAULT_FAILED_START`]; zero: none is.
+    /// A process that ends so soon after its start, other than with exit code 0, is a failed start; zero: none is.
+    /// Default: [`DEFAULT_FAILED_START`].
     pub failed_start: Duration,
     /// Export lifecycle events as log records.
     pub events: bool,
@@ -208,20 +210,20 @@ pub struct Plugin {
     pub receivers: Vec<String>,
     /// A group without processes for so long is not exported until one comes; `None`: it is.
     pub forget_after: Option<Duration>,
-    /// Which metrics.
+    /// Names of the metrics to export.
     pub metrics: MetricFilter,
     /// Arguments of command lines that may be exported, such as `--config`; empty: none.
     pub arguments: Vec<String>,
-    /// Extra resource attributes.
+    /// Resource attributes in addition to kevmon's own.
     pub attributes: BTreeMap<String, String>,
     /// Extra attributes made from facts of the members: `{user}`, `{unit}`, `{container.id}`, `{k8s.pod.uid}`,
     /// `{pid_namespace}`.
     pub templates: BTreeMap<String, String>,
-    /// Values beside those of the processes.
+    /// Collectors, which bring values of their own.
     pub collectors: Vec<CollectorSpec>,
-    /// Counters to rates.
+    /// Rates to make of collectors' counters.
     pub transforms: Vec<Transform>,
-    /// What `{settings.NAME}` stood for, for `KEVMON_SETTING_NAME`.
+    /// Values of `{settings.NAME}` by name, which collectors get as `KEVMON_SETTING_NAME`.
     pub settings: BTreeMap<String, String>,
     /// The `service.instance.id` that the store keeps for it; `None` where none is kept.
     pub instance_id: Option<String>,
@@ -242,7 +244,7 @@ impl Plugin {
         }
     }
 
-    /// One that asks for nothing but `patterns`: everything else is as where a file does not say.
+    /// A plugin that asks for nothing but `patterns`; everything else has its default.
     pub fn new(name: impl Into<String>, service: ServiceName, patterns: Vec<Regex>) -> Self {
         Self {
             name: name.into(),
@@ -276,7 +278,7 @@ impl Plugin {
         }
     }
 
-    /// What it sends as `service.name`.
+    /// The value of `service.name` that this plugin exports.
     pub fn service_name(&self) -> String {
         self.service.sent(self.naming)
     }

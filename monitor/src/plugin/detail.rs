@@ -5,9 +5,9 @@ use crate::process::{BootTime, Contention, Quantity, Spread, SwitchTimes};
 /// The largest of the samples of one interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peak {
-    /// How much, in the unit of its [`Spread`].
+    /// The sample, in the unit of its [`Spread`].
     pub value: u64,
-    /// When.
+    /// When it was taken.
     pub at: BootTime,
 }
 
@@ -28,7 +28,7 @@ impl Sampled {
         }
     }
 
-    /// One more sample; none where it could not be taken.
+    /// Adds a sample; `None` where it could not be taken, which adds nothing.
     pub(super) fn add(&mut self, value: Option<u64>, at: BootTime) {
         let Some(value) = value else { return };
         self.spread.add_value(value);
@@ -45,16 +45,16 @@ pub struct Samples {
     pub cpu: Sampled,
     /// Sum of the resident sets, bytes.
     pub rss: Sampled,
-    /// Threads.
+    /// Threads of all members.
     pub threads: Sampled,
-    /// Open file descriptors.
+    /// Open file descriptors of all members.
     pub fds: Sampled,
-    /// Threads that run or are ready to.
+    /// Threads of all members that run or are ready to run.
     pub runnable: Sampled,
 }
 
 impl Samples {
-    /// None yet.
+    /// No sample taken yet.
     pub const NONE: Self = Self {
         cpu: Sampled::new(Quantity::Share),
         rss: Sampled::new(Quantity::Number),
@@ -63,7 +63,7 @@ impl Samples {
         runnable: Sampled::new(Quantity::Number),
     };
 
-    /// Each, with its name.
+    /// Each sampled value, with its name in the JSON.
     pub fn all(&self) -> [(&'static str, &Sampled); 5] {
         [
             ("cpu_utilization", &self.cpu),
@@ -94,7 +94,7 @@ impl Samples {
 pub struct MemoryDetail {
     /// Proportional set: shared pages divided by how many map them. Adds up over all processes.
     pub pss: u64,
-    /// Written to swap.
+    /// Pages written to swap.
     pub swap: u64,
     /// Pages that others map, too.
     pub shared: u64,
@@ -102,10 +102,10 @@ pub struct MemoryDetail {
     pub private_dirty: u64,
 }
 
-/// One group in detail.
+/// What the detailed mode measured of one group, as of a collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetailReading {
-    /// Since when it is watched in detail.
+    /// When the group began to be watched in detail.
     pub since: BootTime,
     /// What the scheduler did with its threads; `None`: this kernel, or this source, does not tell.
     pub times: Option<SwitchTimes>,

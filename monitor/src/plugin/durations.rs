@@ -25,16 +25,16 @@ pub const BOUNDS: [u64; 15] = [
 /// Counts of lengths of time, by bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durations {
-    /// How many fell into each bucket; the last one has no upper bound.
+    /// Number of durations in each bucket; the last one has no upper bound.
     pub counts: [u64; BOUNDS.len() + 1],
-    /// Their sum, ns.
+    /// Sum of all durations, ns.
     pub sum: u64,
-    /// The latest one, ns.
+    /// The duration that was added last, ns; `None` before the first.
     pub last: Option<u64>,
 }
 
 impl Durations {
-    /// One more.
+    /// Counts a duration.
     pub fn add(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.counts[BOUNDS.partition_point(|&bound| bound < nanos)] += 1;
@@ -42,7 +42,7 @@ impl Durations {
         self.last = Some(nanos);
     }
 
-    /// How many there are.
+    /// Number of durations in all buckets.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

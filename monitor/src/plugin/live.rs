@@ -6,14 +6,13 @@ use crate::process::{Gauges, Moment, ProcessKey, Spread, Usage};
 
 use super::reading::Happened;
 
-/// One live member.
+/// A live member as `kevmon top` shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveMember {
-    /// Which process.
     pub key: ProcessKey,
     /// The name that it is listed under: see [`super::Plugin::name_of`].
     pub name: String,
-    /// Its parent is a member, too.
+    /// It is a worker: its parent is a member.
     pub worker: bool,
     /// What it has used since it began, in this group or not.
     pub usage: Usage,
@@ -21,7 +20,7 @@ pub struct LiveMember {
     pub gauges: Gauges,
 }
 
-/// One group. Values that could not be known are `None`.
+/// One group at this moment. Values that could not be known are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveReading {
     /// What the members have used as members, ended ones among them: it grows by what they use, and by nothing that they bring.
@@ -34,9 +33,9 @@ pub struct LiveReading {
     pub crash_loop: bool,
     /// Sum of resident sets, bytes; address spaces shared by members count once.
     pub rss: Option<u64>,
-    /// Open file descriptors.
+    /// Open file descriptors of all members.
     pub fds: Option<u64>,
-    /// Threads.
+    /// Threads of all members.
     pub threads: Option<u64>,
     /// Run-queue latency at each switch since the group is watched in detail, ns; `None` in any other mode.
     pub run_queue: Option<Spread>,

@@ -26,7 +26,7 @@ pub struct Matcher {
     names: Patterns,
     exes: Patterns,
     cmdlines: Patterns,
-    /// Of groups that ask for more than names.
+    /// What groups ask for besides names; those that ask for nothing are absent.
     asks: BTreeMap<GroupId, Asks>,
     /// Groups that say something of their members' facts.
     tells: BTreeSet<GroupId>,
@@ -39,7 +39,7 @@ pub struct Matcher {
     titles: Titles,
 }
 
-/// What a process's names say.
+/// The groups that a process's names fit, or may fit.
 #[derive(Debug, Default)]
 struct Named {
     /// Groups that they fit; ascending, each once.
@@ -52,9 +52,10 @@ struct Named {
 /// The groups of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Matched {
-    /// Ascending, each once.
+    /// Groups that the process is a member of; ascending, each once.
     pub groups: Vec<GroupId>,
-    /// Its names fit another group, and its facts do not, or are not known: they may yet.
+    /// Its names fit a further group, and its process attributes do not, or are not known: it may become a member without
+    /// another exec or rename.
     pub candidate: bool,
     /// Groups to which it may belong by a part of its arguments that is not known; all else that they ask for fits.
     /// Ascending, each once. Where there is one, it is a candidate.
@@ -238,7 +239,7 @@ impl Matcher {
         named.groups.iter().chain(&named.open).any(is)
     }
 
-    /// Those of `groups` that a member's children belong to.
+    /// The groups among `groups` whose plugins take in the children of members.
     pub fn inherited(&self, groups: &[GroupId]) -> Vec<GroupId> {
         if self.children.is_empty() {
             return Vec::new();
@@ -250,7 +251,7 @@ impl Matcher {
             .collect()
     }
 
-    /// What the names of a process say.
+    /// The groups that the names of a process fit, or may fit.
     fn named(&self, identity: &Identity) -> Named {
         let (mut groups, mut open) = (Vec::new(), Vec::new());
         if !self.names.is_empty() {

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::Duration};
 use super::GroupId;
 use crate::process::{BootTime, Ending, ProcessKey, Usage};
 
-/// How a root came to be replaced.
+/// Whether a restart is another process or the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartKind {
     /// Another process took its place.
     Respawn,
-    /// It executed again, in place.
+    /// The root executed its program again, in place.
     Reexec,
 }
 
 impl RestartKind {
-    /// `respawn` or `reexec`.
+    /// The kind as metrics and events name it: `respawn` or `reexec`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Respawn => "respawn",
@@ -24,35 +24,35 @@ impl RestartKind {
     }
 }
 
-/// What happened.
+/// The kinds of lifecycle events, with what is known of each.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A member appeared by exec, fork or a first name.
     Start {
-        /// Its parent is a member.
+        /// It is a worker: its parent is a member.
         worker: bool,
     },
     /// A member ended. Told once its totals are final, or could not be had soon.
     Exit {
-        /// How.
+        /// Exit code or signal, and who sent it.
         ending: Ending,
-        /// From the start of its process to its end; `None` when the end was not seen.
+        /// Time from the start of the process to its end; `None` when the end was not seen.
         lifetime: Option<Duration>,
-        /// Its totals, over its whole life.
+        /// Totals of its whole life, in this group or not.
         usage: Usage,
         /// Peak resident set, bytes.
         peak_rss: Option<u64>,
-        /// The totals are final.
+        /// The totals are final; else they are the last that were read.
         settled: bool,
-        /// Its parent was a member.
+        /// It was a worker: its parent was a member.
         worker: bool,
     },
     /// A root took the place of another one, or of itself.
     Restart {
-        /// How.
+        /// By another process or in place.
         kind: RestartKind,
-        /// Without a root from the old one's end to the new one's start; `None` for [`RestartKind::Reexec`], and where
-        /// the end was not seen or kevmon was away in between.
+        /// Time from the old root's end to the new one's start; `None` for [`RestartKind::Reexec`], and where the end
+        /// was not seen or kevmon was away in between.
         downtime: Option<Duration>,
         /// The root that ended; `None` for [`RestartKind::Reexec`].
         previous: Option<Box<Predecessor>>,
@@ -62,9 +62,9 @@ pub enum What {
 /// A root that ended and whose place another one took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Predecessor {
-    /// Which process.
+    /// The process that ended.
     pub key: ProcessKey,
-    /// Its most telling name in the end.
+    /// The name that it was listed under when it ended.
     pub name: Arc<str>,
     /// How it ended; unknown for one that was found missing.
     pub ending: Ending,
@@ -72,27 +72,27 @@ pub struct Predecessor {
     pub ago: Option<Duration>,
 }
 
-/// Something happened to a member of a group.
+/// A lifecycle event: something happened to a member of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
-    /// Whose member.
+    /// The group of the member. A process in two groups has a notice in each.
     pub group: GroupId,
-    /// When: of an exit the end, not when its totals came; of a restart the new process's start.
+    /// Time of the event: of an exit the end, not when its totals came; of a restart the new process's start.
     pub time: BootTime,
-    /// Which process: the new one, for a restart.
+    /// The process that it happened to; for a restart, the new one.
     pub key: ProcessKey,
-    /// Its parent, where known.
+    /// The process's parent; `None` where it is not known.
     pub parent: Option<ProcessKey>,
     /// The name that it is listed under: see [`super::Plugin::name_of`].
     pub name: Arc<str>,
-    /// Its executable's base name.
+    /// Base name of the process's executable.
     pub exe: Arc<str>,
     /// Its effective user when it was looked at, where that is known.
     pub user: Option<u32>,
     /// Of an end: its names with each program that it executed, in their order, as far as kevmon saw them; see
     /// [`crate::process::Process::programs`].
     pub programs: Vec<Arc<str>>,
-    /// What happened.
+    /// The event itself.
     pub what: What,
     /// The incident that the flight recorder keeps of it; `None`: none.
     pub incident: Option<Arc<str>>,

@@ -13,16 +13,16 @@ use regex_automata::{
 /// The answer of a pattern, or of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Answer {
-    /// It does not match, whatever follows.
+    /// The pattern does not match, whatever follows.
     No,
-    /// It depends on what is not known.
+    /// Whether the pattern matches depends on what is not known.
     Open,
-    /// It matches, whatever follows.
+    /// The pattern matches, whatever follows.
     Yes,
 }
 
 impl Answer {
-    /// Of a text that is known as a whole.
+    /// The answer for a text that is known as a whole.
     pub(super) fn of(matches: bool) -> Self {
         if matches { Self::Yes } else { Self::No }
     }

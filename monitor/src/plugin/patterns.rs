@@ -30,7 +30,7 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
-    /// Those of the plugins that match by this.
+    /// The patterns of the plugins that match by `matching`.
     ///
     /// # Errors
     /// The literals are too large together.
@@ -63,7 +63,7 @@ impl Patterns {
         })
     }
 
-    /// There are none.
+    /// Whether there is no pattern.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -76,8 +76,8 @@ impl Patterns {
         });
     }
 
-    /// The same of a text of which only the beginning is known. `open` gets the groups of the patterns that depend on the
-    /// rest.
+    /// Adds the group of each pattern that matches a text of which only the beginning is known, whatever follows. `open`
+    /// gets the groups of the patterns that depend on the rest.
     pub(super) fn try_on_beginning(&self, known: &str, groups: &mut Vec<GroupId>, open: &mut Vec<GroupId>) {
         for (group, pattern) in &self.all {
             match partial::answer(pattern, known) {
@@ -93,7 +93,7 @@ impl Patterns {
         self.all.iter().map(|(group, _)| *group)
     }
 
-    /// Some pattern matches.
+    /// Whether some pattern matches `text`.
     pub(super) fn is_match(&self, text: &str) -> bool {
         let mut found = false;
         self.each_match(text, |_| {

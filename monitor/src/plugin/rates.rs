@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 32 << 20;
 /// A counter's name and attributes.
 type Series = (String, Vec<(String, String)>);
 
-/// What was seen of each counter last.
+/// The last sample of each counter, from which rates are made.
 #[derive(Debug, Clone, Default)]
 pub struct Rates {
     last: HashMap<Series, (u64, f64)>,

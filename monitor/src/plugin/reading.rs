@@ -10,7 +10,7 @@ use crate::process::{Facts, Gauges, Identity, Moment, ProcessKey, Reason, Usage}
 pub struct Happened {
     /// Roots that appeared by exec, fork, or a rename right after their fork.
     pub starts: u64,
-    /// Other members that appeared so.
+    /// Workers that appeared by exec, fork, or a rename right after their fork.
     pub worker_starts: u64,
     /// Root starts that took the place of an ended root.
     pub respawns: u64,
@@ -20,7 +20,7 @@ pub struct Happened {
     pub unpaired_starts: u64,
     /// Members that ended within the plugin's `failed_start` of their start, other than with exit code 0.
     pub failed_starts: u64,
-    /// Members that ended.
+    /// Members that ended, for whatever reason.
     pub exits: u64,
     /// Members that came some other way: found running, by a later rename, back from elsewhere.
     pub joins: u64,
@@ -28,10 +28,10 @@ pub struct Happened {
     pub leaves: u64,
 }
 
-/// One live member.
+/// A live member by key and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessReading {
-    /// Which process.
+    /// The process.
     pub key: ProcessKey,
     /// The name that it is listed under: see [`super::Plugin::name_of`].
     pub name: String,
@@ -40,7 +40,7 @@ pub struct ProcessReading {
 /// One live member, for series of its own. Values that could not be known are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SingleProcess {
-    /// Which process.
+    /// The process.
     pub key: ProcessKey,
     /// Its executable's base name; empty for kernel threads.
     pub exe: String,
@@ -53,17 +53,18 @@ pub struct SingleProcess {
     /// CPU time since the last collection, or since its start, over the time: 1 = one CPU fully used. `None` at the first
     /// collection, and when it came in between otherwise than by a start.
     pub cpu_usage: Option<f64>,
-    /// User and system part of the same, over the host's CPUs.
+    /// User and system CPU time since the last collection, or since its start, over that time times the host's CPUs;
+    /// `None` as `cpu_usage`.
     pub cpu_utilization: Option<(f64, f64)>,
-    /// Share of physical memory that its resident set takes.
+    /// Share of physical memory that its resident set takes; 1 is all of it.
     pub memory_usage: Option<f64>,
-    /// Memory, descriptors, threads.
+    /// Memory, descriptors and threads of the process, each `None` where it could not be read.
     pub gauges: Gauges,
-    /// Its age.
+    /// Time since the process started.
     pub uptime: Duration,
     /// Whose it is and where it runs, where the plugin asks for that.
     pub facts: Facts,
-    /// Of its arguments those that may be told.
+    /// The arguments of its command line that the plugin lets be exported.
     pub arguments: Vec<String>,
 }
 
@@ -81,10 +82,10 @@ impl SingleProcess {
     }
 }
 
-/// Those of a group's live members that get series of their own.
+/// A group's live members that get series of their own, and how many do not.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SingleProcesses {
-    /// By key.
+    /// The members, in the order of their keys.
     pub processes: Vec<SingleProcess>,
     /// Live members beyond the plugin's bound.
     pub left_out: u64,
@@ -101,13 +102,13 @@ pub struct Completeness {
 }
 
 impl Completeness {
-    /// All is known.
+    /// Counts and totals are both exact.
     pub const WHOLE: Self = Self {
         counts: true,
         totals: true,
     };
 
-    /// Of two together.
+    /// The completeness of two groups together: each part holds where it holds for both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -120,13 +121,13 @@ impl Completeness {
 /// One group at one collection. Values that could not be known are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Since when the usage sums count.
+    /// Start time of the usage sums.
     pub usage_start: Moment,
-    /// Since when the events are counted.
+    /// Start time of the counts of events: the group's first watch.
     pub watch_start: Moment,
-    /// Usage sums.
+    /// Usage sums of the group.
     pub usage: Usage,
-    /// Events.
+    /// Counts of what happened since the first watch.
     pub happened: Happened,
     /// Ends by reason, in the order of the reasons.
     pub exits: Vec<(Reason, u64)>,
@@ -138,11 +139,11 @@ pub struct Reading {
     pub last_start: Option<Moment>,
     /// The last end of a member.
     pub last_exit: Option<Moment>,
-    /// The group keeps failing and coming back: see [`super::restarts::CRASHES`].
+    /// A program of the group keeps failing and being replaced (`restarts/crashes.rs`).
     pub crash_loop: bool,
-    /// Live members.
+    /// Number of live members.
     pub process_count: u64,
-    /// None was found, and not every process could be listed: how many there are, and what they use, is not known.
+    /// No member was found, and not every process could be listed: the number of members and their usage are not known.
     pub unlisted: bool,
     /// CPU time per process and unit of time since the last collection: 1 = one CPU fully used by each.
     /// `None` at the first collection, and when no process lived in between.
@@ -157,17 +158,17 @@ pub struct Reading {
     pub memory_utilization: Option<f64>,
     /// Sum of resident sets, bytes; address spaces shared by members count once.
     pub rss: Option<u64>,
-    /// Sum of virtual sizes, bytes, likewise.
+    /// Sum of virtual sizes, bytes; address spaces shared by members count once.
     pub vms: Option<u64>,
-    /// Open file descriptors.
+    /// Open file descriptors of all live members.
     pub fds: Option<u64>,
-    /// Threads.
+    /// Threads of all live members.
     pub threads: Option<u64>,
     /// Most threads in one process.
     pub max_threads: Option<u64>,
-    /// Fewest.
+    /// Fewest threads in one process.
     pub min_threads: Option<u64>,
-    /// Mean.
+    /// Mean number of threads of a process.
     pub avg_threads: Option<f64>,
     /// Highest resident set that one member ever had, bytes.
     pub peak_rss: Option<u64>,
@@ -175,13 +176,13 @@ pub struct Reading {
     pub uptime: Option<Duration>,
     /// The live members, by pid.
     pub processes: Vec<ProcessReading>,
-    /// Those with series of their own; `None` where the plugin wants none.
+    /// Members with series of their own; `None` where the plugin asks for none.
     pub per_process: Option<SingleProcesses>,
     /// Members that have ended without their final totals: not yet freed, or freed unseen.
     pub unsettled: u64,
     /// Live members that share their address space with another one.
     pub sharing: u64,
-    /// What the detailed mode tells; `None` in any other.
+    /// Values of the detailed mode; `None` in the standard mode.
     pub detail: Option<Box<DetailReading>>,
 }
 
@@ -190,17 +191,17 @@ pub struct Reading {
 pub struct StepReading {
     /// Usage sums, without what members had used before they joined.
     pub usage: Usage,
-    /// Events.
+    /// Counts of what happened since the first watch.
     pub happened: Happened,
-    /// Ends by reason.
+    /// Number of ends by reason.
     pub exits: Vec<(Reason, u64)>,
-    /// Live members.
+    /// Number of live members.
     pub process_count: Option<u64>,
     /// Sum of resident sets, bytes; address spaces shared by members count once.
     pub rss: Option<u64>,
-    /// Threads.
+    /// Threads of all live members.
     pub threads: Option<u64>,
-    /// Open file descriptors.
+    /// Open file descriptors of all live members.
     pub fds: Option<u64>,
 }
 

@@ -8,25 +8,25 @@ use crate::process::{BootTime, COMM_BYTES, Ending, Identity, Moment, ProcessKey,
 /// A member as of the last collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedMember {
-    /// Which process; good for the same boot only.
+    /// The process; its key means nothing in another boot.
     pub key: ProcessKey,
-    /// Its most telling name.
+    /// The name that it is listed under.
     pub name: Arc<str>,
     /// Its executable's base name; empty for kernel threads.
     pub exe: Arc<str>,
-    /// It is none any more: it left alive and may come back, and only its ledger (`attributed`) matters.
+    /// It is no member any more: it left alive and may come back. Only `totals` and `attributed` matter.
     pub former: bool,
-    /// Its parent was no member.
+    /// It is a root: its parent was no member.
     pub root: bool,
     /// It had executed while a member.
     pub executed: bool,
-    /// Its totals when it came: what lies before belongs to others.
+    /// The part of its totals that belongs to others (see the usage ledger in group/mod.rs).
     pub base: Usage,
     /// Its totals as of the last collection.
     pub totals: Usage,
     /// How much of its life some group has taken into account.
     pub attributed: Usage,
-    /// It had ended already; its totals were not final.
+    /// It had ended, and its totals were not final.
     pub ended: bool,
     /// It had series of its own, which receivers know by these attributes, as the export writes them; `None`: it had none.
     pub series: Option<Arc<str>>,
@@ -36,12 +36,12 @@ pub struct SavedMember {
     pub programs: Option<Programs>,
 }
 
-/// What a root runs.
+/// The programs of a root, at first and at last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
-    /// When it became a root.
+    /// The program when it became a root.
     pub first: Program,
-    /// Since its last exec: another program where a wrapper gave way to what it wraps.
+    /// The program since its last exec: another one where a wrapper gave way to what it wraps.
     pub last: Program,
 }
 
@@ -88,19 +88,19 @@ impl SavedMember {
 /// A root's end that nothing has replaced yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedEnd {
-    /// Which process; good for the same boot only, as the other times are.
+    /// The process; its key and the times mean nothing in another boot.
     pub key: ProcessKey,
     /// When it ended, or was found missing.
     pub time: BootTime,
-    /// Since when it had been a root.
+    /// When it had become a root.
     pub since: BootTime,
-    /// Its most telling name.
+    /// The name that it was listed under.
     pub name: Arc<str>,
     /// How it ended.
     pub ending: Ending,
-    /// What it ran when it started.
+    /// The program when it became a root.
     pub first: Program,
-    /// What it ran in the end.
+    /// The program in the end.
     pub last: Program,
     /// Its effective user when it started; `None` where that is not known.
     pub user: Option<u32>,
@@ -109,7 +109,7 @@ pub struct SavedEnd {
 /// An end that is counted, and whose event waits for the totals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedExit {
-    /// Which member; good for the same boot only, as the time is.
+    /// The member; its key and the time mean nothing in another boot.
     pub key: ProcessKey,
     /// When it ended.
     pub time: BootTime,
@@ -120,15 +120,15 @@ pub struct SavedExit {
 /// A group's accumulators. Times are Unix nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedGroup {
-    /// Since when events are counted.
+    /// Start time of the counts of events.
     pub watch_start: u64,
-    /// Since when the usage sums count.
+    /// Start time of the usage sums.
     pub usage_start: u64,
     /// Usage sums of former members; those of `members` come on top.
     pub left_behind: Usage,
-    /// Events.
+    /// Counts of what happened since the first watch.
     pub happened: Happened,
-    /// Ends by reason.
+    /// Number of ends by reason.
     pub exits: Vec<(Reason, u64)>,
     /// Members that ended and whose final totals never came.
     pub given_up: u64,
@@ -136,13 +136,13 @@ pub struct SavedGroup {
     pub downtime: Durations,
     /// Ages at the end.
     pub lifetime: Durations,
-    /// The last start.
+    /// Time of the last start of a member; `None` where none is known.
     pub last_start: Option<u64>,
-    /// The last end.
+    /// Time of the last end of a member; `None` where none is known.
     pub last_exit: Option<u64>,
     /// Highest peak of the resident set, bytes.
     pub peak_rss: Option<u64>,
-    /// The members.
+    /// Members, and processes that have left alive (`former`).
     pub members: Vec<SavedMember>,
     /// The latest ends of roots that nothing has replaced yet, oldest first.
     pub unpaired_ends: Vec<SavedEnd>,
@@ -153,7 +153,7 @@ pub struct SavedGroup {
 /// What an earlier run of kevmon kept of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptGroup {
-    /// As of its last commit.
+    /// The group as of its last commit.
     pub saved: SavedGroup,
     /// It was kept until the last commit there was, and under this boot: its members' keys still mean the same
     /// processes. Where a run in between left the group out, nobody knows what became of them.

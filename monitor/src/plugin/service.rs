@@ -2,7 +2,7 @@
 
 use super::definition::Naming;
 
-/// A service's names.
+/// The names of a service, from the one in the plugin file to the one that is exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceName {
     /// `service.namespace`, as the plugin gives it.

@@ -28,7 +28,7 @@ use crate::process::Identity;
 /// A first word shorter than this relates nothing: too many programs begin with it.
 const WORD: usize = 3;
 
-/// How often a process's title is looked at.
+/// How often a process's title (its command line as it has rewritten it) is read from /proc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Interest {
     /// Never: no plugin asks.
@@ -46,7 +46,7 @@ struct Pattern {
     group: GroupId,
     regex: Regex,
     matching: Matching,
-    /// Its group has exclusions, which any title may fit.
+    /// Whether its group has exclusions, which any title may fit.
     excludes: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Titles {
     patterns: Vec<Pattern>,
     /// Patterns by what they begin with, in lower case.
     beginnings: BTreeMap<String, Vec<usize>>,
-    /// The same by the first words of that.
+    /// Patterns by the first words of what they begin with.
     words: HashMap<String, Vec<usize>>,
     /// Lengths of those words, bytes.
     lengths: BTreeSet<usize>,
@@ -67,7 +67,7 @@ pub(super) struct Titles {
 }
 
 impl Titles {
-    /// Those of the plugins that look at names or command lines.
+    /// The patterns of the plugins that look at names or command lines.
     pub(super) fn of(plugins: &[(GroupId, &Plugin)]) -> Self {
         let mut titles = Self::default();
         for &(group, plugin) in plugins {
@@ -107,7 +107,7 @@ impl Titles {
         }
     }
 
-    /// No title matters.
+    /// Whether no plugin asks for titles.
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }

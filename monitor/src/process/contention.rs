@@ -3,24 +3,24 @@
 /// Time in which some, or all, of them stood still for want of one resource, ns (Documentation/accounting/psi.rst).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stall {
-    /// At least one.
+    /// Time in which at least one of them stood still, ns.
     pub some_ns: u64,
-    /// All that had work to do; of the CPU known since Linux 5.13.
+    /// Time in which all that had work to do stood still, ns; of the CPU known since Linux 5.13.
     pub full_ns: Option<u64>,
 }
 
 /// Sums of a cgroup, since it was made or since they are added up; `None`: not counted there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Contention {
-    /// For a CPU.
+    /// Waiting for a CPU.
     pub cpu: Option<Stall>,
-    /// For memory.
+    /// Waiting for memory.
     pub memory: Option<Stall>,
-    /// For disks.
+    /// Waiting for disks.
     pub io: Option<Stall>,
     /// Held back by the cgroup's own bound on CPU time (`cpu.max`), ns.
     pub throttled_ns: Option<u64>,
-    /// Periods of that bound in which they were.
+    /// Number of periods of `cpu.max` in which they were held back.
     pub throttled_periods: Option<u64>,
 }
 

@@ -5,9 +5,9 @@ use super::Tgid;
 /// The process that sent a terminating signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
-    /// Its thread-group id.
+    /// Thread-group id of the sender.
     pub tgid: Tgid,
-    /// Its `comm`.
+    /// `comm` of the sender.
     pub comm: String,
     /// The signal it sent.
     pub signal: u8,
@@ -29,19 +29,19 @@ pub struct Ending {
 pub enum Reason {
     /// It exited, with this code.
     Exit {
-        /// 0 to 255.
+        /// Exit code, 0 to 255.
         code: u8,
     },
     /// A signal ended it.
     Signal {
-        /// 1 to 64.
+        /// Number of the signal, 1 to 64.
         number: u8,
         /// A core was dumped.
         core_dumped: bool,
     },
     /// The OOM killer ended it.
     Oom,
-    /// It was found missing.
+    /// The process was found missing: its end was not seen.
     Unknown,
 }
 
@@ -51,7 +51,7 @@ const SIGKILL: u8 = 9;
 const CORE_DUMPED: u32 = 0x80;
 
 impl Ending {
-    /// An end that nobody told.
+    /// An end that was not seen.
     pub const UNKNOWN: Self = Self {
         status: None,
         oom_victim: false,
@@ -97,7 +97,7 @@ impl Reason {
         }
     }
 
-    /// It ended by its own will and without complaint.
+    /// Whether it is exit code 0.
     pub fn is_success(self) -> bool {
         self == Self::Exit { code: 0 }
     }

@@ -5,75 +5,75 @@ use super::{BootTime, Ending, FactIds, Identity, ProcessKey, Usage};
 /// Something happened to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It runs a new program.
+    /// A process executed a program.
     Exec {
         /// The process.
         key: ProcessKey,
-        /// When.
+        /// Time of the exec.
         time: BootTime,
-        /// Names this identity in a [`Judgement`].
+        /// Names the new identity in a [`Judgement`].
         sequence: u64,
-        /// Its parent.
+        /// The process's parent.
         parent: ProcessKey,
-        /// Who it is now.
+        /// Names and arguments after the exec.
         identity: Identity,
-        /// What it used before.
+        /// Totals until then.
         usage: Usage,
     },
-    /// It was made by `parent`, whose identity it has.
+    /// A process was forked by `parent`, whose identity it has.
     Fork {
         /// The new process.
         key: ProcessKey,
-        /// When.
+        /// Time of the fork.
         time: BootTime,
-        /// Names this identity in a [`Judgement`].
+        /// Names the new identity in a [`Judgement`].
         sequence: u64,
         /// The process that forked.
         parent: ProcessKey,
     },
-    /// It goes by another `comm`.
+    /// A process changed its `comm` without an exec.
     Rename {
         /// The process.
         key: ProcessKey,
-        /// When.
+        /// Time of the rename.
         time: BootTime,
-        /// Names this identity in a [`Judgement`].
+        /// Names the new identity in a [`Judgement`].
         sequence: u64,
-        /// Its parent.
+        /// The process's parent.
         parent: ProcessKey,
-        /// The new name.
+        /// The new `comm`.
         comm: String,
-        /// Threads it has: the usage holds the leader's and the ended ones' only. `None`: it holds nothing.
+        /// Number of its threads; `usage` holds the sums of the leader and of ended threads alone. `None`: `usage` holds nothing.
         threads: Option<u32>,
-        /// The record of what it was before was lost: what is known of it is not true any more.
+        /// The record of the identity before was lost, so what is known of the process is out of date.
         unheard: bool,
-        /// The rest of its identity, for the case that nothing is known of it, or nothing true.
+        /// The rest of its identity, read from /proc where nothing is known of it, or what is known is out of date.
         found: Option<Identity>,
-        /// What it used before.
+        /// Totals until then, as far as `threads` says.
         usage: Usage,
     },
-    /// Its last thread began to exit.
+    /// The last thread of a process began to exit.
     Exit {
         /// The process.
         key: ProcessKey,
-        /// When.
+        /// Time of the exit.
         time: BootTime,
-        /// How it ended.
+        /// Exit code or signal, and who sent it.
         ending: Ending,
-        /// Provisional totals.
+        /// Totals without the rest of the way out.
         usage: Usage,
         /// Peak resident set, bytes, where the kernel still knew it.
         peak_rss: Option<u64>,
     },
-    /// The kernel let go of it.
+    /// The kernel freed a process, or its dying thread told the totals: they are final.
     Free {
         /// The process.
         key: ProcessKey,
-        /// When.
+        /// Time of the record.
         time: BootTime,
-        /// When it ended, where the kernel side saw that.
+        /// When its last thread began to exit; `None` where the kernel side did not see that.
         ended: Option<BootTime>,
-        /// How it ended.
+        /// Exit code or signal, and who sent it.
         ending: Ending,
         /// Final totals.
         usage: Usage,
@@ -94,7 +94,7 @@ impl Event {
         }
     }
 
-    /// When it happened.
+    /// Time of the event.
     pub fn time(&self) -> BootTime {
         match self {
             Self::Exec { time, .. }
@@ -113,23 +113,23 @@ pub struct LostEnd {
     pub key: ProcessKey,
     /// What it was called last (`exe` and `comm` alone), where the record of that identity was lost as well.
     pub unheard: Option<Identity>,
-    /// When it took that identity.
+    /// When it took its last identity.
     pub identified: BootTime,
-    /// By a rename.
+    /// It took that identity by a rename.
     pub renamed: bool,
     /// The totals are final; else they are those at its exit, and the free was never told.
     pub settled: bool,
     /// When it ended; `None` when only its free was seen.
     pub ended: Option<BootTime>,
-    /// When the kernel let go of it.
+    /// When the kernel freed it; when its exit was kept, where the free was never told.
     pub freed: BootTime,
-    /// How it ended.
+    /// Exit code or signal, and who sent it.
     pub ending: Ending,
-    /// Final totals.
+    /// Totals; final where `settled`.
     pub usage: Usage,
     /// Peak resident set, bytes.
     pub peak_rss: Option<u64>,
-    /// Whose it was and where.
+    /// User, cgroup and pid namespace at its end.
     pub facts: FactIds,
 }
 
@@ -140,11 +140,11 @@ pub struct LostLives {
     pub identity: Option<Identity>,
     /// They were forked by a process of interest and never executed anything.
     pub forked: bool,
-    /// How they ended; without sender.
+    /// Exit code or signal, the same for all; without sender.
     pub ending: Ending,
-    /// How many since the last look.
+    /// Number of lives since the last look.
     pub count: u64,
-    /// Their totals together.
+    /// Sums of their final totals.
     pub usage: Usage,
     /// Highest peak of the resident set among them, bytes.
     pub peak_rss: Option<u64>,
@@ -153,20 +153,20 @@ pub struct LostLives {
 /// What a source kept of the ends and lives whose records found no room.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
-    /// Of processes that userspace knows, in the order of their frees.
+    /// Ends of processes that userspace knows, in the order of their frees.
     pub ends: Vec<LostEnd>,
-    /// Of those it never heard of.
+    /// Lives of processes that it never heard of, summed.
     pub lives: Vec<LostLives>,
 }
 
-/// Tells the source whether an identity is worth further events.
+/// A verdict: whether the source should report further events of one identity of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judgement {
     /// The process.
     pub key: ProcessKey,
-    /// The identity judged.
+    /// The identity that the verdict is about.
     pub sequence: u64,
-    /// False: nothing more is wanted about it.
+    /// False: nothing more of this identity is to be reported.
     pub keep: bool,
 }
 
@@ -175,32 +175,32 @@ pub struct Judgement {
 pub struct Seen {
     /// The process.
     pub key: ProcessKey,
-    /// Its parent, where that is known.
+    /// Its parent; `None` where it is not known.
     pub parent: Option<ProcessKey>,
     /// The sequence of its mark, if it carries one.
     pub sequence: Option<u64>,
     /// A record of its present identity has been sent, by an exec, fork or rename.
     pub told: bool,
-    /// No record of it was, and no judgement has been made.
+    /// No record of its present identity has been sent, and no verdict made.
     pub untold: bool,
-    /// It took that identity by a rename.
+    /// It took its present identity by a rename.
     pub renamed: bool,
-    /// Who it is.
+    /// Its names, as far as the source shows them.
     pub identity: Identity,
-    /// Whose it is and where, as far as the source tells.
+    /// User, cgroup and pid namespace, as far as the source tells.
     pub facts: FactIds,
     /// No thread of it runs any more.
     pub ended: bool,
-    /// How it ended, where the kernel side saw that.
+    /// Its end; `None` where the kernel side has not seen it.
     pub end: Option<SeenEnd>,
 }
 
 /// The end of a process that is still to be reaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenEnd {
-    /// When.
+    /// When its last thread began to exit.
     pub time: BootTime,
-    /// How.
+    /// Exit code or signal, and who sent it.
     pub ending: Ending,
     /// Peak resident set, bytes, where the kernel still knew it.
     pub peak_rss: Option<u64>,
@@ -213,7 +213,7 @@ pub struct Sample {
     pub key: ProcessKey,
     /// Its totals. A reading of a process with several threads is not atomic; it errs downwards only.
     pub usage: Usage,
-    /// Threads.
+    /// Number of threads; `None` once none runs.
     pub threads: Option<u64>,
     /// Equal values share an address space.
     pub address_space: Option<u64>,
@@ -223,7 +223,7 @@ pub struct Sample {
     pub vms: Option<u64>,
     /// Open file descriptors.
     pub fds: Option<u64>,
-    /// Whose it is and where, as far as the source tells.
+    /// User, cgroup and pid namespace, as far as the source tells.
     pub facts: FactIds,
     /// Threads that run or are ready to, as far as the source tells.
     pub runnable: Option<u64>,

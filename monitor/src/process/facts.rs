@@ -1,8 +1,8 @@
-//! What a process is besides its names: whose, where, in which container.
+//! Process attributes besides names: user, cgroup (and with it unit, container and pod), pid namespace.
 
 use std::sync::Arc;
 
-/// What the kernel tells of it, by number; unknown is `None`.
+/// Process attributes as the numbers that the kernel side sends; unknown is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FactIds {
     /// Effective user.
@@ -13,7 +13,7 @@ pub struct FactIds {
     pub pid_namespace: Option<u32>,
 }
 
-/// What could be learnt; unknown is `None`.
+/// Process attributes with names; unknown is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// Effective user.
@@ -32,7 +32,7 @@ impl Facts {
         self.uid.is_some() && self.cgroup.is_some() && self.pid_namespace.is_some()
     }
 
-    /// With what `other` tells where this is silent.
+    /// These attributes; what is unknown here is taken from `other`.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         let same_user = self.uid.is_none() || self.uid == other.uid;

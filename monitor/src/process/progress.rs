@@ -9,7 +9,7 @@ pub struct Progress {
     pub ring: u32,
     /// Bytes from the ring's beginning.
     pub position: u64,
-    /// Records before that.
+    /// Number of records before that position.
     pub received: u64,
     /// Losses that have been told, as the kernel side counts them.
     pub losses: Vec<u64>,

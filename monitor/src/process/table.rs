@@ -10,33 +10,33 @@ const PROGRAMS: usize = 8;
 /// Where a process is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Runs.
+    /// Some thread of it runs.
     Live,
     /// Has ended; its totals may still grow until the kernel frees it.
     Ended {
-        /// When.
+        /// When its last thread began to exit, or when it was found missing.
         at: BootTime,
-        /// How.
+        /// Exit code or signal; unknown for one that was found missing.
         ending: Ending,
     },
 }
 
-/// One process.
+/// A process of interest, or one of whom that is not decided yet.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Who it is.
+    /// Its names and arguments.
     pub identity: Identity,
     /// Its parent when it was last told; changed by [`ProcessTable::set_parent`] alone.
     parent: Option<ProcessKey>,
-    /// Live or ended.
+    /// Whether it lives, or how it ended.
     pub state: State,
     /// When kevmon first heard of it.
     pub known_since: BootTime,
     /// Highest peak of the resident set seen, bytes.
     pub peak_rss: Option<u64>,
-    /// How much of its usage some group has taken into account already: always a prefix of its life.
+    /// The part of its totals that some group has counted, as of its last change of groups: always a prefix of its life.
     pub attributed: Usage,
-    /// What it used before it was first read is others' business.
+    /// What it used before its first reading belongs to no group: its key is that of a member of an earlier boot.
     pub past_is_others: bool,
     /// Its names are what an earlier run kept of them: good to be shown, and to be replaced by all that is seen next.
     pub unconfirmed: bool,
@@ -44,7 +44,7 @@ pub struct Process {
     pub uid: Option<u32>,
     /// Its totals were read when no thread of it ran any more: nothing is added to them.
     pub read_after_end: bool,
-    /// Whoever wants to know has been told of its end.
+    /// The lifecycle event of its end has been made.
     pub exit_told: bool,
     /// Its names with each program that it has executed since it is known, in their order; of many the first ones and the last.
     pub programs: Vec<Arc<str>>,
@@ -152,7 +152,7 @@ impl Process {
         self.raw.get(Counter::Runtime).is_some()
     }
 
-    /// Runs.
+    /// Whether some thread of it runs.
     pub fn is_live(&self) -> bool {
         self.state == State::Live
     }
@@ -163,7 +163,7 @@ impl Process {
     }
 }
 
-/// All of them.
+/// The processes by key, and by parent.
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     processes: KeyMap<Process>,
@@ -250,12 +250,12 @@ impl ProcessTable {
         self.processes.len()
     }
 
-    /// All, in no order, to change.
+    /// All processes, in no order, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
         self.processes.values_mut()
     }
 
-    /// All, in no order.
+    /// All processes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
         self.processes.iter().map(|(&key, process)| (key, process))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One of the sums.
+/// A usage counter: one of the sums that the kernel keeps of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Counter {
@@ -38,9 +38,9 @@ const UNKNOWN: u64 = u64::MAX;
 pub struct Usage([u64; COUNTERS]);
 
 impl Usage {
-    /// Nothing used.
+    /// All counters known to be 0.
     pub const ZERO: Self = Self([0; COUNTERS]);
-    /// Nothing known.
+    /// All counters unknown.
     pub const UNKNOWN: Self = Self([UNKNOWN; COUNTERS]);
 
     /// The sum of `counter`, if known.
@@ -48,7 +48,7 @@ impl Usage {
         Some(self.0[counter as usize]).filter(|&value| value != UNKNOWN)
     }
 
-    /// The same with another value for `counter`.
+    /// These sums with another value for `counter`; `None`: unknown.
     #[must_use]
     pub fn with(mut self, counter: Counter, value: Option<u64>) -> Self {
         self.0[counter as usize] = value.map_or(UNKNOWN, highest_known);
@@ -76,7 +76,7 @@ impl Usage {
         }))
     }
 
-    /// Of raw totals of what is over: with user and system time as parts of the exact CPU time.
+    /// These sums, which are raw totals of something that is over, with user and system time as parts of the exact CPU time.
     #[must_use]
     pub fn split(&self) -> Self {
         let known = (

@@ -1,8 +1,50 @@
-//! What waits for one receiver: in memory while requests are taken as they come, in the spool when they are not.
+//! The queue of one lane: requests that wait for one receiver and one signal, in memory while the receiver takes them as they
+//! come, in the spool when it does not.
 //!
-//! What lies in the spool is older than what is held in memory, so the order is spool first, memory next. A request
-//! that is still held when a later collection comes goes to the spool with it, even while it is being sent: a kill of
-//! kevmon costs the collection in flight, not those before it.
+//! # States of a request
+//!
+//! ```text
+//! push ──► held (memory) ──next──► in flight ──delivered──► settled: delivered or refused, counted
+//!              │                    │      │
+//!              │ store              │      └─failed──► stored, sent again after a pause
+//!              ▼                    │ store
+//!          spooled (disk) ──next──► in flight ...
+//!              │
+//!              └──► dropped, oldest first: no room, too old, damaged; counted
+//! ```
+//!
+//! - *Held.* A request goes to the spool when a later one comes and the receiver is away, when it has been held for [`ON_ITS_WAY`]
+//!   as the next collection comes, when [`HELD_BYTES`] are held, or when something of the lane is in the spool already.
+//! - *In flight.* One request at a time. It stays where it lies until it is settled: [`Place::Held`], or [`Place::Spooled`]. A held
+//!   one that is stored while it is on its way becomes [`Place::Moved`], and is found again in the spool by its body.
+//! - *Settled.* The receiver has answered for it: taken, or refused for good. Only then is it deleted.
+//!
+//! # Order
+//!
+//! What lies in the spool is older than what is held, so the spool goes first, and whatever is stored takes everything held with
+//! it. If the spool cannot be read, [`Queue::next`] fails and nothing newer is sent. Requests keep the times they were made with.
+//!
+//! # What is sent twice
+//!
+//! A request that may have arrived is marked `sent`: a spooled one before each attempt, a held one when an attempt fails that may
+//! have brought it there, and when it is stored or broken off while in flight. The next attempt of a marked request counts as
+//! `repeated`. The mark is taken back only where no attempt so far can have arrived.
+//!
+//! # What is dropped
+//!
+//! The spool is bounded by bytes and age, over all lanes together (`store/spool`); without a spool, memory is bounded over all lanes
+//! (`State::trim` in mod.rs). The oldest go first, whosever they are, except the held one in flight. Each lane counts its own
+//! losses. A request that was dropped from the spool while in flight counts as dropped, even if the receiver then takes it.
+//!
+//! # Crash
+//!
+//! A kill loses what is in memory: the collection in flight, not those before it. The spool has the time of the collection that is
+//! being handed over (noted when it is announced, and again once every lane has settled or stored it), so the next start knows
+//! whether the last one is unconfirmed (`kevmon.export.unconfirmed`). At an orderly end everything held is stored.
+//!
+//! What an answer means is decided elsewhere: `export/transport` classifies it, and lane.rs acts on that. (gRPC's
+//! RESOURCE_EXHAUSTED, in grpc.rs: with RetryInfo it is sent again after that pause; without, in halves where the message speaks
+//! of a size, and refused for good otherwise.)
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -26,15 +68,15 @@ const HELD_BYTES: usize = 2 << 20;
 pub(super) struct Counts {
     /// Data points, log records or spans that the receiver took.
     pub(super) delivered: u64,
-    /// Those that it refused, as part of a request or with all of it.
+    /// Items that the receiver refused, as part of a request or with all of it.
     pub(super) refused: u64,
-    /// Those that were dropped because the bound of bytes was reached, …
+    /// Items dropped because the bound of bytes was reached.
     pub(super) dropped_space: u64,
-    /// … because they had waited too long, …
+    /// Items dropped because they had waited longer than the limit of age.
     pub(super) dropped_age: u64,
-    /// … or because they could not be read back.
+    /// Items dropped because they could not be read back from the spool.
     pub(super) dropped_damaged: u64,
-    /// Those that the receiver has no use for.
+    /// Items of a signal that the receiver does not take.
     pub(super) unsupported: u64,
     /// Requests that were sent again although an earlier attempt may have arrived.
     pub(super) repeated: u64,
@@ -85,7 +127,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// For the lane of this name.
+    /// An empty queue for the lane of this name (`<receiver>/<signal>`).
     pub(super) fn new(lane: String) -> Self {
         Self {
             lane,
@@ -99,7 +141,7 @@ impl Queue {
         }
     }
 
-    /// Its name.
+    /// The lane's name, `<receiver>/<signal>`.
     pub(super) fn lane(&self) -> &str {
         &self.lane
     }

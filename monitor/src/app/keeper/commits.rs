@@ -1,4 +1,50 @@
-//! A collection on its way into the store, and from there to the receivers.
+//! A collection on its way into the store, and from there to the receivers: it is committed before it is exported.
+//!
+//! # Why before
+//!
+//! A receiver must not be told a counter that the next run takes back. So the commit of a collection holds all that the
+//! collection says: the groups' sums and members, rows of history, runs of collectors, and how far the kernel side's records have
+//! been applied (`Progress`). It is one transaction.
+//!
+//! # The way of a collection
+//!
+//! ```text
+//! collect ──► announce to the spool ──► commit ──► release the kernel's records ──► send, print, show
+//! (loop)      (kevmon-export)           (kevmon-state)                                 (loop)
+//! ```
+//!
+//! 1. The loop collects, and takes lifecycle events, groups and progress at one moment (`daemon/collecting.rs`, `collect`).
+//! 2. It announces the collection's time to the thread `kevmon-export`, which notes it in the spool's file. The commit is handed over
+//!    after that, and does not wait for the note.
+//! 3. [`Keeper::commit`] hands commit and collection to the thread `kevmon-state` (writer.rs), which may wait for the disk. Commits are
+//!    written in the order in which they were handed over.
+//! 4. The collection comes back by [`Keeper::written`]. Only now are the records in the ring and the kept ends released, and
+//!    the collection is exported.
+//!
+//! Between collections, what has happened is committed within 0.8 s (`commit_between`), with cumulative temporality only: deltas go on
+//! from what was committed, so a commit without an export would lose them.
+//!
+//! # States of the store
+//!
+//! *here*: this thread has it and waits for it, from the start until [`Keeper::write_beside`], and in single runs. *writer*: the
+//! thread has it. *none*: no store was asked for, or it could not be opened; then collections are exported at once, and counters
+//! begin at 0 at the next start.
+//!
+//! # Failures
+//!
+//! | what fails | what happens |
+//! |---|---|
+//! | a commit (full disk, lock, I/O) | nothing of it is written, and the store keeps it in memory for the next commit. The collection is exported all the same, and counted in `store_failed`. With cumulative temporality records are not released, so that a kill now does not lose them |
+//! | a kill before the commit | the next run goes on from the commit before. Records that were not released are read again. The collection is unconfirmed, once its time has been noted |
+//! | a kill between commit and export | the next run has the counters; the collection is unconfirmed, once its time has been noted. Cumulative points show its growth later; a delta of it never reaches a receiver |
+//! | a kill after a failed commit that was exported | the next run reads again what the kernel side holds; where it does not hold all, counters come back lower than told |
+//! | a slow disk | collections wait for it, in order. With 32 of them no further one is made (`tick_skipped`); the next one has its growth |
+//! | an end while the disk does not answer | commits that are not written in time are not exported, and the next run goes on from the one before |
+//!
+//! # Durability
+//!
+//! A commit of a collection waits for the disk (`synchronous = FULL`), so that a power cut does not undo it. Commits in between, and
+//! all commits where a plugin's interval is below [`DURABLE_FROM`](super::DURABLE_FROM), do not: a power cut may undo the last ones, a kill none.
 
 use std::{sync::Arc, time::Instant};
 

@@ -1,4 +1,5 @@
-//! Keeps the groups over kevmon's own restarts: hands the store what each collection brought, before it is exported.
+//! The groups over kevmon's own restarts: opens the store, hands it each collection before that is exported, and answers what an
+//! earlier run left. commits.rs has the protocol and its failure cases.
 
 mod commits;
 mod kept;
@@ -43,14 +44,14 @@ use crate::{
 /// Below this interval a commit does not wait for the disk: a power cut may then cost the last ones.
 const DURABLE_FROM: Duration = Duration::from_secs(1);
 
-/// What came of asking for a place for the state.
+/// Whether this process has the state's database to itself.
 #[derive(Debug)]
 pub(super) enum Claimed {
     /// No state is to be kept.
     NotWanted,
-    /// It is this process's.
+    /// This process holds the lock of the database.
     Mine(Box<Claim>),
-    /// There can be none.
+    /// The database cannot be locked or used.
     Refused(StoreError),
 }
 

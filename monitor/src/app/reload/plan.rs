@@ -1,4 +1,18 @@
-//! What a new configuration means for the running plugins. Pure.
+//! What a new configuration means for the running plugins, and so what a reload resets. Pure.
+//!
+//! A plugin is the same by its name and instance, wherever its file lies. Then its group's key decides (`keeper::key`: name, instance,
+//! service, and whatever decides who is a member and whose usage counts):
+//!
+//! | the new configuration has | the group | counters |
+//! |---|---|---|
+//! | the plugin, with the same key and nothing changed | goes on | go on |
+//! | the plugin, with the same key and other settings | goes on with the changed plugin | go on |
+//! | the plugin, with another key | ends after one last collection; another group begins | begin at 0, or where an earlier run left that key |
+//! | no such plugin | ends after one last collection | end; what the store has of them stays |
+//! | a new plugin | begins; a snapshot finds its members | begin at 0, or where an earlier run left that key |
+//! | a faulty file, or one that cannot be read | goes on as it was | go on |
+//!
+//! Processes, marks, and restart pairing of groups that go on are not touched.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

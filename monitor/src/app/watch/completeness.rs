@@ -1,4 +1,19 @@
 //! How far the numbers of an interval can be trusted: its counts, and its totals.
+//!
+//! Each cause of doubt is a number that only grows ([`LostSoFar`]). An interval of a group is complete if none of them has grown
+//! between two of its collections, so a cause makes one interval incomplete, and the next one is complete again.
+//!
+//! | cause | concerns | counted in |
+//! |---|---|---|
+//! | a record was lost, a map was full, the kernel skipped a program, the programs had stopped, an undecodable record | counts of all groups | `Watch::lost`, from `Losses::total` |
+//! | processes could not be listed; kevmon was away and the kernel side did not go on; lives known by their sums alone | counts of all groups | `Watch::unclear` |
+//! | a process was missing without an exit record; a matching process was beyond the bound | counts of all groups | `Irregularities::missing`, `untracked` |
+//! | a verdict depended on arguments that could not be had | counts of that group, also while such a process lives | `Tracker::unknown_verdicts`, `is_unclear` |
+//! | the usage could not be read | totals of all groups | `Watch::unread_totals` |
+//! | an ended member was given up without its final totals | totals of that group | `Tracker::given_up` |
+//!
+//! Two more hold for as long as they last: the source is /proc, or the kernel side does not watch a member (its map was full). At the last
+//! collection ([`Next::Never`]) totals that are still awaited are missing for good. Totals are never complete where counts are not.
 
 use std::collections::BTreeMap;
 
@@ -124,6 +139,16 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const APP: GroupId = GroupId(0);
+
+    /// Sent = received + lost holds for whoever reads the metrics only where each is in one of the two.
+    #[test]
+    fn what_the_ring_loses_is_in_the_metric_of_lost_records() {
+        let mut programs: Vec<&str> = crate::kernel::of_the_ring().collect();
+        let mut shown = crate::metrics::RING_PROGRAMS;
+        programs.sort_unstable();
+        shown.sort_unstable();
+        assert_eq!(programs, shown);
+    }
 
     #[test]
     fn totals_are_never_complete_where_counts_are_not() {

@@ -1,5 +1,14 @@
-//! Whose processes are and where they run, where some plugin asks: by what the kernel side tells of them, and for the rest by
-//! /proc, as long as they are there.
+//! Process attributes beyond names, for plugins that ask: user, cgroup (and with it unit, container and pod), pid namespace.
+//!
+//! Records, snapshots and samples bring them as three numbers ([`FactIds`]): effective uid, cgroup id, pid namespace. [`FactReader`]
+//! turns them into names:
+//!
+//! - A user's name comes from the host's name service (`users::name_of`): a thread asks it, an answer holds for a minute, and the loop
+//!   waits 10 ms at most for the first one. Without an answer the number is known and the name is not.
+//! - A cgroup's path comes from the record of its making, or is asked for by id (`kernel/cgroups.rs`).
+//! - What is open after that is read from /proc, as long as the process is there.
+//!
+//! Attributes that decide over members are read at each collection, those that are only shown less often ([`Shown`]).
 
 use std::{path::Path, time::Duration};
 

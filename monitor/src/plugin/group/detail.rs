@@ -9,11 +9,11 @@ use crate::{
     },
 };
 
-/// What is kept of a group in detail.
+/// What the detailed mode keeps of a group.
 #[derive(Debug, Clone)]
 pub(super) struct Detailed {
     since: BootTime,
-    /// `None`: nobody measures.
+    /// What threads did at each switch; `None` while nobody measures.
     times: Option<SwitchTimes>,
     samples: Samples,
     last: Option<(BootTime, Usage)>,

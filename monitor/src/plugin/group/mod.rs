@@ -1,4 +1,58 @@
 //! One plugin's group: its members, and totals that never fall.
+//!
+//! # The usage ledger
+//!
+//! The kernel counts usage by process, from its start to its end, and a process may change its groups while it lives (an exec,
+//! a rename, another cgroup). The ledger says which part of a life is whose. All sums are [`Usage`]: ten counters, each
+//! unknown or a number; a sum with an unknown part is unknown (ADR 4).
+//!
+//! Of a process (`process/table.rs`):
+//!
+//! - *totals*: the highest values read so far. They never fall, so a short reading takes nothing back.
+//! - *attributed*: how much of the totals some group has counted, as of its last change of groups. Always a prefix of its life.
+//!
+//! Of a membership, and of the group:
+//!
+//! - *base*: the process's totals up to which its usage belongs to others. A member contributes `totals - base`.
+//! - *left_behind*: the contributions of memberships that are over.
+//! - *brought*: the part of the sums that members had used before they came. It is in the sums, and not in rates: `cpu_usage`
+//!   and the like are made of `sums - brought`.
+//! - *lived*: process time of memberships that are over, ns; the divisor of `cpu_usage`.
+//!
+//! The group's sums are `left_behind` + the contributions of its members (`members_now` in read.rs). With `aggregate =
+//! "roots"` only roots contribute.
+//!
+//! # Transitions
+//!
+//! | event | base | what moves |
+//! |---|---|---|
+//! | joins, in no group at that time | *attributed* | it brings all that nobody has counted: `totals - base` goes to *brought* |
+//! | joins, in another group at that time | its totals | nothing: what it used there stays there |
+//! | joins, not read yet (found by a snapshot) | as above | contributes nothing until its first reading ([`Group::observed`]), which then adds to *brought* |
+//! | found, key known from another boot | its totals at the first reading | nothing: its past belongs to nobody here |
+//! | leaves alive ([`Group::leave`]) | | its contribution goes to *left_behind*; the group remembers it as *former*, so a return is no start |
+//! | ends ([`Group::ended`]) | | nothing: it stays a member, *unsettled*, as its totals may still grow |
+//! | settles ([`Group::settled`]) | | its contribution goes to *left_behind*, and it is forgotten |
+//! | root ends or leaves, a worker lives | with `aggregate = "roots"`: the heir's totals | the oldest live child becomes root |
+//!
+//! An ended member settles when its free is read (or the totals of its dying thread, or what the kernel side kept of its end).
+//! It is *given up*, with its last totals, when it is missing from a snapshot, or when it is not there to be read
+//! `SETTLE_WITHIN` after its end. The group counts it (`given_up`), and the interval's `complete_totals` is 0.
+//!
+//! Lives that are known by their sums alone ([`Group::lost_lives`]) go to *left_behind* as a whole (those of workers
+//! only with `aggregate = "all"`). How long they lasted is not known, so that interval has no `cpu_usage`.
+//!
+//! # Over a restart of kevmon
+//!
+//! base, totals and *attributed* of each member, and of each former one, are kept with every commit (`SavedMember`). In the same
+//! boot a live member goes on with them: its totals are the kernel's own, so what it used while kevmon was away is caught up at
+//! the first reading. A member that is gone, or was another boot's, is closed at its last known totals and given up.
+//!
+//! # Invariants
+//!
+//! - The group's sums never fall: totals do not, and a contribution leaves a member only for *left_behind*.
+//! - No usage is counted twice in one group. Several groups count the same process only where it is a member of all of them,
+//!   each from its own base.
 
 mod detail;
 mod live;
@@ -23,12 +77,12 @@ use crate::process::{
     Usage,
 };
 
-/// A member whose parent is no member, or not.
+/// Whether a member's parent is a member, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Its parent is not a member.
+    /// Its parent is no live member; or its parent was one, has gone, and this member is the heir.
     Root,
-    /// Its parent is.
+    /// Its parent was a live member when it came.
     Worker,
 }
 
@@ -37,7 +91,7 @@ pub enum Role {
 pub enum Arrival {
     /// It executed a program, was forked, or took its name right after its fork.
     Appeared,
-    /// The same, but the record was lost: what happened around it is not known.
+    /// It appeared, but the record was lost: what happened around it is not known.
     AppearedUnheard,
     /// It was there before: found by a snapshot, renamed later, or after a reload.
     Joined,
@@ -47,17 +101,17 @@ pub enum Arrival {
 #[derive(Debug, Clone)]
 struct Membership {
     role: Role,
-    /// Its totals when it came: what lies before belongs to others.
+    /// The process's totals up to which its usage belongs to others.
     base: Usage,
-    /// When it came, or took its role.
+    /// When it came, or became an heir whose usage was not counted before.
     since: BootTime,
     /// When it started as a member, where it did so under kevmon's eyes.
     started: Option<BootTime>,
-    /// Its usage from before `since` is not yet known to be part of the sums.
+    /// It was found and has not been read yet: it contributes nothing until then.
     unobserved: bool,
-    /// It has executed something while a member. Only the state on disk asks.
+    /// It has executed something while a member. Only the store asks.
     executed: bool,
-    /// Of a root: what it is.
+    /// What a root runs; `None` for a worker.
     root: Option<RootLife>,
 }
 
@@ -73,18 +127,18 @@ impl Membership {
     }
 }
 
-/// What a root is, from its start to its end.
+/// What a root runs, from its start to its end.
 #[derive(Debug, Clone)]
 struct RootLife {
-    /// What it was when it became a root.
+    /// The program it ran when it became a root.
     first: Arc<RootIdentity>,
-    /// What it is since its last exec.
+    /// The program it runs since its last exec.
     last: Arc<RootIdentity>,
-    /// It started, and replaced nothing as what it was then.
+    /// It started, and as its first program replaced nothing: a wrapper may still turn out to be a restart.
     replaces_nothing: bool,
 }
 
-/// What a change of a group amounts to, for those who are told of every one.
+/// What a change of a group amounts to, as its lifecycle events tell it.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A member started.
@@ -95,7 +149,7 @@ pub enum Change {
     Reexec,
 }
 
-/// The state at the last collection, for rates.
+/// The sums at the last collection, from which rates are made.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     time: BootTime,
@@ -103,17 +157,17 @@ struct Last {
     lived: u64,
 }
 
-/// A plugin's processes.
+/// A plugin's processes, and what is counted of them.
 #[derive(Debug)]
 pub struct Group {
-    /// What it is about.
+    /// The plugin whose processes these are.
     pub plugin: Arc<Plugin>,
     members: KeyMap<Membership>,
     /// Processes that left alive and may come back.
     former: KeySet,
-    /// What members left behind when they ended or left.
+    /// Contributions of memberships that are over.
     left_behind: Usage,
-    /// The part of the sums that members had used before they came: no use of this group's time.
+    /// The part of the sums that members had used before they came; rates leave it out.
     brought: Usage,
     /// Process time of past memberships, ns.
     lived: u64,
@@ -123,7 +177,8 @@ pub struct Group {
     pub(super) changed: bool,
     /// While what happened between two runs is found by comparing them: since when nobody watched.
     compared_since: Option<BootTime>,
-    /// What is found running brings its whole life, whatever other groups have counted of it.
+    /// Processes found running bring their whole lives, whatever other groups have counted of them: for a group that shows a
+    /// single run by itself.
     pub(super) counts_whole_lives: bool,
     happened: Happened,
     exits: BTreeMap<Reason, u64>,
@@ -136,19 +191,19 @@ pub struct Group {
     last_exit: Option<Moment>,
     peak_rss: Option<u64>,
     watch_start: Moment,
-    /// When this run began to watch it.
+    /// When this run of kevmon began to watch the group.
     watched_since: BootTime,
     usage_start: Option<Moment>,
     last: Option<Last>,
     singles: single::Singles,
-    /// What the detailed mode keeps; `None` in any other.
+    /// What the detailed mode keeps; `None` in the standard mode.
     detailed: Option<Box<detail::Detailed>>,
-    /// Attributes made from members' facts, as they were told last.
+    /// Attributes made from members' process attributes, as exported last.
     pub(super) templated: BTreeMap<String, String>,
 }
 
 impl Group {
-    /// Gives back the room of members that are gone.
+    /// Gives back the memory of members that are gone.
     pub fn shrink(&mut self) {
         self.members.shrink_to_fit();
         self.former.shrink_to_fit();
@@ -186,13 +241,14 @@ impl Group {
         }
     }
 
-    /// Its plugin has changed in what does not decide over its members or their sums.
+    /// Takes a changed plugin. The change must not concern who is a member, or whose usage counts.
     pub fn replan(&mut self, plugin: Arc<Plugin>) {
         self.pairing.set_window(plugin.restart_window);
         self.plugin = plugin;
     }
 
-    /// A process becomes a member. `base` is what of its totals others have counted.
+    /// A process becomes a member. `base` is the part of its totals that others have counted. Returns what the change amounts
+    /// to: a start, and a respawn where it took an ended root's place; nothing where it joined.
     pub fn join(
         &mut self,
         key: ProcessKey,
@@ -258,17 +314,17 @@ impl Group {
         members.any(|process| !process.is_live() && !process.read_after_end)
     }
 
-    /// How many those are.
+    /// Number of members, including ended ones whose totals have not settled.
     pub fn member_count(&self) -> usize {
         self.members.len()
     }
 
-    /// Its members, ended ones that are not settled yet among them.
+    /// The members, including ended ones whose totals have not settled.
     pub fn member_keys(&self) -> impl Iterator<Item = ProcessKey> {
         self.members.keys().copied()
     }
 
-    /// A member goes on under another name; what it used stays.
+    /// A member goes on under another name and is none any more. What it used stays in the sums.
     pub fn leave(&mut self, key: ProcessKey, time: BootTime, table: &ProcessTable, facts: &KeyMap<Facts>) {
         self.changed = true;
         let role = self.role(key);
@@ -281,8 +337,8 @@ impl Group {
         }
     }
 
-    /// A member ended. It stays, no longer live, until its totals are final. `lossy`: an end of unknown reason is
-    /// one of possibly several whose records were lost; else a scan would have shown every start and end.
+    /// A member ended. It stays, no longer live, until its totals are final. `lossy`: records were lost, so an end of unknown
+    /// reason may be one of several, and the pairing is blurred. Not lossy: a scan compares everybody, so the end is one.
     pub fn ended(
         &mut self,
         key: ProcessKey,
@@ -327,7 +383,8 @@ impl Group {
         self.root_ended(key, since, time, ending, table, facts)
     }
 
-    /// The totals of a process are what they are: final, or (`given_up`) the last that could be had.
+    /// A process's totals are final, or (`given_up`) the last that could be read: its membership is over. Does nothing more for a
+    /// process that is no member.
     pub fn settled(&mut self, key: ProcessKey, given_up: bool, table: &ProcessTable) {
         self.former.remove(&key);
         if let Some(membership) = self.members.get(&key) {
@@ -338,7 +395,7 @@ impl Group {
         }
     }
 
-    /// Whole lives of which nothing but their sums is known.
+    /// Adds lives of which only the sums are known: their records were lost.
     pub fn lost_lives(&mut self, lives: &LostLives, now: BootTime) {
         if lives.forked {
             self.happened.worker_starts += lives.count;
@@ -357,7 +414,7 @@ impl Group {
         self.changed = true;
     }
 
-    /// A reading of a member was taken.
+    /// A member has been read. The first reading of one that was found decides what it brings.
     pub fn observed(&mut self, key: ProcessKey, table: &ProcessTable) {
         let Some(process) = table.get(key) else { return };
         let Some(membership) = self.members.get_mut(&key) else {
@@ -375,7 +432,7 @@ impl Group {
         }
     }
 
-    /// A member's role.
+    /// A member's role; `None` for a process that is no member.
     pub fn role(&self, key: ProcessKey) -> Option<Role> {
         self.members.get(&key).map(|membership| membership.role)
     }

@@ -26,24 +26,24 @@ use crate::{plugin::Rank, process::UserMap};
 const WEIGHT: f64 = 0.25;
 /// A process takes a place from one that has less than its own smoothed load over this, …
 const MARGIN: f64 = 1.25;
-/// … once it was there at so many collections.
+/// Collections that a process has been there at before it may take a place.
 const SETTLED: u32 = 3;
 
 /// What is known of a member when places are given.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Standing {
-    /// Smoothed.
+    /// Smoothed load, in the unit of the plugin's rank.
     load: f64,
     /// At how many it was there, up to [`SETTLED`].
     collections: u32,
-    /// It has a place.
+    /// It has a series of its own.
     pub(super) has_place: bool,
     /// Its effective user, where that is known: the unknown ones are one.
     user: Option<u32>,
 }
 
 impl Standing {
-    /// Of a process that was there before the group's first collection.
+    /// The standing of a process that was there before the group's first collection.
     pub(super) fn found(load: f64, has_place: bool) -> Self {
         Self {
             load,
@@ -53,12 +53,12 @@ impl Standing {
         }
     }
 
-    /// The same process, which is this user's now.
+    /// This standing, for a process that `user` runs now.
     pub(super) fn of(self, user: Option<u32>) -> Self {
         Self { user, ..self }
     }
 
-    /// After one more collection, in which the load was this.
+    /// This standing after one more collection, in which the load was `load`.
     pub(super) fn after(self, load: f64) -> Self {
         Self {
             load: self.load + WEIGHT * (load - self.load),

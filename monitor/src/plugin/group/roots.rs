@@ -12,12 +12,12 @@ use crate::{
 };
 
 impl RootLife {
-    /// Of a process that becomes a root of a group of `plugin` now.
+    /// The life of a process that becomes a root of a group of `plugin` now.
     pub(super) fn of(plugin: &Plugin, key: ProcessKey, table: &ProcessTable, facts: &KeyMap<Facts>) -> Self {
         Self::from(Arc::new(identity(plugin, key, table, facts)))
     }
 
-    /// As an earlier run kept it.
+    /// The life of a root as an earlier run kept it.
     pub(super) fn remembered(member: &SavedMember) -> Self {
         let Programs { first, last } = member.programs();
         let of = |program: &Program| {
@@ -34,7 +34,7 @@ impl RootLife {
         }
     }
 
-    /// What it runs, to be kept.
+    /// The programs of a root, as the store keeps them.
     pub(super) fn programs(&self) -> Programs {
         Programs {
             first: self.first.program.clone(),
@@ -42,7 +42,7 @@ impl RootLife {
         }
     }
 
-    /// It was looked at again, and found to be this; or to be what it was, where a part of that cannot be seen any more.
+    /// Takes what a new look at the process found. A part that cannot be seen any more stays as it was.
     fn found(&mut self, found: RootIdentity) {
         let found = Arc::new(found.or_as_before(&self.last));
         let goes_on = found.program.likeness(&self.last.program) != Likeness::Different;

@@ -25,7 +25,7 @@ pub(super) struct Singles {
 
 #[derive(Debug)]
 struct Known {
-    /// What it had used.
+    /// Totals at the last collection.
     used: Usage,
     standing: Standing,
 }
@@ -46,16 +46,16 @@ struct Member<'a> {
     key: ProcessKey,
     process: &'a Process,
     gauges: &'a Gauges,
-    /// What it has used in all.
+    /// Totals of its whole life so far.
     usage: Usage,
-    /// … and since the last collection, or since its start where it was not there yet.
+    /// Usage since the last collection, or since its start where it was not there yet.
     used: Usage,
-    /// For how long that is, ns, where both are known.
+    /// Length of the time that `used` covers, ns; `None` where it is not known.
     elapsed: Option<f64>,
 }
 
 impl Group {
-    /// Those of the `live` members that are asked for; none where none are.
+    /// The `live` members that get series of their own; `None` where the plugin asks for none.
     pub(super) fn single_processes(
         &mut self,
         live: &[ProcessReading],
@@ -185,7 +185,7 @@ impl Member<'_> {
     }
 }
 
-/// Those of `argv`, with their values, that are `allowed`: `--port=80`, `--port 80`, or an argument as it stands.
+/// The arguments of `argv` that are `allowed`, with their values: `--port=80`, `--port 80`, or an argument as it stands.
 pub fn told(argv: &[String], allowed: &[String]) -> Vec<String> {
     if allowed.is_empty() {
         return Vec::new();

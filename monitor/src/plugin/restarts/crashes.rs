@@ -24,7 +24,7 @@ pub(super) struct Crashes {
 #[derive(Debug)]
 struct Failures {
     times: VecDeque<BootTime>,
-    /// Who ran the program when it failed first.
+    /// User who ran the program when it failed first; `None` where that is not known.
     user: Option<u32>,
 }
 

@@ -12,11 +12,11 @@ use crate::{
     process::{BootTime, UserMap},
 };
 
-/// What a list holds.
+/// A start or an end that a list holds.
 pub(super) trait Entry {
-    /// Where it belongs in the list.
+    /// Its time, by which the list is ordered.
     fn time(&self) -> BootTime;
-    /// Whose it is; the unknown ones are one user's.
+    /// The user that it counts for. All unknown ones count as one user.
     fn user(&self) -> Option<u32>;
 }
 
@@ -40,7 +40,7 @@ impl Entry for RootEnd {
     }
 }
 
-/// The list.
+/// Starts or ends in the order of their times.
 #[derive(Debug)]
 pub(super) struct Held<T> {
     entries: VecDeque<T>,

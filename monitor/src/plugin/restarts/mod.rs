@@ -1,18 +1,51 @@
-//! Pairs the ends of a group's roots with the starts that replace them.
+//! Pairs the ends of a group's roots with the starts that replace them. A pair is a *respawn*. Only roots are paired
+//! (`group/roots.rs` brings them); a root that ends while a child of it lives hands its role to that child, and no end comes here.
+//!
+//! # What makes a pair
 //!
 //! An end and a start make a pair when they are of one program and not further apart than `restart_window`. Among several
 //! ends that a start could replace, the one that fits best is taken: the surely same program before a perhaps same one, then
-//! the same unit or container, then the same arguments, then the *latest* end. An end that nothing replaces lapses after
-//! `restart_window`: the group was scaled down. ADR 13 has the reasons, and `simulation` the figures behind them.
+//! the same unit or container, then the same arguments, then the *latest* end. ADR 13 has the reasons, and `simulation` the
+//! figures behind them. A `restart_window` of zero pairs nothing.
 //!
-//! Starts and ends do not come in the order of their times: a successor may start before its predecessor ends (a rolling
-//! hand-over), and where records were lost an end may be told long after the start that followed it. So unpaired starts are
-//! held as well, and an end looks among them first.
+//! A start may come before the end that it replaces (a rolling hand-over): up to [`OVERLAP`] before it, and only if the ended
+//! root was that old by then, because roots that start together do not replace each other. Its downtime is 0.
 //!
-//! A `restart_window` of zero pairs nothing.
+//! # States
 //!
-//! Bounds: [`HELD`] unpaired ends and as many starts of a group, about 400 bytes each, and the crashes of
-//! [`crashes::PROGRAMS`] programs; no user's crowd out another one's.
+//! Records do not come in the order of their times: a successor may start before its predecessor ends, and after a loss an end
+//! may be read long after the start that followed it. So unpaired starts are held as well as unpaired ends.
+//!
+//! | what comes | finds | becomes |
+//! |---|---|---|
+//! | a start ([`RestartPairing::start`]) | an end that fits | a respawn; the end is taken |
+//! | | none, and events were lost within the window before it | [`Started::Unknown`] (`unpaired_starts`); not held |
+//! | | none | [`Started::First`]; held until an end comes more than [`OVERLAP`] after it |
+//! | an end ([`RestartPairing::end`]) | a held start that fits | a respawn; the start is taken |
+//! | | none | held until a start comes more than `restart_window` after it: it lapses, the group was scaled down |
+//! | another program executed by a root that replaced nothing ([`RestartPairing::unwrapped`]) | an end that fits | a respawn: the first program was a wrapper |
+//! | | none | its held start is of the new program from now on |
+//! | a root that a snapshot found ([`RestartPairing::found`]) | an end from before an outage, and before its start | no respawn, but the end is taken: it was replaced while nobody watched |
+//!
+//! An end that was *not seen* (found missing; no wait status) may be replaced by a start with an earlier time, as nobody knows
+//! when it was. It gives no downtime, and is no crash.
+//!
+//! # Losses
+//!
+//! A lost record may have been the missing half of any pair. [`RestartPairing::blur`] drops all held ends and starts, and what
+//! starts within the window of it without an end seen since is unknown: it is counted apart, and never guessed (ADR 7).
+//! [`RestartPairing::blur_outage`] keeps the ends from before kevmon's outage: a start that follows one replaces it, or one that
+//! was not seen, and is a restart either way.
+//!
+//! The latest [`SAVED`] unpaired ends are kept with every commit. A start that follows one over an outage is a respawn without
+//! a downtime, unless the kernel side went on meanwhile ([`RestartPairing::restore`]).
+//!
+//! # Invariants
+//!
+//! - An end is paired with one start at most, and a start with one end: both are taken out when they are paired.
+//! - [`HELD`] unpaired ends and as many starts of a group, about 400 bytes each, and the crashes of [`crashes::PROGRAMS`]
+//!   programs are held. Where a list is full, the user with most entries gives up the oldest of them, so no user's entries crowd
+//!   out another's.
 
 mod crashes;
 mod held;
@@ -37,21 +70,21 @@ const HELD: usize = 1024;
 /// Unpaired ends of a group that outlive kevmon.
 const SAVED: usize = 64;
 
-/// A root's start.
+/// The start of a root.
 #[derive(Debug, Clone)]
 pub struct RootStart {
-    /// Which process.
+    /// The process that started.
     pub key: ProcessKey,
     /// When it started as a member.
     pub time: BootTime,
-    /// What it is.
+    /// The program that it runs, and what else tells roots apart.
     pub identity: Arc<RootIdentity>,
 }
 
-/// A root's end.
+/// The end of a root that left no heir.
 #[derive(Debug, Clone)]
 pub struct RootEnd {
-    /// Which process.
+    /// The process that ended.
     pub key: ProcessKey,
     /// When it ended, or was found missing.
     pub time: BootTime,
@@ -59,9 +92,9 @@ pub struct RootEnd {
     pub since: BootTime,
     /// How it ended; unknown for one that was found missing.
     pub ending: Ending,
-    /// What it was when it started.
+    /// The program it ran when it became a root, and what else tells roots apart.
     pub first: Arc<RootIdentity>,
-    /// What it was in the end: another program than at first where a wrapper gave way to what it wraps.
+    /// The program it ran in the end: another one than at first where a wrapper gave way to what it wraps.
     pub last: Arc<RootIdentity>,
     /// kevmon was away since then, so that the time from this end to the next start is no downtime.
     pub before_outage: bool,
@@ -82,11 +115,11 @@ pub struct Replaced {
 /// What a start is in the light of what is known of ends.
 #[derive(Debug)]
 pub enum Started {
-    /// It replaces nothing.
+    /// It replaces no end that is known; an end soon after it may still pair with it.
     First,
     /// It takes an ended root's place.
     Replaces(Box<Replaced>),
-    /// Records were lost around it: nobody can say.
+    /// Events were lost within the window before it: whether it replaces a root is not known.
     Unknown,
 }
 
@@ -114,12 +147,12 @@ impl RestartPairing {
         }
     }
 
-    /// From now on, pairs within `window`.
+    /// Changes `restart_window`. What is held stays.
     pub fn set_window(&mut self, window: Duration) {
         self.window = window;
     }
 
-    /// A root started.
+    /// A root started. Returns whether it replaces one that ended.
     pub fn start(&mut self, start: RootStart) -> Started {
         match self.replaces(&start) {
             Some(replaced) => Started::Replaces(Box::new(replaced)),

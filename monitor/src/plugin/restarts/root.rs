@@ -14,7 +14,7 @@ pub struct RootIdentity {
     pub name: Arc<str>,
     /// Base name of the executable; empty where it is not known.
     pub exe: Arc<str>,
-    /// What it runs.
+    /// The program that it runs.
     pub program: Program,
     /// Hash of the argument vector; `None` where that is not known.
     arguments: Option<u64>,
@@ -75,17 +75,17 @@ impl RootIdentity {
         }
     }
 
-    /// The same, run by `user`.
+    /// This identity, with `user` as the effective user.
     pub fn run_by(self, user: Option<u32>) -> Self {
         Self { user, ..self }
     }
 
-    /// True when it is listed under this name and runs this executable.
+    /// Whether it is listed under `name` and runs the executable `exe`.
     pub fn is_called(&self, name: &str, exe: &str) -> bool {
         *self.exe == *exe && *self.name == *name
     }
 
-    /// The same where it was known to be `before`, of which a part cannot be seen any more: what it runs is what it ran.
+    /// This identity, where a part of what it runs cannot be seen any more: what is missing is taken from `before`.
     pub fn or_as_before(self, before: &Self) -> Self {
         Self {
             program: self.program.or_as_before(&before.program),

@@ -31,7 +31,7 @@ impl Tracker {
         }
     }
 
-    /// It is followed no more, or never was.
+    /// Forgets what is known of a process besides the table's entry: attributes, inherited membership, titles.
     pub(super) fn forget(&mut self, key: ProcessKey) {
         self.facts.remove(&key);
         self.descent.remove(&key);
@@ -157,8 +157,8 @@ impl Tracker {
         }
     }
 
-    /// Takes the facts of a process that is followed, and moves it to where it belongs by them. What they leave open
-    /// stays as it was.
+    /// Takes the process attributes of a live process that is followed, and moves it to the groups that it belongs to by them.
+    /// What they leave open stays as it was.
     pub fn judge_facts(&mut self, key: ProcessKey, facts: Facts, now: BootTime) {
         let Some(process) = self.table.get(key).filter(|process| process.is_live()) else {
             return;
@@ -180,8 +180,8 @@ impl Tracker {
         }
     }
 
-    /// The same at its end, which counts where it was a member by facts, whatever it became in its last moment. One that was
-    /// none may be one by these.
+    /// Takes the process attributes of a process at its end. One that was a member by its attributes stays one, whatever they
+    /// became in its last moment; another may become one by these.
     pub fn judge_last_facts(&mut self, key: ProcessKey, facts: Facts, end: BootTime) {
         let groups = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
         if !self.matcher.any_asks_for_facts(groups) {

@@ -25,7 +25,7 @@ impl Tracker {
         is_kept
     }
 
-    /// The same of a process that was a member of these groups until it was freed.
+    /// Takes what was measured of the threads of a process that was a member of `groups` until it was freed.
     pub fn note_switches_in(&mut self, groups: &[GroupId], new: &SwitchTimes) {
         for group in groups {
             if let Some(group) = self.groups.get_mut(group) {
@@ -34,19 +34,19 @@ impl Tracker {
         }
     }
 
-    /// Something of what threads did was missed, whosever they were.
+    /// Notes that something of what threads did was missed, in groups that are not known: in all.
     pub fn note_missed_switches(&mut self) {
         self.groups.values_mut().for_each(Group::note_missed_switches);
     }
 
-    /// What the memory of a group's members is made of.
+    /// Takes what the memory of a group's members is made of; `None` where it could not be read.
     pub fn note_memory(&mut self, group: GroupId, memory: Option<MemoryDetail>) {
         if let Some(group) = self.groups.get_mut(&group) {
             group.note_memory(memory);
         }
     }
 
-    /// What the cgroup had to wait for that all members of a group share.
+    /// Takes what the cgroup that all members of a group share had to wait for; `None` where they share none.
     pub fn note_contention(&mut self, group: GroupId, shared: Option<(String, Contention)>) {
         if let Some(group) = self.groups.get_mut(&group) {
             group.note_contention(shared);

@@ -35,7 +35,7 @@ pub const SETTLE_WITHIN: Duration = Duration::from_secs(15);
 /// Processes followed at once; further ones are counted and left out. The kernel side marks no more either.
 pub const TRACKED_AT_MOST: usize = 1 << 16;
 
-/// What could not be done as it should, counted.
+/// Counts of what could not be done as it should, since kevmon's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Irregularities {
     /// Processes found missing without an exit record.
@@ -67,25 +67,26 @@ pub struct Tracker {
     left: KeyMap<Vec<GroupId>>,
     /// Processes of the table that have ended.
     ended: KeySet,
-    /// What is known besides names, where that matters.
+    /// Process attributes (user, cgroup, unit, container) of those for whom a plugin asks.
     facts: KeyMap<Facts>,
-    /// Groups that processes belong to because an ancestor does.
+    /// Groups that processes belong to because an ancestor does; for life.
     descent: KeyMap<Vec<GroupId>>,
     irregular: Irregularities,
     notices: Notices,
     /// Processes that were found missing, and when: what is told of their ends later comes too late.
     closed: KeyMap<BootTime>,
-    /// Members of a run before another boot. Whoever has their keys now is no acquaintance.
+    /// Keys of members of an earlier boot. A process that has such a key now is another one, and its past is not the
+    /// group's.
     strangers: KeySet,
     /// Titles to be looked at.
     looks: titles::Looks,
     /// Processes that may belong to these groups by a part of their arguments that is not known.
     unknown: KeyMap<Vec<GroupId>>,
-    /// How many such verdicts there were, by group.
+    /// Number of verdicts so far that depended on unknown arguments, by group.
     unknown_verdicts: BTreeMap<GroupId, u64>,
     /// The effective user of the process that the event is about, as far as it tells.
     event_user: Option<u32>,
-    /// Records tell what happened between the earlier run and this one.
+    /// The kernel side watched between the earlier run and this one, so records tell what happened.
     goes_on: bool,
 }
 

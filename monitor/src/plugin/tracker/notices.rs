@@ -21,9 +21,9 @@ use crate::{
 
 /// Notices of one user's processes in a group whose every event is exported or shown, at once.
 const HELD_FOR_EXPORT: u64 = 4096;
-/// … and of one whose history alone is kept: as many as the store keeps.
+/// Notices of one user's processes in a group whose history alone is kept: as many as the store keeps.
 const HELD_FOR_HISTORY: u64 = 1_000;
-/// In so long there is room for as many again: a storm that goes on does not cost its writing to the disk.
+/// Time in which the whole room is given again, so that a storm that goes on does not fill the disk.
 const REFILLED_IN: Duration = Duration::from_secs(5);
 /// All users together have the room of so many.
 const USERS: u64 = 2;
@@ -51,20 +51,20 @@ struct Waiting {
     /// Says how many there may be.
     plugin: Arc<Plugin>,
     notices: Vec<Notice>,
-    /// So many more find room, …
+    /// Notices that still find room, as of `as_of`.
     room: u64,
-    /// … as of then.
+    /// When `room` was brought up to date.
     as_of: BootTime,
-    /// By user; the unknown ones are one.
+    /// What each user's processes have taken; all unknown users count as one.
     users: UserMap<Taken>,
 }
 
-/// What one user's processes have taken.
+/// The share of a group's room that one user's processes have taken.
 #[derive(Debug, Clone, Copy, Default)]
 struct Taken {
-    /// Of the notices that wait.
+    /// Notices that wait to be taken.
     waiting: u64,
-    /// Of the room, less what has been refilled since.
+    /// Part of the room taken, less what has been given again since.
     room: u64,
 }
 

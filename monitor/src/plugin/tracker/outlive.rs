@@ -48,7 +48,7 @@ impl Tracker {
         }
     }
 
-    /// What is found from now on is as always.
+    /// Ends the comparison with an earlier run: what is found from now on has joined, and not started.
     pub fn end_comparison(&mut self) {
         for group in self.groups.values_mut() {
             group.end_comparison();

@@ -108,7 +108,7 @@ impl Tracker {
             .is_some_and(|group| group.awaits_totals(&self.table))
     }
 
-    /// How many members a group has, ended ones that are not settled among them.
+    /// Number of members of a group, including ended ones whose totals have not settled.
     pub fn member_count(&self, group: GroupId) -> usize {
         self.groups.get(&group).map_or(0, Group::member_count)
     }

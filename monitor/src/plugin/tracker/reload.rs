@@ -9,9 +9,7 @@ use super::{
 use crate::plugin::KeptGroup;
 
 impl Tracker {
-    /// Groups may go, have their plugin replaced by one that matches and aggregates the same, and come. All totals are up
-    /// to date. Returns the ids of what has come, in order; its members among the processes that are not in the table are
-    /// for a snapshot to find.
+    /// [`Tracker::replan_kept`] without anything kept.
     ///
     /// # Errors
     /// The patterns are too large together; nothing has changed then.
@@ -31,10 +29,12 @@ impl Tracker {
         )
     }
 
-    /// The same, with what an earlier run of kevmon kept of the groups that come.
+    /// Removes the groups in `gone`, replaces the plugins of `changed` by ones that match and aggregate the same, and adds a group
+    /// for each of `new`, with what an earlier run of kevmon kept of it. All totals must be up to date. Returns the ids of the new
+    /// groups, in order. Members of theirs that are not in the table are for a snapshot to find.
     ///
     /// # Errors
-    /// As above.
+    /// The patterns are too large together; nothing has changed then.
     pub fn replan_kept(
         &mut self,
         gone: &[GroupId],

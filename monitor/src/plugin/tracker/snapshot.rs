@@ -139,7 +139,8 @@ impl Tracker {
         self.end_seen_as(seen, now, true);
     }
 
-    /// The same, where (`lossy` false) every end since an earlier look is found by comparison with it.
+    /// Ends what a snapshot shows as ended. `lossy`: records were lost, as for [`Tracker::end_seen`]; else every end since an earlier
+    /// look is found by comparison with it.
     pub fn end_seen_as(&mut self, seen: Vec<Seen>, now: BootTime, lossy: bool) {
         for seen in seen.into_iter().filter(|seen| seen.ended && !seen.untold) {
             let end = match (seen.end, seen.sequence) {

@@ -182,7 +182,8 @@ impl Tracker {
         self.lose_verdicts(groups, 1);
     }
 
-    /// The same of `count` names that nobody knows.
+    /// Notes `count` names that were not even kept. Counts for each group that a name alone may make a process a member
+    /// of.
     pub fn lose_names(&mut self, count: u64) {
         let groups = self.matcher.groups_by_names();
         self.lose_verdicts(groups, count);
@@ -217,7 +218,7 @@ impl Tracker {
         self.matcher.reads_command_lines()
     }
 
-    /// The process is followed no more.
+    /// Forgets what was to be read of a process's titles and arguments.
     pub(super) fn forget_titles(&mut self, key: ProcessKey) {
         if !self.looks.always.is_empty() {
             self.looks.always.remove(&key);

@@ -1,5 +1,23 @@
-//! The spool: requests that a receiver has not taken yet, in an SQLite file of their own, bounded by bytes and age. What
-//! must go is dropped oldest first, whosever it is, and counted. docs/store.md describes it.
+//! The spool: requests that a receiver has not taken yet, in an SQLite file of their own, bounded by bytes and age. docs/store.md
+//! describes the file; `app/delivery/queue.rs` says when a request comes here.
+//!
+//! **Order.** A request's id is its place in the order over all lanes. A lane is read from its lowest id ([`Spool::peek`]); a
+//! request stays until [`Spool::remove`].
+//!
+//! **Transactions.** Each change is one transaction. `Work` (work.rs) changes the file and a copy of the lanes' tallies; the copy
+//! replaces the tallies in memory after the commit, so both agree whatever fails. [`Spool::push`] keeps all its requests or none.
+//!
+//! **Dropping.** [`Spool::push`] makes room by dropping the oldest requests of all, whosever they are; a request larger than the
+//! whole limit is dropped itself, and drops nothing else. [`Spool::push`] and [`Spool::expire`] drop what is older than the limit
+//! of age, [`EXPIRED_AT_ONCE`] requests a call. Losses are counted by lane in the file, in the same transaction.
+//!
+//! **A removal that fails** (a full disk) must not send the request again in this run: the lane notes the id in memory (`gone`), reads
+//! only higher ones, and the next transaction deletes what is left (`undeleted`). After a restart such a request would come back.
+//!
+//! **Size.** Free pages are given back [`SHRUNK_AT_ONCE`] at a time, so that no call takes long.
+//!
+//! **Crash.** `synchronous = NORMAL` with a write-ahead log: a kill loses no kept request and brings no deleted one back. A power
+//! cut may undo the last transactions.
 
 mod open;
 mod work;
