@@ -40,6 +40,9 @@ const AGAIN: usize = 16;
 /// How often they are.
 const TRIES: usize = 2;
 
+/// Flags of test programs that choose tests which are not run otherwise.
+const IGNORED: [&str; 2] = ["--ignored", "--include-ignored"];
+
 /// The flag of test programs that says how many tests run at the same time.
 const TEST_THREADS: &str = "--test-threads";
 
@@ -256,12 +259,12 @@ impl Run<'_> {
                 self.make_packages()
             }
             Stage::ParallelTests => {
-                self.times.take_failed();
+                self.times.take_seen();
                 self.parallel_tests()
                     .or_else(|error| self.again_alone(|run, tests| run.alone(parallel, tests), error))
             }
             Stage::SerialTests => {
-                self.times.take_failed();
+                self.times.take_seen();
                 let all = [Lane {
                     arguments: self.filters.to_vec(),
                     threads: 1,
@@ -308,23 +311,28 @@ impl Run<'_> {
     ) -> Result<()> {
         let mut before = Vec::new();
         for _ in 0..TRIES {
-            let failed = self.times.take_failed();
-            if failed.is_empty() || failed.len() > AGAIN {
+            let seen = self.times.take_seen();
+            let failed = seen.failed;
+            // Of a program that has died nobody knows which tests it owes.
+            if seen.is_partial || failed.is_empty() || failed.len() > AGAIN {
                 return Err(error);
             }
             shell::say(format_args!(
                 "test: {} failed; once more, by themselves",
                 failed.len()
             ));
-            let exactly = lanes::exactly(&failed);
+            let mut arguments = lanes::exactly(&failed);
+            let is_choice = |filter: &&OsString| IGNORED.iter().any(|flag| *filter == flag);
+            arguments.extend(self.filters.iter().filter(is_choice).cloned());
             if before.is_empty() {
-                before = failed;
+                before.clone_from(&failed);
             }
-            match run(self, exactly) {
-                Ok(()) => {
+            match run(self, arguments) {
+                Ok(()) if self.times.has_passed(&failed) => {
                     self.alone.extend(before);
                     return Ok(());
                 }
+                Ok(()) => return Err(error),
                 Err(again) => error = again,
             }
         }

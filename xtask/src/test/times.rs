@@ -25,8 +25,29 @@ pub(crate) const ALLOW_UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     all: Vec<(String, Duration)>,
-    /// Tests that failed since the last [`Times::take_failed`].
-    failed: Vec<String>,
+    /// What was seen since the last [`Times::take_seen`].
+    seen: Seen,
+}
+
+/// How tests have ended.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Seen {
+    pub(crate) failed: Vec<String>,
+    pub(crate) passed: BTreeSet<String>,
+    /// A program ended without saying how many tests failed, or said another number than were seen to fail.
+    pub(crate) is_partial: bool,
+    /// Failed tests by the programs' own words.
+    told: usize,
+    /// Programs that said how their tests ended.
+    results: usize,
+}
+
+impl Seen {
+    fn add(&mut self, other: Self) {
+        self.failed.extend(other.failed);
+        self.passed.extend(other.passed);
+        self.is_partial |= other.is_partial;
+    }
 }
 
 impl Times {
@@ -58,7 +79,7 @@ impl Times {
         let mut all = Ok(());
         for (times, result) in ended {
             self.all.extend(times.all);
-            self.failed.extend(times.failed);
+            self.seen.add(times.seen);
             all = all.and(result);
         }
         all
@@ -74,6 +95,7 @@ impl Times {
             .spawn()
             .with_context(|| format!("cannot start `{}`", shell::line(command)))?;
         let mut output = child.stdout.take().context("the test's output is piped")?;
+        let before = std::mem::take(&mut self.seen);
         let mut line = Vec::new();
         let mut chunk = [0; 8192];
         loop {
@@ -92,11 +114,21 @@ impl Times {
                 }
             }
         }
-        shell::succeeded(command, child.wait()?)
+        let status = child.wait()?;
+        self.seen.is_partial |= self.seen.results != 1 || self.seen.told != self.seen.failed.len();
+        self.seen.add(before);
+        shell::succeeded(command, status)
     }
 
     /// Takes in one line, such as `test restarts::a_crash ... ok <1.234s>`.
     fn note(&mut self, line: &str) {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            let mut words = result.split(' ').rev().skip_while(|word| *word != "failed;");
+            let failed = words.nth(1).and_then(|count| count.parse::<usize>().ok());
+            self.seen.results += 1;
+            self.seen.told = self.seen.told.saturating_add(failed.unwrap_or(usize::MAX));
+            return;
+        }
         let Some((name, result)) = line
             .strip_prefix("test ")
             .and_then(|line| line.split_once(" ... "))
@@ -108,17 +140,26 @@ impl Times {
             .strip_suffix("s>")
             .and_then(|result| result.rsplit_once('<'))
             .and_then(|(_, seconds)| seconds.parse().ok());
+        // Not a part of the name that --exact takes.
+        let name = name.strip_suffix(" - should panic").unwrap_or(name);
         if let Some(Ok(time)) = seconds.map(Duration::try_from_secs_f64) {
             self.all.push((name.to_owned(), time));
             if result.starts_with("FAILED") {
-                self.failed.push(name.to_owned());
+                self.seen.failed.push(name.to_owned());
+            } else if result.starts_with("ok") {
+                self.seen.passed.insert(name.to_owned());
             }
         }
     }
 
-    /// The tests that have failed since the last call.
-    pub(crate) fn take_failed(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.failed)
+    /// Whether each of these tests was seen to pass since the last [`Times::take_seen`].
+    pub(crate) fn has_passed(&self, tests: &[String]) -> bool {
+        tests.iter().all(|test| self.seen.passed.contains(test))
+    }
+
+    /// How tests have ended since the last call.
+    pub(crate) fn take_seen(&mut self) -> Seen {
+        std::mem::take(&mut self.seen)
     }
 
     /// Writes how long those of `names` took that have run.
@@ -219,8 +260,8 @@ mod tests {
             times.note(other);
         }
         times.note("test group::bad ... FAILED <99.000s>");
-        assert_eq!(times.take_failed(), ["group::bad"]);
-        assert!(times.take_failed().is_empty(), "each once");
+        assert_eq!(times.take_seen().failed, ["group::bad"]);
+        assert!(times.take_seen().failed.is_empty(), "each once");
         let text = times.slowest();
         let lines: Vec<&str> = text.trim().lines().collect();
         assert_eq!(lines.len(), 1 + LISTED, "{text}");
@@ -263,13 +304,46 @@ mod tests {
             script("sleep 0.1; echo 'test b ... ok <2s>'"),
         ];
         assert!(times.run_together(&mut commands, io::sink).is_err());
-        assert_eq!(times.take_failed(), ["a"]);
+        assert_eq!(times.take_seen().failed, ["a"]);
         let folder = std::env::temp_dir().join(format!("xtask-times-{}", std::process::id()));
         times.keep(&folder, &["b".to_owned(), "c".to_owned()]).unwrap();
         let read = kept(&folder);
         fs::remove_file(&folder).unwrap();
         assert_eq!(read, BTreeMap::from([("b".to_owned(), Duration::from_secs(2))]));
         assert_eq!(kept(&folder), BTreeMap::new(), "no file, no times");
+    }
+
+    #[test]
+    fn tests_are_tried_again_only_where_all_that_failed_are_known() {
+        let seen = |text: &str| {
+            let mut times = Times::default();
+            let mut command = Command::new("sh");
+            command.args(["-c", text, "sh"]);
+            let _: Result<()> = times.run_to(&mut command, &mut io::sink());
+            times.take_seen()
+        };
+        let failed = "echo 'test a - should panic ... FAILED <0.5s>'";
+        let result = "echo 'test result: FAILED. 7 passed; 1 failed; 0 ignored; 0 measured; 4 filtered out; finished in 1.0s'";
+        let whole = seen(&format!("{failed}; {result}; exit 101"));
+        assert_eq!((whole.is_partial, whole.failed), (false, vec!["a".to_owned()]));
+        for died in [
+            format!("{failed}; kill -9 $$"),
+            format!("{result}; exit 101"),
+            format!("{failed}; {failed}; {result}; exit 101"),
+            format!("{failed}; {result}; {result}; exit 101"),
+        ] {
+            assert!(seen(&died).is_partial, "{died}");
+        }
+    }
+
+    #[test]
+    fn a_test_that_was_not_run_again_has_not_passed() {
+        let mut times = Times::default();
+        times.note("test a ... ok <0.5s>");
+        times.note("test b ... ignored, a minute");
+        let name = |name: &str| name.to_owned();
+        assert!(times.has_passed(&[name("a")]));
+        assert!(!times.has_passed(&[name("a"), name("b")]));
     }
 
     #[test]
