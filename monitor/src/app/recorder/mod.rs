@@ -174,9 +174,16 @@ impl Recorder {
         }
         // One message for all, as a burst has more events than the queue has places.
         if !events.is_empty() {
-            self.send(Message::Events(events));
+            self.send_events(events);
         }
         begun.into_iter().for_each(|begins| self.send(begins));
+    }
+
+    /// Never waits.
+    fn send_events(&mut self, events: Vec<(usize, Event)>) {
+        if let Some(thread) = &mut self.thread {
+            thread.queue.send_events(events);
+        }
     }
 
     /// Never waits.

@@ -6,22 +6,43 @@
 
 use std::{
     collections::VecDeque,
-    sync::mpsc::{SyncSender, TrySendError},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{SyncSender, TrySendError},
+    },
     time::Instant,
 };
 
 use tracing::{info, warn};
 
 use super::thread::Message;
-use crate::episode::Episode;
+use crate::{episode::Episode, recorder::Event};
 
 /// Incidents that are held while the queue is full.
 const HELD: usize = 256;
+/// Events that wait for the disk, some 200 bytes each.
+const EVENTS: usize = 1 << 16;
+
+/// The part of [`EVENTS`] that a message takes, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    all: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
 
 /// The sender's end.
 #[derive(Debug)]
 pub(super) struct Queue {
     messages: SyncSender<Message>,
+    /// How many events are on their way.
+    events: Arc<AtomicUsize>,
     /// Plans and incidents that found no room, in their order.
     held: VecDeque<Message>,
     /// Steps and events that found no room since the last that did.
@@ -35,6 +56,7 @@ impl Queue {
     pub(super) fn new(messages: SyncSender<Message>) -> Self {
         Self {
             messages,
+            events: Arc::default(),
             held: VecDeque::new(),
             dropped: 0,
             missing: 0,
@@ -45,6 +67,21 @@ impl Queue {
     /// So many steps were lost before they came here.
     pub(super) fn lose(&mut self, steps: u64) {
         self.dropped = self.dropped.saturating_add(steps);
+    }
+
+    /// Sends events, or counts them as lost where too many wait. Never waits.
+    pub(super) fn send_events(&mut self, events: Vec<(usize, Event)>) {
+        let count = events.len();
+        let waiting = self.events.fetch_add(count, Ordering::Relaxed);
+        let share = Share {
+            all: Arc::clone(&self.events),
+            count,
+        };
+        if waiting + count > EVENTS {
+            self.leave_out(count as u64, Instant::now());
+        } else {
+            self.send(Message::Events(events, share));
+        }
     }
 
     /// Sends `message`, or keeps it, or counts it as lost. Never waits.
@@ -70,12 +107,16 @@ impl Queue {
             Message::Freeze(..) => u64::from(self.held.len() >= HELD),
             Message::Lost(count) => *count,
             Message::Step { .. } => 1,
-            Message::Events(events) => events.len() as u64,
+            Message::Events(events, _) => events.len() as u64,
         };
         if lost == 0 {
             self.held.push_back(message);
             return;
         }
+        self.leave_out(lost, now);
+    }
+
+    fn leave_out(&mut self, lost: u64, now: Instant) {
         self.lose(lost);
         self.missing = self.missing.saturating_add(lost);
         if self.behind.fails(now) {
@@ -85,9 +126,22 @@ impl Queue {
         }
     }
 
-    /// Sends what there is room for, and nothing more.
-    pub(super) fn finish(mut self) {
+    /// Sends what there is room for; whether that was all.
+    pub(super) fn flush(&mut self) -> bool {
         self.send_held();
+        self.held.is_empty() && self.dropped == 0
+    }
+
+    /// Says what will not be written any more.
+    pub(super) fn say_left(&self) {
+        let incidents = self
+            .held
+            .iter()
+            .filter(|held| matches!(held, Message::Freeze(..)));
+        let (incidents, dropped) = (incidents.count(), self.dropped);
+        warn!(
+            "flight recorder: its disk did not keep up until the end: {incidents} incidents and {dropped} steps and events are missing in it"
+        );
     }
 
     /// Sends what is held, and then how much was lost.
@@ -148,7 +202,7 @@ mod tests {
         Message::Freeze(0, trigger)
     }
 
-    fn events(count: u64) -> Message {
+    fn events(count: u64) -> Vec<(usize, Event)> {
         let event = |time| Event {
             time,
             pid: 7,
@@ -156,7 +210,7 @@ mod tests {
             kind: EventKind::Start { worker: false },
             incident: String::new(),
         };
-        Message::Events((0..count).map(|time| (0, event(time))).collect())
+        (0..count).map(|time| (0, event(time))).collect()
     }
 
     /// What lies in the queue, in short.
@@ -165,7 +219,7 @@ mod tests {
             Message::Plan(groups) => format!("plan {}", groups[0].0),
             Message::Lost(count) => format!("lost {count}"),
             Message::Step { time, .. } => format!("step {time}"),
-            Message::Events(events) => format!("events {}", events.len()),
+            Message::Events(events, _) => format!("events {}", events.len()),
             Message::Freeze(_, trigger) => format!("freeze {}", trigger.id),
         });
         messages.collect()
@@ -175,7 +229,11 @@ mod tests {
     fn a_plan_and_an_incident_outlast_a_full_queue_and_what_is_lost_is_counted() {
         let (sender, messages) = sync_channel(2);
         let mut queue = Queue::new(sender);
-        for message in [plan(0), step(1), plan(1), step(2), events(40), freeze(1), step(3)] {
+        for message in [plan(0), step(1), plan(1), step(2)] {
+            queue.send(message);
+        }
+        queue.send_events(events(40));
+        for message in [freeze(1), step(3)] {
             queue.send(message);
         }
         assert_eq!(received(&messages), ["plan 0", "step 1"]);
@@ -187,6 +245,33 @@ mod tests {
             ["lost 43", "step 5"],
             "steps 2 to 4 and 40 events"
         );
+    }
+
+    #[test]
+    fn events_that_wait_are_bounded_by_their_number() {
+        let (sender, messages) = sync_channel(100);
+        let mut queue = Queue::new(sender);
+        let half = EVENTS as u64 / 2;
+        for _ in 0..3 {
+            queue.send_events(events(half));
+        }
+        assert_eq!(queue.dropped, half);
+        assert!(!queue.flush() || queue.dropped == 0);
+        assert_eq!(
+            received(&messages),
+            [
+                format!("events {half}"),
+                format!("events {half}"),
+                format!("lost {half}")
+            ]
+        );
+        queue.send_events(events(half));
+        assert_eq!(
+            received(&messages),
+            [format!("events {half}")],
+            "there is room again"
+        );
+        assert!(queue.flush());
     }
 
     #[test]

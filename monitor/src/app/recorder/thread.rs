@@ -9,7 +9,7 @@ use std::{
 
 use tracing::{error, warn};
 
-use super::queue::Queue;
+use super::queue::{Queue, Share};
 use crate::{
     app::output,
     config::recorder::Recorder as Settings,
@@ -43,7 +43,7 @@ pub(super) enum Message {
         groups: Vec<(usize, Values)>,
     },
     /// What happened to members of groups.
-    Events(Vec<(usize, Event)>),
+    Events(Vec<(usize, Event)>, Share),
     /// An incident of a group begins.
     Freeze(usize, Trigger),
 }
@@ -77,10 +77,19 @@ impl Thread {
 
     /// Writes what waits, unless the disk takes too long: that is left to itself then.
     pub(super) fn finish(self) {
-        self.queue.finish();
+        let Self { mut queue, thread } = self;
         let end = Instant::now() + FINISH;
-        while !self.thread.is_finished() && Instant::now() < end {
-            thread::sleep(Duration::from_millis(2));
+        let pause = || thread::sleep(Duration::from_millis(2));
+        while !queue.flush() {
+            if Instant::now() >= end {
+                queue.say_left();
+                break;
+            }
+            pause();
+        }
+        drop(queue);
+        while !thread.is_finished() && Instant::now() < end {
+            pause();
         }
     }
 }
@@ -172,7 +181,10 @@ impl Work {
                 is_lossy,
                 groups,
             } => self.ring.step(time, is_lossy, &groups),
-            Message::Events(events) => self.ring.events(&events),
+            Message::Events(events, share) => {
+                self.ring.events(&events);
+                drop(share); // others find room
+            }
             Message::Freeze(index, trigger) => {
                 // The ring has it first: a kill from here on loses nothing of it.
                 self.ring.trigger(index, &trigger);
