@@ -408,7 +408,8 @@ pub fn attach(sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
 
 fn attach_with(offsets: Offsets, sizes: Sizes, until: u64) -> Result<Attached, LoadError> {
     match attach_at(offsets, sizes, until) {
-        // Calls of kernel functions need the JIT compiler (kernel/bpf/verifier.c, add_kfunc_call), which may be switched off.
+        // Calls of kernel functions need the JIT compiler (kernel/bpf/verifier.c, add_kfunc_call), which may be switched off; or a
+        // verifier takes some program without them alone.
         Err(error @ LoadError::Program { .. }) if offsets.cast != 0 => {
             debug!("{error}; once more without calls of kernel functions");
             attach_at(Offsets { cast: 0, ..offsets }, sizes, until)
@@ -466,13 +467,18 @@ fn attach_at(offsets: Offsets, sizes: Sizes, until: u64) -> Result<Attached, Loa
     for (program, without) in OPTIONAL {
         match attach_tracepoint(&mut ebpf, program, &btf) {
             Ok(attached) => keep(program, attached),
+            Err(error) if offsets.cast != 0 => return Err(error),
             Err(error) => warn!("{error}; {without}"),
         }
     }
-    let task_dead = load_tracepoint(&mut ebpf, TASK_DEAD, SCHED_SWITCH, &btf);
-    let task_dead = task_dead
-        .inspect_err(|error| debug!("{error}; exact ends cannot be asked for"))
-        .ok();
+    let task_dead = match load_tracepoint(&mut ebpf, TASK_DEAD, SCHED_SWITCH, &btf) {
+        Ok(loaded) => Some(loaded),
+        Err(error) if offsets.cast != 0 => return Err(error),
+        Err(error) => {
+            debug!("{error}; exact ends cannot be asked for");
+            None
+        }
+    };
     Ok(Attached {
         maps,
         offsets,

@@ -29,4 +29,4 @@ pub use notice::{Notice, Predecessor, RestartKind, What};
 pub use reading::{Completeness, Reading, StepReading};
 pub use saved::{KeptGroup, Programs, SavedEnd, SavedExit, SavedGroup, SavedMember};
 pub use titles::Interest;
-pub use tracker::{NAMED_AT_START, Tracker};
+pub use tracker::{NAMED_AT_START, NewLook, Tracker};

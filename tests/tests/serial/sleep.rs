@@ -6,7 +6,7 @@ use kevmon_tests::{kevmon::Daemon, wait, workload::Program};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 /// Long enough for the pauses to grow to the longest, and for the sleep behind it.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(4);
 /// A call takes effect at once. Without one, the loop looks when it asks its threads whether they move, every five seconds.
 const SEEN: Duration = Duration::from_millis(1_500);
 const ROUNDS: usize = 3;

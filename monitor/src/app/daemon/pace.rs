@@ -23,11 +23,16 @@ const _: () = assert!(FOREIGN.as_millis() + BUSY.as_millis() * 2 < NAMED_AT_STAR
 /// The pause before the next drain.
 pub(super) struct Pace {
     pause: Duration,
+    /// Where the ring ended when the kernel side was asked to call, a pause ago.
+    asked: Option<u64>,
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { pause: BUSY }
+        Self {
+            pause: BUSY,
+            asked: None,
+        }
     }
 
     /// The pause after a drain; `None`: the kernel side calls.
@@ -46,11 +51,15 @@ impl Pace {
         } else {
             FOREIGN
         };
+        let asked = self.asked.take();
         if drained.taken == 0 && self.pause >= longest && longest == FOREIGN {
-            let found = watch.sleep()?;
-            watch.note_paced();
-            self.pause = if found.taken > 0 { BUSY } else { longest };
-            return Some(if found.all { self.pause } else { Duration::ZERO });
+            if asked.is_some_and(|position| watch.is_quiet_since(position)) {
+                return None;
+            }
+            // One more pause with a timer: a program may be running that read the limit before it was written, and what it tells
+            // stands in the ring by then.
+            self.asked = watch.ask_for_call();
+            return Some(longest);
         }
         self.pause = if drained.of_interest > 0 {
             BUSY

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Drained, Source, Watch, reconcile::LAST_WORD};
+use super::{Source, Watch, reconcile::LAST_WORD};
 
 impl Watch {
     /// Threads that end are told through a ring that calls at a quarter alone.
@@ -29,19 +29,20 @@ impl Watch {
         self.has_taken = false;
     }
 
-    /// Has the kernel side call with the next record. `None`: it will, and nothing waits. Else what was found meanwhile, and the
-    /// caller goes on by a timer.
-    pub fn sleep(&mut self) -> Option<Drained> {
-        let position = match &mut self.source {
+    /// Has the kernel side call with the next record. Returns the position in the ring from which on records call; `None`: there
+    /// is no kernel side, or it does not call.
+    pub fn ask_for_call(&mut self) -> Option<u64> {
+        match &mut self.source {
             Source::Ebpf(kernel) => kernel.call_with_next(),
             Source::Proc(_) => None,
-        };
-        // What came before the call was asked for has not called.
-        let drained = self.drain();
-        let is_empty = match (&self.source, position) {
-            (Source::Ebpf(kernel), Some(position)) => kernel.ends_at(position),
-            _ => false,
-        };
-        (!is_empty).then_some(drained)
+        }
+    }
+
+    /// Whether nothing has come since the call was asked for at this position, so that the next record will call.
+    pub fn is_quiet_since(&self, position: u64) -> bool {
+        match &self.source {
+            Source::Ebpf(kernel) => kernel.ends_at(position),
+            Source::Proc(_) => false,
+        }
     }
 }

@@ -10,8 +10,8 @@ use super::{Source, Watch, arguments};
 use crate::{
     health::Soft,
     kernel::KernelSource,
-    plugin::{Interest, tracker::Tracker},
-    process::{Arguments, Event, Identity, ProcessKey, Seen},
+    plugin::{Interest, NewLook, tracker::Tracker},
+    process::{Arguments, BootTime, Event, Identity, ProcessKey, Seen},
     procfs::{self, HostReader, TextReader},
 };
 
@@ -42,29 +42,28 @@ impl Looks {
     }
 
     /// Takes processes that have come; returns how many found no place.
-    fn plan(&mut self, new: Vec<(ProcessKey, Interest)>, interval: Duration) -> u64 {
-        let (now, booted) = (Instant::now(), HostReader::now());
+    fn plan(&mut self, new: Vec<NewLook>, interval: Duration, (now, booted): (Instant, BootTime)) -> u64 {
         let mut left_out = 0;
-        let push = |queue: &mut VecDeque<(Instant, ProcessKey)>, delay: Duration, key: ProcessKey| {
+        let push = |queue: &mut VecDeque<(Instant, ProcessKey)>, delay: Duration, look: NewLook| {
             let has_room = queue.len() < WAITING;
             if has_room {
-                // From its start, which may have been taken a while after it. In the queue's order.
-                let due = now + delay.saturating_sub(booted.since(key.start));
+                // From its fork or exec, which may have been taken a while after it. In the queue's order.
+                let due = now + delay.saturating_sub(booted.since(look.since));
                 let last = queue.back().map_or(due, |(last, _)| *last);
-                queue.push_back((due.max(last), key));
+                queue.push_back((due.max(last), look.key));
             }
             has_room
         };
-        for (key, interest) in new {
-            match interest {
+        for look in new {
+            match look.interest {
                 Interest::None => {}
                 Interest::Once => {
-                    left_out += u64::from(!push(&mut self.once, interval, key));
+                    left_out += u64::from(!push(&mut self.once, interval, look));
                 }
                 // Without room it is looked at by the next tick at the latest.
                 Interest::Always => {
-                    push(&mut self.soon, SOON, key);
-                    push(&mut self.again, AGAIN, key);
+                    push(&mut self.soon, SOON, look);
+                    push(&mut self.again, AGAIN, look);
                 }
             }
         }
@@ -91,7 +90,8 @@ impl Watch {
     pub(super) fn look_at_starts(&mut self) {
         let new = self.tracker.take_looks();
         if !new.is_empty() {
-            let left_out = self.looks.plan(new, self.title_interval());
+            let clocks = (Instant::now(), HostReader::now());
+            let left_out = self.looks.plan(new, self.title_interval(), clocks);
             self.health.add(Soft::TitlesUnread, left_out);
         }
         for key in self.looks.due() {
@@ -240,5 +240,46 @@ fn continues(known: &Identity, found: &Arguments) -> bool {
         (Some(cut), Some(next)) => next.starts_with(cut.trim_end_matches(char::REPLACEMENT_CHARACTER)),
         (Some(cut), None) => cut.is_empty(),
         (None, _) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Tgid;
+
+    /// A wrapper that executes its program after an hour has its look an interval after that.
+    #[test]
+    fn looks_are_due_by_the_exec_and_not_by_the_age_of_the_process() {
+        const S: u64 = 1_000_000_000;
+        let hour = 3_600 * S;
+        let look = |tgid, interest, since| NewLook {
+            key: ProcessKey {
+                tgid: Tgid(tgid),
+                start: BootTime(S),
+            },
+            interest,
+            since: BootTime(since),
+        };
+        let mut looks = Looks::default();
+        let now = Instant::now();
+        let booted = BootTime(hour + S / 2);
+        let new = vec![
+            look(1, Interest::Once, hour),
+            look(2, Interest::Always, hour),
+            // Taken late: it is looked at all the same, and in order.
+            look(3, Interest::Once, hour - 20 * S),
+        ];
+        assert_eq!(looks.plan(new, Duration::from_secs(10), (now, booted)), 0);
+        let due = |queue: &VecDeque<(Instant, ProcessKey)>| -> Vec<Duration> {
+            queue.iter().map(|(due, _)| *due - now).collect()
+        };
+        let millis = Duration::from_millis;
+        assert_eq!(due(&looks.once), [millis(9_500), millis(9_500)]);
+        assert_eq!(
+            (due(&looks.soon), due(&looks.again)),
+            (vec![millis(0)], vec![millis(300)])
+        );
+        assert_eq!(looks.next(), Some(now));
     }
 }

@@ -24,6 +24,7 @@ use crate::process::{
     Moment, Process, ProcessKey, ProcessTable, Sample, Seen, SeenEnd, State, Usage,
 };
 use notices::Notices;
+pub use titles::NewLook;
 
 /// A name taken this soon after a process's fork is the name it starts with.
 pub const NAMED_AT_START: Duration = Duration::from_secs(1);
@@ -264,11 +265,11 @@ impl Tracker {
         if !of_interest || !self.has_room_for(key) {
             self.forget(key);
             if interest == Interest::Once {
-                self.note_interest(key, interest);
+                self.note_interest(key, interest, time);
             }
             return false;
         }
-        self.note_interest(key, interest);
+        self.note_interest(key, interest, time);
         let process = self
             .table
             .entry(key, || Process::new(Identity::default(), Some(parent), time));
@@ -309,7 +310,7 @@ impl Tracker {
             self.forget(key);
             return false;
         }
-        self.note_interest(key, interest);
+        self.note_interest(key, interest, time);
         let process = self
             .table
             .entry(key, || Process::new(identity, Some(parent), time));

@@ -348,8 +348,11 @@ impl Notices {
             self.dropped += 1;
         } else if let Some(notice) = notice() {
             let starts = !matches!(notice.what, What::Exit { .. });
-            if starts && self.parents.len() < PARENTS {
-                self.parents.extend(notice.parent);
+            let parent = notice
+                .parent
+                .filter(|parent| starts && !self.parents.contains(parent));
+            if self.parents.len() < PARENTS {
+                self.parents.extend(parent);
             }
             waiting.add(notice, user);
         }

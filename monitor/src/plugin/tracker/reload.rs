@@ -112,7 +112,7 @@ impl Tracker {
             return None;
         }
         self.note_unknown(seen.key, &unknown);
-        self.note_interest(seen.key, interest);
+        self.note_interest(seen.key, interest, now);
         self.note_encoding(&seen.identity);
         self.table
             .entry(seen.key, || Process::new(seen.identity.clone(), seen.parent, now));
@@ -141,7 +141,7 @@ impl Tracker {
             let Matched { groups, unknown, .. } = self.matched(key, &identity);
             self.note_unknown(key, &unknown);
             let interest = self.interest(&identity, &groups, parent);
-            self.note_interest(key, interest);
+            self.note_interest(key, interest, now);
             let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
             // Also from a group that is gone: what it used there has been told, and is not told again by the next one.
             if before != groups {

@@ -64,11 +64,11 @@ impl Tracker {
         if !of_interest || !self.has_room_for(seen.key) {
             self.forget(seen.key);
             if interest == Interest::Once && now.since(seen.key.start) <= STARTS_UP {
-                self.note_interest(seen.key, interest);
+                self.note_interest(seen.key, interest, now);
             }
             return refuse;
         }
-        self.note_interest(seen.key, interest);
+        self.note_interest(seen.key, interest, now);
         self.note_encoding(&seen.identity);
         let stranger = self.strangers.contains(&seen.key);
         let process = self
@@ -105,7 +105,7 @@ impl Tracker {
         let Matched { groups, unknown, .. } = self.matched(seen.key, &identity);
         self.note_unknown(seen.key, &unknown);
         let interest = self.interest(&identity, &groups, seen.parent);
-        self.note_interest(seen.key, interest);
+        self.note_interest(seen.key, interest, now);
         let (arrival, time) = match seen.sequence {
             Some(sequence) if executed && known_by_name => (Arrival::AppearedUnheard, BootTime(sequence)),
             _ => (Arrival::Joined, now),

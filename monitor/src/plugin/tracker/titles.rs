@@ -13,6 +13,17 @@ use crate::{
     process::{Arguments, KeyMap},
 };
 
+/// A process whose title is to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewLook {
+    /// Which process.
+    pub key: ProcessKey,
+    /// How often it is looked at.
+    pub interest: Interest,
+    /// Since when it is what it is: its fork, its exec, or when it was found.
+    pub since: BootTime,
+}
+
 /// Titles that are to be looked at. Whoever reads /proc takes them with [`Tracker::take_looks`].
 #[derive(Debug, Default)]
 pub(super) struct Looks {
@@ -20,7 +31,7 @@ pub(super) struct Looks {
     /// arguments, and of these; `None`: not yet.
     always: KeyMap<Option<u64>>,
     /// Processes that came since the last call.
-    new: Vec<(ProcessKey, Interest)>,
+    new: Vec<NewLook>,
 }
 
 impl Looks {
@@ -67,8 +78,8 @@ impl Tracker {
         self.matcher.titles_may_be_anybodys()
     }
 
-    /// A process has come, or goes by other names. `interest` is what [`Tracker::interest`] says of it.
-    pub(super) fn note_interest(&mut self, key: ProcessKey, interest: Interest) {
+    /// A process has come, or goes by other names `since` then. `interest` is what [`Tracker::interest`] says of it.
+    pub(super) fn note_interest(&mut self, key: ProcessKey, interest: Interest, since: BootTime) {
         if interest == Interest::None && self.looks.always.is_empty() {
             return; // all but always
         }
@@ -80,12 +91,12 @@ impl Tracker {
             }
         };
         if interest != Interest::None && !known_always {
-            self.looks.new.push((key, interest));
+            self.looks.new.push(NewLook { key, interest, since });
         }
     }
 
     /// The processes whose titles are to be looked at that came since the last call.
-    pub fn take_looks(&mut self) -> Vec<(ProcessKey, Interest)> {
+    pub fn take_looks(&mut self) -> Vec<NewLook> {
         std::mem::take(&mut self.looks.new)
     }
 
@@ -142,7 +153,7 @@ impl Tracker {
         let matched = self.matched(key, &identity);
         self.note_unknown(key, &matched.unknown);
         let interest = self.interest(&identity, &matched.groups, parent);
-        self.note_interest(key, interest);
+        self.note_interest(key, interest, now);
         let before = self.memberships.get(&key).map_or(&[][..], Vec::as_slice);
         if before != matched.groups {
             // When it took the title, nobody saw; of one that has just started it is the first.

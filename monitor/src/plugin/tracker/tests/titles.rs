@@ -174,7 +174,11 @@ fn a_title_joins_and_leaves_and_a_young_one_starts() {
     }
     assert_eq!(
         tracker.take_looks(),
-        [master, worker, late].map(|key| (key, Interest::Always))
+        [master, worker, late].map(|key| NewLook {
+            key,
+            interest: Interest::Always,
+            since: key.start,
+        })
     );
     assert_eq!(tracker.with_titles(), [master, worker, late]);
     tracker.retitle(
@@ -216,7 +220,7 @@ fn strangers_are_looked_at_once_or_never() {
         let looks: Vec<Interest> = tracker
             .take_looks()
             .into_iter()
-            .map(|(_, interest)| interest)
+            .map(|look| look.interest)
             .collect();
         assert_eq!(looks, expected, "{text}");
         assert_eq!(tracker.with_titles(), [], "{text}");
