@@ -131,9 +131,12 @@ fn ten_kills_under_load() {
         let first = &daemon.ticks()[0];
         sum.away.0 += gap;
         sum.away.1 += first.time() - last.time();
-        let group = first.expect_group(&plugin);
         assert_eq!(first.number("outages"), kill, "{}", first.0);
-        assert_eq!(group.ends_of("unknown"), kill, "{}", group.0);
+        // On a busy host the first tick waits for the victim's last record, and is not complete.
+        let all_found = |tick: &Tick| tick.expect_group(&plugin).ends_of("unknown") == kill;
+        assert!(all_found(first) || !first.complete(), "{}", first.0);
+        let found_out = daemon.wait_until("the victim to be missed", LIMIT, all_found);
+        let group = found_out.expect_group(&plugin);
         assert_eq!(group.int("joins"), kill, "{}", group.0);
         assert_eq!(group.int("starts"), starts, "{}", group.0);
         assert_eq!(group.int("process_count"), 2 + kill, "{}", group.0);

@@ -8,7 +8,9 @@ mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
-mount -t tmpfs -o mode=1777 tmpfs /tmp
+# Not over a working tree that is below it.
+[ -n "$(ls -A /tmp 2>/dev/null)" ] || mount -t tmpfs tmpfs /tmp
+chmod 1777 /tmp
 mount -t tmpfs tmpfs /run
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -18,8 +20,8 @@ ifconfig lo 127.0.0.1 up
 hostname guest
 # Bytes written count on a disk alone, and a file in memory may be one.
 insmod /loop.ko
-truncate -s 400M /tmp/disk
-losetup /dev/loop0 /tmp/disk
+truncate -s 400M /dev/shm/disk
+losetup /dev/loop0 /dev/shm/disk
 mke2fs /dev/loop0 >/dev/null 2>&1
 mount -t ext2 /dev/loop0 /var/tmp || mount -t ext4 /dev/loop0 /var/tmp
 chmod 1777 /var/tmp
