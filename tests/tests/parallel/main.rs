@@ -11,7 +11,6 @@ mod accounting;
 mod bad_input;
 mod clock;
 mod collectors;
-mod collectors_attacks;
 mod collectors_python;
 mod collectors_settings;
 mod collectors_stream;

@@ -1,6 +1,7 @@
 //! End-to-end tests that run one at a time: they flood the host with processes or renames, overflow the ring, choose pids,
 //! or need a processor to themselves. A test that only waits belongs to the parallel ones, however long it takes.
 
+mod collectors_attacks;
 mod cpu_usage;
 mod detailed;
 mod exact_ends;
