@@ -1,5 +1,10 @@
 //! Collectors that attack: kevmon, its files, the kernel and the network, from below a root kevmon, an ordinary user's and
 //! `kevmon plugin run`. Each attack succeeds where nothing confines it, which is tested first.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a failed assumption in a test is a failed test"
+)]
 
 use std::{
     fs,
