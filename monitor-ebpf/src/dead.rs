@@ -85,9 +85,8 @@ fn tell(task: Task, mark: *mut Mark) {
     entry.submit(maps::wake_up());
 }
 
-/// What all threads of a process have used; `None` where somebody writes the sums all the while. Nothing else is in the loop: each
-/// load of a pointer from a task has the verifier of Linux 6.12 and later search the names of all the kernel's types
-/// (kernel/bpf/verifier.c, btf_nested_type_is_trusted).
+/// What all threads of a process have used; `None` where somebody writes the sums all the while. Nothing else is in the loop: the
+/// verifier follows each of its rounds.
 #[inline(always)]
 fn whole_usage(leader: Task, dead_run_delay: u64) -> Option<Usage> {
     let mut look = 0;

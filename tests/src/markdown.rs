@@ -14,7 +14,14 @@ use std::{
 /// A file or folder cannot be read.
 pub fn pages(root: &Path) -> Vec<(PathBuf, String)> {
     let mut pages = Vec::new();
-    for place in ["README.md", "CHANGELOG.md", "docs", "packaging", "tests"] {
+    for place in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs",
+        "packaging",
+        "tests",
+    ] {
         collect(root, Path::new(place), &mut pages);
     }
     pages.sort();

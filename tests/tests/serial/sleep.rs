@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use kevmon_tests::{kevmon::Daemon, wait, workload::Program};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
-/// Long enough for the pauses to grow to the longest, and for the sleep behind it.
-const QUIET: Duration = Duration::from_secs(4);
-/// A call takes effect at once. Without one, the loop looks when it asks its threads whether they move, every five seconds.
+/// Long enough for the pauses to grow to the longest, and for the sleep behind it. Without a call, the loop looks when it asks its
+/// threads whether they move, every five seconds: what begins in the middle between two of these looks waits for the second one.
+const QUIET: Duration = Duration::from_millis(6_500);
+/// A call takes effect at once.
 const SEEN: Duration = Duration::from_millis(1_500);
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// Whether the ring is held for the state, or given back as it is read: the thread of the ring must not take the record that
 /// the loop is called for.

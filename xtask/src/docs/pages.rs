@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 /// Where files are that are no page of the book.
 const REPOSITORY: &str = "https://github.com/kevmon/kevmon";
 /// Pages outside of docs/ that are in the book.
-const OUTSIDE: [&str; 2] = ["README.md", "CHANGELOG.md"];
+const OUTSIDE: [&str; 3] = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 /// The order of the pages: mdBook reads it, and shows it as no page.
 const SUMMARY: &str = "docs/SUMMARY.md";
 

@@ -63,6 +63,8 @@ impl Daemon {
     }
 
     fn commit(&mut self, groups: Vec<(GroupId, SavedGroup)>, is_durable: bool, outgoing: Outgoing) {
+        // A collection drains by itself: of what it took, too.
+        self.keeper.read_names(self.watch.take_parents());
         let collected = Collected {
             time: outgoing.time,
             times: self.times.clock(),

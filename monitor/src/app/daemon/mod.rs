@@ -193,13 +193,7 @@ impl Daemon {
                 _ if !self.late.is_empty() => Instant::now(),
                 next => next.map(Instant::from_std).or(self.idle_at).unwrap_or(drain_at),
             };
-            if let Some(pause) = self.watch.wants_drain(pace::BUSY) {
-                drain_at = drain_at.min(Instant::now() + pause);
-            }
-            if let Some(look_at) = self.watch.next_look() {
-                // Not for each of many by itself.
-                drain_at = drain_at.min(Instant::from_std(look_at).max(drained_at + pace::BUSY));
-            }
+            drain_at = self.drain_by(drain_at, drained_at);
             let sample_at = self.watch.next_sample().map(Instant::from_std);
             let collect_at = self.collectors.next().map(Instant::from_std);
             let times = [
@@ -264,6 +258,16 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// The time of the next drain, planned for `planned`: sooner where something has come to be waited for since the last one.
+    fn drain_by(&self, planned: Instant, last: Instant) -> Instant {
+        let pause = self.watch.wants_drain(pace::BUSY);
+        let wanted = pause.map(|pause| Instant::now() + pause);
+        // Not for each of many looks by itself.
+        let look = self.watch.next_look();
+        let look = look.map(|at| Instant::from_std(at).max(last + pace::BUSY));
+        [wanted, look].into_iter().flatten().fold(planned, Instant::min)
     }
 
     /// Takes what has been told; returns the pause until the next time, `None`: until the kernel side calls.

@@ -54,6 +54,7 @@ impl Pace {
         let asked = self.asked.take();
         if drained.taken == 0 && self.pause >= longest && longest == FOREIGN {
             if asked.is_some_and(|position| watch.is_quiet_since(position)) {
+                self.asked = asked; // the call is still to come
                 return None;
             }
             // One more pause with a timer: a program may be running that read the limit before it was written, and what it tells

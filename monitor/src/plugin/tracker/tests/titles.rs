@@ -226,3 +226,26 @@ fn strangers_are_looked_at_once_or_never() {
         assert_eq!(tracker.with_titles(), [], "{text}");
     }
 }
+
+#[test]
+fn a_look_counts_from_the_exec_and_not_from_the_start_of_the_process() {
+    for (name, interest) in [("bash", Interest::Once), ("nginx", Interest::Always)] {
+        let mut tracker = tracker(&["^nginx: worker", "^nginx$"]);
+        let wrapped = key(10, 5);
+        let time = BootTime(3_600_000 * MS);
+        tracker.apply(Event::Exec {
+            key: wrapped,
+            time,
+            sequence: 2,
+            parent: INIT,
+            identity: runs(name, &[name], None),
+            usage: Usage::ZERO,
+        });
+        let new = NewLook {
+            key: wrapped,
+            interest,
+            since: time,
+        };
+        assert_eq!(tracker.take_looks(), [new], "{name}");
+    }
+}
